@@ -1,0 +1,83 @@
+"""httpcore's connection pools with the engine in Rust.
+
+`ConnectionPool` and `AsyncConnectionPool` are ours. Data types and exceptions are httpcore's own objects, so `except` and
+`isinstance` keep working. `SyncTransport` and `AsyncTransport` put the pools under httpx; they need httpx only when used.
+"""
+
+from __future__ import annotations
+
+import os
+import typing
+
+from httpcore import (
+    URL,
+    ConnectError,
+    ConnectionNotAvailable,
+    ConnectTimeout,
+    LocalProtocolError,
+    NetworkError,
+    Origin,
+    PoolTimeout,
+    ProtocolError,
+    Proxy,
+    ProxyError,
+    ReadError,
+    ReadTimeout,
+    RemoteProtocolError,
+    Request,
+    Response,
+    TimeoutException,
+    UnsupportedProtocol,
+    WriteError,
+    WriteTimeout,
+)
+
+from . import _engine
+from ._async import AsyncConnectionPool
+from ._engine import TLSConfig
+from ._sync import ConnectionPool
+
+if typing.TYPE_CHECKING:
+    from ._transports import AsyncTransport, SyncTransport
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "URL",
+    "AsyncConnectionPool",
+    "AsyncTransport",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionNotAvailable",
+    "ConnectionPool",
+    "LocalProtocolError",
+    "NetworkError",
+    "Origin",
+    "PoolTimeout",
+    "ProtocolError",
+    "Proxy",
+    "ProxyError",
+    "ReadError",
+    "ReadTimeout",
+    "RemoteProtocolError",
+    "Request",
+    "Response",
+    "SyncTransport",
+    "TLSConfig",
+    "TimeoutException",
+    "UnsupportedProtocol",
+    "WriteError",
+    "WriteTimeout",
+]
+
+# A forked child must not touch its parent's connections.
+os.register_at_fork(after_in_child=_engine.forked)
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name in ("SyncTransport", "AsyncTransport"):
+        # httpx is imported by those who use it.
+        from . import _transports
+
+        return getattr(_transports, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,145 @@
+"""The connection pool for event loops."""
+
+from __future__ import annotations
+
+import contextlib
+import typing
+
+from ._drive import drive
+from ._engine import Connection, Engine
+from ._hosts import current_host
+from ._interface import build_request
+
+if typing.TYPE_CHECKING:
+    import ssl
+    import types
+
+    from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, Proxy, Request, Response
+    from httpcore._models import Extensions, HeaderTypes
+
+    from ._engine import TLSConfig
+
+
+class AsyncConnectionPool:
+    """
+    A connection pool for making HTTP requests under asyncio, uvloop or trio.
+
+    The awaiting task moves its own bytes, no thread is started. The pool belongs to no loop: it can be used in one
+    `asyncio.run` after another, and by the loops of several threads at a time.
+
+    Cancelling a task at any point of its request closes that connection, and serves the next task in line, there and then.
+    """
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        proxy: Proxy | None = None,
+        max_connections: int | None = 10,
+        max_keepalive_connections: int | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: AsyncNetworkBackend | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+    ) -> None:
+        """
+        Parameters:
+            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. An `ssl.SSLContext` raises
+                `NotImplementedError` for now.
+            proxy: Not implemented yet: anything but `None` raises `NotImplementedError`.
+            max_connections: How many connections there may be at a time; further requests wait, first come, first served.
+                `None` for no limit.
+            max_keepalive_connections: How many idle connections are kept. `None` for no limit.
+            keepalive_expiry: For how many seconds an idle connection is kept. `None` for ever.
+            http1: Must be true for now.
+            http2: Not implemented yet: `True` raises `NotImplementedError`.
+            retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again, after 0,
+                0.5, 1, 2, 4 ... seconds.
+            local_address: The IP address to connect from; also chooses the address family.
+            uds: The path of a Unix domain socket to connect to, whatever the URL's host.
+            network_backend: Not implemented yet: anything but `None` raises `NotImplementedError`.
+            socket_options: `setsockopt` arguments that are applied to every socket.
+        """
+        self._engine = Engine(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            max_connections=max_connections,
+            max_keepalive_connections=max_keepalive_connections,
+            keepalive_expiry=keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            local_address=local_address,
+            uds=uds,
+            network_backend=network_backend,
+            socket_options=socket_options,
+        )
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections in the pool at the moment, in the order in which they were made."""
+        return self._engine.connections(is_async=True)
+
+    async def request(
+        self,
+        method: bytes | str,
+        url: URL | bytes | str,
+        *,
+        headers: HeaderTypes = None,
+        content: bytes | typing.AsyncIterable[bytes] | None = None,
+        extensions: Extensions | None = None,
+    ) -> Response:
+        """Sends a request and returns its response, read to the end."""
+        response = await self.handle_async_request(build_request(method, url, headers, content, extensions))
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        method: bytes | str,
+        url: URL | bytes | str,
+        *,
+        headers: HeaderTypes = None,
+        content: bytes | typing.AsyncIterable[bytes] | None = None,
+        extensions: Extensions | None = None,
+    ) -> typing.AsyncIterator[Response]:
+        """Sends a request; its response can be read within the `async with` block and is closed at its end."""
+        response = await self.handle_async_request(build_request(method, url, headers, content, extensions))
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def handle_async_request(self, request: Request) -> Response:
+        """
+        Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
+
+        Raises httpcore's exceptions. If the body of `request` raises, that exception passes through unchanged.
+        """
+        response: Response = await drive(self._engine.start(request, current_host()))
+        return response
+
+    async def aclose(self) -> None:
+        """Closes every connection; tasks that wait for one get a `ReadError`. The pool can be used again."""
+        self._engine.close()
+
+    async def __aenter__(self) -> AsyncConnectionPool:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: types.TracebackType | None = None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self._engine.summary()}]>"

@@ -1,0 +1,25 @@
+"""The drive loop: how a task runs an operation of the engine.
+
+What the engine cannot do itself (wait on the event loop, run the caller's code) it hands out as an awaitable. Everything is
+awaited here, in the caller's own task, with his context variables and cancel scopes.
+"""
+
+from __future__ import annotations
+
+import typing
+
+if typing.TYPE_CHECKING:
+    from ._engine import Exchange
+
+
+async def drive(exchange: Exchange) -> typing.Any:
+    """Runs an operation to its end and returns its result. Cancelling it closes its connection there and then."""
+    wanted = exchange.poll(None)
+    while wanted is not None:
+        try:
+            answer = await wanted
+        except BaseException as exc:
+            wanted = exchange.throw(exc)
+        else:
+            wanted = exchange.poll(answer)
+    return exchange.result()

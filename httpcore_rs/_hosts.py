@@ -1,0 +1,139 @@
+"""The event loops that the engine runs on: asyncio (uvloop included) and trio.
+
+Everything that differs between them is in this file. A loop owns its host; this module only finds it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import typing
+import weakref
+
+from ._engine import Host
+
+
+class _Local(threading.local):
+    """The hosts of this thread's loops, and a reference to the one used last."""
+
+    def __init__(self) -> None:
+        self.last: typing.Callable[[], Host | None] = lambda: None
+        self.all: weakref.WeakValueDictionary[int, Host] = weakref.WeakValueDictionary()
+
+
+_local = _Local()
+
+
+def current_host() -> Host:
+    """The host of the running loop; made on the first call."""
+    token, make = _running_loop()
+    host = _local.last()
+    if host is not None and host.token is token:
+        return host
+    host = _local.all.get(id(token))
+    if host is None or host.token is not token:
+        host = make(token)
+        _local.all[id(token)] = host
+    _local.last = weakref.ref(host)
+    return host
+
+
+def _running_loop() -> tuple[object, typing.Callable[[typing.Any], Host]]:
+    # trio may run as a guest of asyncio: whose task this is, trio says itself.
+    if "trio" in sys.modules and _in_trio_task():
+        import trio
+
+        return trio.lowlevel.current_trio_token(), _trio_host
+    return asyncio.get_running_loop(), _asyncio_host
+
+
+def _in_trio_task() -> bool:
+    import trio
+
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _asyncio_host(loop: asyncio.AbstractEventLoop) -> Host:
+    import socket
+
+    timer: asyncio.TimerHandle | None = None
+
+    def wait() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
+        future = loop.create_future()
+        return future, future
+
+    def resume(future: asyncio.Future[None]) -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def arm(seconds: float) -> None:
+        nonlocal timer
+        if timer is not None:
+            timer.cancel()
+        timer = loop.call_later(seconds, host.expire)
+
+    def checkpoint() -> typing.Awaitable[None]:
+        return asyncio.sleep(0)
+
+    def resolve(name: str, port: int) -> typing.Awaitable[typing.Any]:
+        return loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+
+    host = Host(loop, wait, resume, arm, checkpoint, resolve)
+    loop.add_reader(host.fileno(), host.turn)
+    return host
+
+
+def _trio_host(token: object) -> Host:
+    import trio
+
+    scope = trio.CancelScope()
+    wanted = float("inf")
+
+    async def park() -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            # The exchange is told by the exception that follows; until then nothing may resume this task.
+            parked.discard(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    parked: set[trio.lowlevel.Task] = set()
+
+    def wait() -> tuple[trio.lowlevel.Task, typing.Coroutine[typing.Any, typing.Any, None]]:
+        task = trio.lowlevel.current_task()
+        parked.add(task)
+        return task, park()
+
+    def resume(task: trio.lowlevel.Task) -> None:
+        if task in parked:
+            parked.discard(task)
+            trio.lowlevel.reschedule(task)
+
+    def arm(seconds: float) -> None:
+        nonlocal wanted
+        wanted = trio.current_time() + seconds
+        scope.deadline = wanted
+
+    async def resolve(name: str, port: int) -> typing.Any:
+        return await trio.socket.getaddrinfo(name, port, type=trio.socket.SOCK_STREAM)
+
+    async def watch() -> None:
+        nonlocal scope, wanted
+        descriptor = host.fileno()
+        while True:
+            with trio.CancelScope(deadline=wanted) as scope:
+                await trio.lowlevel.wait_readable(descriptor)
+                host.turn()
+            if trio.current_time() >= wanted:
+                wanted = float("inf")
+                host.expire()
+
+    host = Host(token, wait, resume, arm, trio.lowlevel.checkpoint, resolve)
+    trio.lowlevel.spawn_system_task(watch, name="httpcore_rs")
+    return host

@@ -1,0 +1,139 @@
+"""The connection pool for threads."""
+
+from __future__ import annotations
+
+import contextlib
+import typing
+
+from ._engine import Connection, Engine
+from ._interface import build_request
+
+if typing.TYPE_CHECKING:
+    import ssl
+    import types
+
+    from httpcore import SOCKET_OPTION, URL, NetworkBackend, Proxy, Request, Response
+    from httpcore._models import Extensions, HeaderTypes
+
+    from ._engine import TLSConfig
+
+
+class ConnectionPool:
+    """
+    A connection pool for making HTTP requests, safe to share between threads.
+
+    The calling thread moves its own bytes; the interpreter is released meanwhile and Ctrl-C is answered at once.
+    """
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        proxy: Proxy | None = None,
+        max_connections: int | None = 10,
+        max_keepalive_connections: int | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: NetworkBackend | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+    ) -> None:
+        """
+        Parameters:
+            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. An `ssl.SSLContext` raises
+                `NotImplementedError` for now.
+            proxy: Not implemented yet: anything but `None` raises `NotImplementedError`.
+            max_connections: How many connections there may be at a time; further requests wait, first come, first served.
+                `None` for no limit.
+            max_keepalive_connections: How many idle connections are kept. `None` for no limit.
+            keepalive_expiry: For how many seconds an idle connection is kept. `None` for ever.
+            http1: Must be true for now.
+            http2: Not implemented yet: `True` raises `NotImplementedError`.
+            retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again, after 0,
+                0.5, 1, 2, 4 ... seconds.
+            local_address: The IP address to connect from; also chooses the address family.
+            uds: The path of a Unix domain socket to connect to, whatever the URL's host.
+            network_backend: Not implemented yet: anything but `None` raises `NotImplementedError`.
+            socket_options: `setsockopt` arguments that are applied to every socket.
+        """
+        self._engine = Engine(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            max_connections=max_connections,
+            max_keepalive_connections=max_keepalive_connections,
+            keepalive_expiry=keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            local_address=local_address,
+            uds=uds,
+            network_backend=network_backend,
+            socket_options=socket_options,
+        )
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections in the pool at the moment, in the order in which they were made."""
+        return self._engine.connections(is_async=False)
+
+    def request(
+        self,
+        method: bytes | str,
+        url: URL | bytes | str,
+        *,
+        headers: HeaderTypes = None,
+        content: bytes | typing.Iterable[bytes] | None = None,
+        extensions: Extensions | None = None,
+    ) -> Response:
+        """Sends a request and returns its response, read to the end."""
+        response = self.handle_request(build_request(method, url, headers, content, extensions))
+        try:
+            response.read()
+        finally:
+            response.close()
+        return response
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        method: bytes | str,
+        url: URL | bytes | str,
+        *,
+        headers: HeaderTypes = None,
+        content: bytes | typing.Iterable[bytes] | None = None,
+        extensions: Extensions | None = None,
+    ) -> typing.Iterator[Response]:
+        """Sends a request; its response can be read within the `with` block and is closed at its end."""
+        response = self.handle_request(build_request(method, url, headers, content, extensions))
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def handle_request(self, request: Request) -> Response:
+        """
+        Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
+
+        Raises httpcore's exceptions. If the body of `request` raises, that exception passes through unchanged.
+        """
+        return self._engine.handle_request(request)
+
+    def close(self) -> None:
+        """Closes every connection; threads that wait for one get a `ReadError`. The pool can be used again."""
+        self._engine.close()
+
+    def __enter__(self) -> ConnectionPool:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: types.TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self._engine.summary()}]>"

@@ -1,0 +1,179 @@
+"""The asynchronous candidates behind one small interface. As in `sync_clients`, URLs are parsed beforehand.
+
+Each is made while the event loop runs, and closed there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from types import ModuleType
+from typing import Any, Callable, Protocol
+
+import aiohttp
+import httpcore
+import httpx
+import yarl
+
+import httpcore_rs
+from bench.bare import BareProtocol
+from bench.checks import SMALL, Answer, async_body
+from bench.sync_clients import CONNECTIONS, LIMITS, NoTransport
+
+
+class AsyncClient(Protocol):
+    """What the sections ask of a candidate."""
+
+    def target(self, url: str) -> Any: ...
+    async def get(self, target: Any) -> Answer: ...
+    async def download(self, url: str) -> Answer: ...
+    async def upload(self, url: str) -> Answer: ...
+    async def close(self) -> None: ...
+
+
+class AsyncPool:
+    """A connection pool of httpcore or of httpcore_rs."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._pool = module.AsyncConnectionPool(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+
+    def target(self, url: str) -> httpcore.URL:
+        return httpcore.URL(url)
+
+    async def get(self, target: httpcore.URL) -> Answer:
+        response = await self._pool.request("GET", target)
+        return response.status, len(response.content)
+
+    async def download(self, url: str) -> Answer:
+        length = 0
+        async with self._pool.stream("GET", url) as response:
+            async for chunk in response.aiter_stream():
+                length += len(chunk)
+            return response.status, length
+
+    async def upload(self, url: str) -> Answer:
+        response = await self._pool.request("PUT", url, content=async_body())
+        return response.status, len(response.content)
+
+    async def close(self) -> None:
+        await self._pool.aclose()
+
+
+class AsyncHttpx:
+    """httpx's client, over the given transport."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._client = httpx.AsyncClient(transport=transport, timeout=30)
+
+    def target(self, url: str) -> httpx.URL:
+        return httpx.URL(url)
+
+    async def get(self, target: httpx.URL) -> Answer:
+        response = await self._client.get(target)
+        return response.status_code, len(response.content)
+
+    async def download(self, url: str) -> Answer:
+        length = 0
+        async with self._client.stream("GET", url) as response:
+            async for chunk in response.aiter_raw():
+                length += len(chunk)
+            return response.status_code, length
+
+    async def upload(self, url: str) -> Answer:
+        response = await self._client.put(url, content=async_body())
+        return response.status_code, len(response.content)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+class _Stream(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"x" * SMALL
+
+
+class NoAsyncTransport(httpx.AsyncBaseTransport):
+    """Answers at once with what nginx would have sent: what is left is the cost of httpx itself."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 (the interface)
+        extensions = {"http_version": b"HTTP/1.1", "reason_phrase": b"OK"}
+        return httpx.Response(200, headers=list(NoTransport.headers), stream=_Stream(), extensions=extensions)
+
+
+class Aiohttp:
+    """aiohttp's session."""
+
+    def __init__(self) -> None:
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=3600)
+        self._session = aiohttp.ClientSession(connector=connector)
+
+    def target(self, url: str) -> yarl.URL:
+        return yarl.URL(url)
+
+    async def get(self, target: yarl.URL) -> Answer:
+        async with self._session.get(target) as response:
+            return response.status, len(await response.read())
+
+    async def download(self, url: str) -> Answer:
+        length = 0
+        async with self._session.get(url) as response:
+            async for chunk in response.content.iter_any():
+                length += len(chunk)
+            return response.status, length
+
+    async def upload(self, url: str) -> Answer:
+        async with self._session.put(url, data=async_body()) as response:
+            return response.status, len(await response.read())
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class AsyncPyreqwest:
+    """pyreqwest's asynchronous client."""
+
+    def __init__(self) -> None:
+        from pyreqwest.client import ClientBuilder
+        from pyreqwest.http import Url
+
+        self._url = Url
+        self._client = ClientBuilder().pool_idle_timeout(timedelta(hours=1)).build()
+
+    def target(self, url: str) -> Any:
+        return self._url(url)
+
+    async def get(self, target: Any) -> Answer:
+        response = await self._client.get(target).build().send()
+        return response.status, len(await response.bytes())
+
+    async def download(self, url: str) -> Answer:
+        length = 0
+        async with self._client.get(url).build_streamed() as response:
+            while (chunk := await response.body_reader.read_chunk()) is not None:
+                length += len(chunk)
+            return response.status, length
+
+    async def upload(self, url: str) -> Answer:
+        response = await self._client.put(url).body_stream(async_body()).build().send()
+        return response.status, len(await response.bytes())
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def candidates() -> dict[str, Callable[[], AsyncClient]]:
+    """All of them, by the names under which they are printed."""
+    found: dict[str, Callable[[], AsyncClient]] = {
+        "bare protocol": BareProtocol,
+        "httpcore_rs": lambda: AsyncPool(httpcore_rs),
+        "httpcore": lambda: AsyncPool(httpcore),
+        "pyreqwest": AsyncPyreqwest,
+        "aiohttp": Aiohttp,
+        "httpx, no I/O": lambda: AsyncHttpx(NoAsyncTransport()),
+        "httpx + httpcore_rs": lambda: AsyncHttpx(httpcore_rs.AsyncTransport(limits=LIMITS)),
+        "httpx": lambda: AsyncHttpx(httpx.AsyncHTTPTransport(limits=LIMITS)),
+    }
+    if sys.version_info < (3, 11):
+        del found["pyreqwest"]
+    return found

@@ -1,0 +1,40 @@
+"""Runs plain httpx programs over httpcore_rs against a real server on this machine. Started by scripts/demo."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from importlib.metadata import version
+
+from servers.granian import certificates, granian
+from showcase.comparison import compare
+from showcase.faults import faults
+from showcase.programs import asynchronous, synchronous
+from showcase.report import Report
+
+
+def main() -> int:
+    """Show everything, then say whether it was as it should be."""
+    started = time.perf_counter()
+    versions = ", ".join(f"{name} {version(name)}" for name in ("httpcore_rs", "httpx", "granian"))
+    print(f"{versions}, CPython {platform.python_version()}")
+    report = Report()
+    with certificates() as files, granian() as plain, granian(files) as tls:
+        synchronous(report, plain, verify=True)
+        synchronous(report, tls, verify=files.ca)
+        asynchronous(report, plain, verify=True)
+        asynchronous(report, tls, verify=files.ca)
+        faults(report, plain, tls)
+        report.title("httpx over its own transport, and over ours (the server's own time is in both)")
+        compare(plain, tls, files.ca)
+    seconds = time.perf_counter() - started
+    if report.wrong:
+        print(f"\n{len(report.wrong)} of {report.shown} went wrong: {'; '.join(report.wrong)}")
+        return 1
+    print(f"\nAll {report.shown} as they should be, in {seconds:.0f} s.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

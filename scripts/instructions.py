@@ -1,0 +1,74 @@
+"""Counts the client's instructions per request under callgrind. Started by scripts/instructions.
+
+Two runs that differ only in their number of requests are subtracted, so that start-up and imports cancel. The server
+runs outside of callgrind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.checks import SMALL, expect
+from bench.sync_clients import candidates
+from servers.nginx import nginx
+from servers.process import free_ports
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIENTS = ("httpcore_rs", "httpx + httpcore_rs", "httpx, no I/O")
+
+
+def main() -> None:
+    """Measure, or be the client that is measured."""
+    parser = argparse.ArgumentParser(prog="scripts/instructions", description=__doc__)
+    parser.add_argument("--few", type=int, default=100, help="requests of the first run (default: 100)")
+    parser.add_argument("--many", type=int, default=600, help="requests of the second run (default: 600)")
+    parser.add_argument("--client", action="append", help=f"a candidate of the benchmark (default: {CLIENTS})")
+    parser.add_argument("--keep", action="store_true", help="keep callgrind's files in .cache/callgrind")
+    parser.add_argument("--requests", nargs=2, metavar=("URL", "COUNT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.requests:
+        url, count = options.requests
+        _send(options.client[0], url, int(count))
+        return
+    ports = free_ports(1)
+    with nginx({"1k": SMALL}, ports):
+        url = f"http://127.0.0.1:{ports[0]}/1k"
+        for name in options.client or CLIENTS:
+            few, many = (_count(name, url, number, options.keep) for number in (options.few, options.many))
+            per_request = (many - few) / (options.many - options.few)
+            print(f"{name}: {per_request:,.0f} instructions per GET of 1 KiB", flush=True)
+
+
+def _count(name: str, url: str, requests: int, keep: bool) -> int:
+    """Instructions of a whole client process that sends so many requests."""
+    output = ROOT / ".cache" / "callgrind" / f"{re.sub('[^a-z_]+', '-', name)}.{requests}.out"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", sys.executable, __file__]
+    command += ["--client", name, "--requests", url, str(requests)]
+    # One order of sets and dictionaries, so that runs can be compared.
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
+    )
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode or found is None:
+        sys.exit(f"valgrind failed:\n{done.stderr}")
+    if not keep:
+        output.unlink()
+    return int(found[1])
+
+
+def _send(name: str, url: str, requests: int) -> None:
+    client = candidates()[name]()
+    target = client.target(url)
+    for _ in range(requests):
+        expect(client.get(target), 200, SMALL)
+    client.close()
+
+
+if __name__ == "__main__":
+    main()

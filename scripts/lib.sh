@@ -1,0 +1,103 @@
+# Shared by the scripts: the two environments, and the builds of the extension that go into them. Source it.
+#
+#   .venv             development: test and lint tools, the extension from Cargo's dev profile, the package in place
+#   .cache/release    demo and benchmark: the peers, and a release wheel of the package, installed
+#
+# Each step leaves a stamp with a hash of what it was made from, and is skipped while that hash stays the same.
+# PYTHON names the interpreter that the environments are made with (default: python3).
+# shellcheck shell=bash
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+dev_venv="$root/.venv"
+release_venv="$root/.cache/release"
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+cd "$root"
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+
+# hash_of NAME...: one hash over the given words and over the contents of those that are files or folders. What a build
+# leaves behind (extension modules, bytecode) does not count.
+hash_of() {
+    "${PYTHON:-python3}" - "$@" <<'PYTHON'
+import hashlib, pathlib, sys
+
+digest = hashlib.sha256(sys.version.encode())
+for word in sys.argv[1:]:
+    path = pathlib.Path(word)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
+    digest.update(word.encode() + b"\0")
+    for file in files:
+        if file.suffix not in {".so", ".pyd", ".pyc"}:
+            digest.update(str(file).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+print(digest.hexdigest())
+PYTHON
+}
+
+# once STAMP HASH COMMAND...: runs the command unless the stamp already holds that hash.
+once() {
+    local stamp=$1 hash=$2
+    shift 2
+    if [[ -f $stamp && $(<"$stamp") == "$hash" ]]; then return; fi
+    rm -f "$stamp"
+    "$@"
+    printf '%s\n' "$hash" >"$stamp"
+}
+
+make_venv() { # FOLDER
+    say "Python environment ${1#"$root"/}"
+    "${PYTHON:-python3}" -m venv --clear "$1"
+    "$1/bin/python" -m pip install --quiet --upgrade 'pip>=25.1' # the first that knows --group
+}
+
+install_group() { # FOLDER GROUP
+    say "packages of the dependency group '$2' into ${1#"$root"/}"
+    "$1/bin/python" -m pip install --quiet --group "$2"
+}
+
+build_dev() {
+    say "extension module, dev profile"
+    # A target folder of its own: an extension module leaves libpython out, the Rust tests link it. In one folder each
+    # would have the other rebuild PyO3 every time.
+    PIP_QUIET=1 VIRTUAL_ENV="$dev_venv" "$dev_venv/bin/maturin" develop --quiet --target-dir target/extension
+}
+
+build_release() {
+    say "release wheel (whole-program optimisation: a few minutes the first time)"
+    rm -rf .cache/wheels
+    "$release_venv/bin/maturin" build --release --interpreter "$release_venv/bin/python" \
+        --target-dir target/extension --out .cache/wheels
+    "$release_venv/bin/python" -m pip install --quiet --force-reinstall --no-deps .cache/wheels/*.whl
+    # What the wheel itself requires: there already, unless the groups changed.
+    "$release_venv/bin/python" -m pip install --quiet .cache/wheels/*.whl
+}
+
+need_cargo() {
+    command -v cargo >/dev/null && return
+    [[ -x $HOME/.cargo/bin/cargo ]] && PATH="$HOME/.cargo/bin:$PATH" && return
+    echo "cargo was not found: install a Rust toolchain (rustup) first" >&2
+    exit 1
+}
+
+environment() { # FOLDER GROUP
+    mkdir -p .cache
+    once "$1/.stamp-venv" "$(hash_of venv)" make_venv "$1"
+    once "$1/.stamp-$2" "$(hash_of "$2" pyproject.toml)" install_group "$1" "$2"
+}
+
+setup_dev() {
+    need_cargo
+    environment "$dev_venv" dev
+    once "$dev_venv/.stamp-extension" "$(hash_of dev src Cargo.toml Cargo.lock pyproject.toml)" build_dev
+    # Cargo builds and tests with this interpreter, and finds its libpython wherever that is.
+    export PYO3_PYTHON="$dev_venv/bin/python"
+    local libdir
+    libdir="$("$PYO3_PYTHON" -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR") or "")')"
+    export LD_LIBRARY_PATH="$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+}
+
+setup_release() { # GROUP
+    need_cargo
+    environment "$release_venv" "$1"
+    once "$release_venv/.stamp-wheel" \
+        "$(hash_of release src httpcore_rs Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)" build_release
+}

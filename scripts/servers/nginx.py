@@ -1,0 +1,70 @@
+"""nginx, unprivileged, with a configuration of its own in a temporary folder.
+
+It serves files, the same on every one of its ports, so that one nginx stands for many origins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from servers.process import running
+
+_CONFIG = """
+{user}
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 8192;
+pid nginx.pid;
+error_log error.log warn;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    tcp_nodelay on;
+    keepalive_timeout 3600s;
+    keepalive_requests 1000000000;
+    default_type application/octet-stream;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        {listen}
+        root {home}/files;
+    }}
+}}
+"""
+
+
+def find_nginx() -> str | None:
+    """The path of nginx, which Debian installs where only root looks."""
+    return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+@contextlib.contextmanager
+def nginx(files: dict[str, int], ports: Sequence[int]) -> Iterator[None]:
+    """Serve files of the given sizes on the given ports of 127.0.0.1."""
+    binary = find_nginx()
+    if binary is None:
+        raise RuntimeError("nginx was not found")
+    with tempfile.TemporaryDirectory(prefix="nginx-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        (home / "files").mkdir()
+        for name, size in files.items():
+            (home / "files" / name).write_bytes(b"x" * size)
+        listen = "\n        ".join(f"listen 127.0.0.1:{port};" for port in ports)
+        # Started by root, nginx would hand its worker to a user who may not read the folder.
+        user = f"user {getpass.getuser()};" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
+        (home / "nginx.conf").write_text(_CONFIG.format(home=home, listen=listen, user=user))
+        command = [binary, "-p", folder, "-c", str(home / "nginx.conf"), "-e", "error.log"]
+        with running(command, port=ports[0], cwd=folder):
+            yield

@@ -1,0 +1,70 @@
+"""A server that only reads: it throws a request's body away as fast as a socket gives it, and answers 204.
+
+A real server's cost for a large body would hide the client's: nginx spends several times as much. The sink knows bodies
+with a content-length, and chunked ones whose data never ends in what ends the body.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from servers.process import free_ports, running
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_END = b"\r\n0\r\n\r\n"
+
+
+@contextlib.contextmanager
+def sink(at_least: int) -> Iterator[str]:
+    """Run the sink in a process of its own; the value is its URL. Shorter bodies than `at_least` get a 400."""
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "servers.sink", str(port), str(at_least)]
+    with running(command, port=port, cwd=str(Path(__file__).parent.parent)):
+        yield f"http://127.0.0.1:{port}/upload"
+
+
+def _serve(connection: socket.socket, at_least: int) -> None:
+    buffer = bytearray(1024 * 1024)
+    with connection, contextlib.suppress(ConnectionError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while (length := _read_request(connection, buffer)) is not None:
+            status = b"204 No Content" if length >= at_least else b"400 Bad Request\r\nContent-Length: 0"
+            connection.sendall(b"HTTP/1.1 " + status + b"\r\n\r\n")
+
+
+def _read_request(connection: socket.socket, buffer: bytearray) -> int | None:
+    """Bytes of the body, with the framing where it is chunked; None when the client hung up."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        head += piece
+    head, _, body = head.partition(b"\r\n\r\n")
+    found = _LENGTH.search(head)
+    length = int(found[1]) if found else None
+    got, tail = len(body), body[-len(_END) :]
+    while got < length if length is not None else tail != _END:
+        size = connection.recv_into(buffer)
+        if not size:
+            return None
+        got += size
+        tail = (tail + buffer[max(0, size - len(_END)) : size])[-len(_END) :]
+    return got
+
+
+def _main(port: int, at_least: int) -> None:
+    with socket.create_server(("127.0.0.1", port)) as server:
+        while True:
+            connection, _ = server.accept()
+            threading.Thread(target=_serve, args=(connection, at_least), daemon=True).start()
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""What scripts/demo shows: plain httpx programs, faults, and a small comparison."""

@@ -1,0 +1,118 @@
+"""Plain httpx programs. The only line that knows about httpcore_rs is the one that makes the client."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Union
+
+import httpx
+
+import httpcore_rs
+from showcase.report import Report, require
+
+_PIECE = bytes(range(256)) * 256
+_PIECES = 128
+_DIGEST = hashlib.sha256(_PIECE * _PIECES).hexdigest()
+_TASKS = 50
+
+Verify = Union[bool, str]
+
+
+def synchronous(report: Report, url: str, verify: Verify) -> None:
+    """httpx.Client over our transport."""
+    report.title(f"httpx.Client, {url}")
+    with httpx.Client(transport=httpcore_rs.SyncTransport(verify=verify), base_url=url) as client:
+        with report.showing("GET") as line:
+            response = client.get("/hello")
+            require(response.text == "hello\n", f"unexpected body {response.text!r}")
+            line.says(f"{response.http_version} {response.status_code} {response.reason_phrase}, {response.text!r}")
+        with report.showing("POST of JSON") as line:
+            answer = client.post("/json", json={"name": "Ada", "born": 1815}).json()
+            require(answer == {"method": "POST", "got": {"name": "Ada", "born": 1815}}, f"unexpected answer {answer}")
+            line.says(f"{answer}")
+        with report.showing("streaming down") as line:
+            start = time.perf_counter()
+            arrivals: list[float] = []
+            with client.stream("GET", "/lines?10") as streamed:
+                for text in streamed.iter_lines():
+                    require(text == f"line {len(arrivals)}", f"unexpected line {text!r}")
+                    arrivals.append(time.perf_counter() - start)
+            line.says(_arrivals(arrivals))
+        with report.showing("streaming up, from a generator") as line:
+            line.says(_digest(client.post("/digest", content=_pieces())))
+        with report.showing("connections") as line:
+            statuses = {client.get("/hello").status_code for _ in range(200)}
+            require(statuses == {200}, f"unexpected statuses {statuses}")
+            line.says("200 more GETs, kept alive")
+
+
+def asynchronous(report: Report, url: str, verify: Verify) -> None:
+    """httpx.AsyncClient over our transport."""
+    report.title(f"httpx.AsyncClient, {url}")
+    asyncio.run(_asynchronous(report, url, verify))
+
+
+async def _asynchronous(report: Report, url: str, verify: Verify) -> None:
+    async with httpx.AsyncClient(transport=httpcore_rs.AsyncTransport(verify=verify), base_url=url) as client:
+        with report.showing("GET") as line:
+            response = await client.get("/hello")
+            require(response.text == "hello\n", f"unexpected body {response.text!r}")
+            line.says(f"{response.http_version} {response.status_code} {response.reason_phrase}, {response.text!r}")
+        with report.showing("POST of JSON") as line:
+            answer = (await client.post("/json", json={"name": "Ada", "born": 1815})).json()
+            require(answer == {"method": "POST", "got": {"name": "Ada", "born": 1815}}, f"unexpected answer {answer}")
+            line.says(f"{answer}")
+        with report.showing("streaming down") as line:
+            start = time.perf_counter()
+            arrivals: list[float] = []
+            async with client.stream("GET", "/lines?10") as streamed:
+                async for text in streamed.aiter_lines():
+                    require(text == f"line {len(arrivals)}", f"unexpected line {text!r}")
+                    arrivals.append(time.perf_counter() - start)
+            line.says(_arrivals(arrivals))
+        with report.showing("streaming up, from an async generator") as line:
+            line.says(_digest(await client.post("/digest", content=_async_pieces())))
+        with report.showing(f"{_TASKS} tasks at once") as line:
+            # By address: asyncio looks names up in threads of its own.
+            by_address = httpx.URL(url).copy_with(host="127.0.0.1", path="/json")
+            before = _threads()
+
+            async def one(number: int) -> None:
+                answer = (await client.post(by_address, json={"task": number})).json()
+                require(answer["got"] == {"task": number}, f"task {number} got another task's answer: {answer}")
+
+            await asyncio.gather(*map(one, range(_TASKS)))
+            require(_threads() == before, "threads were started")
+            line.says("each got its own answer, no thread was started")
+
+
+def _threads() -> int:
+    """Threads of this process; where the system tells, those that Python does not know of too."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else threading.active_count()
+
+
+def _pieces() -> Iterator[bytes]:
+    for _ in range(_PIECES):
+        yield _PIECE
+
+
+async def _async_pieces() -> AsyncIterator[bytes]:
+    for _ in range(_PIECES):
+        yield _PIECE
+
+
+def _digest(response: httpx.Response) -> str:
+    answer = response.json()
+    require(answer == {"length": len(_PIECE) * _PIECES, "sha256": _DIGEST}, f"the server got something else: {answer}")
+    return f"{answer['length'] / 2**20:.0f} MiB, the server's SHA-256 agrees"
+
+
+def _arrivals(seconds: list[float]) -> str:
+    require(len(seconds) == 10, f"{len(seconds)} lines instead of 10")
+    return f"10 lines, the first after {seconds[0] * 1000:.0f} ms, the last after {seconds[-1] * 1000:.0f} ms"

@@ -1,0 +1,96 @@
+//! What an exchange needs from the interpreter, and how it asks for it.
+//!
+//! The engine never calls Python inside a poll. A future that needs the next chunk of the caller's body, or a name resolved,
+//! leaves an [`Ask`] and returns `Pending`; the driver that polls it does what is asked, in the caller's own thread or task,
+//! and polls again with the [`Answer`].
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+
+#[derive(Debug)]
+pub enum Ask {
+    /// The next chunk of the request body.
+    Chunk,
+    /// The addresses of a host name.
+    Resolve { host: String, port: u16 },
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    /// `None` at the end of the body.
+    Chunk(Option<Bytes>),
+    Addresses(Result<Vec<SocketAddr>>),
+}
+
+#[derive(Debug, Default)]
+enum Slot {
+    #[default]
+    Empty,
+    Asked(Ask),
+    Answered(Answer),
+}
+
+/// The line between one exchange and its driver; one question at a time.
+#[derive(Clone, Debug, Default)]
+pub struct Asker(Arc<Mutex<Slot>>);
+
+impl Asker {
+    pub async fn chunk(&self) -> Result<Option<Bytes>> {
+        match self.ask(Ask::Chunk).await {
+            Answer::Chunk(chunk) => Ok(chunk),
+            Answer::Addresses(_) => Err(mismatch()),
+        }
+    }
+
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+        match self.ask(Ask::Resolve { host: host.to_owned(), port }).await {
+            Answer::Addresses(addresses) => addresses,
+            Answer::Chunk(_) => Err(mismatch()),
+        }
+    }
+
+    /// The driver's side: what is asked, if anything is.
+    pub fn take(&self) -> Option<Ask> {
+        let mut slot = self.slot();
+        match std::mem::take(&mut *slot) {
+            Slot::Asked(ask) => Some(ask),
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    /// The driver's side: the answer to what was taken.
+    pub fn answer(&self, answer: Answer) {
+        *self.slot() = Slot::Answered(answer);
+    }
+
+    async fn ask(&self, ask: Ask) -> Answer {
+        *self.slot() = Slot::Asked(ask);
+        std::future::poll_fn(|_| {
+            let mut slot = self.slot();
+            match std::mem::take(&mut *slot) {
+                Slot::Answered(answer) => Poll::Ready(answer),
+                other => {
+                    *slot = other;
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn mismatch() -> Error {
+    Error::new(crate::error::Kind::Internal, "the driver answered another question than the one asked")
+}

@@ -1,0 +1,414 @@
+//! HTTP/1.1 on hyper's connection, polled by whoever has an exchange on it.
+//!
+//! Cancelling: dropping a future or a body in the middle of an exchange drops the connection, which closes its socket there and
+//! then. Only a connection whose exchange is complete goes back to the pool.
+
+mod response_head;
+mod upload;
+mod wire;
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+
+pub use self::response_head::ResponseHead;
+use self::upload::{Upload, Uploader};
+use self::wire::WireHandle;
+use crate::ask::Asker;
+use crate::error::{Error, Kind, OsError, Result};
+use crate::io::park;
+use crate::io::reactor::Reactor;
+use crate::io::stream::Stream;
+use crate::origin::Origin;
+use crate::request::{Content, Framing, Method, Request, RequestHead};
+use crate::timeout::Seconds;
+
+/// A connection that speaks HTTP/1.1.
+pub struct Http1 {
+    origin: Arc<Origin>,
+    sender: http1::SendRequest<Upload>,
+    hyper: http1::Connection<WireHandle, Upload>,
+    hyper_ended: bool,
+    wire: WireHandle,
+    flag: Arc<Flag>,
+    /// hyper's wakers: its halves are polled together here, so their waking each other only means "poll again".
+    hyper_waker: Waker,
+}
+
+/// How an exchange failed, and whether that leaves it open to send the request again elsewhere.
+#[derive(Debug)]
+pub struct Failure {
+    pub error: Error,
+    /// Bytes of the request that may have reached the server.
+    pub written: u64,
+    /// Bytes of the response that arrived.
+    pub received: u64,
+}
+
+/// The parts of a response, its body still on the wire.
+pub struct Response {
+    pub head: ResponseHead,
+    /// `None` after `101 Switching Protocols` and `2xx` to CONNECT.
+    pub body: Option<Incoming>,
+}
+
+/// What a poll of an exchange came to.
+enum Step {
+    WantsChunk,
+    Response(http::Response<Incoming>),
+    Upgraded,
+    Failed(hyper::Error),
+    TimedOut,
+}
+
+impl Http1 {
+    pub async fn new(stream: Stream, origin: Arc<Origin>) -> Result<Self> {
+        let wire = WireHandle::new(stream);
+        let (sender, hyper) = http1::handshake(wire.clone())
+            .await
+            .map_err(|error| Error::new(Kind::ConnectError, format!("{origin}: {error}")))?;
+        let flag = Arc::new(Flag::default());
+        let hyper_waker = Waker::from(Arc::clone(&flag));
+        Ok(Self { origin, sender, hyper, hyper_ended: false, wire, flag, hyper_waker })
+    }
+
+    /// Moves an idle connection to the loop that is going to use it.
+    pub fn attach(&self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
+        self.wire.lock().stream().attach(reactor)
+    }
+
+    /// Whether an idle connection can no longer be used: the server closed it, or sent bytes that nobody asked for.
+    pub fn is_stale(&self) -> bool {
+        self.wire.lock().is_stale()
+    }
+
+    /// Sends a request and waits for the head of its response.
+    pub async fn send(&mut self, request: &Request, asker: &Asker) -> std::result::Result<Response, Failure> {
+        self.exchange(request, asker).await.map_err(|error| {
+            let (written, received) = self.wire.lock().progress();
+            Failure { error, written, received }
+        })
+    }
+
+    async fn exchange(&mut self, request: &Request, asker: &Asker) -> Result<Response> {
+        let head = &request.head;
+        let mut uploader = Uploader::new(head.framing);
+        if let Content::Inline(content) = &request.content {
+            uploader.push(content.clone())?;
+            uploader.end()?;
+        } else if head.framing == Framing::None {
+            // There can be no body, but only the caller's iterator knows that there is none.
+            while let Some(chunk) = asker.chunk().await? {
+                uploader.push(chunk)?;
+            }
+            uploader.end()?;
+        }
+        self.wire.lock().begin(head.bytes.clone(), head.method == Method::Connect);
+        let mut response = pin!(self.sender.send_request(for_hyper(head, uploader.body())));
+        let mut exchange = Sending {
+            sent: false,
+            stall: Stall::default(),
+            write_timeout: request.timeouts.write,
+            read_timeout: request.timeouts.read,
+        };
+        let mut engine = Engine {
+            hyper: &mut self.hyper,
+            ended: &mut self.hyper_ended,
+            wire: &self.wire,
+            flag: &self.flag,
+            waker: &self.hyper_waker,
+        };
+        let step = loop {
+            let step = std::future::poll_fn(|cx| exchange.poll(cx, &mut engine, &uploader, response.as_mut())).await;
+            match step {
+                Step::WantsChunk => {
+                    match asker.chunk().await? {
+                        Some(chunk) => uploader.push(chunk)?,
+                        None => uploader.end()?,
+                    }
+                    exchange.stall = Stall::default();
+                }
+                step => break step,
+            }
+        };
+        let body = match step {
+            Step::Response(response) => Some(response.into_body()),
+            Step::Upgraded => None,
+            Step::Failed(error) => return Err(self.fault(&error)),
+            Step::TimedOut | Step::WantsChunk => return Err(exchange.timed_out(&self.origin)),
+        };
+        let Some(head) = self.wire.lock().take_head() else {
+            return Err(Error::new(Kind::Internal, "hyper answered before the response head was read"));
+        };
+        Ok(Response { head, body })
+    }
+
+    /// Polls for the next chunk of the response body; `None` at its end. `received` counts what came of it so far.
+    pub fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Incoming,
+        stall: &mut Stall,
+        timeout: Option<Duration>,
+    ) -> Poll<std::result::Result<Option<Bytes>, BodyFault>> {
+        let mut engine = self.engine();
+        engine.wire.lock().set_waker(cx.waker());
+        loop {
+            match engine.poll_body(body) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    *stall = Stall::default();
+                    return Poll::Ready(Ok(Some(chunk)));
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(BodyFault::Broken(error))),
+                Poll::Pending => {}
+            }
+            if !engine.poll_hyper() {
+                break;
+            }
+        }
+        let (_, received) = self.wire.lock().progress();
+        if stall.is_over(received, timeout) {
+            return Poll::Ready(Err(BodyFault::TimedOut));
+        }
+        Poll::Pending
+    }
+
+    /// Ends a complete exchange; whether the connection can serve another one.
+    pub fn finish(&mut self) -> bool {
+        self.wire.lock().close_gate();
+        let mut engine = self.engine();
+        while engine.poll_hyper() {}
+        // Nobody waits for this connection now.
+        park::clear();
+        !self.hyper_ended && self.sender.is_ready() && !self.wire.lock().has_stray_bytes()
+    }
+
+    /// What was wrong, when hyper could not go on.
+    pub fn fault(&self, error: &hyper::Error) -> Error {
+        let origin = &self.origin;
+        let mut wire = self.wire.lock();
+        if let Some(fault) = wire.take_fault() {
+            return fault;
+        }
+        if let Some(error) = wire.take_read_error() {
+            return Error::new(Kind::ReadError, format!("reading from {origin} failed: {}", OsError(&error)))
+                .with_source(error);
+        }
+        if wire.is_at_end() {
+            // httpcore's text.
+            let fault = Error::remote("Server disconnected without sending a response.");
+            return match wire.take_write_error() {
+                Some(error) => fault.with_source(error),
+                None => fault,
+            };
+        }
+        if let Some(error) = wire.take_write_error() {
+            return Error::new(Kind::WriteError, format!("writing to {origin} failed: {}", OsError(&error)))
+                .with_source(error);
+        }
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Error::remote(format!("invalid response from {origin}: {error}{cause}"))
+    }
+
+    /// Whether the server ended the stream, for messages.
+    pub fn is_at_end(&self) -> bool {
+        self.wire.lock().is_at_end()
+    }
+
+    fn engine(&mut self) -> Engine<'_> {
+        Engine {
+            hyper: &mut self.hyper,
+            ended: &mut self.hyper_ended,
+            wire: &self.wire,
+            flag: &self.flag,
+            waker: &self.hyper_waker,
+        }
+    }
+}
+
+/// Why a response body could not be read on.
+pub enum BodyFault {
+    Broken(hyper::Error),
+    TimedOut,
+}
+
+/// The request as hyper needs it: nothing but what frames it. What goes on the wire is the caller's head.
+fn for_hyper(head: &RequestHead, body: Upload) -> http::Request<Upload> {
+    let mut request = http::Request::new(body);
+    *request.method_mut() = match head.method {
+        Method::Head => http::Method::HEAD,
+        Method::Connect => http::Method::CONNECT,
+        // All others are framed alike.
+        Method::Idempotent | Method::Other => http::Method::POST,
+    };
+    let headers = request.headers_mut();
+    match head.framing {
+        Framing::None => {}
+        Framing::Length(length) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Framing::Chunked => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    if head.close {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if head.method == Method::Connect {
+        // hyper writes a CONNECT target as an authority; ours replaces it.
+        *request.uri_mut() = http::Uri::from_static("authority:1");
+    }
+    request
+}
+
+/// hyper's connection, borrowed for polling beside its request or response.
+struct Engine<'a> {
+    hyper: &'a mut http1::Connection<WireHandle, Upload>,
+    ended: &'a mut bool,
+    wire: &'a WireHandle,
+    flag: &'a Flag,
+    waker: &'a Waker,
+}
+
+impl Engine<'_> {
+    /// Lets hyper do what it can; whether it has news for the other half.
+    fn poll_hyper(&mut self) -> bool {
+        if *self.ended {
+            return false;
+        }
+        self.flag.0.store(false, Ordering::Relaxed);
+        // Errors reach the request or the body.
+        *self.ended = Pin::new(&mut *self.hyper).poll(&mut Context::from_waker(self.waker)).is_ready();
+        *self.ended || self.flag.0.load(Ordering::Relaxed)
+    }
+
+    fn poll_body(&mut self, body: &mut Incoming) -> Poll<Option<std::result::Result<Bytes, hyper::Error>>> {
+        let mut cx = Context::from_waker(self.waker);
+        loop {
+            match Pin::new(&mut *body).poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers are not handed on.
+                    if let Ok(chunk) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(chunk)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Sending a request and waiting for its response.
+struct Sending {
+    /// The request is out, or cannot be sent any further.
+    sent: bool,
+    stall: Stall,
+    write_timeout: Option<Duration>,
+    read_timeout: Option<Duration>,
+}
+
+impl Sending {
+    fn poll(
+        &mut self,
+        cx: &Context<'_>,
+        engine: &mut Engine<'_>,
+        uploader: &Uploader,
+        mut response: Pin<&mut impl Future<Output = hyper::Result<http::Response<Incoming>>>>,
+    ) -> Poll<Step> {
+        engine.wire.lock().set_waker(cx.waker());
+        loop {
+            let news = engine.poll_hyper();
+            let (failed, blocked, upgraded) = {
+                let wire = engine.wire.lock();
+                (wire.has_write_failed(), wire.is_write_blocked(), wire.is_upgraded())
+            };
+            if !self.sent {
+                if failed || (uploader.is_finished() && !blocked) {
+                    // From here on hyper may read: not before, since nobody has waited for bytes until now.
+                    self.sent = true;
+                    self.stall = Stall::default();
+                    engine.wire.lock().open_gate();
+                    continue;
+                }
+                if uploader.is_wanted() && !blocked {
+                    return Poll::Ready(Step::WantsChunk);
+                }
+            }
+            if upgraded {
+                return Poll::Ready(Step::Upgraded);
+            }
+            match response.as_mut().poll(&mut Context::from_waker(engine.waker)) {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Step::Response(response)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Step::Failed(error)),
+                Poll::Pending if !news => break,
+                Poll::Pending => {}
+            }
+        }
+        let (written, received) = engine.wire.lock().progress();
+        let (progress, timeout) = if self.sent { (received, self.read_timeout) } else { (written, self.write_timeout) };
+        if self.stall.is_over(progress, timeout) { Poll::Ready(Step::TimedOut) } else { Poll::Pending }
+    }
+
+    fn timed_out(&self, origin: &Origin) -> Error {
+        if self.sent {
+            let limit = Seconds(self.read_timeout.unwrap_or_default());
+            Error::new(Kind::ReadTimeout, format!("no response from {origin} within {limit} (read timeout)"))
+        } else {
+            let limit = Seconds(self.write_timeout.unwrap_or_default());
+            Error::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))
+        }
+    }
+}
+
+/// Measures how long nothing has moved: a timeout bounds one operation, and every byte begins a new one.
+#[derive(Default)]
+pub struct Stall {
+    since: Option<(Instant, u64)>,
+}
+
+impl Stall {
+    /// Whether nothing has moved for `timeout`; if not, the current poll is repeated when that time has come.
+    fn is_over(&mut self, progress: u64, timeout: Option<Duration>) -> bool {
+        let Some(timeout) = timeout else { return false };
+        let now = Instant::now();
+        let since = match self.since {
+            Some((since, before)) if before == progress => since,
+            _ => {
+                self.since = Some((now, progress));
+                now
+            }
+        };
+        let Some(deadline) = since.checked_add(timeout) else { return false };
+        if now < deadline {
+            park::wake_at(deadline);
+        }
+        now >= deadline
+    }
+}
+
+/// Remembers that it was woken.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,237 @@
+//! Response heads as the server sent them.
+//!
+//! hyper normalises names and order and caps the number of headers, httpcore promises neither. So the head is read here, kept
+//! raw for the caller, and hyper is handed a short one of our own that holds only what decides framing and keep-alive, verbatim.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use httparse::{EMPTY_HEADER, Header, ParserConfig};
+
+use crate::error::{Error, Result};
+
+/// httpcore's bound on a head (`MAX_INCOMPLETE_EVENT_SIZE`), in bytes.
+pub const MAX_HEAD: usize = 100 * 1024;
+/// Heads with up to this many lines are parsed without an allocation.
+const HEADERS_ON_STACK: usize = 64;
+
+/// A status line and headers, as ranges of the received bytes.
+#[derive(Debug)]
+pub struct ResponseHead {
+    pub status: u16,
+    /// The minor version: 0 or 1.
+    pub minor_version: u8,
+    raw: Bytes,
+    reason: Range<usize>,
+    headers: Vec<(Range<usize>, HeaderValue)>,
+}
+
+#[derive(Debug)]
+enum HeaderValue {
+    Raw(Range<usize>),
+    /// obs-fold (RFC 9112, 5.2): the lines joined by one space each.
+    Unfolded(Vec<u8>),
+}
+
+impl ResponseHead {
+    /// The length of the head at the start of `buffer`, if it is there in full. Bytes before `scanned` were seen before.
+    pub fn find_end(buffer: &[u8], scanned: usize) -> Option<usize> {
+        let start = scanned.saturating_sub(3);
+        let mut position = start;
+        while let Some(offset) = buffer[position..].iter().position(|&byte| byte == b'\n') {
+            let after = position + offset + 1;
+            match &buffer[after..] {
+                [b'\n', ..] => return Some(after + 1),
+                [b'\r', b'\n', ..] => return Some(after + 2),
+                _ => position = after,
+            }
+        }
+        None
+    }
+
+    /// Reads a head that ends at the end of `raw`.
+    pub fn parse(raw: Bytes) -> Result<Self> {
+        let lines = raw.split(|&byte| byte == b'\n').count();
+        if lines <= HEADERS_ON_STACK {
+            Self::parse_into(&raw, &mut [EMPTY_HEADER; HEADERS_ON_STACK])
+        } else {
+            Self::parse_into(&raw, &mut vec![EMPTY_HEADER; lines])
+        }
+    }
+
+    pub fn reason(&self) -> &[u8] {
+        &self.raw[self.reason.clone()]
+    }
+
+    /// Names and values in their order, as they came.
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.headers.iter().map(|(name, value)| {
+            let value = match value {
+                HeaderValue::Raw(range) => &self.raw[range.clone()],
+                HeaderValue::Unfolded(value) => value,
+            };
+            (&self.raw[name.clone()], value)
+        })
+    }
+
+    pub fn is_informational(&self) -> bool {
+        (100..200).contains(&self.status)
+    }
+
+    /// The head that hyper gets to see.
+    pub fn framing_head(&self) -> BytesMut {
+        let mut head = BytesMut::with_capacity(128);
+        head.extend_from_slice(if self.minor_version == 0 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+        head.extend_from_slice(self.status.to_string().as_bytes());
+        head.extend_from_slice(b" \r\n");
+        let (mut has_length, mut has_encoding) = (false, false);
+        for (name, value) in self.headers() {
+            let is = |framing: &[u8]| name.eq_ignore_ascii_case(framing);
+            let relevant = match name.len() {
+                // As in h11, HTTP/1.0 is never kept alive.
+                10 => is(b"connection") && self.minor_version == 1,
+                14 => is(b"content-length"),
+                17 => is(b"transfer-encoding"),
+                _ => false,
+            };
+            if relevant {
+                has_length |= name.len() == 14;
+                has_encoding |= name.len() == 17;
+                for part in [name, b": ", value, b"\r\n"] {
+                    head.extend_from_slice(part);
+                }
+            }
+        }
+        if has_length && has_encoding {
+            // Somebody on the way may have believed the other one (RFC 9112, 6.3): nothing follows on this connection.
+            head.extend_from_slice(b"connection: close\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
+    /// The length that the server declared for the body, for messages.
+    pub fn content_length(&self) -> Option<u64> {
+        self.headers()
+            .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok())
+    }
+
+    fn parse_into<'buffer>(raw: &'buffer Bytes, storage: &mut [Header<'buffer>]) -> Result<Self> {
+        let mut response = httparse::Response::new(storage);
+        let parsed = ParserConfig::default()
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .parse_response(&mut response, raw)
+            .map_err(|error| malformed(&error.to_string(), raw))?;
+        let (true, Some(status), Some(minor_version)) = (parsed.is_complete(), response.code, response.version) else {
+            return Err(malformed("the head ends too early", raw));
+        };
+        if status < 100 {
+            return Err(malformed("the status code is below 100", raw));
+        }
+        let range = |part: &[u8]| {
+            let start = part.as_ptr().addr() - raw.as_ptr().addr();
+            start..start + part.len()
+        };
+        let headers = response
+            .headers
+            .iter()
+            .map(|header| {
+                let value = if header.value.contains(&b'\n') {
+                    HeaderValue::Unfolded(unfold(header.value))
+                } else {
+                    HeaderValue::Raw(range(header.value))
+                };
+                (range(header.name.as_bytes()), value)
+            })
+            .collect();
+        Ok(Self { status, minor_version, raw: raw.clone(), reason: reason(raw), headers })
+    }
+}
+
+/// Everything between the status code and the end of the line. httparse drops a reason that is not ASCII; the caller gets it.
+fn reason(raw: &[u8]) -> Range<usize> {
+    const AFTER_STATUS: usize = b"HTTP/1.1 200".len();
+    let end = raw.iter().position(|&byte| byte == b'\n').unwrap_or(raw.len());
+    let end = if end > 0 && raw[end - 1] == b'\r' { end - 1 } else { end };
+    let start = if raw.get(AFTER_STATUS) == Some(&b' ') { AFTER_STATUS + 1 } else { AFTER_STATUS };
+    start.min(end)..end
+}
+
+fn unfold(value: &[u8]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    lines.join(&b' ')
+}
+
+fn malformed(why: &str, raw: &[u8]) -> Error {
+    let line = raw.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = &line[..line.len().min(80)];
+    Error::remote(format!("malformed response head: {why}; it begins with b'{}'", line.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(raw: &'static [u8]) -> Result<ResponseHead> {
+        ResponseHead::parse(Bytes::from_static(raw))
+    }
+
+    #[test]
+    fn keeps_names_order_and_reason() {
+        let head = parse(b"HTTP/1.1 200 Tr\xe8s bien\r\nX-B: 1\r\nx-a:2\r\nX-B:\r\n\r\n").expect("well-formed");
+        assert_eq!((head.status, head.minor_version, head.reason()), (200, 1, b"Tr\xe8s bien".as_slice()));
+        let headers: Vec<_> = head.headers().collect();
+        let expected: [(&[u8], &[u8]); 3] = [(b"X-B", b"1"), (b"x-a", b"2"), (b"X-B", b"")];
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn reads_hundreds_of_headers() {
+        let mut raw = b"HTTP/1.1 200 OK\r\n".to_vec();
+        for number in 0..500 {
+            raw.extend_from_slice(format!("X-{number}: {number}\r\n").as_bytes());
+        }
+        raw.extend_from_slice(b"\r\n");
+        assert_eq!(ResponseHead::parse(raw.into()).expect("well-formed").headers().len(), 500);
+    }
+
+    #[test]
+    fn finds_the_end_wherever_the_bytes_were_split() {
+        for raw in [b"HTTP/1.1 200 OK\r\na: b\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\na: b\n\n"] {
+            for split in 0..raw.len() {
+                assert_eq!(ResponseHead::find_end(&raw[..split], 0), None);
+                assert_eq!(ResponseHead::find_end(raw, split), Some(raw.len()), "{split}");
+            }
+        }
+    }
+
+    #[test]
+    fn unfolds_with_one_space() {
+        let head = parse(b"HTTP/1.1 200 OK\r\nX: one\r\n\t two\r\n  three\r\n\r\n").expect("well-formed");
+        assert_eq!(head.headers().next(), Some((b"X".as_slice(), b"one two three".as_slice())));
+    }
+
+    #[test]
+    fn gives_hyper_only_what_frames_the_body() {
+        let head =
+            parse(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-LENGTH: 5\r\nConnection: close\r\nSet-Cookie: a\r\n\r\n")
+                .expect("well-formed");
+        assert_eq!(head.framing_head(), "HTTP/1.1 200 \r\nContent-LENGTH: 5\r\nConnection: close\r\n\r\n");
+    }
+
+    #[test]
+    fn an_ambiguous_length_ends_the_connection() {
+        let head = parse(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(head.expect("well-formed").framing_head().ends_with(b"connection: close\r\n\r\n"));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_response() {
+        for raw in
+            [b"220 smtp ready\r\n\r\n".as_slice(), b"HTTP/2.0 200 OK\r\n\r\n", b"HTTP/1.1 099 X\r\n\r\n", b"\r\n\r\n"]
+        {
+            assert!(parse(raw).is_err(), "{raw:?}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The request body on its way into hyper.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+
+use crate::error::{Error, Result};
+use crate::request::Framing;
+
+#[derive(Default)]
+struct Queue {
+    next: Option<Bytes>,
+    ended: bool,
+    wanted: bool,
+    chunked: bool,
+}
+
+/// hyper's end: a body that says when it needs more.
+#[derive(Clone)]
+pub struct Upload(Arc<Mutex<Queue>>);
+
+impl Upload {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+        let mut queue = self.queue();
+        if let Some(chunk) = queue.next.take() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        if queue.ended {
+            return Poll::Ready(None);
+        }
+        queue.wanted = true;
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let queue = self.queue();
+        // A chunked body always has its last chunk to write, also when it is empty.
+        queue.ended && queue.next.is_none() && !queue.chunked
+    }
+}
+
+/// The exchange's end: it hands chunks in and holds the caller to the length he declared.
+pub struct Uploader {
+    upload: Upload,
+    /// What may still come, if the length was declared.
+    remaining: Option<u64>,
+}
+
+impl Uploader {
+    pub fn new(framing: Framing) -> Self {
+        let queue = Queue { chunked: framing == Framing::Chunked, ..Queue::default() };
+        let remaining = match framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked => None,
+        };
+        Self { upload: Upload(Arc::new(Mutex::new(queue))), remaining }
+    }
+
+    pub fn body(&self) -> Upload {
+        self.upload.clone()
+    }
+
+    /// Whether hyper has asked for a chunk that it has not got.
+    pub fn is_wanted(&self) -> bool {
+        self.upload.queue().wanted
+    }
+
+    /// Whether hyper has everything.
+    pub fn is_finished(&self) -> bool {
+        let queue = self.upload.queue();
+        queue.ended && queue.next.is_none()
+    }
+
+    pub fn push(&mut self, chunk: Bytes) -> Result<()> {
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining
+                .checked_sub(chunk.len() as u64)
+                .ok_or_else(|| Error::local("Too much data for declared Content-Length"))?;
+        }
+        let mut queue = self.upload.queue();
+        queue.wanted = false;
+        if !chunk.is_empty() {
+            queue.next = Some(chunk);
+        }
+        Ok(())
+    }
+
+    pub fn end(&mut self) -> Result<()> {
+        if self.remaining.is_some_and(|remaining| remaining > 0) {
+            return Err(Error::local("Too little data for declared Content-Length"));
+        }
+        let mut queue = self.upload.queue();
+        queue.wanted = false;
+        queue.ended = true;
+        Ok(())
+    }
+}

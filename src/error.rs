@@ -1,0 +1,109 @@
+//! The one error type of the engine: a kind, a message and a cause.
+//!
+//! Errors are data. Code branches on [`Kind`], never on the text; the text is for people and always names the phase, the peer
+//! and, where a limit was exceeded, the limit. `python::errors` is the only place that turns one into an exception.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+/// One kind per exception of httpcore that the engine can raise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    ConnectError,
+    ConnectTimeout,
+    ReadError,
+    ReadTimeout,
+    WriteError,
+    WriteTimeout,
+    PoolTimeout,
+    RemoteProtocolError,
+    LocalProtocolError,
+    UnsupportedProtocol,
+    /// A fault of the engine itself: a caught panic. Becomes a `RuntimeError`.
+    Internal,
+}
+
+/// What went wrong, and what caused it.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: Cow<'static, str>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// The same error with the fault that caused it, which becomes the exception's `__cause__`.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    pub fn remote(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::RemoteProtocolError, message)
+    }
+
+    pub fn local(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::LocalProtocolError, message)
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The cause, handed over: exceptions of Python travel in here and are put back as `__cause__`.
+    pub fn into_source(self) -> Option<Box<dyn StdError + Send + Sync>> {
+        self.source
+    }
+
+    /// Whether httpcore tries the connect again after this (`retries=`).
+    pub fn is_failed_connect(&self) -> bool {
+        matches!(self.kind, Kind::ConnectError | Kind::ConnectTimeout)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// The operating system's word as Python puts it: `[Errno 111] Connection refused`.
+pub struct OsError<'a>(pub &'a io::Error);
+
+impl OsError<'_> {
+    pub fn text(&self) -> String {
+        let text = self.0.to_string();
+        match text.rfind(" (os error") {
+            Some(end) => text[..end].to_owned(),
+            None => text,
+        }
+    }
+}
+
+impl fmt::Display for OsError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.raw_os_error() {
+            Some(number) => write!(f, "[Errno {number}] {}", self.text()),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;

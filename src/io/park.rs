@@ -1,0 +1,93 @@
+//! What the current poll is waiting for.
+//!
+//! A future that returns `Pending` has told this module why: sockets their direction, timeouts their deadline. The driver that
+//! polled it takes the notes and waits accordingly. They live in a thread-local because a future's `Context` has no room for
+//! them; a driver clears them before each poll, so nothing is carried from one exchange to another.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::socket::{Direction, Shared};
+
+/// The notes of one poll.
+#[derive(Default)]
+pub struct Park {
+    pub interests: Vec<(Arc<Shared>, Direction)>,
+    pub deadline: Option<Instant>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Park> = const { RefCell::new(Park { interests: Vec::new(), deadline: None }) };
+}
+
+/// Forgets the notes of the poll before.
+pub fn clear() {
+    CURRENT.with_borrow_mut(|park| {
+        park.interests.clear();
+        park.deadline = None;
+    });
+}
+
+/// Takes the notes of the poll that has just returned.
+pub fn take() -> Park {
+    CURRENT.take()
+}
+
+/// The earliest deadline of the poll that has just returned.
+pub fn deadline() -> Option<Instant> {
+    CURRENT.with_borrow(|park| park.deadline)
+}
+
+/// Notes that the poll waits for a socket that no reactor watches.
+pub(super) fn wait_for(socket: &Arc<Shared>, direction: Direction) {
+    CURRENT.with_borrow_mut(|park| park.interests.push((Arc::clone(socket), direction)));
+}
+
+/// Notes that the poll must be repeated at `deadline`, whatever else happens.
+pub fn wake_at(deadline: Instant) {
+    CURRENT.with_borrow_mut(|park| {
+        park.deadline = Some(park.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+    });
+}
+
+/// Completes at `deadline`.
+pub async fn sleep_until(deadline: Instant) {
+    std::future::poll_fn(|_| {
+        if Instant::now() >= deadline {
+            return Poll::Ready(());
+        }
+        wake_at(deadline);
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The deadline passed before the future was ready.
+#[derive(Debug)]
+pub struct Elapsed;
+
+/// Runs `future` until `deadline`; it is dropped when that passes.
+pub async fn timeout_at<F: Future>(deadline: Option<Instant>, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| poll_until(deadline, future.as_mut(), cx)).await
+}
+
+fn poll_until<F: Future>(
+    deadline: Option<Instant>,
+    future: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<F::Output, Elapsed>> {
+    if let Poll::Ready(output) = future.poll(cx) {
+        return Poll::Ready(Ok(output));
+    }
+    let Some(deadline) = deadline else { return Poll::Pending };
+    if Instant::now() >= deadline {
+        return Poll::Ready(Err(Elapsed));
+    }
+    wake_at(deadline);
+    Poll::Pending
+}

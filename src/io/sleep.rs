@@ -1,0 +1,59 @@
+//! Sleeping in `poll(2)`: how a thread without an event loop waits.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::park::Park;
+use super::socket::Direction;
+
+/// Why the thread woke up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakeup {
+    /// A socket is ready, `alarm` is readable, or the deadline has passed: poll again.
+    Ready,
+    /// A signal arrived: let the interpreter see to it before going on.
+    Interrupted,
+}
+
+/// Sleeps until something that `park` waits for has happened, or `alarm` turns readable.
+pub fn sleep(park: &Park, alarm: Option<BorrowedFd<'_>>) -> io::Result<Wakeup> {
+    // One exchange waits for one socket, or a few while it races addresses.
+    let mut descriptors: Vec<PollFd<'_>> = Vec::with_capacity(park.interests.len() + 1);
+    for (socket, direction) in &park.interests {
+        let flags = match direction {
+            Direction::Read => PollFlags::IN,
+            Direction::Write => PollFlags::OUT,
+        };
+        descriptors.push(PollFd::from_borrowed_fd(socket.as_fd(), flags));
+    }
+    if let Some(alarm) = alarm {
+        descriptors.push(PollFd::from_borrowed_fd(alarm, PollFlags::IN));
+    }
+    let timeout = park.deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
+    match poll(&mut descriptors, timeout.as_ref()) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(Wakeup::Interrupted),
+        Err(error) => return Err(error.into()),
+    }
+    for ((socket, _), descriptor) in park.interests.iter().zip(&descriptors) {
+        let events = descriptor.revents();
+        let closed = events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
+        let readable = events.contains(PollFlags::IN) || closed;
+        let writable = events.contains(PollFlags::OUT) || closed;
+        if readable || writable {
+            socket.set_ready(readable, writable, closed);
+        }
+    }
+    Ok(Wakeup::Ready)
+}
+
+/// Rounded up to the next millisecond, the resolution of `poll(2)` where there is no `ppoll`: never early, never a busy loop.
+fn timespec(duration: Duration) -> Timespec {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
+    Timespec { tv_sec: (millis / 1000).cast_signed() as _, tv_nsec: ((millis % 1000) * 1_000_000).cast_signed() as _ }
+}

@@ -1,0 +1,29 @@
+//! httpcore's connection pools with the engine in Rust.
+//!
+//! A request's way through the crate, and where each part lives:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`python`] | what Python sees; the only place that knows pyo3. Drives an exchange from a thread or an event loop |
+//! | [`request`] | a request, checked and written out once |
+//! | [`exchange`] | one request from the pool to its response |
+//! | [`pool`] | who may use which connection, and who waits |
+//! | [`connection`] | making connections, and HTTP/1.1 on them |
+//! | [`tls`] | rustls: trust, identity, handshake |
+//! | [`io`] | sockets, readiness, deadlines |
+//! | [`ask`] | what an exchange needs of the interpreter while it runs |
+//! | [`fork`] | telling a forked child from its parent |
+//! | [`origin`], [`timeout`], [`error`] | the vocabulary |
+
+mod ask;
+mod connection;
+mod error;
+mod exchange;
+mod fork;
+mod io;
+mod origin;
+mod pool;
+mod python;
+mod request;
+mod timeout;
+mod tls;

@@ -1,0 +1,213 @@
+//! The connection pool: who may use which connection, and who waits.
+//!
+//! [`state`] decides, under one lock and without I/O; this module acts on the decisions outside the lock. A connection in use is
+//! owned by its exchange together with a [`Lease`] on its place in the pool. However the exchange ends, the lease is given back
+//! when it is dropped, and the next waiter is served there and then.
+
+mod state;
+mod status;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+use self::state::{Decision, Grant, State};
+pub use self::status::{Phase, Status};
+use crate::error::{Error, Kind, Result};
+use crate::fork::Generation;
+use crate::io::park::timeout_at;
+use crate::origin::Origin;
+use crate::timeout::Seconds;
+
+/// How many connections a pool may have, and for how long it keeps idle ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_connections: usize,
+    /// Counts idle connections only.
+    pub max_keepalive_connections: usize,
+    /// How long an idle connection is kept; `None` keeps it for ever.
+    pub keepalive_expiry: Option<Duration>,
+}
+
+/// A pool of connections of type `C`.
+pub struct Pool<C> {
+    limits: Limits,
+    process: ArcSwap<Process<C>>,
+}
+
+/// A pool's connections belong to the process that made them.
+struct Process<C> {
+    generation: Generation,
+    state: Mutex<State<C>>,
+}
+
+impl<C> Process<C> {
+    fn new(limits: Limits) -> Self {
+        Self { generation: Generation::current(), state: Mutex::new(State::new(limits)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<C>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a request was given: a connection that was idle, or only the place for a new one.
+pub struct Acquired<C> {
+    pub lease: Lease<C>,
+    pub connection: Option<C>,
+}
+
+impl<C> Pool<C> {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, process: ArcSwap::from_pointee(Process::new(limits)) }
+    }
+
+    /// Waits for a connection to `origin`, first come, first served.
+    ///
+    /// Dropping the future leaves the queue; a connection that was handed over at that very moment goes to the next in line.
+    pub async fn acquire(&self, origin: &Arc<Origin>, timeout: Option<Duration>) -> Result<Acquired<C>> {
+        let process = self.process();
+        let now = Instant::now();
+        let (decision, closing) = process.state().acquire(origin, now);
+        drop(closing);
+        let (ticket, granted) = match decision {
+            Decision::Granted(grant) => return Ok(Lease::accept(process, grant)),
+            Decision::Wait(ticket, granted) => (ticket, granted),
+        };
+        let _in_line = InLine { process: &process, ticket };
+        match timeout_at(timeout.map(|timeout| now + timeout), granted).await {
+            Ok(Ok(acquired)) => Ok(acquired),
+            Ok(Err(_)) => {
+                Err(Error::new(Kind::PoolTimeout, "the connection pool went away while a request waited for it"))
+            }
+            Err(_) => Err(Error::new(
+                Kind::PoolTimeout,
+                format!(
+                    "no connection to {origin} became free within {} (pool timeout): all {} connections are in use",
+                    Seconds(timeout.unwrap_or_default()),
+                    self.limits.max_connections
+                ),
+            )),
+        }
+    }
+
+    /// Closes every connection. Whoever waits for one of them wakes up and finds it closed; the pool can be used again.
+    pub fn close(&self) {
+        let (statuses, idle) = self.process().state().clear();
+        for status in &statuses {
+            status.close();
+        }
+        drop(idle);
+        // Those who wait in line are served with new connections as the old leases come back; if there are none, now.
+        self.process().serve();
+    }
+
+    /// The connections in the order in which they were made.
+    pub fn statuses(&self) -> Vec<Arc<Status>> {
+        self.process().state().statuses()
+    }
+
+    /// Requests that wait for a connection.
+    pub fn queued(&self) -> usize {
+        self.process().state().queued()
+    }
+
+    fn process(&self) -> Arc<Process<C>> {
+        let process = self.process.load_full();
+        if process.generation.is_current() {
+            return process;
+        }
+        // A forked child. The parent's connections are not ours to use or to end, and another thread may have held the lock
+        // at the fork: leave all of it untouched, for good.
+        let fresh = Arc::new(Process::new(self.limits));
+        std::mem::forget(self.process.swap(Arc::clone(&fresh)));
+        fresh
+    }
+}
+
+impl<C> Process<C> {
+    /// Serves those in line for whom there is room now.
+    fn serve(self: &Arc<Self>) {
+        loop {
+            let next = self.state().next_grant();
+            let Some((waiter, grant)) = next else { break };
+            if let Err(Acquired { lease, connection }) = waiter.send(Lease::accept(Arc::clone(self), grant)) {
+                // He has just left. Giving it back serves the one behind him.
+                match connection {
+                    Some(connection) => lease.keep(connection),
+                    None => drop(lease),
+                }
+            }
+        }
+        let surplus = self.state().surplus(Instant::now());
+        drop(surplus);
+    }
+}
+
+/// A request's place in the queue.
+struct InLine<'a, C> {
+    process: &'a Process<C>,
+    ticket: u64,
+}
+
+impl<C> Drop for InLine<'_, C> {
+    fn drop(&mut self) {
+        self.process.state().leave(self.ticket);
+    }
+}
+
+/// The right to one of the pool's places, and to the connection in it.
+pub struct Lease<C> {
+    process: Arc<Process<C>>,
+    status: Arc<Status>,
+    returned: bool,
+}
+
+impl<C> Lease<C> {
+    fn accept(process: Arc<Process<C>>, grant: Grant<C>) -> Acquired<C> {
+        let Grant { status, connection, closing } = grant;
+        drop(closing);
+        Acquired { lease: Self { process, status, returned: false }, connection }
+    }
+
+    pub fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// Gives the connection back for the next request.
+    pub fn keep(mut self, connection: C) {
+        self.returned = true;
+        if !self.process.generation.is_current() {
+            return;
+        }
+        let (closing, waiting) = {
+            let mut state = self.process.state();
+            (state.keep(&self.status, connection, Instant::now()), state.queued() > 0)
+        };
+        drop(closing);
+        if waiting {
+            self.process.serve();
+        }
+    }
+}
+
+impl<C> Drop for Lease<C> {
+    fn drop(&mut self) {
+        if self.returned || !self.process.generation.is_current() {
+            return;
+        }
+        self.status.set_phase(Phase::Closed);
+        let waiting = {
+            let mut state = self.process.state();
+            state.free(&self.status);
+            state.queued() > 0
+        };
+        if waiting {
+            self.process.serve();
+        }
+    }
+}
+
+type Handover<C> = oneshot::Sender<Acquired<C>>;

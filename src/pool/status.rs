@@ -1,0 +1,143 @@
+//! What can be seen of a connection from outside while it is in use elsewhere: httpcore's `info()` and states.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+use crate::io::socket::Shared;
+use crate::origin::Origin;
+
+/// The life of a connection, in httpcore's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    Connecting,
+    Active,
+    Idle,
+    Closed,
+}
+
+/// The shared state of one connection.
+pub struct Status {
+    pub id: u64,
+    pub origin: Arc<Origin>,
+    phase: AtomicU8,
+    /// Whether it has ever been connected: one that was not is "CONNECTION FAILED" once it is closed.
+    connected: AtomicBool,
+    requests: AtomicU64,
+    closed_by_pool: AtomicBool,
+    details: Mutex<Details>,
+}
+
+#[derive(Default)]
+struct Details {
+    socket: Weak<Shared>,
+    expires: Option<Instant>,
+}
+
+impl Status {
+    pub fn new(id: u64, origin: Arc<Origin>) -> Self {
+        Self {
+            id,
+            origin,
+            phase: AtomicU8::new(Phase::Connecting as u8),
+            connected: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            closed_by_pool: AtomicBool::new(false),
+            details: Mutex::default(),
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Connecting,
+            1 => Phase::Active,
+            2 => Phase::Idle,
+            _ => Phase::Closed,
+        }
+    }
+
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// A connection is being made in this place.
+    pub fn connecting(&self) {
+        self.connected.store(false, Ordering::Release);
+        self.set_phase(Phase::Connecting);
+        self.requests.store(0, Ordering::Release);
+    }
+
+    /// The connection is established on `socket`.
+    pub fn connected(&self, socket: Weak<Shared>) {
+        self.details().socket = socket;
+        self.connected.store(true, Ordering::Release);
+    }
+
+    /// A request has begun on this connection.
+    pub fn begin_request(&self) {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        self.set_phase(Phase::Active);
+    }
+
+    pub fn set_expiry(&self, expires: Option<Instant>) {
+        self.details().expires = expires;
+    }
+
+    /// Shuts the connection down under whoever uses it.
+    pub fn close(&self) {
+        self.closed_by_pool.store(true, Ordering::Release);
+        self.set_phase(Phase::Closed);
+        let socket = self.details().socket.upgrade();
+        if let Some(socket) = socket {
+            socket.shutdown();
+        }
+    }
+
+    /// Closed without ever having been connected.
+    pub fn has_failed(&self) -> bool {
+        self.phase() == Phase::Closed && !self.connected.load(Ordering::Acquire)
+    }
+
+    /// Whether it was the pool that closed the connection, not the peer.
+    pub fn is_closed_by_pool(&self) -> bool {
+        self.closed_by_pool.load(Ordering::Acquire)
+    }
+
+    /// Idle for too long, or closed by the peer while idle.
+    pub fn has_expired(&self) -> bool {
+        match self.phase() {
+            Phase::Idle => {
+                let (expires, socket) = {
+                    let details = self.details();
+                    (details.expires, details.socket.upgrade())
+                };
+                expires.is_some_and(|expires| Instant::now() > expires)
+                    || socket.is_some_and(|socket| socket.is_readable())
+            }
+            Phase::Closed => self.has_failed(),
+            Phase::Connecting | Phase::Active => false,
+        }
+    }
+
+    fn details(&self) -> std::sync::MutexGuard<'_, Details> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// httpcore's `info()`.
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match (self.phase(), self.connected.load(Ordering::Acquire)) {
+            (Phase::Closed, false) => return f.write_str("CONNECTION FAILED"),
+            (_, false) => return f.write_str("CONNECTING"),
+            (Phase::Connecting, true) => "NEW",
+            (Phase::Active, true) => "ACTIVE",
+            (Phase::Idle, true) => "IDLE",
+            (Phase::Closed, true) => "CLOSED",
+        };
+        let requests = self.requests.load(Ordering::Acquire);
+        write!(f, "'{}', HTTP/1.1, {state}, Request Count: {requests}", self.origin)
+    }
+}

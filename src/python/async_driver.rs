@@ -1,0 +1,287 @@
+//! Running an exchange in a task of an event loop.
+//!
+//! The exchange is polled by the task itself. When it cannot go on it says what it needs as an awaitable, and a few lines of
+//! Python (`httpcore_rs._async.drive`) await that and come back with what it gave. So the caller's code runs in the caller's
+//! task, and cancelling it ends the exchange there and then.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::body::AsyncResponseStream;
+use super::errors::{Fault, to_pyerr};
+use super::host::{Host, Task};
+use super::namespace::Namespace;
+use super::sync_driver::{addresses, panicked, poll_caught};
+use super::{request, response};
+use crate::ask::{Answer, Ask, Asker};
+use crate::error::Result;
+use crate::exchange::{Response, ResponseBody};
+use crate::io::park;
+
+type Starting = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
+
+/// What is being waited for.
+pub enum Operation {
+    /// The head of a response.
+    Start(Starting),
+    /// The next chunk of its body.
+    Chunk(Arc<Mutex<ResponseBody>>),
+}
+
+enum Output {
+    Response(Response),
+    Chunk(Option<Bytes>),
+}
+
+/// An operation of the engine that a task drives.
+///
+/// `poll(answer)` returns what to await next, whose result is the next answer, or `None` when `result()` is there. If awaiting raises,
+/// the exception goes to `throw(exc)`: it returns what to await next if the engine can use it, and raises it again if not; then
+/// the operation has been cancelled, its connection closed and its place in the pool given back.
+#[pyclass(frozen, module = "httpcore_rs._engine")]
+pub struct Exchange {
+    host: Py<Host>,
+    namespace: &'static Namespace,
+    task: Arc<Task>,
+    asker: Asker,
+    state: Mutex<State>,
+}
+
+struct State {
+    operation: Option<Operation>,
+    output: Option<Output>,
+    /// What the last awaitable was for.
+    asked: Option<Ask>,
+    stream: Option<Py<PyAny>>,
+    iterator: Option<Py<PyAny>>,
+    yield_first: bool,
+}
+
+#[pymethods]
+impl Exchange {
+    /// Goes on with the answer to what was asked for.
+    fn poll<'py>(&self, py: Python<'py>, answer: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut state = self.state();
+        match state.asked.take() {
+            None => {}
+            Some(Ask::Chunk) => match request::chunk(answer) {
+                Ok(chunk) => self.asker.answer(Answer::Chunk(Some(chunk))),
+                Err(error) => return Err(self.abandon(py, state, error)),
+            },
+            Some(Ask::Resolve { host, .. }) => match addresses(py, &host, Ok(answer.clone())) {
+                Ok(answer) => self.asker.answer(answer),
+                Err(error) => return Err(self.abandon(py, state, error)),
+            },
+        }
+        self.advance(py, state)
+    }
+
+    /// Goes on after an exception of what was awaited, or ends with it.
+    fn throw<'py>(&self, py: Python<'py>, exception: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let error = PyErr::from_value(exception.clone());
+        let mut state = self.state();
+        match state.asked.take() {
+            Some(Ask::Chunk) if error.is_instance_of::<PyStopAsyncIteration>(py) => {
+                self.asker.answer(Answer::Chunk(None));
+            }
+            Some(Ask::Resolve { host, .. }) => match addresses(py, &host, Err(error)) {
+                Ok(answer) => self.asker.answer(answer),
+                Err(error) => return Err(self.abandon(py, state, error)),
+            },
+            _ => return Err(self.abandon(py, state, error)),
+        }
+        self.advance(py, state)
+    }
+
+    /// The response, or the chunk: `bytes`, or `None` at the end of the body.
+    fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let output = self.state().output.take();
+        match output {
+            Some(Output::Response(response)) => {
+                let stream = AsyncResponseStream::new(response.body, self.namespace, self.host.clone_ref(py));
+                response::build(py, self.namespace, &response.head, Bound::new(py, stream)?.into_any())
+            }
+            Some(Output::Chunk(Some(chunk))) => Ok(PyBytes::new(py, &chunk).into_any()),
+            Some(Output::Chunk(None)) => Err(PyStopAsyncIteration::new_err(())),
+            None => Err(PyRuntimeError::new_err("the exchange has no result")),
+        }
+    }
+}
+
+impl Exchange {
+    /// An exchange that is about to begin; `stream` is the request's body.
+    pub fn start(
+        host: Py<Host>,
+        namespace: &'static Namespace,
+        asker: Asker,
+        starting: Starting,
+        stream: Option<Py<PyAny>>,
+    ) -> Self {
+        let task = Task::new(&host.get().shared);
+        Self::new(host, namespace, task, asker, Operation::Start(starting), stream)
+    }
+
+    /// The next chunk of a body, after others had a chance to run if `yield_first`.
+    pub fn chunk(
+        host: Py<Host>,
+        namespace: &'static Namespace,
+        task: Arc<Task>,
+        body: Arc<Mutex<ResponseBody>>,
+        yield_first: bool,
+    ) -> Self {
+        let this = Self::new(host, namespace, task, Asker::default(), Operation::Chunk(body), None);
+        this.state().yield_first = yield_first;
+        this
+    }
+
+    fn new(
+        host: Py<Host>,
+        namespace: &'static Namespace,
+        task: Arc<Task>,
+        asker: Asker,
+        operation: Operation,
+        stream: Option<Py<PyAny>>,
+    ) -> Self {
+        let state =
+            State { operation: Some(operation), output: None, asked: None, stream, iterator: None, yield_first: false };
+        Self { host, namespace, task, asker, state: Mutex::new(state) }
+    }
+
+    fn advance<'py>(&self, py: Python<'py>, mut state: MutexGuard<'_, State>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let host = self.host.get();
+        if std::mem::take(&mut state.yield_first) {
+            return host.checkpoint(py).map(Some);
+        }
+        let running = host.shared.enter();
+        let waker = Waker::from(Arc::clone(&self.task));
+        let next = loop {
+            park::clear();
+            self.task.begin_poll();
+            let Some(operation) = &mut state.operation else {
+                break Err(PyRuntimeError::new_err("the exchange is over"));
+            };
+            match operation.poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(result) => {
+                    self.task.finish();
+                    // Whatever is left of it (a failed connection) goes now.
+                    state.operation = None;
+                    break match result {
+                        Ok(output) => {
+                            state.output = Some(output);
+                            Ok(None)
+                        }
+                        Err(error) => Err(to_pyerr(py, self.namespace, error)),
+                    };
+                }
+                Poll::Pending => {}
+            }
+            if let Some(ask) = self.asker.take() {
+                let awaitable = state.awaitable(py, &ask, host);
+                if awaitable.is_err() {
+                    state.operation = None;
+                }
+                state.asked = Some(ask);
+                break awaitable.map(Some);
+            }
+            if self.task.was_woken() {
+                continue;
+            }
+            match host.park(py, &self.task, park::deadline()) {
+                Ok(None) => {}
+                other => break other,
+            }
+        };
+        drop(state);
+        host.leave(py, running)?;
+        next
+    }
+
+    /// Ends the operation: its connection is closed and its place given back before anything else happens.
+    fn abandon(&self, py: Python<'_>, mut state: MutexGuard<'_, State>, error: PyErr) -> PyErr {
+        let host = self.host.get();
+        let running = host.shared.enter();
+        self.task.finish();
+        match state.operation.take() {
+            Some(Operation::Chunk(body)) => lock(&body).close(),
+            operation => drop(operation),
+        }
+        drop(state);
+        match host.leave(py, running) {
+            Ok(()) => error,
+            Err(error) => error,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.task.finish();
+    }
+}
+
+impl State {
+    /// What to await for the answer to `ask`.
+    fn awaitable<'py>(&mut self, py: Python<'py>, ask: &Ask, host: &Host) -> PyResult<Bound<'py, PyAny>> {
+        match ask {
+            Ask::Resolve { host: name, port } => host.resolve(py, name, *port),
+            Ask::Chunk => {
+                if let Some(stream) = self.stream.take() {
+                    let iterator = stream.bind(py).call_method0(intern!(py, "__aiter__")).map_err(|error| {
+                        let name = stream.bind(py).get_type().name();
+                        let name = name.map(|name| name.to_string()).unwrap_or_default();
+                        let explained = PyTypeError::new_err(format!(
+                            "the body of a request to an async pool must be an async iterable, not {name}"
+                        ));
+                        explained.set_cause(py, Some(error));
+                        explained
+                    })?;
+                    self.iterator = Some(iterator.unbind());
+                }
+                match &self.iterator {
+                    Some(iterator) => iterator.bind(py).call_method0(intern!(py, "__anext__")),
+                    None => Err(PyRuntimeError::new_err("the request has no body")),
+                }
+            }
+        }
+    }
+}
+
+impl Operation {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Output>> {
+        match self {
+            Self::Start(starting) => poll_caught(starting.as_mut(), cx).map_ok(Output::Response),
+            Self::Chunk(body) => poll_chunk(body, cx).map_ok(Output::Chunk),
+        }
+    }
+}
+
+/// Polls a body, a panic being an error like any other.
+pub fn poll_chunk(body: &Mutex<ResponseBody>, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+    let mut body = lock(body);
+    catch_unwind(AssertUnwindSafe(|| body.poll_chunk(cx))).unwrap_or_else(|panic| {
+        body.close();
+        Poll::Ready(Err(panicked(&*panic)))
+    })
+}
+
+/// Reads a request for an async pool.
+pub fn read_request(request: &Bound<'_, PyAny>, namespace: &'static Namespace) -> PyResult<crate::request::Request> {
+    request::read(request).map_err(|fault: Fault| fault.into_pyerr(request.py(), namespace))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,155 @@
+//! Response bodies: iterators over what has arrived, that give their connection back when they are closed or forgotten.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use pyo3::exceptions::PyStopIteration;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::async_driver::{Exchange, poll_chunk};
+use super::errors::to_pyerr;
+use super::host::{Host, Task};
+use super::namespace::Namespace;
+use super::sync_driver::{Body, block_on};
+use crate::ask::Asker;
+use crate::exchange::ResponseBody;
+use crate::io::park;
+
+/// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
+///
+/// Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`. `close()` returns the connection to its pool if the body was
+/// read to its end, and else closes it; so does forgetting the object.
+#[pyclass(frozen, module = "httpcore_rs._engine")]
+pub struct ResponseStream {
+    body: Mutex<ResponseBody>,
+    namespace: &'static Namespace,
+}
+
+impl ResponseStream {
+    pub fn new(body: ResponseBody, namespace: &'static Namespace) -> Self {
+        Self { body: Mutex::new(body), namespace }
+    }
+}
+
+#[pymethods]
+impl ResponseStream {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        // The lock is held while polling, never while sleeping: `close()` may come from another thread.
+        let mut next = pin!(std::future::poll_fn(|cx| lock(&self.body).poll_chunk(cx)));
+        match block_on(py, next.as_mut(), &Asker::default(), &mut Body::none()) {
+            Ok(chunk) => Ok(chunk.map(|chunk| PyBytes::new(py, &chunk))),
+            Err(fault) => {
+                // Also when it was a signal: then the rest cannot be read either.
+                lock(&self.body).close();
+                Err(fault.into_pyerr(py, self.namespace))
+            }
+        }
+    }
+
+    /// Gives the connection back. A thread that waits for a chunk meanwhile gets a `ReadError`.
+    fn close(&self) {
+        lock(&self.body).close();
+    }
+}
+
+/// The body of a response: an asynchronous iterator over `bytes`, each chunk handed on as it arrives.
+///
+/// Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`. `await aclose()` returns the connection to its pool if the body
+/// was read to its end, and else closes it; so does forgetting the object, and cancelling a task that waits for a chunk.
+#[pyclass(frozen, module = "httpcore_rs._engine")]
+pub struct AsyncResponseStream {
+    body: Arc<Mutex<ResponseBody>>,
+    namespace: &'static Namespace,
+    host: Py<Host>,
+    /// Bytes handed on since others last had a chance to run.
+    unyielded: AtomicUsize,
+}
+
+impl AsyncResponseStream {
+    /// A stream that never has to wait lets others run after so many bytes.
+    const YIELD_AFTER: usize = 1024 * 1024;
+
+    pub fn new(body: ResponseBody, namespace: &'static Namespace, host: Py<Host>) -> Self {
+        Self { body: Arc::new(Mutex::new(body)), namespace, host, unyielded: AtomicUsize::new(0) }
+    }
+}
+
+#[pymethods]
+impl AsyncResponseStream {
+    fn __aiter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let host = self.host.get();
+        let task = Task::new(&host.shared);
+        let yield_first = self.unyielded.load(Ordering::Relaxed) >= Self::YIELD_AFTER;
+        if yield_first {
+            self.unyielded.store(0, Ordering::Relaxed);
+        } else {
+            park::clear();
+            let waker = Waker::from(Arc::clone(&task));
+            match poll_chunk(&self.body, &mut Context::from_waker(&waker)) {
+                Poll::Ready(Ok(Some(chunk))) => {
+                    self.unyielded.fetch_add(chunk.len(), Ordering::Relaxed);
+                    return Completed::with(py, &chunk).map(Some);
+                }
+                Poll::Ready(Ok(None)) => return Ok(None),
+                Poll::Ready(Err(error)) => return Err(to_pyerr(py, self.namespace, error)),
+                Poll::Pending => self.unyielded.store(0, Ordering::Relaxed),
+            }
+        }
+        let exchange =
+            Exchange::chunk(self.host.clone_ref(py), self.namespace, task, Arc::clone(&self.body), yield_first);
+        super::engine::drive(py, exchange).map(Some)
+    }
+
+    /// Gives the connection back. A task that waits for a chunk meanwhile gets a `ReadError`.
+    fn aclose(&self, py: Python<'_>) -> PyResult<Completed> {
+        let host = self.host.get();
+        let running = host.shared.enter();
+        lock(&self.body).close();
+        host.leave(py, running)?;
+        Ok(Completed { value: Mutex::new(Some(py.None())) })
+    }
+}
+
+/// An awaitable that has its result already.
+#[pyclass(frozen, module = "httpcore_rs._engine")]
+pub struct Completed {
+    value: Mutex<Option<Py<PyAny>>>,
+}
+
+impl Completed {
+    fn with<'py>(py: Python<'py>, chunk: &Bytes) -> PyResult<Bound<'py, PyAny>> {
+        let value = Mutex::new(Some(PyBytes::new(py, chunk).into_any().unbind()));
+        Ok(Bound::new(py, Self { value })?.into_any())
+    }
+}
+
+#[pymethods]
+impl Completed {
+    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self) -> PyResult<Py<PyAny>> {
+        Err(PyStopIteration::new_err((lock(&self.value).take(),)))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

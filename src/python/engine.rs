@@ -1,0 +1,202 @@
+//! The engine behind one pool.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyInt, PyTuple};
+
+use super::async_driver::{Exchange, read_request};
+use super::body::ResponseStream;
+use super::connection::Connection;
+use super::host::Host;
+use super::namespace::Namespace;
+use super::sync_driver::{Body, block_on};
+use super::{request, response, tls};
+use crate::ask::Asker;
+use crate::connection::establish::{Connector, OptionValue, SocketOption};
+use crate::exchange::{self, Client};
+use crate::pool::{Limits, Phase, Pool};
+use crate::request::Content;
+
+/// What `ConnectionPool` and `AsyncConnectionPool` run on: one pool of connections and the way to make them.
+#[pyclass(frozen, module = "httpcore_rs._engine")]
+pub struct Engine {
+    client: Arc<Client>,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (
+        *,
+        ssl_context,
+        proxy,
+        max_connections,
+        max_keepalive_connections,
+        keepalive_expiry,
+        http1,
+        http2,
+        retries,
+        local_address,
+        uds,
+        network_backend,
+        socket_options,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "httpcore's constructor, name by name")]
+    fn new(
+        py: Python<'_>,
+        ssl_context: Option<&Bound<'_, PyAny>>,
+        proxy: Option<&Bound<'_, PyAny>>,
+        max_connections: Option<&Bound<'_, PyAny>>,
+        max_keepalive_connections: Option<&Bound<'_, PyAny>>,
+        keepalive_expiry: Option<&Bound<'_, PyAny>>,
+        http1: bool,
+        http2: bool,
+        retries: &Bound<'_, PyAny>,
+        local_address: Option<&str>,
+        uds: Option<&Bound<'_, PyAny>>,
+        network_backend: Option<&Bound<'_, PyAny>>,
+        socket_options: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        for (name, missing) in [
+            ("proxy", proxy.is_some()),
+            ("http2", http2),
+            ("http1=False", !http1),
+            ("network_backend", network_backend.is_some()),
+        ] {
+            if missing {
+                return Err(PyNotImplementedError::new_err(format!("{name} is not implemented yet")));
+            }
+        }
+        let max_connections = count(max_connections)?.unwrap_or(usize::MAX);
+        let limits = Limits {
+            max_connections,
+            max_keepalive_connections: count(max_keepalive_connections)?.unwrap_or(usize::MAX).min(max_connections),
+            keepalive_expiry: match keepalive_expiry {
+                Some(expiry) => request::seconds(expiry, || "keepalive_expiry".to_owned())?,
+                None => None,
+            },
+        };
+        let connector = Connector {
+            retries: count(Some(retries))?.unwrap_or(0),
+            local_address: local_address.map(ip_address).transpose()?,
+            uds: uds.map(path).transpose()?,
+            socket_options: read_socket_options(socket_options)?,
+            tls: tls::from_argument(py, ssl_context)?,
+        };
+        Ok(Self { client: Arc::new(Client { pool: Pool::new(limits), connector }) })
+    }
+
+    /// Sends an `httpcore.Request` from this thread and returns its `httpcore.Response`.
+    fn handle_request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let namespace = Namespace::of(request)?;
+        let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let mut body = match parsed.content {
+            Content::Inline(_) => Body::none(),
+            Content::Streamed => Body::new(request.getattr(intern!(py, "stream"))?),
+        };
+        let asker = Asker::default();
+        let mut future = Box::pin(exchange::start(Arc::clone(&self.client), parsed, None, asker.clone()));
+        let result = block_on(py, future.as_mut(), &asker, &mut body);
+        // Whatever is left of a failed exchange goes before the caller hears of it.
+        drop(future);
+        let started = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let stream = Bound::new(py, ResponseStream::new(started.body, namespace))?;
+        response::build(py, namespace, &started.head, stream.into_any())
+    }
+
+    /// Begins to send an `httpcore.Request` from a task of `host`'s loop.
+    fn start(&self, py: Python<'_>, request: &Bound<'_, PyAny>, host: Py<Host>) -> PyResult<Exchange> {
+        let namespace = Namespace::of(request)?;
+        let parsed = read_request(request, namespace)?;
+        let stream = match parsed.content {
+            Content::Inline(_) => None,
+            Content::Streamed => Some(request.getattr(intern!(py, "stream"))?.unbind()),
+        };
+        let asker = Asker::default();
+        let reactor = Arc::clone(&host.get().shared.reactor);
+        let starting = exchange::start(Arc::clone(&self.client), parsed, Some(reactor), asker.clone());
+        Ok(Exchange::start(host, namespace, asker, Box::pin(starting), stream))
+    }
+
+    /// The connections in the order in which they were made; `class_name` is for their `repr`.
+    fn connections(&self, is_async: bool) -> Vec<Connection> {
+        let class_name = if is_async { "AsyncHTTPConnection" } else { "HTTPConnection" };
+        let statuses = self.client.pool.statuses();
+        statuses.into_iter().map(|status| Connection { status, class_name }).collect()
+    }
+
+    /// Closes every connection. Whoever waits for one gets a `ReadError`.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.client.pool.close());
+    }
+
+    /// Active and queued requests and active and idle connections, in httpcore's words.
+    fn summary(&self) -> String {
+        let statuses = self.client.pool.statuses();
+        let idle = statuses.iter().filter(|status| status.phase() == Phase::Idle).count();
+        let active = statuses.len() - idle;
+        let queued = self.client.pool.queued();
+        format!("Requests: {active} active, {queued} queued | Connections: {active} active, {idle} idle")
+    }
+}
+
+/// The coroutine that drives an exchange.
+pub fn drive(py: Python<'_>, exchange: Exchange) -> PyResult<Bound<'_, PyAny>> {
+    static DRIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    DRIVE.import(py, "httpcore_rs._drive", "drive")?.call1((exchange,))
+}
+
+/// A limit: `None` for none, and nothing below zero.
+fn count(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
+    let Some(value) = value else { return Ok(None) };
+    let count: i64 = match value.cast::<PyInt>() {
+        // `sys.maxsize` and beyond mean "no limit" as well.
+        Ok(value) => value.extract().unwrap_or(i64::MAX),
+        Err(_) => value.extract()?,
+    };
+    Ok(Some(usize::try_from(count).unwrap_or(0)))
+}
+
+fn ip_address(address: &str) -> PyResult<IpAddr> {
+    address.parse().map_err(|_| PyValueError::new_err(format!("local_address must be an IP address, not {address:?}")))
+}
+
+fn path(path: &Bound<'_, PyAny>) -> PyResult<String> {
+    let path: std::path::PathBuf = path.extract()?;
+    path.into_os_string().into_string().map_err(|_| PyValueError::new_err("uds must be a UTF-8 path"))
+}
+
+/// httpcore's `SOCKET_OPTION`s: `(level, name, int)`, `(level, name, bytes)` or `(level, name, None, length)`.
+fn read_socket_options(options: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<SocketOption>> {
+    let Some(options) = options else { return Ok(Vec::new()) };
+    options.try_iter()?.map(|option| read_socket_option(&option?)).collect()
+}
+
+fn read_socket_option(option: &Bound<'_, PyAny>) -> PyResult<SocketOption> {
+    let malformed = || {
+        PyTypeError::new_err(
+            "socket_options must consist of (level, name, int), (level, name, bytes) or (level, name, None, length)",
+        )
+    };
+    let parts = option.cast::<PyTuple>().map_err(|_| malformed())?;
+    let (level, name) = match parts.len() {
+        3 | 4 => (parts.get_item(0)?.extract()?, parts.get_item(1)?.extract()?),
+        _ => return Err(malformed()),
+    };
+    let value = parts.get_item(2)?;
+    let value = if parts.len() == 4 {
+        OptionValue::Null(parts.get_item(3)?.extract()?)
+    } else if let Ok(bytes) = value.cast::<PyBytes>() {
+        OptionValue::Bytes(bytes.as_bytes().to_vec())
+    } else if let Ok(integer) = value.extract() {
+        OptionValue::Integer(integer)
+    } else {
+        OptionValue::Bytes(request::chunk(&value).map_err(|_| malformed())?.to_vec())
+    };
+    Ok(SocketOption { level, name, value })
+}

@@ -1,0 +1,66 @@
+//! The one place where an error of the engine becomes an exception.
+
+use std::io;
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
+use super::namespace::Namespace;
+use crate::error::{Error, OsError};
+
+/// What ends an exchange early: the engine's error, or an exception of the caller's own code that passes through unchanged.
+pub enum Fault {
+    Engine(Error),
+    Python(PyErr),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<PyErr> for Fault {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+impl Fault {
+    pub fn into_pyerr(self, py: Python<'_>, namespace: &Namespace) -> PyErr {
+        match self {
+            Self::Engine(error) => to_pyerr(py, namespace, error),
+            Self::Python(error) => error,
+        }
+    }
+}
+
+/// The exception of the caller's namespace, with what caused it as its `__cause__`.
+pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
+    let class = match namespace.exception(py, error.kind()) {
+        Ok(class) => class,
+        Err(missing) => return missing,
+    };
+    let exception = PyErr::from_type(class, error.message().to_owned());
+    let cause = error.into_source().and_then(|source| match source.downcast::<PyErr>() {
+        Ok(cause) => Some(*cause),
+        Err(source) => source.downcast::<io::Error>().ok().map(|cause| os_error(py, &cause)),
+    });
+    if cause.is_some() {
+        exception.set_cause(py, cause);
+    }
+    exception
+}
+
+/// An `OSError`, of the subclass that fits its number (`ConnectionRefusedError`, ...).
+pub fn os_error(py: Python<'_>, error: &io::Error) -> PyErr {
+    let class = py.get_type::<PyOSError>();
+    let exception = match error.raw_os_error() {
+        Some(number) => class.call1((number, OsError(error).text())),
+        None => class.call1((error.to_string(),)),
+    };
+    match exception {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,296 @@
+//! The host event loop: where an exchange waits, and how it is woken.
+//!
+//! A waiting task is resumed from the loop's own thread only. What wakes it there (its socket, a deadline, another task that
+//! gives a connection back) is collected and resumed at once, before the engine hands control back to the loop; what wakes it
+//! from another thread makes the poller's descriptor readable.
+
+use std::cell::Cell;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+use std::time::Instant;
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::io::reactor::Reactor;
+use crate::io::timers::TimerKey;
+
+/// The engine's side of one running event loop. Made by `httpcore_rs._hosts`, one per loop; the loop owns it.
+#[pyclass(frozen, weakref, module = "httpcore_rs._engine")]
+pub struct Host {
+    pub(super) shared: Arc<Shared>,
+    calls: Calls,
+    armed: Mutex<Option<Instant>>,
+}
+
+/// What the loop's library does for the engine.
+struct Calls {
+    /// What tells this loop from others.
+    token: Py<PyAny>,
+    /// `() -> (waiter, awaitable)`: something to resume by, and what the task awaits until then.
+    wait: Py<PyAny>,
+    /// `(waiter) -> None`
+    resume: Py<PyAny>,
+    /// `(seconds) -> None`: call `expire` then, and not at any time asked for before.
+    arm: Py<PyAny>,
+    /// `() -> awaitable`: let others run.
+    checkpoint: Py<PyAny>,
+    /// `(host, port) -> awaitable`
+    resolve: Py<PyAny>,
+}
+
+pub struct Shared {
+    pub reactor: Arc<Reactor>,
+    /// Woken on the loop's thread while the engine runs there.
+    here: Mutex<Vec<Arc<Task>>>,
+    /// Woken from anywhere else.
+    elsewhere: Mutex<Vec<Arc<Task>>>,
+    /// The thread on which the engine runs for this loop at the moment; 0 for none.
+    running_on: AtomicU64,
+}
+
+#[pymethods]
+impl Host {
+    #[new]
+    fn new(
+        token: Py<PyAny>,
+        wait: Py<PyAny>,
+        resume: Py<PyAny>,
+        arm: Py<PyAny>,
+        checkpoint: Py<PyAny>,
+        resolve: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let shared = Shared {
+            reactor: Arc::new(Reactor::new()?),
+            here: Mutex::default(),
+            elsewhere: Mutex::default(),
+            running_on: AtomicU64::new(0),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            calls: Calls { token, wait, resume, arm, checkpoint, resolve },
+            armed: Mutex::default(),
+        })
+    }
+
+    /// The loop that this host belongs to.
+    #[getter]
+    fn token(&self, py: Python<'_>) -> Py<PyAny> {
+        self.calls.token.clone_ref(py)
+    }
+
+    /// The descriptor to watch for readability, calling `turn`.
+    fn fileno(&self) -> RawFd {
+        self.shared.reactor.descriptor()
+    }
+
+    /// Resumes the tasks whose sockets are ready, or which were woken from another thread.
+    fn turn(&self, py: Python<'_>) -> PyResult<()> {
+        let running = self.shared.enter();
+        self.shared.reactor.turn()?;
+        lock(&self.shared.here).append(&mut lock(&self.shared.elsewhere));
+        self.leave(py, running)
+    }
+
+    /// Resumes the tasks whose deadline has passed. Called when the time that `arm` was given is over.
+    fn expire(&self, py: Python<'_>) -> PyResult<()> {
+        let running = self.shared.enter();
+        *lock(&self.armed) = None;
+        let earliest = self.shared.reactor.expire(Instant::now());
+        if let Some(earliest) = earliest {
+            self.arm(py, earliest)?;
+        }
+        self.leave(py, running)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let calls = &self.calls;
+        for object in [&calls.token, &calls.wait, &calls.resume, &calls.arm, &calls.checkpoint, &calls.resolve] {
+            visit.call(object)?;
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    /// Ends a stretch of the engine's work on the loop's thread: whoever it woke is resumed.
+    pub(super) fn leave(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
+        loop {
+            let woken = std::mem::take(&mut *lock(&self.shared.here));
+            if woken.is_empty() {
+                break;
+            }
+            for task in woken {
+                let waiter = lock(&task.waiter).take();
+                if let Some(waiter) = waiter {
+                    self.calls.resume.call1(py, (waiter,))?;
+                }
+            }
+        }
+        drop(running);
+        Ok(())
+    }
+
+    /// An awaitable for a task that has nothing to do until it is woken; `None` if it has been woken already.
+    pub(super) fn park<'py>(
+        &self,
+        py: Python<'py>,
+        task: &Arc<Task>,
+        deadline: Option<Instant>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (waiter, awaitable): (Py<PyAny>, Bound<'py, PyAny>) = self.calls.wait.bind(py).call0()?.extract()?;
+        *lock(&task.waiter) = Some(waiter);
+        if task.state.compare_exchange(POLLING, PARKED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            *lock(&task.waiter) = None;
+            // A coroutine that nobody awaits is closed, not warned about.
+            if let Some(close) = awaitable.getattr_opt(intern!(py, "close"))? {
+                close.call0()?;
+            }
+            return Ok(None);
+        }
+        task.set_timer(deadline);
+        if let Some(deadline) = deadline {
+            self.arm(py, deadline)?;
+        }
+        Ok(Some(awaitable))
+    }
+
+    pub(super) fn checkpoint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.calls.checkpoint.bind(py).call0()
+    }
+
+    pub(super) fn resolve<'py>(&self, py: Python<'py>, host: &str, port: u16) -> PyResult<Bound<'py, PyAny>> {
+        self.calls.resolve.bind(py).call1((host, port))
+    }
+
+    /// Sees to it that the loop calls `expire` at `deadline` at the latest.
+    fn arm(&self, py: Python<'_>, deadline: Instant) -> PyResult<()> {
+        {
+            let mut armed = lock(&self.armed);
+            if armed.is_some_and(|armed| armed <= deadline) {
+                return Ok(());
+            }
+            *armed = Some(deadline);
+        }
+        let seconds = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
+        self.calls.arm.call1(py, (seconds,))?;
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Begins a stretch of the engine's work on the loop's thread.
+    pub fn enter(&self) -> Running<'_> {
+        let before = self.running_on.swap(this_thread(), Ordering::AcqRel);
+        Running { shared: self, before }
+    }
+}
+
+/// The engine runs on this thread for a loop.
+pub struct Running<'a> {
+    shared: &'a Shared,
+    before: u64,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.shared.running_on.store(self.before, Ordering::Release);
+    }
+}
+
+/// A number for the current thread, never 0.
+fn this_thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static THREAD: Cell<u64> = const { Cell::new(0) };
+    }
+    THREAD.with(|thread| {
+        if thread.get() == 0 {
+            thread.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        thread.get()
+    })
+}
+
+const POLLING: u8 = 0;
+const PARKED: u8 = 1;
+const WOKEN: u8 = 2;
+
+/// One exchange that a task of the loop waits for.
+pub struct Task {
+    host: Arc<Shared>,
+    state: AtomicU8,
+    waiter: Mutex<Option<Py<PyAny>>>,
+    timer: Mutex<Option<TimerKey>>,
+    /// Itself, for the timer.
+    me: std::sync::Weak<Self>,
+}
+
+impl Task {
+    pub fn new(host: &Arc<Shared>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            host: Arc::clone(host),
+            state: AtomicU8::new(POLLING),
+            waiter: Mutex::default(),
+            timer: Mutex::default(),
+            me: me.clone(),
+        })
+    }
+
+    /// Before a poll: whatever woke the task until now is seen by it.
+    pub fn begin_poll(&self) {
+        self.state.store(POLLING, Ordering::Release);
+        // It may have been resumed by the loop itself: cancelled, that is.
+        *lock(&self.waiter) = None;
+    }
+
+    pub fn was_woken(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WOKEN
+    }
+
+    /// The end of the exchange: nothing resumes the task any more.
+    pub fn finish(&self) {
+        self.state.store(POLLING, Ordering::Release);
+        *lock(&self.waiter) = None;
+        self.set_timer(None);
+    }
+
+    fn set_timer(&self, deadline: Option<Instant>) {
+        let mut timer = lock(&self.timer);
+        if timer.map(|key| key.0) == deadline {
+            return;
+        }
+        if let Some(key) = timer.take() {
+            self.host.reactor.remove_timer(key);
+        }
+        if let (Some(deadline), Some(me)) = (deadline, self.me.upgrade()) {
+            *timer = Some(self.host.reactor.add_timer(deadline, Waker::from(me)));
+        }
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        if self.state.swap(WOKEN, Ordering::AcqRel) != PARKED {
+            return;
+        }
+        let host = Arc::clone(&self.host);
+        if host.running_on.load(Ordering::Acquire) == this_thread() {
+            lock(&host.here).push(self);
+        } else {
+            lock(&host.elsewhere).push(self);
+            host.reactor.notify();
+        }
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Arc::clone(self).wake();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

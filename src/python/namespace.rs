@@ -1,0 +1,77 @@
+//! Whose types and exceptions a caller gets: httpcore's, or those of its fork httpcore2, as his request is one's or the other's.
+//! The choice is made here and nowhere else, and neither package is imported before a request of its own arrives.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyType, PyTypeMethods};
+
+use crate::error::Kind;
+
+/// The names of one package that the engine needs.
+pub struct Namespace {
+    pub request: Py<PyAny>,
+    pub response: Py<PyAny>,
+    module: Py<PyModule>,
+}
+
+static HTTPCORE: PyOnceLock<Namespace> = PyOnceLock::new();
+static HTTPCORE2: PyOnceLock<Namespace> = PyOnceLock::new();
+
+impl Namespace {
+    /// The namespace that `request` belongs to.
+    pub fn of(request: &Bound<'_, PyAny>) -> PyResult<&'static Self> {
+        let py = request.py();
+        let class = request.get_type();
+        for known in [&HTTPCORE, &HTTPCORE2] {
+            if let Some(namespace) = known.get(py)
+                && class.is(namespace.request.bind(py))
+            {
+                return Ok(namespace);
+            }
+        }
+        // The first request, or one of a subclass.
+        for base in class.mro() {
+            let module: String = base.getattr(intern!(py, "__module__"))?.extract().unwrap_or_default();
+            match module.split('.').next() {
+                Some("httpcore") => return Self::load(py, &HTTPCORE, "httpcore"),
+                Some("httpcore2") => return Self::load(py, &HTTPCORE2, "httpcore2"),
+                _ => {}
+            }
+        }
+        Err(pyo3::exceptions::PyTypeError::new_err(format!(
+            "request must be an httpcore.Request, not {}",
+            class.name()?
+        )))
+    }
+
+    /// The exception class for a kind of error.
+    pub fn exception<'py>(&self, py: Python<'py>, kind: Kind) -> PyResult<Bound<'py, PyType>> {
+        let name = match kind {
+            Kind::ConnectError => intern!(py, "ConnectError"),
+            Kind::ConnectTimeout => intern!(py, "ConnectTimeout"),
+            Kind::ReadError => intern!(py, "ReadError"),
+            Kind::ReadTimeout => intern!(py, "ReadTimeout"),
+            Kind::WriteError => intern!(py, "WriteError"),
+            Kind::WriteTimeout => intern!(py, "WriteTimeout"),
+            Kind::PoolTimeout => intern!(py, "PoolTimeout"),
+            Kind::RemoteProtocolError => intern!(py, "RemoteProtocolError"),
+            Kind::LocalProtocolError => intern!(py, "LocalProtocolError"),
+            Kind::UnsupportedProtocol => intern!(py, "UnsupportedProtocol"),
+            Kind::Internal => return Ok(py.get_type::<PyRuntimeError>()),
+        };
+        Ok(self.module.bind(py).getattr(name)?.cast_into()?)
+    }
+
+    fn load(py: Python<'_>, cell: &'static PyOnceLock<Self>, name: &str) -> PyResult<&'static Self> {
+        cell.get_or_try_init(py, || {
+            let module = py.import(name)?;
+            Ok(Self {
+                request: module.getattr("Request")?.unbind(),
+                response: module.getattr("Response")?.unbind(),
+                module: module.unbind(),
+            })
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! Reading a request of httpcore's: its head, its extensions, and where its body comes from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
+
+use super::errors::Fault;
+use crate::error::{Error, Kind};
+use crate::origin::{Origin, Scheme};
+use crate::request::{Content, Framing, HeadWriter, Request};
+use crate::timeout::Timeouts;
+
+/// Chunks from this size on are sent from Python's own memory; smaller ones are cheaper to copy.
+const BORROW_FROM: usize = 16 * 1024;
+
+/// Reads and checks everything but the body.
+pub fn read(request: &Bound<'_, PyAny>) -> Result<Request, Fault> {
+    let py = request.py();
+    let url = request.getattr(intern!(py, "url"))?;
+    let origin = read_origin(&url)?;
+    let method = request.getattr(intern!(py, "method"))?;
+    let target = url.getattr(intern!(py, "target"))?;
+    let mut writer = HeadWriter::new(bytes_of(&method, "method")?, bytes_of(&target, "target")?)?;
+    for header in request.getattr(intern!(py, "headers"))?.try_iter()? {
+        let header = header?;
+        if let Ok(pair) = header.cast::<PyTuple>()
+            && pair.len() == 2
+        {
+            let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+            writer.header(bytes_of(&name, "header name")?, bytes_of(&value, "header value")?)?;
+            continue;
+        }
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = header.extract()?;
+        writer.header(bytes_of(&name, "header name")?, bytes_of(&value, "header value")?)?;
+    }
+    let head = writer.finish()?;
+    let (timeouts, server_name) = read_extensions(&request.getattr(intern!(py, "extensions"))?)?;
+    let stream = request.getattr(intern!(py, "stream"))?;
+    let content = match inline(&stream)? {
+        // An empty stream is asked for nothing, one without a declared length for what it may not have.
+        Some(content) if content.is_empty() || head.framing != Framing::None => Content::Inline(content),
+        _ => Content::Streamed,
+    };
+    Ok(Request { origin: Arc::new(origin), head, content, timeouts, server_name })
+}
+
+/// A chunk of a request body.
+pub fn chunk(chunk: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    if let Ok(bytes) = chunk.cast::<PyBytes>() {
+        return Ok(copy_or_borrow(bytes));
+    }
+    match PyBuffer::<u8>::get(chunk) {
+        Ok(buffer) => Ok(buffer.to_vec(chunk.py())?.into()),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "the request body must consist of bytes, but a chunk is of type {}",
+            chunk.get_type().name()?
+        ))),
+    }
+}
+
+fn copy_or_borrow(bytes: &Bound<'_, PyBytes>) -> Bytes {
+    if bytes.as_bytes().len() < BORROW_FROM {
+        Bytes::copy_from_slice(bytes.as_bytes())
+    } else {
+        Bytes::from_owner(PyBackedBytes::from(bytes.clone()))
+    }
+}
+
+fn read_origin(url: &Bound<'_, PyAny>) -> Result<Origin, Fault> {
+    let py = url.py();
+    let scheme = url.getattr(intern!(py, "scheme"))?;
+    let scheme = bytes_of(&scheme, "scheme")?;
+    let Some(scheme) = Scheme::parse(scheme) else {
+        let message = if scheme.is_empty() {
+            "Request URL is missing an 'http://' or 'https://' protocol.".to_owned()
+        } else {
+            format!("Request URL has an unsupported protocol '{}://'.", scheme.escape_ascii())
+        };
+        return Err(Error::new(Kind::UnsupportedProtocol, message).into());
+    };
+    let host = url.getattr(intern!(py, "host"))?;
+    let host = bytes_of(&host, "host")?;
+    let Some(host) = std::str::from_utf8(host).ok().filter(|host| host.is_ascii()) else {
+        let message = format!("connecting to b'{}' failed: the host must be ASCII (IDNA)", host.escape_ascii());
+        return Err(Error::new(Kind::ConnectError, message).into());
+    };
+    let port = url.getattr(intern!(py, "port"))?;
+    let port = if port.is_none() {
+        scheme.default_port()
+    } else {
+        // httpcore takes port 0 for none. One that no integer of ours holds is refused with those that no socket takes.
+        match port.extract().unwrap_or(i64::MAX) {
+            0 => scheme.default_port(),
+            port => port,
+        }
+    };
+    Ok(Origin { scheme, host: host.to_owned(), port })
+}
+
+fn read_extensions(extensions: &Bound<'_, PyAny>) -> PyResult<(Timeouts, Option<String>)> {
+    let py = extensions.py();
+    if get(extensions, intern!(py, "trace"))?.is_some() {
+        return Err(PyNotImplementedError::new_err("the request extension 'trace' is not implemented yet"));
+    }
+    let mut timeouts = Timeouts::default();
+    if let Some(values) = get(extensions, intern!(py, "timeout"))? {
+        let limit = |name: &Bound<'_, PyString>| -> PyResult<Option<Duration>> {
+            get(&values, name)?.map_or(Ok(None), |value| seconds(&value, || format!("the {name} timeout")))
+        };
+        timeouts = Timeouts {
+            connect: limit(intern!(py, "connect"))?,
+            read: limit(intern!(py, "read"))?,
+            write: limit(intern!(py, "write"))?,
+            pool: limit(intern!(py, "pool"))?,
+        };
+    }
+    let server_name = match get(extensions, intern!(py, "sni_hostname"))? {
+        None => None,
+        Some(name) => Some(match name.cast::<PyBytes>() {
+            Ok(bytes) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
+            Err(_) => name.extract::<String>()?,
+        }),
+    };
+    Ok((timeouts, server_name))
+}
+
+/// `mapping.get(name)`, where `None` is as good as nothing.
+fn get<'py>(mapping: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let value = match mapping.cast::<PyDict>() {
+        Ok(mapping) => mapping.get_item(name)?,
+        Err(_) => Some(mapping.call_method1(intern!(mapping.py(), "get"), (name,))?),
+    };
+    Ok(value.filter(|value| !value.is_none()))
+}
+
+/// A number of seconds; infinity is no limit.
+pub fn seconds(value: &Bound<'_, PyAny>, what: impl Fn() -> String) -> PyResult<Option<Duration>> {
+    let seconds: f64 = value.extract()?;
+    if seconds == f64::INFINITY {
+        return Ok(None);
+    }
+    Duration::try_from_secs_f64(seconds)
+        .map(Some)
+        .map_err(|_| PyValueError::new_err(format!("{} must be a number of seconds from 0 on, not {seconds}", what())))
+}
+
+fn bytes_of<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
+    match value.cast::<PyBytes>() {
+        Ok(bytes) => Ok(bytes.as_bytes()),
+        Err(_) => Err(PyTypeError::new_err(format!("{what} must be bytes, not {}", value.get_type().name()?))),
+    }
+}
+
+/// The whole body, if the stream is one of those that only wrap bytes: httpcore's `ByteStream` and httpx's.
+fn inline(stream: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
+    // From the wrapping class to the name of the attribute with the bytes.
+    static WRAPPERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+
+    let py = stream.py();
+    let class = stream.get_type();
+    let wrappers = WRAPPERS.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+    let attribute = if let Some(attribute) = wrappers.get_item(&class)? {
+        attribute.cast_into::<PyString>()?
+    } else {
+        let Some(attribute) = wrapper_attribute(&class)? else { return Ok(None) };
+        let attribute = PyString::intern(py, attribute);
+        wrappers.set_item(&class, &attribute)?;
+        attribute
+    };
+    let content = stream.getattr_opt(&attribute)?;
+    Ok(content.and_then(|content| content.cast::<PyBytes>().ok().map(copy_or_borrow)))
+}
+
+fn wrapper_attribute(class: &Bound<'_, PyType>) -> PyResult<Option<&'static str>> {
+    if class.name()?.to_str()? != "ByteStream" {
+        return Ok(None);
+    }
+    let module = class.module()?;
+    Ok(match module.to_str()?.split('.').next() {
+        Some("httpcore" | "httpcore2") => Some("_content"),
+        Some("httpx" | "httpx2") => Some("_stream"),
+        _ => None,
+    })
+}

@@ -1,0 +1,239 @@
+//! Running an exchange on the calling thread.
+//!
+//! The interpreter is released for the whole of it and taken back only for what needs Python: the next chunk of the caller's
+//! body, a name to be resolved, a signal to be handled. In between the thread polls its own connection and sleeps in `poll(2)`.
+
+use std::future::Future;
+use std::io::{PipeReader, PipeWriter, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyOSError;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::errors::Fault;
+use super::request;
+use crate::ask::{Answer, Ask, Asker};
+use crate::error::{Error, Kind, Result};
+use crate::io::park;
+use crate::io::sleep::{Wakeup, sleep};
+
+/// Runs `future` to its end. `body` is the caller's request body.
+pub fn block_on<T: Send>(
+    py: Python<'_>,
+    future: Pin<&mut (dyn Future<Output = Result<T>> + Send)>,
+    asker: &Asker,
+    body: &mut Body,
+) -> std::result::Result<T, Fault> {
+    py.detach(|| {
+        let result = run(future, asker, body);
+        // What the last poll waited for is none of the next exchange's business.
+        park::clear();
+        result
+    })
+}
+
+fn run<T>(
+    mut future: Pin<&mut (dyn Future<Output = Result<T>> + Send)>,
+    asker: &Asker,
+    body: &mut Body,
+) -> std::result::Result<T, Fault> {
+    let alarm = Arc::new(Alarm::default());
+    let waker = Waker::from(Arc::clone(&alarm));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        park::clear();
+        alarm.woken.store(false, Ordering::Release);
+        if let Poll::Ready(result) = poll_caught(future.as_mut(), &mut cx) {
+            return result.map_err(Fault::Engine);
+        }
+        if let Some(ask) = asker.take() {
+            asker.answer(Python::attach(|py| perform(py, ask, body))?);
+            continue;
+        }
+        if wait(&alarm)? == Wakeup::Interrupted {
+            Python::attach(Python::check_signals)?;
+        }
+    }
+}
+
+/// Polls; a panic becomes an error like any other, so that dropping the future frees what it held.
+pub fn poll_caught<T>(
+    future: Pin<&mut (dyn Future<Output = Result<T>> + Send)>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T>> {
+    catch_unwind(AssertUnwindSafe(|| future.poll(cx))).unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
+}
+
+pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let why = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Error::new(Kind::Internal, format!("httpcore_rs has a bug, please report it: {why}"))
+}
+
+fn wait(alarm: &Alarm) -> Result<Wakeup> {
+    /// How often a thread looks again when there is no descriptor left to wake it by.
+    const BLIND: Duration = Duration::from_millis(5);
+
+    let mut park = park::take();
+    // Sockets wake their own thread. Another thread wakes this one only where it waits for the pool.
+    let reader = if park.interests.is_empty() { alarm.set() } else { Ok(None) };
+    if alarm.woken.load(Ordering::Acquire) {
+        return Ok(Wakeup::Ready);
+    }
+    let reader = reader.unwrap_or_else(|_| {
+        let soon = Instant::now() + BLIND;
+        park.deadline = Some(park.deadline.map_or(soon, |deadline| deadline.min(soon)));
+        None
+    });
+    sleep(&park, reader.as_ref().map(AsFd::as_fd))
+        .map_err(|error| Error::new(Kind::Internal, format!("poll(2) failed: {error}")).with_source(error))
+}
+
+/// Wakes a thread that sleeps without a socket.
+#[derive(Default)]
+struct Alarm {
+    woken: AtomicBool,
+    writer: Mutex<Option<PipeWriter>>,
+}
+
+impl Alarm {
+    fn set(&self) -> std::io::Result<Option<PipeReader>> {
+        let (reader, writer) = std::io::pipe()?;
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        Ok(Some(reader))
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        if let Some(mut writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // The pipe is new and empty. If its reader is gone the thread is awake.
+            let _ = writer.write(&[0]);
+        }
+    }
+}
+
+/// The caller's request body: an iterable, and its iterator once it has been asked for a chunk.
+pub struct Body {
+    stream: Option<Py<PyAny>>,
+    iterator: Option<Py<PyAny>>,
+}
+
+impl Body {
+    pub fn new(stream: Bound<'_, PyAny>) -> Self {
+        Self { stream: Some(stream.unbind()), iterator: None }
+    }
+
+    /// No body will be asked for.
+    pub fn none() -> Self {
+        Self { stream: None, iterator: None }
+    }
+
+    fn next(&mut self, py: Python<'_>) -> PyResult<Option<bytes::Bytes>> {
+        let iterator = match (&self.iterator, self.stream.take()) {
+            (Some(iterator), _) => iterator.clone_ref(py),
+            (None, Some(stream)) => {
+                let iterator = stream.bind(py).try_iter()?.into_any().unbind();
+                self.iterator.insert(iterator).clone_ref(py)
+            }
+            (None, None) => return Ok(None),
+        };
+        let mut iterator = iterator.into_bound(py).cast_into::<pyo3::types::PyIterator>()?;
+        match iterator.next() {
+            Some(chunk) => request::chunk(&chunk?).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn perform(py: Python<'_>, ask: Ask, body: &mut Body) -> PyResult<Answer> {
+    match ask {
+        Ask::Chunk => body.next(py).map(Answer::Chunk),
+        Ask::Resolve { host, port } => {
+            let socket = py.import(intern!(py, "socket"))?;
+            let kind = socket.getattr(intern!(py, "SOCK_STREAM"))?;
+            let found = socket.call_method1(intern!(py, "getaddrinfo"), (host.as_str(), port, 0, kind));
+            addresses(py, &host, found)
+        }
+    }
+}
+
+/// What `getaddrinfo` found, or why it found nothing.
+pub fn addresses(py: Python<'_>, host: &str, found: PyResult<Bound<'_, PyAny>>) -> PyResult<Answer> {
+    let failed = |error: PyErr| {
+        let message = format!("resolving {host} failed: {}", error.value(py));
+        Answer::Addresses(Err(Error::new(Kind::ConnectError, message).with_source(error)))
+    };
+    match found {
+        Ok(found) => Ok(Answer::Addresses(Ok(socket_addresses(&found)?))),
+        // UnicodeError: a label that is empty or too long.
+        Err(error)
+            if error.is_instance_of::<PyOSError>(py)
+                || error.is_instance_of::<pyo3::exceptions::PyUnicodeError>(py) =>
+        {
+            Ok(failed(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn socket_addresses(found: &Bound<'_, PyAny>) -> PyResult<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for entry in found.try_iter()? {
+        let sockaddr = entry?.get_item(4)?;
+        let host = sockaddr.get_item(0)?;
+        // Families other than the two of IP have no string here.
+        let Ok(host) = host.extract::<String>() else { continue };
+        let port: u16 = sockaddr.get_item(1)?.extract()?;
+        let (host, scope) = host.split_once('%').unwrap_or((&host, ""));
+        let Ok(mut address) = format!("{}:{port}", bracketed(host)).parse::<SocketAddr>() else { continue };
+        if let SocketAddr::V6(address) = &mut address {
+            let scope_id = sockaddr.get_item(3).and_then(|id| id.extract()).unwrap_or(0);
+            address.set_scope_id(if scope_id == 0 { scope.parse().unwrap_or(0) } else { scope_id });
+        }
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+
+    #[test]
+    fn a_panic_becomes_an_error() {
+        let future = async { panic!("at the disco") };
+        let mut future = pin!(future);
+        let future: Pin<&mut (dyn Future<Output = Result<()>> + Send)> = future.as_mut();
+        match poll_caught(future, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) => {
+                assert_eq!(error.kind(), Kind::Internal);
+                assert!(error.message().contains("at the disco"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The TLS configuration that Python sees.
+
+use std::path::PathBuf;
+
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyTuple};
+
+use super::errors::os_error;
+use crate::tls::{ConfigError, Identity, Source, TlsConfig, Trust};
+
+/// How servers are verified, and which certificate the client shows. For a pool's `ssl_context=`.
+///
+/// - `verify`: `True` trusts certifi's authorities, or with `trust_env` those in the file `SSL_CERT_FILE` or the directory
+///   `SSL_CERT_DIR` if one is set. A path (`str` or `os.PathLike`) trusts the authorities in that PEM file or directory.
+///   `False` verifies nothing.
+/// - `cert`: the path of a PEM file with a certificate chain and its unencrypted key, or a tuple `(chain, key)` of two.
+/// - `trust_env`: whether `verify=True` heeds the environment.
+///
+/// Files are read at once. Raises `OSError` if one cannot be read, `ssl.SSLError` if one does not hold what it should. If
+/// `SSLKEYLOGFILE` is set, the secrets of each connection are written to that file.
+#[pyclass(frozen, module = "httpcore_rs", name = "TLSConfig")]
+pub struct TLSConfig {
+    pub(super) config: TlsConfig,
+}
+
+#[pymethods]
+impl TLSConfig {
+    #[new]
+    #[pyo3(signature = (verify = None, cert = None, trust_env = true))]
+    fn new(
+        py: Python<'_>,
+        verify: Option<&Bound<'_, PyAny>>,
+        cert: Option<&Bound<'_, PyAny>>,
+        trust_env: bool,
+    ) -> PyResult<Self> {
+        let trust = match verify {
+            None => system_trust(py, trust_env)?,
+            Some(verify) => match verify.cast::<PyBool>() {
+                Ok(verify) if verify.is_true() => system_trust(py, trust_env)?,
+                Ok(_) => Trust::Anything,
+                Err(_) => match verify.extract::<PathBuf>() {
+                    Ok(path) => Trust::Roots(vec![Source::Named(path)]),
+                    Err(_) => return Err(refuse_context(py, verify, "verify")?),
+                },
+            },
+        };
+        let identity = cert.map(identity).transpose()?;
+        let lazy = trust.is_shareable() && identity.is_none();
+        let config = if lazy {
+            TlsConfig::lazy(trust)
+        } else {
+            TlsConfig::load(trust, identity).map_err(|error| to_pyerr(py, error))?
+        };
+        Ok(Self { config })
+    }
+}
+
+/// The configuration for a pool's `ssl_context` argument.
+pub fn from_argument(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>) -> PyResult<TlsConfig> {
+    match ssl_context {
+        None => {
+            // httpcore trusts certifi's authorities beside those of OpenSSL's default paths, which the environment sets.
+            let mut sources = vec![Source::Bundle(bundle(py)?)];
+            sources.extend(from_environment().into_iter().map(Source::Optional));
+            Ok(TlsConfig::lazy(Trust::Roots(sources)))
+        }
+        Some(given) => match given.cast::<TLSConfig>() {
+            Ok(config) => Ok(config.get().config.clone()),
+            Err(_) => Err(refuse_context(py, given, "ssl_context")?),
+        },
+    }
+}
+
+fn system_trust(py: Python<'_>, trust_env: bool) -> PyResult<Trust> {
+    let source = match from_environment() {
+        Some(path) if trust_env => Source::Named(path),
+        _ => Source::Bundle(bundle(py)?),
+    };
+    Ok(Trust::Roots(vec![source]))
+}
+
+/// `SSL_CERT_FILE`, else `SSL_CERT_DIR`.
+fn from_environment() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("SSL_CERT_FILE").or_else(|| set("SSL_CERT_DIR"))
+}
+
+/// The path of certifi's bundle.
+fn bundle(py: Python<'_>) -> PyResult<PathBuf> {
+    static BUNDLE: PyOnceLock<PathBuf> = PyOnceLock::new();
+    let bundle = BUNDLE.get_or_try_init(py, || {
+        py.import(intern!(py, "certifi"))?.call_method0(intern!(py, "where"))?.extract::<PathBuf>()
+    });
+    bundle.cloned()
+}
+
+fn identity(cert: &Bound<'_, PyAny>) -> PyResult<Identity> {
+    if let Ok(path) = cert.extract::<PathBuf>() {
+        return Ok(Identity { chain: path.clone(), key: path });
+    }
+    let parts = cert.cast::<PyTuple>().map_err(|_| {
+        PyTypeError::new_err("cert must be the path of a PEM file, or a tuple (chain, key) of two such paths")
+    })?;
+    match parts.len() {
+        2 => {
+            let (chain, key) = parts.extract()?;
+            Ok(Identity { chain, key })
+        }
+        3 => Err(PyNotImplementedError::new_err("cert: keys protected by a password are not implemented yet")),
+        _ => Err(PyTypeError::new_err("cert must be a path, or a tuple (chain, key) of two paths")),
+    }
+}
+
+/// The exception for an argument that is an `ssl.SSLContext`, or nothing of use at all.
+fn refuse_context(py: Python<'_>, given: &Bound<'_, PyAny>, argument: &str) -> PyResult<PyErr> {
+    let context = py.import(intern!(py, "ssl"))?.getattr(intern!(py, "SSLContext"))?;
+    if given.is_instance(&context)? {
+        return Ok(PyNotImplementedError::new_err(format!(
+            "{argument}: an ssl.SSLContext is not implemented yet; use httpcore_rs.TLSConfig(verify=..., cert=...)"
+        )));
+    }
+    Ok(PyTypeError::new_err(format!("{argument} cannot be of type {}", given.get_type().name()?)))
+}
+
+fn to_pyerr(py: Python<'_>, error: ConfigError) -> PyErr {
+    if let Some(source) = &error.source {
+        let exception = os_error(py, source);
+        // As `open()` says which file it was.
+        let named = exception.value(py).setattr(intern!(py, "filename"), error.path.as_os_str());
+        return named.err().unwrap_or(exception);
+    }
+    match py.import(intern!(py, "ssl")).and_then(|ssl| ssl.getattr(intern!(py, "SSLError"))?.call1((error.message,))) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(error) => error,
+    }
+}

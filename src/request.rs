@@ -1,0 +1,240 @@
+//! A request as the caller gave it: checked, framed, and written out once, byte for byte what goes on the wire.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::origin::Origin;
+use crate::timeout::Timeouts;
+
+/// How the body is delimited (RFC 9112, 6), as the caller's headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Neither `Content-Length` nor `Transfer-Encoding`: there is no body.
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What of the method decides framing and replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Head,
+    Connect,
+    /// GET, PUT, DELETE, OPTIONS, TRACE: may be sent again (RFC 9110, 9.2.2). HEAD may as well.
+    Idempotent,
+    Other,
+}
+
+impl Method {
+    fn parse(method: &[u8]) -> Self {
+        match method {
+            b"HEAD" => Self::Head,
+            b"CONNECT" => Self::Connect,
+            b"GET" | b"PUT" | b"DELETE" | b"OPTIONS" | b"TRACE" => Self::Idempotent,
+            _ => Self::Other,
+        }
+    }
+
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Head | Self::Idempotent)
+    }
+}
+
+/// Where the body comes from.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// All of it is here, so it can be sent again.
+    Inline(Bytes),
+    /// The driver is asked for chunk after chunk.
+    Streamed,
+}
+
+/// The request line and headers.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    pub bytes: Bytes,
+    pub method: Method,
+    pub framing: Framing,
+    /// The caller asked for the connection to be closed after this exchange.
+    pub close: bool,
+}
+
+pub struct Request {
+    pub origin: Arc<Origin>,
+    pub head: RequestHead,
+    pub content: Content,
+    pub timeouts: Timeouts,
+    /// The `sni_hostname` extension: the name to ask for and to verify, in place of the host.
+    pub server_name: Option<String>,
+}
+
+/// Writes a head out while checking it, so that nothing the caller passes can become more than one header or one request.
+pub struct HeadWriter {
+    bytes: Vec<u8>,
+    method: Method,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    has_host: bool,
+}
+
+impl HeadWriter {
+    pub fn new(method: &[u8], target: &[u8]) -> Result<Self> {
+        if method.is_empty() || !method.iter().copied().all(is_token) {
+            return Err(illegal("method", method));
+        }
+        if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+            return Err(illegal("target", target));
+        }
+        let mut bytes = Vec::with_capacity(256);
+        for part in [method, b" ", target, b" HTTP/1.1\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+        Ok(Self { bytes, method: Method::parse(method), length: None, chunked: false, close: false, has_host: false })
+    }
+
+    pub fn header(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
+        if name.is_empty() || !name.iter().copied().all(is_token) {
+            return Err(illegal("header name", name));
+        }
+        if !is_field_value(value) {
+            return Err(illegal("header value", value));
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                if self.has_host {
+                    return Err(Error::local("Found multiple Host: headers"));
+                }
+                self.has_host = true;
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.close |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"close"));
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Error::local("Only Transfer-Encoding: chunked is supported"));
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        for part in [name, b": ", value, b"\r\n"] {
+            self.bytes.extend_from_slice(part);
+        }
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> Result<RequestHead> {
+        if !self.has_host {
+            return Err(Error::local("Missing mandatory Host: header"));
+        }
+        let framing = match (self.chunked, self.length) {
+            // A sender must not send both (RFC 9112, 6.2): what lies between here and the server may believe either.
+            (true, Some(_)) => {
+                return Err(Error::local("Request has both Content-Length and Transfer-Encoding headers"));
+            }
+            (true, None) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::None,
+        };
+        self.bytes.extend_from_slice(b"\r\n");
+        Ok(RequestHead { bytes: self.bytes.into(), method: self.method, framing, close: self.close })
+    }
+
+    fn content_length(&mut self, value: &[u8]) -> Result<()> {
+        let bad = || Error::local(format!("bad Content-Length: {}", quoted(value)));
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(bad());
+        }
+        let length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
+        match self.length.replace(length) {
+            Some(other) if other != length => Err(Error::local("conflicting Content-Length headers")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110, 5.5, read as h11 reads it: no line breaks, no NUL, no white space at the ends.
+fn is_field_value(value: &[u8]) -> bool {
+    let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    !value.iter().any(|byte| matches!(byte, 0 | b'\n' | b'\r' | 0x0b | 0x0c))
+        && !edge(value.first())
+        && !edge(value.last())
+}
+
+fn illegal(what: &str, value: &[u8]) -> Error {
+    Error::local(format!("Illegal {what} {}", quoted(value)))
+}
+
+/// Bytes as Python shows them, near enough for a message.
+fn quoted(value: &[u8]) -> String {
+    format!("b'{}'", value.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(headers: &[(&[u8], &[u8])]) -> Result<RequestHead> {
+        let mut writer = HeadWriter::new(b"GET", b"/")?;
+        writer.header(b"Host", b"example.com")?;
+        for (name, value) in headers {
+            writer.header(name, value)?;
+        }
+        writer.finish()
+    }
+
+    #[test]
+    fn is_written_as_given() {
+        let head = head(&[(b"x-LOWER", b"1"), (b"X-Dup", b"a, b"), (b"X-Dup", b"")]).expect("a legal head");
+        assert_eq!(head.bytes, "GET / HTTP/1.1\r\nHost: example.com\r\nx-LOWER: 1\r\nX-Dup: a, b\r\nX-Dup: \r\n\r\n");
+        assert_eq!(head.framing, Framing::None);
+    }
+
+    #[test]
+    fn refuses_what_could_become_another_header() {
+        for value in [b"a\r\nb: c".as_slice(), b"a\nb", b"a\rb", b"a\0b", b" a", b"a "] {
+            assert!(head(&[(b"X", value)]).is_err(), "{value:?}");
+        }
+        for name in [b"".as_slice(), b"a b", b"a:", b"a\r\n", b"\xe9"] {
+            assert!(head(&[(name, b"x")]).is_err(), "{name:?}");
+        }
+        for target in [b"".as_slice(), b"/a b", b"/\r\n", b"/\0"] {
+            assert!(HeadWriter::new(b"GET", target).is_err(), "{target:?}");
+        }
+        assert!(HeadWriter::new(b"G ET", b"/").is_err());
+    }
+
+    #[test]
+    fn framing_is_unambiguous() {
+        assert_eq!(head(&[(b"content-length", b"5")]).expect("legal").framing, Framing::Length(5));
+        assert_eq!(head(&[(b"Transfer-Encoding", b"Chunked")]).expect("legal").framing, Framing::Chunked);
+        for headers in [
+            [(b"Content-Length".as_slice(), b"5".as_slice()), (b"Content-Length", b"6")].as_slice(),
+            &[(b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")],
+            &[(b"Content-Length", b"+5")],
+            &[(b"Content-Length", b"99999999999999999999999")],
+            &[(b"Transfer-Encoding", b"gzip")],
+        ] {
+            assert!(head(headers).is_err(), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn needs_exactly_one_host() {
+        assert!(HeadWriter::new(b"GET", b"/").expect("legal").finish().is_err());
+        assert!(head(&[(b"host", b"other")]).is_err());
+    }
+}

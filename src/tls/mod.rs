@@ -1,0 +1,175 @@
+//! TLS by rustls: which certificates are trusted, which one we show, and the handshake.
+//!
+//! The configuration for the usual case (certifi's roots, no client certificate) is built once per process, on the first
+//! handshake that needs it. One with files of the caller's is built when he names them, so that a wrong path fails there.
+
+mod insecure;
+mod trust;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustls::client::WantsClientCert;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, KeyLogFile};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub use self::trust::{Source, Trust};
+use crate::error::{Error, Kind, Result};
+use crate::io::socket::Socket;
+
+/// The certificate that a client shows: a chain and its key, each in a PEM file (which may be the same).
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub chain: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What makes a TLS connection: shared by all connections of a pool, and by pools with the same wishes.
+#[derive(Clone)]
+pub struct TlsConfig {
+    lazy: Arc<Lazy>,
+}
+
+struct Lazy {
+    trust: Trust,
+    identity: Option<Identity>,
+    built: OnceLock<Arc<ClientConfig>>,
+}
+
+/// Why a configuration cannot be built: the file and what is wrong with it.
+#[derive(Debug)]
+pub struct ConfigError {
+    pub message: String,
+    pub path: PathBuf,
+    /// The operating system's word, if the file could not be read.
+    pub source: Option<io::Error>,
+}
+
+impl TlsConfig {
+    /// A configuration that is built on its first use.
+    pub fn lazy(trust: Trust) -> Self {
+        Self { lazy: Arc::new(Lazy { trust, identity: None, built: OnceLock::new() }) }
+    }
+
+    /// A configuration whose files are read now.
+    pub fn load(trust: Trust, identity: Option<Identity>) -> std::result::Result<Self, ConfigError> {
+        let config = Self { lazy: Arc::new(Lazy { trust, identity, built: OnceLock::new() }) };
+        config.rustls()?;
+        Ok(config)
+    }
+
+    /// Speaks TLS on a connected socket. Dropping the future closes the socket.
+    pub async fn handshake(&self, socket: Socket, name: &str) -> Result<TlsStream<Socket>> {
+        let failed = |message: String| Error::new(Kind::ConnectError, message);
+        let config = self.rustls().map_err(|error| failed(error.message))?;
+        let server_name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
+            .map_err(|_| failed(format!("TLS needs a host name or an address, and {name:?} is neither")))?;
+        TlsConnector::from(config).connect(server_name, socket).await.map_err(|error| {
+            failed(format!("the TLS handshake with {name} failed: {}", Explained(&error))).with_source(error)
+        })
+    }
+
+    fn rustls(&self) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+        if let Some(config) = self.lazy.built.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = match &self.lazy.identity {
+            None => shared(&self.lazy.trust)?,
+            Some(identity) => build(&self.lazy.trust, Some(identity))?,
+        };
+        Ok(Arc::clone(self.lazy.built.get_or_init(|| config)))
+    }
+}
+
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfig")
+            .field("trust", &self.lazy.trust)
+            .field("identity", &self.lazy.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The process's configurations that depend on nothing but what the environment said: the usual case, and no verification.
+fn shared(trust: &Trust) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+    static SHARED: Mutex<Option<HashMap<Trust, Arc<ClientConfig>>>> = Mutex::new(None);
+
+    if !trust.is_shareable() {
+        return build(trust, None);
+    }
+    let mut guard = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let configs = guard.get_or_insert_default();
+    if let Some(config) = configs.get(trust) {
+        return Ok(Arc::clone(config));
+    }
+    let config = build(trust, None)?;
+    configs.insert(trust.clone(), Arc::clone(&config));
+    Ok(config)
+}
+
+fn build(trust: &Trust, identity: Option<&Identity>) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConfigError { message: error.to_string(), path: PathBuf::new(), source: None })?;
+    let builder = match trust {
+        Trust::Anything => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(insecure::AcceptAnything(provider)))
+        }
+        Trust::Roots(sources) => builder.with_root_certificates(trust::load(sources)?),
+    };
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => with_identity(builder, identity)?,
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if std::env::var_os("SSLKEYLOGFILE").is_some() {
+        config.key_log = Arc::new(KeyLogFile::new());
+    }
+    Ok(Arc::new(config))
+}
+
+fn with_identity(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: &Identity,
+) -> std::result::Result<ClientConfig, ConfigError> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&identity.chain)
+        .and_then(Iterator::collect)
+        .map_err(|error| trust::unreadable("client certificate", &identity.chain, error))?;
+    let key = PrivateKeyDer::from_pem_file(&identity.key)
+        .map_err(|error| trust::unreadable("unencrypted private key", &identity.key, error))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| ConfigError {
+        message: format!(
+            "the client certificate {} and the key {} cannot be used: {error}",
+            identity.chain.display(),
+            identity.key.display()
+        ),
+        path: identity.chain.clone(),
+        source: None,
+    })
+}
+
+/// A handshake's error with the words that people look for.
+struct Explained<'a>(&'a io::Error);
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = self.0.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        match cause {
+            // OpenSSL's name for it, which programs search messages for.
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                write!(f, "[CERTIFICATE_VERIFY_FAILED] certificate verify failed: {why}")
+            }
+            Some(rustls::Error::InvalidMessage(_)) => write!(f, "the server does not speak TLS ({})", self.0),
+            _ if self.0.kind() == io::ErrorKind::UnexpectedEof => f.write_str("the server closed the connection"),
+            _ => self.0.fmt(f),
+        }
+    }
+}
