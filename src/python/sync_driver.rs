@@ -59,7 +59,10 @@ fn run<T>(
             continue;
         }
         if wait(&alarm)? == Wakeup::Interrupted {
-            Python::attach(Python::check_signals)?;
+            Python::attach(|py| {
+                // Ctrl-C raises here; any other signal's handler has run, and the wait goes on with the time that is left.
+                py.check_signals()
+            })?;
         }
     }
 }
