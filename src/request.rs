@@ -59,6 +59,8 @@ pub struct RequestHead {
     pub framing: Framing,
     /// The caller asked for the connection to be closed after this exchange.
     pub close: bool,
+    /// The caller asked to leave HTTP (RFC 9110, 7.8): only then may the server answer 101.
+    pub upgrade: bool,
 }
 
 pub struct Request {
@@ -77,6 +79,7 @@ pub struct HeadWriter {
     length: Option<u64>,
     chunked: bool,
     close: bool,
+    upgrade: bool,
     has_host: bool,
 }
 
@@ -92,7 +95,15 @@ impl HeadWriter {
         for part in [method, b" ", target, b" HTTP/1.1\r\n"] {
             bytes.extend_from_slice(part);
         }
-        Ok(Self { bytes, method: Method::parse(method), length: None, chunked: false, close: false, has_host: false })
+        Ok(Self {
+            bytes,
+            method: Method::parse(method),
+            length: None,
+            chunked: false,
+            close: false,
+            upgrade: false,
+            has_host: false,
+        })
     }
 
     pub fn header(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
@@ -109,6 +120,7 @@ impl HeadWriter {
                 }
                 self.has_host = true;
             }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.close |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"close"));
             }
@@ -141,7 +153,13 @@ impl HeadWriter {
             (false, None) => Framing::None,
         };
         self.bytes.extend_from_slice(b"\r\n");
-        Ok(RequestHead { bytes: self.bytes.into(), method: self.method, framing, close: self.close })
+        Ok(RequestHead {
+            bytes: self.bytes.into(),
+            method: self.method,
+            framing,
+            close: self.close,
+            upgrade: self.upgrade,
+        })
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<()> {

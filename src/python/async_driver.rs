@@ -185,12 +185,22 @@ impl Exchange {
                 Poll::Pending => {}
             }
             if let Some(ask) = self.asker.take() {
-                let awaitable = state.awaitable(py, &ask, host);
-                if awaitable.is_err() {
-                    state.operation = None;
+                match state.awaitable(py, &ask, host) {
+                    Ok(awaitable) => {
+                        state.asked = Some(ask);
+                        break Ok(Some(awaitable));
+                    }
+                    // An iterator may say so without being awaited; ours does.
+                    Err(error) if error.is_instance_of::<PyStopAsyncIteration>(py) => {
+                        self.asker.answer(Answer::Chunk(None));
+                        continue;
+                    }
+                    Err(error) => {
+                        self.task.finish();
+                        state.operation = None;
+                        break Err(error);
+                    }
                 }
-                state.asked = Some(ask);
-                break awaitable.map(Some);
             }
             if self.task.was_woken() {
                 continue;

@@ -106,7 +106,7 @@ impl Http1 {
         if let Content::Inline(content) = &request.content {
             uploader.push(content.clone())?;
             uploader.end()?;
-        } else if head.framing == Framing::None {
+        } else if matches!(head.framing, Framing::None | Framing::Length(0)) {
             // There can be no body, but only the caller's iterator knows that there is none.
             while let Some(chunk) = asker.chunk().await? {
                 uploader.push(chunk)?;
@@ -150,6 +150,10 @@ impl Http1 {
         let Some(head) = self.wire.lock().take_head() else {
             return Err(Error::new(Kind::Internal, "hyper answered before the response head was read"));
         };
+        if head.status == 101 && !request.head.upgrade {
+            let message = format!("{} switched protocols (101) without having been asked to", self.origin);
+            return Err(Error::remote(message));
+        }
         Ok(Response { head, body })
     }
 
@@ -191,7 +195,7 @@ impl Http1 {
         while engine.poll_hyper() {}
         // Nobody waits for this connection now.
         park::clear();
-        !self.hyper_ended && self.sender.is_ready() && !self.wire.lock().has_stray_bytes()
+        !self.hyper_ended && self.sender.is_ready() && self.wire.lock().is_reusable()
     }
 
     /// What was wrong, when hyper could not go on.

@@ -60,6 +60,9 @@ pub struct Uploader {
     upload: Upload,
     /// What may still come, if the length was declared.
     remaining: Option<u64>,
+    /// The chunk that completes the declared length. It goes out when the caller has confirmed that nothing follows: a body
+    /// that is too long must not reach the server as a complete one.
+    last: Option<Bytes>,
 }
 
 impl Uploader {
@@ -70,7 +73,7 @@ impl Uploader {
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
-        Self { upload: Upload(Arc::new(Mutex::new(queue))), remaining }
+        Self { upload: Upload(Arc::new(Mutex::new(queue))), remaining, last: None }
     }
 
     pub fn body(&self) -> Upload {
@@ -94,11 +97,16 @@ impl Uploader {
                 .checked_sub(chunk.len() as u64)
                 .ok_or_else(|| Error::local("Too much data for declared Content-Length"))?;
         }
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        if self.remaining == Some(0) {
+            self.last = Some(chunk);
+            return Ok(());
+        }
         let mut queue = self.upload.queue();
         queue.wanted = false;
-        if !chunk.is_empty() {
-            queue.next = Some(chunk);
-        }
+        queue.next = Some(chunk);
         Ok(())
     }
 
@@ -108,6 +116,7 @@ impl Uploader {
         }
         let mut queue = self.upload.queue();
         queue.wanted = false;
+        queue.next = self.last.take();
         queue.ended = true;
         Ok(())
     }

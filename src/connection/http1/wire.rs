@@ -354,9 +354,9 @@ impl Wire {
         self.end_of_stream
     }
 
-    /// Whether bytes came that belong to no response.
-    pub fn has_stray_bytes(&self) -> bool {
-        !self.head_in.is_empty() || !self.for_hyper.is_empty()
+    /// Whether another exchange may follow: the stream goes on, and nothing came that belongs to no response.
+    pub fn is_reusable(&self) -> bool {
+        !self.end_of_stream && !self.has_write_failed() && self.head_in.is_empty() && self.for_hyper.is_empty()
     }
 }
 
