@@ -93,12 +93,11 @@ class AsyncConnectionPool:
         extensions: Extensions | None = None,
     ) -> Response:
         """Sends a request and returns its response, read to the end."""
-        response = await self.handle_async_request(build_request(method, url, headers, content, extensions))
-        try:
-            await response.aread()
-        finally:
-            await response.aclose()
-        return response
+        exchange = self._engine.fetch(current_host(), method, url, headers, content, extensions)
+        if exchange is not None:
+            response: Response = await drive(exchange)
+            return response
+        return await _request(self, method, url, headers=headers, content=content, extensions=extensions)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -123,8 +122,14 @@ class AsyncConnectionPool:
 
         Raises httpcore's exceptions. If the body of `request` raises, that exception passes through unchanged.
         """
-        response: Response = await drive(self._engine.start(request, current_host()))
+        response: Response = await drive(self._engine.start(current_host(), request))
         return response
+
+    def __init_subclass__(cls, **kwargs: typing.Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "handle_async_request" in vars(cls) and "request" not in vars(cls):
+            # Whoever handles requests himself handles those of `request()` as well, as in httpcore.
+            cls.request = _request  # type: ignore[method-assign]
 
     async def aclose(self) -> None:
         """Closes every connection; tasks that wait for one get a `ReadError`. The pool can be used again."""
@@ -143,3 +148,21 @@ class AsyncConnectionPool:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self._engine.summary()}]>"
+
+
+async def _request(
+    pool: AsyncConnectionPool,
+    method: bytes | str,
+    url: URL | bytes | str,
+    *,
+    headers: HeaderTypes = None,
+    content: bytes | typing.AsyncIterable[bytes] | None = None,
+    extensions: Extensions | None = None,
+) -> Response:
+    """`request()` by way of `handle_async_request()`."""
+    response = await pool.handle_async_request(build_request(method, url, headers, content, extensions))
+    try:
+        await response.aread()
+    finally:
+        await response.aclose()
+    return response

@@ -63,14 +63,6 @@ def _asyncio_host(loop: asyncio.AbstractEventLoop) -> Host:
 
     timer: asyncio.TimerHandle | None = None
 
-    def wait() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
-        future = loop.create_future()
-        return future, future
-
-    def resume(future: asyncio.Future[None]) -> None:
-        if not future.done():
-            future.set_result(None)
-
     def arm(seconds: float) -> None:
         nonlocal timer
         if timer is not None:
@@ -83,7 +75,7 @@ def _asyncio_host(loop: asyncio.AbstractEventLoop) -> Host:
     def resolve(name: str, port: int) -> typing.Awaitable[typing.Any]:
         return loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
 
-    host = Host(loop, wait, resume, arm, checkpoint, resolve)
+    host = Host(loop, wait=loop.create_future, arm=arm, checkpoint=checkpoint, resolve=resolve)
     loop.add_reader(host.fileno(), host.turn)
     return host
 
@@ -94,21 +86,18 @@ def _trio_host(token: object) -> Host:
     scope = trio.CancelScope()
     wanted = float("inf")
 
-    async def park() -> None:
+    # Tasks that wait to be resumed. One that is cancelled meanwhile must not be: trio resumes it itself.
+    parked: set[trio.lowlevel.Task] = set()
+
+    async def wait() -> None:
+        task = trio.lowlevel.current_task()
+        parked.add(task)
+
         def abort(_: object) -> trio.lowlevel.Abort:
-            # The exchange is told by the exception that follows; until then nothing may resume this task.
             parked.discard(task)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(abort)
-
-    parked: set[trio.lowlevel.Task] = set()
-
-    def wait() -> tuple[trio.lowlevel.Task, typing.Coroutine[typing.Any, typing.Any, None]]:
-        task = trio.lowlevel.current_task()
-        parked.add(task)
-        return task, park()
 
     def resume(task: trio.lowlevel.Task) -> None:
         if task in parked:
@@ -134,6 +123,14 @@ def _trio_host(token: object) -> Host:
                 wanted = float("inf")
                 host.expire()
 
-    host = Host(token, wait, resume, arm, trio.lowlevel.checkpoint, resolve)
+    host = Host(
+        token,
+        wait=wait,
+        arm=arm,
+        checkpoint=trio.lowlevel.checkpoint,
+        resolve=resolve,
+        current=trio.lowlevel.current_task,
+        resume=resume,
+    )
     trio.lowlevel.spawn_system_task(watch, name="httpcore_rs")
     return host

@@ -88,12 +88,10 @@ class ConnectionPool:
         extensions: Extensions | None = None,
     ) -> Response:
         """Sends a request and returns its response, read to the end."""
-        response = self.handle_request(build_request(method, url, headers, content, extensions))
-        try:
-            response.read()
-        finally:
-            response.close()
-        return response
+        whole = self._engine.request(method, url, headers, content, extensions)
+        if whole is not None:
+            return whole
+        return _request(self, method, url, headers=headers, content=content, extensions=extensions)
 
     @contextlib.contextmanager
     def stream(
@@ -120,6 +118,12 @@ class ConnectionPool:
         """
         return self._engine.handle_request(request)
 
+    def __init_subclass__(cls, **kwargs: typing.Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "handle_request" in vars(cls) and "request" not in vars(cls):
+            # Whoever handles requests himself handles those of `request()` as well, as in httpcore.
+            cls.request = _request  # type: ignore[method-assign]
+
     def close(self) -> None:
         """Closes every connection; threads that wait for one get a `ReadError`. The pool can be used again."""
         self._engine.close()
@@ -137,3 +141,21 @@ class ConnectionPool:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self._engine.summary()}]>"
+
+
+def _request(
+    pool: ConnectionPool,
+    method: bytes | str,
+    url: URL | bytes | str,
+    *,
+    headers: HeaderTypes = None,
+    content: bytes | typing.Iterable[bytes] | None = None,
+    extensions: Extensions | None = None,
+) -> Response:
+    """`request()` by way of `handle_request()`."""
+    response = pool.handle_request(build_request(method, url, headers, content, extensions))
+    try:
+        response.read()
+    finally:
+        response.close()
+    return response

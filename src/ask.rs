@@ -18,6 +18,8 @@ pub enum Ask {
     Chunk,
     /// The addresses of a host name.
     Resolve { host: String, port: u16 },
+    /// Nothing, but others should have a chance to run.
+    Yield,
 }
 
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub enum Answer {
     /// `None` at the end of the body.
     Chunk(Option<Bytes>),
     Addresses(Result<Vec<SocketAddr>>),
+    Yielded,
 }
 
 #[derive(Debug, Default)]
@@ -43,15 +46,19 @@ impl Asker {
     pub async fn chunk(&self) -> Result<Option<Bytes>> {
         match self.ask(Ask::Chunk).await {
             Answer::Chunk(chunk) => Ok(chunk),
-            Answer::Addresses(_) => Err(mismatch()),
+            Answer::Addresses(_) | Answer::Yielded => Err(mismatch()),
         }
     }
 
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         match self.ask(Ask::Resolve { host: host.to_owned(), port }).await {
             Answer::Addresses(addresses) => addresses,
-            Answer::Chunk(_) => Err(mismatch()),
+            Answer::Chunk(_) | Answer::Yielded => Err(mismatch()),
         }
+    }
+
+    pub async fn yield_now(&self) {
+        self.ask(Ask::Yield).await;
     }
 
     /// The driver's side: what is asked, if anything is.

@@ -20,6 +20,9 @@ use crate::pool::{Lease, Pool};
 use crate::request::{Content, Request};
 use crate::timeout::Seconds;
 
+/// Whoever reads a body that never has to wait lets others run after so many bytes.
+pub const YIELD_AFTER: usize = 1024 * 1024;
+
 /// A connection is moved about more often than it is made.
 pub type Connection = Box<Http1>;
 
@@ -60,6 +63,38 @@ pub async fn start(
         Err(failure) => Err(closed_by_pool(&lease).unwrap_or(failure.error)),
         Ok((connection, response)) => Ok(respond(connection, lease, response, &request)),
     }
+}
+
+/// A response with its whole body.
+pub struct Fetched {
+    pub head: ResponseHead,
+    pub content: Vec<Bytes>,
+    /// Closed; for those who look at the stream nevertheless.
+    pub body: ResponseBody,
+}
+
+/// Sends a request and reads its response to the end.
+///
+/// Dropping the future closes the connection that the request was on and serves the next one in line.
+pub async fn fetch(
+    client: Arc<Client>,
+    request: Request,
+    reactor: Option<Arc<Reactor>>,
+    asker: Asker,
+) -> Result<Fetched> {
+    let Response { head, mut body } = start(client, request, reactor, asker.clone()).await?;
+    let mut content = Vec::new();
+    let mut budget = YIELD_AFTER;
+    while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await? {
+        budget = budget.saturating_sub(chunk.len());
+        content.push(chunk);
+        if budget == 0 {
+            budget = YIELD_AFTER;
+            asker.yield_now().await;
+        }
+    }
+    body.close();
+    Ok(Fetched { head, content, body })
 }
 
 /// The exchange proper. If it fails the connection is closed.

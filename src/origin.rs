@@ -1,5 +1,6 @@
 //! Scheme, host and port: what a connection is made to, and what decides whether it can serve a request (RFC 9110, 4.3.1).
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The schemes that httpcore's pools accept. `ws` and `wss` are origins of their own, as in httpcore.
@@ -46,6 +47,17 @@ pub struct Origin {
     pub scheme: Scheme,
     pub host: String,
     pub port: i64,
+}
+
+impl Origin {
+    /// What `Host` says: the port only if it is not the scheme's own.
+    pub fn authority(&self) -> Cow<'_, str> {
+        if self.port == self.scheme.default_port() {
+            Cow::Borrowed(&self.host)
+        } else {
+            Cow::Owned(format!("{}:{}", self.host, self.port))
+        }
+    }
 }
 
 impl fmt::Display for Origin {

@@ -73,6 +73,7 @@ pub struct Request {
 }
 
 /// Writes a head out while checking it, so that nothing the caller passes can become more than one header or one request.
+#[expect(clippy::struct_excessive_bools, reason = "each says whether one header was met")]
 pub struct HeadWriter {
     bytes: Vec<u8>,
     method: Method,

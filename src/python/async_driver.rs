@@ -17,28 +17,31 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::body::AsyncResponseStream;
-use super::errors::{Fault, to_pyerr};
+use super::errors::to_pyerr;
 use super::host::{Host, Task};
 use super::namespace::Namespace;
 use super::sync_driver::{addresses, panicked, poll_caught};
 use super::{request, response};
 use crate::ask::{Answer, Ask, Asker};
 use crate::error::Result;
-use crate::exchange::{Response, ResponseBody};
+use crate::exchange::{Fetched, Response, ResponseBody};
 use crate::io::park;
 
-type Starting = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
+type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// What is being waited for.
 pub enum Operation {
     /// The head of a response.
-    Start(Starting),
+    Start(Pending<Response>),
+    /// A whole response.
+    Fetch(Pending<Fetched>),
     /// The next chunk of its body.
     Chunk(Arc<Mutex<ResponseBody>>),
 }
 
 enum Output {
     Response(Response),
+    Fetched(Fetched),
     Chunk(Option<Bytes>),
 }
 
@@ -77,6 +80,7 @@ impl Exchange {
                 Ok(chunk) => self.asker.answer(Answer::Chunk(Some(chunk))),
                 Err(error) => return Err(self.abandon(py, state, error)),
             },
+            Some(Ask::Yield) => self.asker.answer(Answer::Yielded),
             Some(Ask::Resolve { host, .. }) => match addresses(py, &host, Ok(answer.clone())) {
                 Ok(answer) => self.asker.answer(answer),
                 Err(error) => return Err(self.abandon(py, state, error)),
@@ -108,7 +112,12 @@ impl Exchange {
         match output {
             Some(Output::Response(response)) => {
                 let stream = AsyncResponseStream::new(response.body, self.namespace, self.host.clone_ref(py));
-                response::build(py, self.namespace, &response.head, Bound::new(py, stream)?.into_any())
+                response::build(py, self.namespace, &response.head, Bound::new(py, stream)?.into_any(), None)
+            }
+            Some(Output::Fetched(fetched)) => {
+                let stream = AsyncResponseStream::new(fetched.body, self.namespace, self.host.clone_ref(py));
+                let content = response::join(py, &fetched.content)?;
+                response::build(py, self.namespace, &fetched.head, Bound::new(py, stream)?.into_any(), Some(content))
             }
             Some(Output::Chunk(Some(chunk))) => Ok(PyBytes::new(py, &chunk).into_any()),
             Some(Output::Chunk(None)) => Err(PyStopAsyncIteration::new_err(())),
@@ -123,11 +132,11 @@ impl Exchange {
         host: Py<Host>,
         namespace: &'static Namespace,
         asker: Asker,
-        starting: Starting,
+        operation: Operation,
         stream: Option<Py<PyAny>>,
     ) -> Self {
         let task = Task::new(&host.get().shared);
-        Self::new(host, namespace, task, asker, Operation::Start(starting), stream)
+        Self::new(host, namespace, task, asker, operation, stream)
     }
 
     /// The next chunk of a body, after others had a chance to run if `yield_first`.
@@ -247,6 +256,7 @@ impl State {
     fn awaitable<'py>(&mut self, py: Python<'py>, ask: &Ask, host: &Host) -> PyResult<Bound<'py, PyAny>> {
         match ask {
             Ask::Resolve { host: name, port } => host.resolve(py, name, *port),
+            Ask::Yield => host.checkpoint(py),
             Ask::Chunk => {
                 if let Some(stream) = self.stream.take() {
                     let iterator = stream.bind(py).call_method0(intern!(py, "__aiter__")).map_err(|error| {
@@ -273,6 +283,7 @@ impl Operation {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Output>> {
         match self {
             Self::Start(starting) => poll_caught(starting.as_mut(), cx).map_ok(Output::Response),
+            Self::Fetch(fetching) => poll_caught(fetching.as_mut(), cx).map_ok(Output::Fetched),
             Self::Chunk(body) => poll_chunk(body, cx).map_ok(Output::Chunk),
         }
     }
@@ -285,11 +296,6 @@ pub fn poll_chunk(body: &Mutex<ResponseBody>, cx: &mut Context<'_>) -> Poll<Resu
         body.close();
         Poll::Ready(Err(panicked(&*panic)))
     })
-}
-
-/// Reads a request for an async pool.
-pub fn read_request(request: &Bound<'_, PyAny>, namespace: &'static Namespace) -> PyResult<crate::request::Request> {
-    request::read(request).map_err(|fault: Fault| fault.into_pyerr(request.py(), namespace))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

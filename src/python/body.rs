@@ -16,7 +16,7 @@ use super::host::{Host, Task};
 use super::namespace::Namespace;
 use super::sync_driver::{Body, block_on};
 use crate::ask::Asker;
-use crate::exchange::ResponseBody;
+use crate::exchange::{ResponseBody, YIELD_AFTER};
 use crate::io::park;
 
 /// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
@@ -44,7 +44,7 @@ impl ResponseStream {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         // The lock is held while polling, never while sleeping: `close()` may come from another thread.
         let mut next = pin!(std::future::poll_fn(|cx| lock(&self.body).poll_chunk(cx)));
-        match block_on(py, next.as_mut(), &Asker::default(), &mut Body::none()) {
+        match block_on(py, next.as_mut(), &Asker::default(), &mut Body::new(None)) {
             Ok(chunk) => Ok(chunk.map(|chunk| PyBytes::new(py, &chunk))),
             Err(fault) => {
                 // Also when it was a signal: then the rest cannot be read either.
@@ -74,9 +74,6 @@ pub struct AsyncResponseStream {
 }
 
 impl AsyncResponseStream {
-    /// A stream that never has to wait lets others run after so many bytes.
-    const YIELD_AFTER: usize = 1024 * 1024;
-
     pub fn new(body: ResponseBody, namespace: &'static Namespace, host: Py<Host>) -> Self {
         Self { body: Arc::new(Mutex::new(body)), namespace, host, unyielded: AtomicUsize::new(0) }
     }
@@ -91,7 +88,7 @@ impl AsyncResponseStream {
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let host = self.host.get();
         let task = Task::new(&host.shared);
-        let yield_first = self.unyielded.load(Ordering::Relaxed) >= Self::YIELD_AFTER;
+        let yield_first = self.unyielded.load(Ordering::Relaxed) >= YIELD_AFTER;
         if yield_first {
             self.unyielded.store(0, Ordering::Relaxed);
         } else {

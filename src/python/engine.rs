@@ -4,12 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyTuple};
 
-use super::async_driver::{Exchange, read_request};
+use super::async_driver::{Exchange, Operation};
 use super::body::ResponseStream;
 use super::connection::Connection;
 use super::host::Host;
@@ -20,7 +19,6 @@ use crate::ask::Asker;
 use crate::connection::establish::{Connector, OptionValue, SocketOption};
 use crate::exchange::{self, Client};
 use crate::pool::{Limits, Phase, Pool};
-use crate::request::Content;
 
 /// What `ConnectionPool` and `AsyncConnectionPool` run on: one pool of connections and the way to make them.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
@@ -94,33 +92,73 @@ impl Engine {
     /// Sends an `httpcore.Request` from this thread and returns its `httpcore.Response`.
     fn handle_request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
-        let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let mut body = match parsed.content {
-            Content::Inline(_) => Body::none(),
-            Content::Streamed => Body::new(request.getattr(intern!(py, "stream"))?),
-        };
+        let (parsed, stream) = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
         let asker = Asker::default();
         let mut future = Box::pin(exchange::start(Arc::clone(&self.client), parsed, None, asker.clone()));
-        let result = block_on(py, future.as_mut(), &asker, &mut body);
+        let result = block_on(py, future.as_mut(), &asker, &mut Body::new(stream));
         // Whatever is left of a failed exchange goes before the caller hears of it.
         drop(future);
         let started = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
         let stream = Bound::new(py, ResponseStream::new(started.body, namespace))?;
-        response::build(py, namespace, &started.head, stream.into_any())
+        response::build(py, namespace, &started.head, stream.into_any(), None)
+    }
+
+    /// Sends a request from this thread and returns its response, read to the end. `None` if the arguments are of unusual types:
+    /// then they are for httpcore to check.
+    fn request<'py>(
+        &self,
+        py: Python<'py>,
+        method: &Bound<'py, PyAny>,
+        url: &Bound<'py, PyAny>,
+        headers: Option<&Bound<'py, PyAny>>,
+        content: Option<&Bound<'py, PyAny>>,
+        extensions: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let namespace = Namespace::default(py)?;
+        let parsed = request::read_arguments(namespace, method, url, headers, content, extensions)
+            .map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let Some((parsed, stream)) = parsed else { return Ok(None) };
+        let asker = Asker::default();
+        let mut future = Box::pin(exchange::fetch(Arc::clone(&self.client), parsed, None, asker.clone()));
+        let result = block_on(py, future.as_mut(), &asker, &mut Body::new(stream));
+        drop(future);
+        let fetched = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let stream = Bound::new(py, ResponseStream::new(fetched.body, namespace))?;
+        let content = response::join(py, &fetched.content)?;
+        response::build(py, namespace, &fetched.head, stream.into_any(), Some(content)).map(Some)
     }
 
     /// Begins to send an `httpcore.Request` from a task of `host`'s loop.
-    fn start(&self, py: Python<'_>, request: &Bound<'_, PyAny>, host: Py<Host>) -> PyResult<Exchange> {
+    fn start(&self, py: Python<'_>, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
         let namespace = Namespace::of(request)?;
-        let parsed = read_request(request, namespace)?;
-        let stream = match parsed.content {
-            Content::Inline(_) => None,
-            Content::Streamed => Some(request.getattr(intern!(py, "stream"))?.unbind()),
-        };
+        let (parsed, stream) = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
         let asker = Asker::default();
         let reactor = Arc::clone(&host.get().shared.reactor);
-        let starting = exchange::start(Arc::clone(&self.client), parsed, Some(reactor), asker.clone());
-        Ok(Exchange::start(host, namespace, asker, Box::pin(starting), stream))
+        let starting = Box::pin(exchange::start(Arc::clone(&self.client), parsed, Some(reactor), asker.clone()));
+        Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), stream.map(Bound::unbind)))
+    }
+
+    /// Begins to send a request from a task of `host`'s loop, whose response is read to the end. `None` as for `request`.
+    #[expect(clippy::too_many_arguments, reason = "the arguments of httpcore's `request()`")]
+    fn fetch(
+        &self,
+        py: Python<'_>,
+        host: Py<Host>,
+        method: &Bound<'_, PyAny>,
+        url: &Bound<'_, PyAny>,
+        headers: Option<&Bound<'_, PyAny>>,
+        content: Option<&Bound<'_, PyAny>>,
+        extensions: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Exchange>> {
+        let namespace = Namespace::default(py)?;
+        let parsed = request::read_arguments(namespace, method, url, headers, content, extensions)
+            .map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let Some((parsed, stream)) = parsed else { return Ok(None) };
+        let asker = Asker::default();
+        let reactor = Arc::clone(&host.get().shared.reactor);
+        let fetching = Box::pin(exchange::fetch(Arc::clone(&self.client), parsed, Some(reactor), asker.clone()));
+        let operation = Operation::Fetch(fetching);
+        Ok(Some(Exchange::start(host, namespace, asker, operation, stream.map(Bound::unbind))))
     }
 
     /// The connections in the order in which they were made; `class_name` is for their `repr`.

@@ -30,16 +30,23 @@ pub struct Host {
 struct Calls {
     /// What tells this loop from others.
     token: Py<PyAny>,
-    /// `() -> (waiter, awaitable)`: something to resume by, and what the task awaits until then.
+    /// `() -> awaitable`: what a task awaits until it is resumed.
     wait: Py<PyAny>,
-    /// `(waiter) -> None`
-    resume: Py<PyAny>,
+    how: How,
     /// `(seconds) -> None`: call `expire` then, and not at any time asked for before.
     arm: Py<PyAny>,
     /// `() -> awaitable`: let others run.
     checkpoint: Py<PyAny>,
     /// `(host, port) -> awaitable`
     resolve: Py<PyAny>,
+}
+
+/// How a waiting task is resumed.
+enum How {
+    /// The awaitable is a future: by setting its result.
+    Future,
+    /// `current() -> task` names the task that is going to wait, `resume(task)` resumes it.
+    Task { current: Py<PyAny>, resume: Py<PyAny> },
 }
 
 pub struct Shared {
@@ -55,14 +62,20 @@ pub struct Shared {
 #[pymethods]
 impl Host {
     #[new]
+    #[pyo3(signature = (token, *, wait, arm, checkpoint, resolve, current = None, resume = None))]
     fn new(
         token: Py<PyAny>,
         wait: Py<PyAny>,
-        resume: Py<PyAny>,
         arm: Py<PyAny>,
         checkpoint: Py<PyAny>,
         resolve: Py<PyAny>,
+        current: Option<Py<PyAny>>,
+        resume: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
+        let how = match (current, resume) {
+            (Some(current), Some(resume)) => How::Task { current, resume },
+            _ => How::Future,
+        };
         let shared = Shared {
             reactor: Arc::new(Reactor::new()?),
             here: Mutex::default(),
@@ -71,7 +84,7 @@ impl Host {
         };
         Ok(Self {
             shared: Arc::new(shared),
-            calls: Calls { token, wait, resume, arm, checkpoint, resolve },
+            calls: Calls { token, wait, how, arm, checkpoint, resolve },
             armed: Mutex::default(),
         })
     }
@@ -108,8 +121,12 @@ impl Host {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let calls = &self.calls;
-        for object in [&calls.token, &calls.wait, &calls.resume, &calls.arm, &calls.checkpoint, &calls.resolve] {
+        for object in [&calls.token, &calls.wait, &calls.arm, &calls.checkpoint, &calls.resolve] {
             visit.call(object)?;
+        }
+        if let How::Task { current, resume } = &calls.how {
+            visit.call(current)?;
+            visit.call(resume)?;
         }
         Ok(())
     }
@@ -126,7 +143,7 @@ impl Host {
             for task in woken {
                 let waiter = lock(&task.waiter).take();
                 if let Some(waiter) = waiter {
-                    self.calls.resume.call1(py, (waiter,))?;
+                    self.calls.resume(waiter.bind(py))?;
                 }
             }
         }
@@ -141,8 +158,12 @@ impl Host {
         task: &Arc<Task>,
         deadline: Option<Instant>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (waiter, awaitable): (Py<PyAny>, Bound<'py, PyAny>) = self.calls.wait.bind(py).call0()?.extract()?;
-        *lock(&task.waiter) = Some(waiter);
+        let awaitable = self.calls.wait.bind(py).call0()?;
+        let waiter = match &self.calls.how {
+            How::Future => awaitable.clone(),
+            How::Task { current, .. } => current.bind(py).call0()?,
+        };
+        *lock(&task.waiter) = Some(waiter.unbind());
         if task.state.compare_exchange(POLLING, PARKED, Ordering::AcqRel, Ordering::Acquire).is_err() {
             *lock(&task.waiter) = None;
             // A coroutine that nobody awaits is closed, not warned about.
@@ -177,6 +198,24 @@ impl Host {
         }
         let seconds = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
         self.calls.arm.call1(py, (seconds,))?;
+        Ok(())
+    }
+}
+
+impl Calls {
+    fn resume(&self, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = waiter.py();
+        match &self.how {
+            How::Task { resume, .. } => {
+                resume.bind(py).call1((waiter,))?;
+            }
+            How::Future => {
+                // A cancelled future is done; its task has been told.
+                if !waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
+                    waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -11,8 +11,11 @@ use crate::error::Kind;
 
 /// The names of one package that the engine needs.
 pub struct Namespace {
-    pub request: Py<PyAny>,
-    pub response: Py<PyAny>,
+    pub url: Py<PyAny>,
+    request: Py<PyAny>,
+    response: Py<PyType>,
+    /// `Response.__new__`.
+    new: Py<PyAny>,
     module: Py<PyModule>,
 }
 
@@ -46,6 +49,19 @@ impl Namespace {
         )))
     }
 
+    /// The namespace for callers that bring no request of their own: httpcore's.
+    pub fn default(py: Python<'_>) -> PyResult<&'static Self> {
+        match HTTPCORE.get(py) {
+            Some(namespace) => Ok(namespace),
+            None => Self::load(py, &HTTPCORE, "httpcore"),
+        }
+    }
+
+    /// A `Response` without its attributes. Its constructor would check and copy headers that cannot be wrong.
+    pub fn empty_response<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.new.bind(py).call1((self.response.bind(py),))
+    }
+
     /// The exception class for a kind of error.
     pub fn exception<'py>(&self, py: Python<'py>, kind: Kind) -> PyResult<Bound<'py, PyType>> {
         let name = match kind {
@@ -67,9 +83,12 @@ impl Namespace {
     fn load(py: Python<'_>, cell: &'static PyOnceLock<Self>, name: &str) -> PyResult<&'static Self> {
         cell.get_or_try_init(py, || {
             let module = py.import(name)?;
+            let response = module.getattr("Response")?.cast_into::<PyType>()?;
             Ok(Self {
+                url: module.getattr("URL")?.unbind(),
+                new: response.getattr("__new__")?.unbind(),
                 request: module.getattr("Request")?.unbind(),
-                response: module.getattr("Response")?.unbind(),
+                response: response.unbind(),
                 module: module.unbind(),
             })
         })

@@ -10,9 +10,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::errors::Fault;
+use super::namespace::Namespace;
 use crate::error::{Error, Kind};
 use crate::origin::{Origin, Scheme};
 use crate::request::{Content, Framing, HeadWriter, Request};
@@ -21,8 +22,11 @@ use crate::timeout::Timeouts;
 /// Chunks from this size on are sent from Python's own memory; smaller ones are cheaper to copy.
 const BORROW_FROM: usize = 16 * 1024;
 
-/// Reads and checks everything but the body.
-pub fn read(request: &Bound<'_, PyAny>) -> Result<Request, Fault> {
+/// A request, and the object that its body comes from if that has to be asked for it.
+pub type Parsed<'py> = (Request, Option<Bound<'py, PyAny>>);
+
+/// Reads an `httpcore.Request`.
+pub fn read<'py>(request: &Bound<'py, PyAny>) -> Result<Parsed<'py>, Fault> {
     let py = request.py();
     let url = request.getattr(intern!(py, "url"))?;
     let origin = read_origin(&url)?;
@@ -30,26 +34,115 @@ pub fn read(request: &Bound<'_, PyAny>) -> Result<Request, Fault> {
     let target = url.getattr(intern!(py, "target"))?;
     let mut writer = HeadWriter::new(bytes_of(&method, "method")?, bytes_of(&target, "target")?)?;
     for header in request.getattr(intern!(py, "headers"))?.try_iter()? {
-        let header = header?;
-        if let Ok(pair) = header.cast::<PyTuple>()
-            && pair.len() == 2
-        {
-            let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
-            writer.header(bytes_of(&name, "header name")?, bytes_of(&value, "header value")?)?;
-            continue;
-        }
-        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = header.extract()?;
+        let (name, value) = pair(header?)?;
         writer.header(bytes_of(&name, "header name")?, bytes_of(&value, "header value")?)?;
     }
     let head = writer.finish()?;
     let (timeouts, server_name) = read_extensions(&request.getattr(intern!(py, "extensions"))?)?;
     let stream = request.getattr(intern!(py, "stream"))?;
-    let content = match inline(&stream)? {
+    let (content, stream) = match inline(&stream)? {
         // An empty stream is asked for nothing, one without a declared length for what it may not have.
-        Some(content) if content.is_empty() || head.framing != Framing::None => Content::Inline(content),
-        _ => Content::Streamed,
+        Some(content) if content.is_empty() || head.framing != Framing::None => (Content::Inline(content), None),
+        _ => (Content::Streamed, Some(stream)),
     };
-    Ok(Request { origin: Arc::new(origin), head, content, timeouts, server_name })
+    Ok((Request { origin: Arc::new(origin), head, content, timeouts, server_name }, stream))
+}
+
+/// Reads the arguments of `pool.request()`, completing them as httpcore does: `Host` comes first, the framing of a body last.
+///
+/// This is the short way for arguments of the usual types; for others it is `None`, and httpcore's own checks have the word.
+pub fn read_arguments<'py>(
+    namespace: &Namespace,
+    method: &Bound<'py, PyAny>,
+    url: &Bound<'py, PyAny>,
+    headers: Option<&Bound<'py, PyAny>>,
+    content: Option<&Bound<'py, PyAny>>,
+    extensions: Option<&Bound<'py, PyAny>>,
+) -> Result<Option<Parsed<'py>>, Fault> {
+    let py = method.py();
+    let url_class = namespace.url.bind(py);
+    let parsed;
+    let url = if url.get_type().is(url_class) {
+        url
+    } else if url.is_exact_instance_of::<PyString>() || url.is_exact_instance_of::<PyBytes>() {
+        parsed = url_class.call1((url,))?;
+        &parsed
+    } else {
+        return Ok(None);
+    };
+    let headers = match headers {
+        None => None,
+        Some(headers) => match headers.cast_exact::<PyList>() {
+            Ok(headers) => Some(headers),
+            Err(_) => return Ok(None),
+        },
+    };
+    if extensions.is_some_and(|extensions| !extensions.is_exact_instance_of::<PyDict>()) {
+        return Ok(None);
+    }
+    let target = match extensions {
+        Some(extensions) => get(extensions, intern!(py, "target"))?,
+        None => None,
+    };
+    let target = match target {
+        Some(target) => target,
+        None => url.getattr(intern!(py, "target"))?,
+    };
+    let origin = read_origin(url)?;
+    let (Some(method), Some(target)) = (text(method), text(&target)) else { return Ok(None) };
+    let mut writer = HeadWriter::new(method, target)?;
+    let mut pairs = Vec::new();
+    for header in headers.into_iter().flatten() {
+        pairs.push(pair(header)?);
+    }
+    let has =
+        |wanted: &[u8]| pairs.iter().any(|(name, _)| text(name).is_some_and(|name| name.eq_ignore_ascii_case(wanted)));
+    if !has(b"host") {
+        writer.header(b"Host", origin.authority().as_bytes())?;
+    }
+    for (name, value) in &pairs {
+        let (Some(name), Some(value)) = (text(name), text(value)) else { return Ok(None) };
+        writer.header(name, value)?;
+    }
+    let (content, stream) = match content {
+        None => (Content::Inline(Bytes::new()), None),
+        Some(content) => {
+            let is_framed = has(b"content-length") || has(b"transfer-encoding");
+            if let Ok(bytes) = content.cast_exact::<PyBytes>() {
+                if !is_framed {
+                    writer.header(b"Content-Length", bytes.as_bytes().len().to_string().as_bytes())?;
+                }
+                (Content::Inline(copy_or_borrow(bytes)), None)
+            } else {
+                if !is_framed {
+                    writer.header(b"Transfer-Encoding", b"chunked")?;
+                }
+                (Content::Streamed, Some(content.clone()))
+            }
+        }
+    };
+    let head = writer.finish()?;
+    let (timeouts, server_name) = match extensions {
+        Some(extensions) => read_extensions(extensions)?,
+        None => Default::default(),
+    };
+    Ok(Some((Request { origin: Arc::new(origin), head, content, timeouts, server_name }, stream)))
+}
+
+fn pair(header: Bound<'_, PyAny>) -> PyResult<(Bound<'_, PyAny>, Bound<'_, PyAny>)> {
+    match header.cast::<PyTuple>() {
+        Ok(pair) if pair.len() == 2 => Ok((pair.get_item(0)?, pair.get_item(1)?)),
+        _ => header.extract(),
+    }
+}
+
+/// The bytes of what httpcore takes for text: `bytes`, or a `str` of ASCII.
+fn text<'a>(value: &'a Bound<'_, PyAny>) -> Option<&'a [u8]> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Some(bytes.as_bytes());
+    }
+    let text = value.cast::<PyString>().ok()?.to_str().ok()?;
+    text.is_ascii().then_some(text.as_bytes())
 }
 
 /// A chunk of a request body.

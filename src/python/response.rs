@@ -1,31 +1,12 @@
 //! Making a response of the caller's namespace.
 
+use bytes::Bytes;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::namespace::Namespace;
 use crate::connection::http1::ResponseHead;
-
-/// `Response(status, headers=..., content=..., extensions=...)`.
-pub fn build<'py>(
-    py: Python<'py>,
-    namespace: &Namespace,
-    head: &ResponseHead,
-    stream: Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let headers =
-        PyList::new(py, head.headers().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))?;
-    let version = if head.minor_version == 0 { intern_bytes!(py, b"HTTP/1.0") } else { intern_bytes!(py, b"HTTP/1.1") };
-    let extensions = PyDict::new(py);
-    extensions.set_item(intern!(py, "http_version"), version)?;
-    extensions.set_item(intern!(py, "reason_phrase"), PyBytes::new(py, head.reason()))?;
-    let arguments = PyDict::new(py);
-    arguments.set_item(intern!(py, "headers"), headers)?;
-    arguments.set_item(intern!(py, "content"), stream)?;
-    arguments.set_item(intern!(py, "extensions"), extensions)?;
-    namespace.response.bind(py).call((head.status,), Some(&arguments))
-}
 
 /// A `bytes` object that is made once.
 macro_rules! intern_bytes {
@@ -34,4 +15,49 @@ macro_rules! intern_bytes {
         BYTES.get_or_init($py, || PyBytes::new($py, $bytes).unbind()).bind($py)
     }};
 }
-use intern_bytes;
+
+/// A response whose body is read from `stream`. If it has been read already, `content` is what came of it.
+pub fn build<'py>(
+    py: Python<'py>,
+    namespace: &Namespace,
+    head: &ResponseHead,
+    stream: Bound<'py, PyAny>,
+    content: Option<Bound<'py, PyBytes>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let headers = head.headers().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value)));
+    let headers = PyList::new(py, headers)?;
+    let version = if head.minor_version == 0 { intern_bytes!(py, b"HTTP/1.0") } else { intern_bytes!(py, b"HTTP/1.1") };
+    let extensions = PyDict::new(py);
+    extensions.set_item(intern!(py, "http_version"), version)?;
+    let reason = match head.reason() {
+        b"OK" => intern_bytes!(py, b"OK").clone(),
+        reason => PyBytes::new(py, reason),
+    };
+    extensions.set_item(intern!(py, "reason_phrase"), reason)?;
+
+    let response = namespace.empty_response(py)?;
+    response.setattr(intern!(py, "status"), head.status)?;
+    response.setattr(intern!(py, "headers"), headers)?;
+    response.setattr(intern!(py, "stream"), stream)?;
+    response.setattr(intern!(py, "extensions"), extensions)?;
+    response.setattr(intern!(py, "_stream_consumed"), content.is_some())?;
+    if let Some(content) = content {
+        response.setattr(intern!(py, "_content"), content)?;
+    }
+    Ok(response)
+}
+
+/// The chunks of a body as one object.
+pub fn join<'py>(py: Python<'py>, chunks: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {
+    if let [chunk] = chunks {
+        return Ok(PyBytes::new(py, chunk));
+    }
+    PyBytes::new_with(py, chunks.iter().map(Bytes::len).sum(), |mut buffer| {
+        for chunk in chunks {
+            let (here, rest) = buffer.split_at_mut(chunk.len());
+            here.copy_from_slice(chunk);
+            buffer = rest;
+        }
+        Ok(())
+    })
+}

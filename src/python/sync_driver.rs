@@ -139,13 +139,9 @@ pub struct Body {
 }
 
 impl Body {
-    pub fn new(stream: Bound<'_, PyAny>) -> Self {
-        Self { stream: Some(stream.unbind()), iterator: None }
-    }
-
-    /// No body will be asked for.
-    pub fn none() -> Self {
-        Self { stream: None, iterator: None }
+    /// Without a stream no body will be asked for.
+    pub fn new(stream: Option<Bound<'_, PyAny>>) -> Self {
+        Self { stream: stream.map(Bound::unbind), iterator: None }
     }
 
     fn next(&mut self, py: Python<'_>) -> PyResult<Option<bytes::Bytes>> {
@@ -168,6 +164,8 @@ impl Body {
 fn perform(py: Python<'_>, ask: Ask, body: &mut Body) -> PyResult<Answer> {
     match ask {
         Ask::Chunk => body.next(py).map(Answer::Chunk),
+        // Threads are switched without being asked.
+        Ask::Yield => Ok(Answer::Yielded),
         Ask::Resolve { host, port } => {
             let socket = py.import(intern!(py, "socket"))?;
             let kind = socket.getattr(intern!(py, "SOCK_STREAM"))?;

@@ -1,0 +1,86 @@
+"""Fixtures that all tests share, and the hook that runs a test in its flavour."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+from certificates import Certificates
+from flavours import FLAVOURS, Flavour
+from peers import Peer
+from servers import AsgiServer
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from peers import Script
+
+
+class Serve(Protocol):
+    """What the fixture `serve` gives."""
+
+    def __call__(
+        self, script: Script, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> Peer: ...
+
+
+@pytest.fixture(params=FLAVOURS)
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    """The four ways to use a pool; the test runs once in each."""
+    return FLAVOURS[request.param]()
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def async_flavour(request: pytest.FixtureRequest) -> Flavour:
+    """The three where a call can be cancelled."""
+    return FLAVOURS[request.param]()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def asyncio_flavour(request: pytest.FixtureRequest) -> Flavour:
+    return FLAVOURS[request.param]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a coroutine test to its end in the flavour that it was given."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    (flavour,) = (value for value in arguments.values() if isinstance(value, Flavour))
+    flavour.run(pyfuncitem.obj(**arguments))
+    return True
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts scripted peers. A script that fails fails the test."""
+    started: list[Peer] = []
+
+    def start(
+        script: Script, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> Peer:
+        started.append(Peer(script, host=host, port=port, tls=tls))
+        return started[-1]
+
+    yield start
+    for peer in started:
+        peer.close()
+    for peer in started:
+        for error in peer.errors:
+            raise error
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A certificate authority that nobody trusts by default, and what it signed."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def asgi(certificates: Certificates) -> Iterator[AsgiServer]:
+    """hypercorn in a process of its own, over HTTP and HTTPS."""
+    with AsgiServer(certificates) as server:
+        yield server

@@ -1,0 +1,114 @@
+"""The constructors take httpcore's and httpx's arguments. What is not there yet says so: nothing is ignored."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from typing import Any
+
+import httpcore
+import httpcore_rs
+import httpx
+import pytest
+
+POOLS = ["ConnectionPool", "AsyncConnectionPool"]
+TRANSPORTS = {"SyncTransport": httpx.HTTPTransport, "AsyncTransport": httpx.AsyncHTTPTransport}
+
+
+def parameters(function: Any) -> list[tuple[str, Any, Any]]:
+    return [(each.name, each.kind, each.default) for each in inspect.signature(function).parameters.values()]
+
+
+@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize("method", ["__init__", "request", "stream"])
+def test_signatures_are_httpcores(name: str, method: str) -> None:
+    ours = getattr(getattr(httpcore_rs, name), method)
+    assert parameters(ours) == parameters(getattr(getattr(httpcore, name), method))
+
+
+@pytest.mark.parametrize(("name", "theirs"), TRANSPORTS.items())
+def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
+    ours = dict(inspect.signature(getattr(httpcore_rs, name)).parameters)
+    for parameter in inspect.signature(theirs).parameters.values():
+        assert parameter.name in ours
+        if parameter.name != "limits":
+            assert ours[parameter.name].default == parameter.default
+    assert ours["limits"].default == httpx.Limits(max_connections=100, max_keepalive_connections=20)
+
+
+@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("proxy", httpcore.Proxy("http://127.0.0.1:3128")),
+        ("http2", True),
+        ("http1", False),
+        ("network_backend", httpcore.MockBackend([])),
+        ("ssl_context", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
+    ],
+)
+def test_what_a_pool_cannot_do_yet_it_names(name: str, argument: str, value: object) -> None:
+    with pytest.raises(NotImplementedError, match=argument):
+        getattr(httpcore_rs, name)(**{argument: value})
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("proxy", "http://127.0.0.1:3128"),
+        ("http2", True),
+        ("http1", False),
+        ("verify", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
+    ],
+)
+def test_what_a_transport_cannot_do_yet_it_names(name: str, argument: str, value: object) -> None:
+    with pytest.raises(NotImplementedError, match=argument):
+        getattr(httpcore_rs, name)(**{argument: value})
+
+
+@pytest.mark.parametrize("name", [*POOLS, *TRANSPORTS])
+def test_what_does_not_exist_is_a_type_error(name: str) -> None:
+    with pytest.raises(TypeError, match="no_such_argument"):
+        getattr(httpcore_rs, name)(no_such_argument=1)
+
+
+@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_connections": "many"},
+        {"keepalive_expiry": "long"},
+        {"retries": None},
+        {"socket_options": [1]},
+        {"ssl_context": "certificate.pem"},
+    ],
+)
+def test_arguments_of_a_wrong_type_are_refused(name: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        getattr(httpcore_rs, name)(**arguments)
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_all_arguments_may_be_given_by_position(name: str) -> None:
+    pool = getattr(httpcore_rs, name)(None, None, 5, 2, 1.5, True, False, 1, None, None, None, None)
+    assert repr(pool) == f"<{name} [Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]>"
+
+
+MODELS = ["URL", "Origin", "Proxy", "Request", "Response"]
+EXCEPTIONS = [name for name in httpcore.__all__ if isinstance(getattr(httpcore, name), type)
+              and issubclass(getattr(httpcore, name), Exception)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*MODELS, *EXCEPTIONS])
+def test_models_and_exceptions_are_httpcores_own(name: str) -> None:
+    assert getattr(httpcore_rs, name) is getattr(httpcore, name)
+    assert name in httpcore_rs.__all__
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_can_be_subclassed(name: str) -> None:
+    class Mine(getattr(httpcore_rs, name)):  # type: ignore[misc]
+        pass
+
+    assert repr(Mine()) == "<Mine [Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]>"
