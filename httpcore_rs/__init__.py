@@ -1,7 +1,7 @@
 """httpcore's connection pools with the engine in Rust.
 
-`ConnectionPool` and `AsyncConnectionPool` are ours. Data types and exceptions are httpcore's own objects, so `except` and
-`isinstance` keep working. `SyncTransport` and `AsyncTransport` put the pools under httpx; they need httpx only when used.
+`ConnectionPool` and `AsyncConnectionPool` are ours. Data types and exceptions are httpcore's own objects, so `except`
+and `isinstance` keep working. `SyncTransport` and `AsyncTransport` put the pools under httpx, and need it only then.
 """
 
 from __future__ import annotations

@@ -16,18 +16,19 @@ if typing.TYPE_CHECKING:
 
     from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, Proxy, Request, Response
     from httpcore._models import Extensions, HeaderTypes
+    from typing_extensions import Self
 
     from ._engine import TLSConfig
 
 
 class AsyncConnectionPool:
-    """
-    A connection pool for making HTTP requests under asyncio, uvloop or trio.
+    """A connection pool for making HTTP requests under asyncio, uvloop or trio.
 
     The awaiting task moves its own bytes, no thread is started. The pool belongs to no loop: it can be used in one
     `asyncio.run` after another, and by the loops of several threads at a time.
 
-    Cancelling a task at any point of its request closes that connection, and serves the next task in line, there and then.
+    Cancelling a task at any point of its request closes that connection, and serves the next task in line, there and
+    then.
     """
 
     def __init__(
@@ -45,19 +46,20 @@ class AsyncConnectionPool:
         network_backend: AsyncNetworkBackend | None = None,
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
     ) -> None:
-        """
+        """Makes a pool; nothing is connected yet.
+
         Parameters:
-            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. An `ssl.SSLContext` raises
-                `NotImplementedError` for now.
+            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. An `ssl.SSLContext`
+                raises `NotImplementedError` for now.
             proxy: Not implemented yet: anything but `None` raises `NotImplementedError`.
-            max_connections: How many connections there may be at a time; further requests wait, first come, first served.
-                `None` for no limit.
+            max_connections: How many connections there may be at a time; further requests wait, first come, first
+                served. `None` for no limit.
             max_keepalive_connections: How many idle connections are kept. `None` for no limit.
             keepalive_expiry: For how many seconds an idle connection is kept. `None` for ever.
             http1: Must be true for now.
             http2: Not implemented yet: `True` raises `NotImplementedError`.
-            retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again, after 0,
-                0.5, 1, 2, 4 ... seconds.
+            retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again,
+                after 0, 0.5, 1, 2, 4 ... seconds.
             local_address: The IP address to connect from; also chooses the address family.
             uds: The path of a Unix domain socket to connect to, whatever the URL's host.
             network_backend: Not implemented yet: anything but `None` raises `NotImplementedError`.
@@ -117,8 +119,7 @@ class AsyncConnectionPool:
             await response.aclose()
 
     async def handle_async_request(self, request: Request) -> Response:
-        """
-        Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
+        """Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
 
         Raises httpcore's exceptions. If the body of `request` raises, that exception passes through unchanged.
         """
@@ -129,13 +130,13 @@ class AsyncConnectionPool:
         super().__init_subclass__(**kwargs)
         if "handle_async_request" in vars(cls) and "request" not in vars(cls):
             # Whoever handles requests himself handles those of `request()` as well, as in httpcore.
-            cls.request = _request  # type: ignore[method-assign]
+            cls.request = _request  # type: ignore[assignment]
 
     async def aclose(self) -> None:
         """Closes every connection; tasks that wait for one get a `ReadError`. The pool can be used again."""
         self._engine.close()
 
-    async def __aenter__(self) -> AsyncConnectionPool:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -13,6 +13,9 @@ import weakref
 
 from ._engine import Host
 
+if typing.TYPE_CHECKING:
+    import types
+
 
 class _Local(threading.local):
     """The hosts of this thread's loops, and a reference to the one used last."""
@@ -27,7 +30,14 @@ _local = _Local()
 
 def current_host() -> Host:
     """The host of the running loop; made on the first call."""
-    token, make = _running_loop()
+    trio = sys.modules.get("trio")
+    # trio may run as a guest of asyncio: whose task this is, trio knows.
+    token: object
+    make: typing.Callable[[typing.Any], Host]
+    if trio is not None and _in_trio_task(trio):
+        token, make = trio.lowlevel.current_trio_token(), _trio_host
+    else:
+        token, make = asyncio.get_running_loop(), _asyncio_host
     host = _local.last()
     if host is not None and host.token is token:
         return host
@@ -39,26 +49,21 @@ def current_host() -> Host:
     return host
 
 
-def _running_loop() -> tuple[object, typing.Callable[[typing.Any], Host]]:
-    # trio may run as a guest of asyncio: whose task this is, trio says itself.
-    if "trio" in sys.modules and _in_trio_task():
-        import trio
-
-        return trio.lowlevel.current_trio_token(), _trio_host
-    return asyncio.get_running_loop(), _asyncio_host
-
-
-def _in_trio_task() -> bool:
-    import trio
-
-    try:
-        trio.lowlevel.current_task()
+def _in_trio_task(trio: types.ModuleType) -> bool:
+    # Loaded only in part while another thread imports it.
+    lowlevel = getattr(trio, "lowlevel", None)
+    if lowlevel is None:
+        return False
+    if hasattr(lowlevel, "in_trio_task"):
+        return bool(lowlevel.in_trio_task())
+    try:  # trio before 0.23
+        lowlevel.current_task()
     except RuntimeError:
         return False
     return True
 
 
-def _asyncio_host(loop: asyncio.AbstractEventLoop) -> Host:
+def _asyncio_host(loop: typing.Any) -> Host:
     import socket
 
     timer: asyncio.TimerHandle | None = None
@@ -73,7 +78,8 @@ def _asyncio_host(loop: asyncio.AbstractEventLoop) -> Host:
         return asyncio.sleep(0)
 
     def resolve(name: str, port: int) -> typing.Awaitable[typing.Any]:
-        return loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        addresses: typing.Awaitable[typing.Any] = loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        return addresses
 
     host = Host(loop, wait=loop.create_future, arm=arm, checkpoint=checkpoint, resolve=resolve)
     loop.add_reader(host.fileno(), host.turn)

@@ -1,4 +1,4 @@
-"""Requests as `pool.request()` and `pool.stream()` take them: httpcore's arguments, checked and completed as httpcore does it."""
+"""Requests as `pool.request()` and `pool.stream()` take them, checked and completed as httpcore does it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def build_request(
     content: typing.Any,
     extensions: Extensions | None,
 ) -> Request:
-    """The request for these arguments, with `Host` and, where there is a body, its framing added if they are missing."""
+    """The request for these arguments; `Host` and, where there is a body, its framing are added if they are missing."""
     method = enforce_bytes(method, name="method")
     url = enforce_url(url, name="url")
     complete = include_request_headers(enforce_headers(headers, name="headers"), url=url, content=content)

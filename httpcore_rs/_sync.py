@@ -14,13 +14,13 @@ if typing.TYPE_CHECKING:
 
     from httpcore import SOCKET_OPTION, URL, NetworkBackend, Proxy, Request, Response
     from httpcore._models import Extensions, HeaderTypes
+    from typing_extensions import Self
 
     from ._engine import TLSConfig
 
 
 class ConnectionPool:
-    """
-    A connection pool for making HTTP requests, safe to share between threads.
+    """A connection pool for making HTTP requests, safe to share between threads.
 
     The calling thread moves its own bytes; the interpreter is released meanwhile and Ctrl-C is answered at once.
     """
@@ -40,19 +40,20 @@ class ConnectionPool:
         network_backend: NetworkBackend | None = None,
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
     ) -> None:
-        """
+        """Makes a pool; nothing is connected yet.
+
         Parameters:
-            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. An `ssl.SSLContext` raises
-                `NotImplementedError` for now.
+            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. An `ssl.SSLContext`
+                raises `NotImplementedError` for now.
             proxy: Not implemented yet: anything but `None` raises `NotImplementedError`.
-            max_connections: How many connections there may be at a time; further requests wait, first come, first served.
-                `None` for no limit.
+            max_connections: How many connections there may be at a time; further requests wait, first come, first
+                served. `None` for no limit.
             max_keepalive_connections: How many idle connections are kept. `None` for no limit.
             keepalive_expiry: For how many seconds an idle connection is kept. `None` for ever.
             http1: Must be true for now.
             http2: Not implemented yet: `True` raises `NotImplementedError`.
-            retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again, after 0,
-                0.5, 1, 2, 4 ... seconds.
+            retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again,
+                after 0, 0.5, 1, 2, 4 ... seconds.
             local_address: The IP address to connect from; also chooses the address family.
             uds: The path of a Unix domain socket to connect to, whatever the URL's host.
             network_backend: Not implemented yet: anything but `None` raises `NotImplementedError`.
@@ -111,8 +112,7 @@ class ConnectionPool:
             response.close()
 
     def handle_request(self, request: Request) -> Response:
-        """
-        Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
+        """Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
 
         Raises httpcore's exceptions. If the body of `request` raises, that exception passes through unchanged.
         """
@@ -122,13 +122,13 @@ class ConnectionPool:
         super().__init_subclass__(**kwargs)
         if "handle_request" in vars(cls) and "request" not in vars(cls):
             # Whoever handles requests himself handles those of `request()` as well, as in httpcore.
-            cls.request = _request  # type: ignore[method-assign]
+            cls.request = _request  # type: ignore[assignment]
 
     def close(self) -> None:
         """Closes every connection; threads that wait for one get a `ReadError`. The pool can be used again."""
         self._engine.close()
 
-    def __enter__(self) -> ConnectionPool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

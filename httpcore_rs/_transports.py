@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
 
     from httpcore import SOCKET_OPTION
 
-    CertTypes = typing.Union[str, "os.PathLike[str]", typing.Tuple[str, str]]
+    CertTypes = typing.Union[str, "os.PathLike[str]", tuple[str, str]]
     VerifyTypes = typing.Union[bool, str, "os.PathLike[str]", TLSConfig, ssl.SSLContext]
 
 DEFAULT_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
@@ -59,8 +59,7 @@ def _pool_arguments(
 
 
 class SyncTransport(httpx.HTTPTransport):
-    """
-    `httpx.HTTPTransport` on a `ConnectionPool` of ours: `httpx.Client(transport=SyncTransport())`.
+    """`httpx.HTTPTransport` on a `ConnectionPool` of ours: `httpx.Client(transport=SyncTransport())`.
 
     Takes httpx's arguments. `verify` may also be a `TLSConfig`; an `ssl.SSLContext`, `proxy` and `http2` raise
     `NotImplementedError` for now. Making one takes far less than a millisecond: no `ssl.SSLContext` is built.
@@ -89,8 +88,7 @@ class SyncTransport(httpx.HTTPTransport):
 
 
 class AsyncTransport(httpx.AsyncHTTPTransport):
-    """
-    `httpx.AsyncHTTPTransport` on an `AsyncConnectionPool` of ours: `httpx.AsyncClient(transport=AsyncTransport())`.
+    """`httpx.AsyncHTTPTransport` on an `AsyncConnectionPool` of ours: `httpx.AsyncClient(transport=AsyncTransport())`.
 
     Takes httpx's arguments. `verify` may also be a `TLSConfig`; an `ssl.SSLContext`, `proxy` and `http2` raise
     `NotImplementedError` for now. Making one takes far less than a millisecond: no `ssl.SSLContext` is built.

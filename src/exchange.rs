@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::ask::Asker;
 use crate::connection::establish::{Attempt, Connector};
-use crate::connection::http1::{self, BodyFault, Failure, Http1, ResponseHead, Stall};
+use crate::connection::http1::{BodyFault, Failure, Http1, ResponseHead, Stall};
 use crate::error::{Error, Kind, Result};
 use crate::io::park;
 use crate::io::reactor::Reactor;
@@ -49,19 +49,38 @@ pub async fn start(
 ) -> Result<Response> {
     let acquired = client.pool.acquire(&request.origin, request.timeouts.pool).await?;
     let lease = acquired.lease;
-    let idle =
+    let mut idle =
         acquired.connection.filter(|connection| !connection.is_stale() && connection.attach(reactor.as_ref()).is_ok());
-    if let Some(connection) = idle {
-        match send(connection, &lease, &request, &asker).await {
-            Err(failure) if is_replaceable(&request, &failure) && !lease.status().is_closed_by_pool() => {}
-            Err(failure) => return Err(closed_by_pool(&lease).unwrap_or(failure.error)),
-            Ok((connection, response)) => return Ok(respond(connection, lease, response, &request)),
+    loop {
+        let reused = idle.is_some();
+        let mut connection = match idle.take() {
+            Some(connection) => connection,
+            // Boxed: it is large, and most requests do without.
+            None => Box::pin(connect(&client.connector, &request, reactor.as_ref(), &asker, &lease)).await?,
+        };
+        lease.status().begin_request();
+        match connection.send(&request, &asker).await {
+            Ok(response) => {
+                let body = ResponseBody {
+                    incoming: response.body,
+                    reader: None,
+                    expected: response.head.content_length(),
+                    received: 0,
+                    stall: Stall::default(),
+                    timeout: request.timeouts.read,
+                    in_use: Some(InUse { connection, lease }),
+                };
+                return Ok(Response { head: response.head, body });
+            }
+            Err(failure) => {
+                if let Some(error) = closed_by_pool(&lease) {
+                    return Err(error);
+                }
+                if !(reused && is_replaceable(&request, &failure)) {
+                    return Err(failure.error);
+                }
+            }
         }
-    }
-    let connection = connect(&client.connector, &request, reactor.as_ref(), &asker, &lease).await?;
-    match send(connection, &lease, &request, &asker).await {
-        Err(failure) => Err(closed_by_pool(&lease).unwrap_or(failure.error)),
-        Ok((connection, response)) => Ok(respond(connection, lease, response, &request)),
     }
 }
 
@@ -95,31 +114,6 @@ pub async fn fetch(
     }
     body.close();
     Ok(Fetched { head, content, body })
-}
-
-/// The exchange proper. If it fails the connection is closed.
-async fn send(
-    mut connection: Connection,
-    lease: &Lease<Connection>,
-    request: &Request,
-    asker: &Asker,
-) -> std::result::Result<(Connection, http1::Response), Failure> {
-    lease.status().begin_request();
-    let response = connection.send(request, asker).await?;
-    Ok((connection, response))
-}
-
-fn respond(connection: Connection, lease: Lease<Connection>, response: http1::Response, request: &Request) -> Response {
-    let body = ResponseBody {
-        in_use: Some(InUse { connection, lease }),
-        incoming: response.body,
-        reader: None,
-        expected: response.head.content_length(),
-        received: 0,
-        stall: Stall::default(),
-        timeout: request.timeouts.read,
-    };
-    Response { head: response.head, body }
 }
 
 /// A connection on a new place. If the idle one in this place was dead, the new one takes it over.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 async def read_body(receive: Any) -> bytes:
@@ -27,7 +30,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
                 return
     body = await read_body(receive)
     _, action, *rest = scope["path"].split("/")
-    headers = []
+    headers: list[tuple[bytes, bytes]] = []
+    chunks: Iterable[bytes]
     if action == "echo":
         described = {
             "method": scope["method"],
@@ -40,7 +44,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         chunks = [b"x" * int(rest[0])]
         headers = [(b"content-length", rest[0].encode())]
     else:
-        chunks = [bytes([number % 256]) * 1024 for number in range(int(rest[0]))]
+        chunks = (bytes([number % 256]) * 1024 for number in range(int(rest[0])))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for chunk in chunks:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})

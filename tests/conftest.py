@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
 from certificates import Certificates
 from flavours import FLAVOURS, Flavour
 from peers import Peer
@@ -54,14 +55,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine sets for all programs must not decide a test."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts scripted peers. A script that fails fails the test."""
     started: list[Peer] = []
 
-    def start(
-        script: Script, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-    ) -> Peer:
+    def start(script: Script, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> Peer:
         started.append(Peer(script, host=host, port=port, tls=tls))
         return started[-1]
 

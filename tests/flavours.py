@@ -13,10 +13,11 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import httpcore
-import httpcore_rs
 import pytest
 import trio
 import uvloop
+
+import httpcore_rs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LIMIT = 20.0  # seconds for one test: uvloop swallows the exception by which pytest-timeout ends a test that hangs
+
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine that never suspends."""
@@ -51,7 +53,7 @@ class Task:
     async def run(self) -> None:
         try:
             self.value = await self.job()
-        except (Exception, pytest.fail.Exception) as exc:  # kept for whoever waits
+        except (Exception, pytest.fail.Exception) as exc:  # noqa: BLE001  (kept for whoever waits)
             self.error = exc
         except BaseException:
             self.cancelled = True
@@ -89,6 +91,10 @@ class Flavour:
     async def call(self, target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         """Calls the method that httpcore names so in sync, by its async name where that is due."""
         return await getattr(target, ASYNC_NAMES.get(name, name))(*args, **kwargs)
+
+    def living(self) -> int:
+        """How many tasks the event loop has."""
+        raise NotImplementedError
 
     def body(self, chunks: AsyncIterator[bytes]) -> Any:
         """A request body: in sync, the generator that yields what the async one yields."""
@@ -211,6 +217,9 @@ class Asyncio(Flavour):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def living(self) -> int:
+        return len(asyncio.all_tasks())
+
 
 class Uvloop(Asyncio):
     """asyncio's interface on libuv."""
@@ -235,7 +244,7 @@ class Trio(Flavour):
                 try:
                     with trio.fail_after(LIMIT):
                         await coroutine
-                except (Exception, pytest.fail.Exception) as exc:  # raised again below, not wrapped into a group
+                except (Exception, pytest.fail.Exception) as exc:  # noqa: BLE001  (raised below)
                     failures.append(exc)
                 self.nursery.cancel_scope.cancel()
 
@@ -257,6 +266,9 @@ class Trio(Flavour):
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
+
+    def living(self) -> int:
+        return trio.lowlevel.current_statistics().tasks_living
 
 
 FLAVOURS = {kind.name: kind for kind in (Sync, Asyncio, Uvloop, Trio)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
+
 from peers import always, answers, echo, reply
 
 if TYPE_CHECKING:
@@ -287,7 +288,8 @@ async def test_a_body_that_belies_its_length_is_refused(
         assert pool.connections == []
         assert (await pool.request("GET", peer.url)).status == 200
     # What was sent before it went wrong may have been a whole request; what was surplus was not sent.
-    assert all(b"hello" not in connection.received for connection in peer.connections)
+    if int(length) < 5:
+        assert all(b"hello" not in connection.received for connection in peer.connections)
     assert [len(request.body) for request in peer.requests] in ([0], [int(length), 0])
 
 

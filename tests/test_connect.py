@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import httpcore
 import pytest
 import uvloop
+
 from leaks import sockets_to
 from peers import Peer, always, full_backlog, refused_port, reply, silence
 
@@ -260,8 +261,6 @@ async def test_socket_options_are_set_and_nodelay_always(flavour: Flavour, serve
             assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
             assert client.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)[0] == 1
             assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
-
-
 
 
 async def test_a_socket_option_that_does_not_exist(flavour: Flavour, serve: Serve) -> None:

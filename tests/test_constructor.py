@@ -7,9 +7,10 @@ import ssl
 from typing import Any
 
 import httpcore
-import httpcore_rs
 import httpx
 import pytest
+
+import httpcore_rs
 
 POOLS = ["ConnectionPool", "AsyncConnectionPool"]
 TRANSPORTS = {"SyncTransport": httpx.HTTPTransport, "AsyncTransport": httpx.AsyncHTTPTransport}
@@ -96,8 +97,8 @@ def test_all_arguments_may_be_given_by_position(name: str) -> None:
 
 
 MODELS = ["URL", "Origin", "Proxy", "Request", "Response"]
-EXCEPTIONS = [name for name in httpcore.__all__ if isinstance(getattr(httpcore, name), type)
-              and issubclass(getattr(httpcore, name), Exception)]  # fmt: skip
+PUBLIC = {name: getattr(httpcore, name) for name in httpcore.__all__}
+EXCEPTIONS = [name for name, value in PUBLIC.items() if isinstance(value, type) and issubclass(value, Exception)]
 
 
 @pytest.mark.parametrize("name", [*MODELS, *EXCEPTIONS])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
+
 from leaks import descriptors
 from peers import always, answers, echo, full_backlog, reply, silence
 
@@ -193,9 +194,7 @@ async def test_waiters_are_served_in_the_order_in_which_they_came(flavour: Flavo
     assert [request.target for request in peer.requests] == [b"/first", *[b"/%d" % number for number in range(10)]]
 
 
-async def test_a_waiter_for_another_origin_gets_the_place_of_an_idle_connection(
-    flavour: Flavour, serve: Serve
-) -> None:
+async def test_a_waiter_for_another_origin_gets_the_place_of_an_idle_connection(flavour: Flavour, serve: Serve) -> None:
     first, second = serve(OK), serve(OK)
     async with flavour.pool(max_connections=1) as pool:
         async with pool.stream("GET", first.url) as response:

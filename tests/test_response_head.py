@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
+
 from peers import answers, reply
 
 if TYPE_CHECKING:
@@ -153,9 +154,7 @@ INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     ],
 )
 @pytest.mark.parametrize("size", [1, 10_000])
-async def test_informational_responses_are_skipped(
-    flavour: Flavour, serve: Serve, interim: bytes, size: int
-) -> None:
+async def test_informational_responses_are_skipped(flavour: Flavour, serve: Serve, interim: bytes, size: int) -> None:
     def script(connection: Connection) -> None:
         for _ in range(2):
             connection.read_request()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpcore
 import pytest
+
 from peers import answers, echo, reply, silence
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def test_bytes_on_an_idle_connection_never_answer_the_next_request(flavour
         await flavour.until(pool.connections[0].has_expired)
         for _ in range(2):
             assert b"forged" not in (await pool.request("GET", peer.url)).content
-        await flavour.until(lambda: peer.connections[0].closed.is_set())
+        await flavour.until(peer.connections[0].closed.is_set)
     assert len(peer.connections) == 2
 
 
@@ -119,7 +120,12 @@ async def test_a_request_that_is_not_idempotent_is_never_sent_twice(
 
 
 async def test_a_body_that_can_be_read_only_once_is_not_sent_again(flavour: Flavour, serve: Serve) -> None:
-    peer = serve(lambda connection: (answers(reply())(connection), connection.number or connection.read_request()))
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(reply())
+        connection.read_request()
+
+    peer = serve(script)
     async with flavour.pool() as pool:
         await pool.request("GET", peer.url)
         with pytest.raises((httpcore.RemoteProtocolError, httpcore.ReadError)):
@@ -128,7 +134,7 @@ async def test_a_body_that_can_be_read_only_once_is_not_sent_again(flavour: Flav
 
 
 async def test_a_request_on_a_new_connection_is_not_sent_again(flavour: Flavour, serve: Serve) -> None:
-    peer = serve(lambda connection: connection.read_request())
+    peer = serve(answers(b""))
     async with flavour.pool(retries=3) as pool:
         with pytest.raises(httpcore.RemoteProtocolError):
             await pool.request("GET", peer.url)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
+
 from leaks import descriptors
 from peers import always, deafness, full_backlog, reply, silence
 
@@ -189,9 +190,7 @@ async def stall(pool: Pool, phase: str, hanging: str, silent: str, deaf: str) ->
             await pool.request("GET", silent, extensions=within(read=0.03))
 
 
-async def test_servers_that_stall_in_every_phase_cost_no_slot_and_no_descriptor(
-    flavour: Flavour, serve: Serve
-) -> None:
+async def test_servers_that_stall_in_every_phase_cost_no_slot_and_no_descriptor(flavour: Flavour, serve: Serve) -> None:
     silent, deaf, good = serve(silence), serve(deafness), serve(always(reply(b"ok")))
     with full_backlog() as (host, port):
         async with flavour.pool(max_connections=2, retries=0) as pool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpcore
 import pytest
+
 from peers import reply
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ async def test_an_early_answer_is_read_while_the_body_is_sent(flavour: Flavour, 
 
 
 @pytest.mark.parametrize("kind", ["bytes", "parts"])
-async def test_an_early_answer_is_readable_after_the_server_has_gone(
-    flavour: Flavour, serve: Serve, kind: str
-) -> None:
+async def test_an_early_answer_is_readable_after_the_server_has_gone(flavour: Flavour, serve: Serve, kind: str) -> None:
     # The server answers and aborts the connection: writing fails, but the answer arrived before.
     peer = serve(answering_and_gone(after=0))
     content = BIG if kind == "bytes" else flavour.parts(*[BIG[:65536]] * 256)

@@ -10,17 +10,8 @@ use rustix::io::Errno;
 use super::park::Park;
 use super::socket::Direction;
 
-/// Why the thread woke up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wakeup {
-    /// A socket is ready, `alarm` is readable, or the deadline has passed: poll again.
-    Ready,
-    /// A signal arrived: let the interpreter see to it before going on.
-    Interrupted,
-}
-
-/// Sleeps until something that `park` waits for has happened, or `alarm` turns readable.
-pub fn sleep(park: &Park, alarm: Option<BorrowedFd<'_>>) -> io::Result<Wakeup> {
+/// Sleeps until something that `park` waits for has happened, `alarm` turns readable, or a signal arrives.
+pub fn sleep(park: &Park, alarm: Option<BorrowedFd<'_>>) -> io::Result<()> {
     // One exchange waits for one socket, or a few while it races addresses.
     let mut descriptors: Vec<PollFd<'_>> = Vec::with_capacity(park.interests.len() + 1);
     for (socket, direction) in &park.interests {
@@ -36,7 +27,7 @@ pub fn sleep(park: &Park, alarm: Option<BorrowedFd<'_>>) -> io::Result<Wakeup> {
     let timeout = park.deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
     match poll(&mut descriptors, timeout.as_ref()) {
         Ok(_) => {}
-        Err(Errno::INTR) => return Ok(Wakeup::Interrupted),
+        Err(Errno::INTR) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
     for ((socket, _), descriptor) in park.interests.iter().zip(&descriptors) {
@@ -48,7 +39,7 @@ pub fn sleep(park: &Park, alarm: Option<BorrowedFd<'_>>) -> io::Result<Wakeup> {
             socket.set_ready(readable, writable, closed);
         }
     }
-    Ok(Wakeup::Ready)
+    Ok(())
 }
 
 /// Rounded up to the next millisecond, the resolution of `poll(2)` where there is no `ppoll`: never early, never a busy loop.

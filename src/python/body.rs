@@ -17,7 +17,6 @@ use super::namespace::Namespace;
 use super::sync_driver::{Body, block_on};
 use crate::ask::Asker;
 use crate::exchange::{ResponseBody, YIELD_AFTER};
-use crate::io::park;
 
 /// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
 ///
@@ -86,24 +85,21 @@ impl AsyncResponseStream {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let host = self.host.get();
-        let task = Task::new(&host.shared);
         let yield_first = self.unyielded.load(Ordering::Relaxed) >= YIELD_AFTER;
-        if yield_first {
-            self.unyielded.store(0, Ordering::Relaxed);
-        } else {
-            park::clear();
-            let waker = Waker::from(Arc::clone(&task));
-            match poll_chunk(&self.body, &mut Context::from_waker(&waker)) {
+        if !yield_first {
+            // What is here already needs nobody to wait for it.
+            match poll_chunk(&self.body, &mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(Some(chunk))) => {
                     self.unyielded.fetch_add(chunk.len(), Ordering::Relaxed);
                     return Completed::with(py, &chunk).map(Some);
                 }
                 Poll::Ready(Ok(None)) => return Ok(None),
                 Poll::Ready(Err(error)) => return Err(to_pyerr(py, self.namespace, error)),
-                Poll::Pending => self.unyielded.store(0, Ordering::Relaxed),
+                Poll::Pending => {}
             }
         }
+        self.unyielded.store(0, Ordering::Relaxed);
+        let task = Task::new(&self.host.get().shared);
         let exchange =
             Exchange::chunk(self.host.clone_ref(py), self.namespace, task, Arc::clone(&self.body), yield_first);
         super::engine::drive(py, exchange).map(Some)

@@ -23,7 +23,7 @@ use super::request;
 use crate::ask::{Answer, Ask, Asker};
 use crate::error::{Error, Kind, Result};
 use crate::io::park;
-use crate::io::sleep::{Wakeup, sleep};
+use crate::io::sleep::sleep;
 
 /// Runs `future` to its end. `body` is the caller's request body.
 pub fn block_on<T: Send>(
@@ -48,6 +48,7 @@ fn run<T>(
     let alarm = Arc::new(Alarm::default());
     let waker = Waker::from(Arc::clone(&alarm));
     let mut cx = Context::from_waker(&waker);
+    let mut slept = false;
     loop {
         park::clear();
         alarm.woken.store(false, Ordering::Release);
@@ -58,13 +59,19 @@ fn run<T>(
             asker.answer(Python::attach(|py| perform(py, ask, body))?);
             continue;
         }
-        if wait(&alarm)? == Wakeup::Interrupted {
-            Python::attach(|py| {
-                // Ctrl-C raises here; any other signal's handler has run, and the wait goes on with the time that is left.
-                py.check_signals()
-            })?;
+        if slept {
+            // A signal may have ended that sleep, or arrived since. Ctrl-C raises here; any other signal's handler has run, and
+            // the wait goes on with the time that is left.
+            handle_signals()?;
         }
+        wait(&alarm)?;
+        slept = true;
     }
+}
+
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general over the lifetime")]
+fn handle_signals() -> PyResult<()> {
+    Python::attach(|py| py.check_signals())
 }
 
 /// Polls; a panic becomes an error like any other, so that dropping the future frees what it held.
@@ -84,7 +91,8 @@ pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     Error::new(Kind::Internal, format!("httpcore_rs has a bug, please report it: {why}"))
 }
 
-fn wait(alarm: &Alarm) -> Result<Wakeup> {
+/// Sleeps until a socket is ready, the alarm rings, a deadline has passed, or a signal arrives.
+fn wait(alarm: &Alarm) -> Result<()> {
     /// How often a thread looks again when there is no descriptor left to wake it by.
     const BLIND: Duration = Duration::from_millis(5);
 
@@ -92,7 +100,7 @@ fn wait(alarm: &Alarm) -> Result<Wakeup> {
     // Sockets wake their own thread. Another thread wakes this one only where it waits for the pool.
     let reader = if park.interests.is_empty() { alarm.set() } else { Ok(None) };
     if alarm.woken.load(Ordering::Acquire) {
-        return Ok(Wakeup::Ready);
+        return Ok(());
     }
     let reader = reader.unwrap_or_else(|_| {
         let soon = Instant::now() + BLIND;

@@ -1,0 +1,275 @@
+"""httpx over our pools: its clients, its exceptions and its arguments, with nothing of its transports overridden."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+import httpcore_rs
+from peers import always, answers, echo, full_backlog, refused_port, reply, silence
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from certificates import Certificates
+    from conftest import Serve
+    from flavours import Flavour
+    from peers import Connection
+
+OK = always(reply(b"ok"))
+
+
+def transport(flavour: Flavour, **arguments: Any) -> Any:
+    return (httpcore_rs.AsyncTransport if flavour.is_async else httpcore_rs.SyncTransport)(**arguments)
+
+
+class Client:
+    """httpx's client of the flavour, as an async context manager."""
+
+    def __init__(self, flavour: Flavour, using: Any = None, **arguments: Any) -> None:
+        self.flavour = flavour
+        kind = httpx.AsyncClient if flavour.is_async else httpx.Client
+        self.raw: Any = kind(transport=using or transport(flavour), **arguments)
+
+    async def __aenter__(self) -> Client:
+        await self.flavour.call(self.raw, "__enter__")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.flavour.call(self.raw, "__exit__", *exc_info)
+
+    async def send(self, method: str, url: str, **arguments: Any) -> httpx.Response:
+        return await self.flavour.call(self.raw, "request", method, url, **arguments)
+
+
+def test_transports_are_httpxs_own() -> None:
+    assert issubclass(httpcore_rs.SyncTransport, httpx.HTTPTransport)
+    assert issubclass(httpcore_rs.AsyncTransport, httpx.AsyncHTTPTransport)
+    # Instrumentation patches these methods on httpx's classes, and must keep working.
+    assert httpcore_rs.SyncTransport.handle_request is httpx.HTTPTransport.handle_request
+    assert httpcore_rs.AsyncTransport.handle_async_request is httpx.AsyncHTTPTransport.handle_async_request
+
+
+async def test_patching_httpxs_transport_reaches_ours(
+    flavour: Flavour, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    owner: Any = httpx.AsyncHTTPTransport if flavour.is_async else httpx.HTTPTransport
+    name = "handle_async_request" if flavour.is_async else "handle_request"
+    genuine = getattr(owner, name)
+
+    def patched(self: Any, request: httpx.Request) -> Any:
+        seen.append(str(request.url))
+        return genuine(self, request)
+
+    monkeypatch.setattr(owner, name, patched)
+    peer = serve(OK)
+    async with Client(flavour) as client:
+        await client.send("GET", peer.url)
+    assert seen == [peer.url]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"verify": False}, {"trust_env": False}, {"http1": True, "retries": 1}])
+def test_making_a_transport_builds_no_ssl_context(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise AssertionError("an SSLContext was built")
+
+    monkeypatch.setattr(ssl, "create_default_context", fail)
+    monkeypatch.setattr(ssl.SSLContext, "__new__", fail)
+    httpcore_rs.SyncTransport(**arguments)
+    httpcore_rs.AsyncTransport(**arguments)
+    httpcore_rs.ConnectionPool()
+
+
+async def test_our_pool_in_httpxs_transport(flavour: Flavour, serve: Serve) -> None:
+    peer = serve(OK)
+    theirs: Any = httpx.AsyncHTTPTransport() if flavour.is_async else httpx.HTTPTransport()
+    theirs._pool = flavour.pool().raw
+    async with Client(flavour, theirs) as client:
+        for _ in range(2):
+            assert (await client.send("GET", peer.url)).text == "ok"
+    assert len(peer.connections) == 1
+
+
+async def test_requests_and_responses_travel_whole(flavour: Flavour, serve: Serve) -> None:
+    peer = serve(echo)
+    async with Client(flavour, headers={"X-Mine": "yes"}) as client:
+        response = await client.send("POST", peer.url + "path?a=b&c=%20", json={"key": "value"})
+    described = response.json()
+    assert response.status_code == 200
+    assert response.http_version == "HTTP/1.1"
+    assert response.reason_phrase == "OK"
+    assert described["target"] == "/path?a=b&c=%20"
+    assert ["X-Mine", "yes"] in described["headers"]
+    assert json.loads(peer.requests[0].body) == {"key": "value"}
+
+
+async def test_redirects_cookies_and_event_hooks(flavour: Flavour, serve: Serve) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        headers = [(b"Location", b"/there"), (b"Set-Cookie", b"id=7")]
+        connection.send(reply(status=b"302 Found", headers=headers))
+        OK(connection)
+
+    seen: list[Any] = []
+
+    def see(what: Any) -> None:
+        seen.append(type(what).__name__)
+
+    async def see_async(what: Any) -> None:
+        see(what)
+
+    hook = see_async if flavour.is_async else see
+    peer = serve(script)
+    async with Client(flavour, follow_redirects=True, event_hooks={"request": [hook], "response": [hook]}) as client:
+        response = await client.send("GET", peer.url)
+    assert response.text == "ok"
+    assert response.url.path == "/there"
+    assert peer.requests[1].header(b"cookie") == b"id=7"
+    assert seen == ["Request", "Response"] * 2
+    assert len(peer.connections) == 1
+
+
+async def test_streaming_down(flavour: Flavour, serve: Serve) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nline1\r\n6\r\n\nline2\r\n0\r\n\r\n"
+    peer = serve(always(chunked))
+    async with Client(flavour) as client:
+        if flavour.is_async:
+            async with client.raw.stream("GET", peer.url) as response:
+                lines = [line async for line in response.aiter_lines()]
+        else:
+            with client.raw.stream("GET", peer.url) as response:
+                lines = list(response.iter_lines())
+        assert response.is_closed
+        assert (await client.send("GET", peer.url)).text == "line1\nline2"
+    assert lines == ["line1", "line2"]
+    assert len(peer.connections) == 1
+
+
+async def test_streaming_up(flavour: Flavour, serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "upload"
+    file.write_bytes(b"from a file " * 10_000)
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"part"
+
+    peer = serve(echo)
+    async with Client(flavour) as client:
+        assert (await client.send("POST", peer.url, content=flavour.body(parts()))).json()["length"] == 12
+        with file.open("rb") as opened:
+            response = await client.send("POST", peer.url, files={"file": opened})
+    assert response.status_code == 200
+    assert b"from a file " * 10_000 in peer.requests[1].body
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "expected"),
+    [
+        (silence, {"timeout": httpx.Timeout(5, read=0.1)}, httpx.ReadTimeout),
+        (answers(b""), {}, httpx.RemoteProtocolError),
+        (answers(b"garbage\r\n\r\n"), {}, httpx.RemoteProtocolError),
+        (answers(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"), {}, httpx.RemoteProtocolError),
+        (lambda connection: (connection.read_request(), connection.reset()), {}, httpx.ReadError),
+        (OK, {"headers": {"Content-Length": "3"}, "content": b"longer"}, httpx.LocalProtocolError),
+    ],
+)
+async def test_exceptions_are_httpxs(
+    flavour: Flavour, serve: Serve, script: Callable[[Any], Any], arguments: dict[str, Any], expected: type[Exception]
+) -> None:
+    peer = serve(script)
+    async with Client(flavour) as client:
+        with pytest.raises(expected) as raised:
+            await client.send("POST", peer.url, **arguments)
+        assert type(raised.value) is expected
+        assert str(raised.value)
+        assert raised.value.request.url == peer.url  # type: ignore[attr-defined]
+
+
+async def test_connect_exceptions_are_httpxs(flavour: Flavour) -> None:
+    async with Client(flavour, timeout=httpx.Timeout(5, connect=0.1)) as client:
+        with full_backlog() as (host, port):
+            with pytest.raises(httpx.ConnectTimeout):
+                await client.send("GET", f"http://{host}:{port}/")
+        with refused_port() as port:
+            with pytest.raises(httpx.ConnectError, match=str(port)):
+                await client.send("GET", f"http://127.0.0.1:{port}/")
+        with pytest.raises(httpx.UnsupportedProtocol):
+            await client.send("GET", "ftp://127.0.0.1/")
+
+
+async def test_limits_are_passed_on(flavour: Flavour, serve: Serve) -> None:
+    peer = serve(OK)
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=0)
+    timeout = httpx.Timeout(5, pool=0.1)
+    async with Client(flavour, transport(flavour, limits=limits), timeout=timeout) as client:
+        await client.send("GET", peer.url)
+        await client.send("GET", peer.url)
+        assert len(peer.connections) == 2  # none was kept
+        request = client.raw.build_request("GET", peer.url)
+        held = await flavour.call(client.raw, "send", request, stream=True)
+        with pytest.raises(httpx.PoolTimeout):
+            await client.send("GET", peer.url)
+        await flavour.call(held, "close")
+
+
+async def test_other_arguments_are_passed_on(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
+    peer = serve(OK, tls=certificates.server_context())
+    own = "127.0.0.1"
+    for verify in (False, str(certificates.ca), httpcore_rs.TLSConfig(verify=str(certificates.ca))):
+        using = transport(flavour, verify=verify, local_address=own, retries=1)
+        async with Client(flavour, using) as client:
+            assert (await client.send("GET", peer.url)).text == "ok"
+    async with Client(flavour) as client:
+        with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
+            await client.send("GET", peer.url)
+
+
+@pytest.mark.parametrize("trust_env", [True, False])
+async def test_trust_env_decides_about_the_environment(
+    flavour: Flavour,
+    serve: Serve,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    trust_env: bool,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+    peer = serve(OK, tls=certificates.server_context())
+    async with Client(flavour, transport(flavour, trust_env=trust_env)) as client:
+        if trust_env:
+            assert (await client.send("GET", peer.url)).text == "ok"
+        else:
+            with pytest.raises(httpx.ConnectError):
+                await client.send("GET", peer.url)
+
+
+async def test_a_client_certificate_is_passed_on(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
+    context = certificates.server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    certificates.authority.configure_trust(context)
+    peer = serve(OK, tls=context)
+    cert = (str(certificates.client_chain), str(certificates.client_key))
+    async with Client(flavour, transport(flavour, verify=str(certificates.ca), cert=cert)) as client:
+        assert (await client.send("GET", peer.url)).text == "ok"
+
+
+async def test_uds_is_passed_on(flavour: Flavour, serve: Serve, tmp_path: Path) -> None:
+    serve(OK, host=str(tmp_path / "socket"))
+    async with Client(flavour, transport(flavour, uds=str(tmp_path / "socket"))) as client:
+        assert (await client.send("GET", "http://named.test/")).text == "ok"
+
+
+async def test_many_requests_of_one_client(flavour: Flavour, serve: Serve) -> None:
+    peer = serve(echo)
+    async with Client(flavour) as client:
+
+        async def ask(number: int) -> None:
+            assert (await client.send("GET", f"{peer.url}{number}")).json()["target"] == f"/{number}"
+
+        await flavour.gather(*[lambda number=number: ask(number) for number in range(100)])
+    assert len(peer.requests) == 100
