@@ -1,7 +1,7 @@
 """The drive loop: how a task runs an operation of the engine.
 
-What the engine cannot do itself (wait on the event loop, run the caller's code) it hands out as an awaitable. Everything
-is awaited here, in the caller's own task, with his context variables and cancel scopes.
+What the engine cannot do itself (wait on the event loop, run the caller's code) it hands out as an awaitable.
+Everything is awaited here, in the caller's own task, with his context variables and cancel scopes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ async def drive(exchange: Exchange) -> typing.Any:
     """Runs an operation to its end and returns its result. Cancelling it closes its connection there and then."""
     wanted = exchange.poll(None)
     while wanted is not None:
-        try:  # Each await can fail, and the engine may go on after that.
+        try:
             answer = await wanted
-        except BaseException as exc:  # noqa: BLE001  # A cancellation, above all. `throw` raises it again.
+        except BaseException as exc:  # noqa: BLE001, PERF203  # A cancellation, say. `throw` raises it again.
             wanted = exchange.throw(exc)
         else:
             wanted = exchange.poll(answer)

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import ssl
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -67,9 +66,7 @@ async def test_verify_takes_a_file(flavour: Flavour, peer: Peer, certificates: C
 @pytest.fixture
 def ca_directory(certificates: Certificates, tmp_path: Path) -> Path:
     """A directory of authorities under their hashed names, as `openssl rehash` makes it."""
-    command = ["openssl", "x509", "-hash", "-noout", "-in", str(certificates.ca)]
-    hashed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    shutil.copy(certificates.ca, tmp_path / f"{hashed}.0")
+    shutil.copy(certificates.ca, tmp_path / "0a1b2c3d.0")
     return tmp_path
 
 

@@ -49,6 +49,19 @@ impl ResponseHead {
         None
     }
 
+    /// Whether a head that is still to be completed begins like one: a peer that speaks something else may never complete it.
+    pub fn check_start(buffer: &[u8]) -> Result<()> {
+        const START: &[u8] = b"HTTP/1.";
+
+        let length = buffer.len().min(START.len());
+        if buffer[..length] == START[..length] { Ok(()) } else { Err(malformed("it is not HTTP/1", buffer)) }
+    }
+
+    /// The error for a stream that ended in the middle of a head.
+    pub fn cut_short(buffer: &[u8]) -> Error {
+        malformed("the server closed the connection in the middle of it", buffer)
+    }
+
     /// Reads a head that ends at the end of `raw`.
     pub fn parse(raw: Bytes) -> Result<Self> {
         let lines = raw.split(|&byte| byte == b'\n').count();

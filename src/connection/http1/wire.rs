@@ -262,7 +262,12 @@ impl Wire {
                     Ok(true) => {}
                     Ok(false) => match self.poll_read_head() {
                         // hyper sees the end of the stream, and the exchange what was wrong with it.
-                        Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                        Poll::Ready(Ok(0)) => {
+                            if !self.head_in.is_empty() {
+                                self.fault = Some(ResponseHead::cut_short(&self.head_in));
+                            }
+                            return Poll::Ready(Ok(()));
+                        }
                         Poll::Ready(Ok(_)) => {}
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                         Poll::Pending => return Poll::Pending,
@@ -288,6 +293,7 @@ impl Wire {
         }
         let Some(end) = ResponseHead::find_end(&self.head_in, self.scanned) else {
             self.scanned = self.head_in.len();
+            ResponseHead::check_start(&self.head_in)?;
             if self.informational + self.scanned > MAX_HEAD {
                 return Err(Error::remote(format!("response head is longer than {MAX_HEAD} bytes")));
             }
