@@ -23,9 +23,14 @@ def sockets_to(address: Any) -> Iterator[socket.socket]:
     """This process's own sockets that are connected to an address, as duplicates that the caller closes."""
     for name in os.listdir(FOLDER):  # noqa: PTH208
         try:
-            duplicate = socket.socket(fileno=os.dup(int(name)))
+            descriptor = os.dup(int(name))
         except OSError:
-            continue  # closed by now, or not a socket
+            continue  # closed by now
+        try:
+            duplicate = socket.socket(fileno=descriptor)
+        except OSError:
+            os.close(descriptor)  # not a socket
+            continue
         try:
             connected = duplicate.getpeername()
         except OSError:
