@@ -21,8 +21,14 @@ def descriptors() -> int:
 
 def sockets_to(address: Any) -> Iterator[socket.socket]:
     """This process's own sockets that are connected to an address, as duplicates that the caller closes."""
+    seen = set()
     for name in os.listdir(FOLDER):  # noqa: PTH208
         try:
+            # A duplicate of ours may have got a number that the listing had for something else.
+            identity = os.fstat(int(name)).st_ino
+            if identity in seen:
+                continue
+            seen.add(identity)
             descriptor = os.dup(int(name))
         except OSError:
             continue  # closed by now
