@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::ask::Asker;
 use crate::connection::establish::{Attempt, Connector};
-use crate::connection::http1::{BodyFault, Failure, Http1, ResponseHead, Stall};
+use crate::connection::http1::{BodyFault, Failure, Http1, ResponseHead, Stall, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::io::park;
 use crate::io::reactor::Reactor;
@@ -36,6 +36,7 @@ pub struct Client {
 pub struct Response {
     pub head: ResponseHead,
     pub body: ResponseBody,
+    pub tap: Tap,
 }
 
 /// Sends a request and waits for the head of its response.
@@ -70,7 +71,7 @@ pub async fn start(
                     timeout: request.timeouts.read,
                     in_use: Some(InUse { connection, lease }),
                 };
-                return Ok(Response { head: response.head, body });
+                return Ok(Response { head: response.head, body, tap: response.tap });
             }
             Err(failure) => {
                 if let Some(error) = closed_by_pool(&lease) {
@@ -90,6 +91,7 @@ pub struct Fetched {
     pub content: Vec<Bytes>,
     /// Closed; for those who look at the stream nevertheless.
     pub body: ResponseBody,
+    pub tap: Tap,
 }
 
 /// Sends a request and reads its response to the end.
@@ -101,7 +103,7 @@ pub async fn fetch(
     reactor: Option<Arc<Reactor>>,
     asker: Asker,
 ) -> Result<Fetched> {
-    let Response { head, mut body } = start(client, request, reactor, asker.clone()).await?;
+    let Response { head, mut body, tap } = start(client, request, reactor, asker.clone()).await?;
     let mut content = Vec::new();
     let mut budget = YIELD_AFTER;
     while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await? {
@@ -113,7 +115,7 @@ pub async fn fetch(
         }
     }
     body.close();
-    Ok(Fetched { head, content, body })
+    Ok(Fetched { head, content, body, tap })
 }
 
 /// A connection on a new place. If the idle one in this place was dead, the new one takes it over.
@@ -236,6 +238,10 @@ impl ResponseBody {
             self.incoming = None;
         }
         let InUse { mut connection, lease } = in_use;
+        if connection.is_upgraded() {
+            // A thread may be asleep on the stream that the caller took over.
+            lease.status().close();
+        }
         if !lease.status().is_closed_by_pool() && connection.finish() {
             lease.keep(connection);
         } else {

@@ -154,6 +154,14 @@ impl Socket {
         &self.shared.socket
     }
 
+    pub fn is_readable(&self) -> bool {
+        self.shared.is_readable()
+    }
+
+    pub fn shutdown(&self) {
+        self.shared.shutdown();
+    }
+
     pub fn downgrade(&self) -> Weak<Shared> {
         Arc::downgrade(&self.shared)
     }
@@ -208,6 +216,16 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return Poll::Ready(result),
             }
+        }
+    }
+}
+
+impl Drop for Socket {
+    /// Whoever still waits for the socket finds it gone.
+    fn drop(&mut self) {
+        let Wakers { read, write } = std::mem::take(&mut *self.shared.wakers());
+        for waker in [read, write].into_iter().flatten() {
+            waker.wake();
         }
     }
 }

@@ -20,9 +20,11 @@ use super::body::AsyncResponseStream;
 use super::errors::to_pyerr;
 use super::host::{Host, Task};
 use super::namespace::Namespace;
+use super::network_stream::AsyncNetworkStream;
 use super::sync_driver::{addresses, panicked, poll_caught};
 use super::{request, response};
 use crate::ask::{Answer, Ask, Asker};
+use crate::connection::http1::{ResponseHead, Tap};
 use crate::error::Result;
 use crate::exchange::{Fetched, Response, ResponseBody};
 use crate::io::park;
@@ -37,12 +39,18 @@ pub enum Operation {
     Fetch(Pending<Fetched>),
     /// The next chunk of its body.
     Chunk(Arc<Mutex<ResponseBody>>),
+    /// Bytes of a stream that has left HTTP.
+    Read(Pending<Bytes>),
+    /// All bytes sent to such a stream.
+    Write(Pending<()>),
 }
 
 enum Output {
     Response(Response),
     Fetched(Fetched),
     Chunk(Option<Bytes>),
+    Read(Bytes),
+    Written,
 }
 
 /// An operation of the engine that a task drives.
@@ -110,15 +118,13 @@ impl Exchange {
     fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let output = self.state().output.take();
         match output {
-            Some(Output::Response(response)) => {
-                let stream = AsyncResponseStream::new(response.body, self.namespace, self.host.clone_ref(py));
-                response::build(py, self.namespace, &response.head, Bound::new(py, stream)?.into_any(), None)
-            }
+            Some(Output::Response(response)) => self.respond(py, &response.head, response.body, response.tap, None),
             Some(Output::Fetched(fetched)) => {
-                let stream = AsyncResponseStream::new(fetched.body, self.namespace, self.host.clone_ref(py));
                 let content = response::join(py, &fetched.content)?;
-                response::build(py, self.namespace, &fetched.head, Bound::new(py, stream)?.into_any(), Some(content))
+                self.respond(py, &fetched.head, fetched.body, fetched.tap, Some(content))
             }
+            Some(Output::Read(bytes)) => Ok(PyBytes::new(py, &bytes).into_any()),
+            Some(Output::Written) => Ok(py.None().into_bound(py)),
             Some(Output::Chunk(Some(chunk))) => Ok(PyBytes::new(py, &chunk).into_any()),
             Some(Output::Chunk(None)) => Err(PyStopAsyncIteration::new_err(())),
             None => Err(PyRuntimeError::new_err("the exchange has no result")),
@@ -163,6 +169,20 @@ impl Exchange {
         let state =
             State { operation: Some(operation), output: None, asked: None, stream, iterator: None, yield_first: false };
         Self { host, namespace, task, asker, state: Mutex::new(state) }
+    }
+
+    fn respond<'py>(
+        &self,
+        py: Python<'py>,
+        head: &ResponseHead,
+        body: ResponseBody,
+        tap: Tap,
+        content: Option<Bound<'py, PyBytes>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let stream = AsyncResponseStream::new(body, self.namespace, self.host.clone_ref(py));
+        let network_stream = AsyncNetworkStream::new(tap, self.namespace);
+        let network_stream = Bound::new(py, network_stream)?.into_any();
+        response::build(py, self.namespace, head, Bound::new(py, stream)?.into_any(), network_stream, content)
     }
 
     fn advance<'py>(&self, py: Python<'py>, mut state: MutexGuard<'_, State>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -285,6 +305,8 @@ impl Operation {
             Self::Start(starting) => poll_caught(starting.as_mut(), cx).map_ok(Output::Response),
             Self::Fetch(fetching) => poll_caught(fetching.as_mut(), cx).map_ok(Output::Fetched),
             Self::Chunk(body) => poll_chunk(body, cx).map_ok(Output::Chunk),
+            Self::Read(reading) => poll_caught(reading.as_mut(), cx).map_ok(Output::Read),
+            Self::Write(writing) => poll_caught(writing.as_mut(), cx).map_ok(|()| Output::Written),
         }
     }
 }

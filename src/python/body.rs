@@ -111,7 +111,7 @@ impl AsyncResponseStream {
         let running = host.shared.enter();
         lock(&self.body).close();
         host.leave(py, running)?;
-        Ok(Completed { value: Mutex::new(Some(py.None())) })
+        Ok(Completed::nothing(py))
     }
 }
 
@@ -122,6 +122,10 @@ pub struct Completed {
 }
 
 impl Completed {
+    pub fn nothing(py: Python<'_>) -> Self {
+        Self { value: Mutex::new(Some(py.None())) }
+    }
+
     fn with<'py>(py: Python<'py>, chunk: &Bytes) -> PyResult<Bound<'py, PyAny>> {
         let value = Mutex::new(Some(PyBytes::new(py, chunk).into_any().unbind()));
         Ok(Bound::new(py, Self { value })?.into_any())

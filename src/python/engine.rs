@@ -13,6 +13,7 @@ use super::body::ResponseStream;
 use super::connection::Connection;
 use super::host::Host;
 use super::namespace::Namespace;
+use super::network_stream::NetworkStream;
 use super::sync_driver::{Body, block_on};
 use super::{request, response, tls};
 use crate::ask::Asker;
@@ -100,7 +101,8 @@ impl Engine {
         drop(future);
         let started = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
         let stream = Bound::new(py, ResponseStream::new(started.body, namespace))?;
-        response::build(py, namespace, &started.head, stream.into_any(), None)
+        let network_stream = Bound::new(py, NetworkStream::new(started.tap, namespace))?;
+        response::build(py, namespace, &started.head, stream.into_any(), network_stream.into_any(), None)
     }
 
     /// Sends a request from this thread and returns its response, read to the end. `None` if the arguments are of unusual types:
@@ -125,7 +127,8 @@ impl Engine {
         let fetched = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
         let stream = Bound::new(py, ResponseStream::new(fetched.body, namespace))?;
         let content = response::join(py, &fetched.content)?;
-        response::build(py, namespace, &fetched.head, stream.into_any(), Some(content)).map(Some)
+        let network_stream = Bound::new(py, NetworkStream::new(fetched.tap, namespace))?.into_any();
+        response::build(py, namespace, &fetched.head, stream.into_any(), network_stream, Some(content)).map(Some)
     }
 
     /// Begins to send an `httpcore.Request` from a task of `host`'s loop.

@@ -8,6 +8,7 @@ mod engine;
 mod errors;
 mod host;
 mod namespace;
+mod network_stream;
 mod request;
 mod response;
 mod sync_driver;
@@ -28,6 +29,8 @@ mod engine_module {
     use super::engine::Engine;
     #[pymodule_export]
     use super::host::Host;
+    #[pymodule_export]
+    use super::network_stream::{AsyncNetworkStream, NetworkStream};
     #[pymodule_export]
     use super::tls::TLSConfig;
 

@@ -22,6 +22,7 @@ pub fn build<'py>(
     namespace: &Namespace,
     head: &ResponseHead,
     stream: Bound<'py, PyAny>,
+    network_stream: Bound<'py, PyAny>,
     content: Option<Bound<'py, PyBytes>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let headers = head.headers().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value)));
@@ -34,6 +35,7 @@ pub fn build<'py>(
         reason => PyBytes::new(py, reason),
     };
     extensions.set_item(intern!(py, "reason_phrase"), reason)?;
+    extensions.set_item(intern!(py, "network_stream"), network_stream)?;
 
     let response = namespace.empty_response(py)?;
     response.setattr(intern!(py, "status"), head.status)?;

@@ -4,6 +4,7 @@
 //! then. Only a connection whose exchange is complete goes back to the pool.
 
 mod response_head;
+mod tap;
 mod upload;
 mod wire;
 
@@ -22,6 +23,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
 pub use self::response_head::ResponseHead;
+pub use self::tap::Tap;
 use self::upload::{Upload, Uploader};
 use self::wire::WireHandle;
 use crate::ask::Asker;
@@ -60,6 +62,7 @@ pub struct Response {
     pub head: ResponseHead,
     /// `None` after `101 Switching Protocols` and `2xx` to CONNECT.
     pub body: Option<Incoming>,
+    pub tap: Tap,
 }
 
 /// What a poll of an exchange came to.
@@ -154,7 +157,8 @@ impl Http1 {
             let message = format!("{} switched protocols (101) without having been asked to", self.origin);
             return Err(Error::remote(message));
         }
-        Ok(Response { head, body })
+        let tap = self.wire.tap(Arc::clone(&self.origin));
+        Ok(Response { head, body, tap })
     }
 
     /// Polls for the next chunk of the response body; `None` at its end. `received` counts what came of it so far.
@@ -186,6 +190,11 @@ impl Http1 {
             return Poll::Ready(Err(BodyFault::TimedOut));
         }
         Poll::Pending
+    }
+
+    /// Whether the connection has left HTTP.
+    pub fn is_upgraded(&self) -> bool {
+        self.wire.lock().is_upgraded()
     }
 
     /// Ends a complete exchange; whether the connection can serve another one.

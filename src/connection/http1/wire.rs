@@ -14,9 +14,11 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::response_head::{MAX_HEAD, ResponseHead};
+use super::tap::Tap;
 use crate::error::{Error, Result};
 use crate::io::park;
 use crate::io::stream::Stream;
+use crate::origin::Origin;
 
 const HEAD_READ: usize = 8 * 1024;
 /// Slices that hyper passes in one call, the caller's head included.
@@ -47,6 +49,9 @@ pub struct Wire {
     /// Wakes the exchange, not hyper: readiness has to reach whoever drives this connection.
     waker: Waker,
 
+    /// Counts the exchanges on this connection.
+    exchange: u64,
+
     /// What is left to send of the caller's head; hyper's is dropped when it is out.
     head_out: Option<Bytes>,
     writing: Writing,
@@ -76,6 +81,7 @@ impl WireHandle {
         Self(Arc::new(Mutex::new(Wire {
             stream,
             waker: Waker::noop().clone(),
+            exchange: 0,
             head_out: None,
             writing: Writing::Flowing,
             written: 0,
@@ -94,6 +100,11 @@ impl WireHandle {
         })))
     }
 
+    /// A tap on the exchange that is under way.
+    pub fn tap(&self, origin: Arc<Origin>) -> Tap {
+        Tap::new(Arc::downgrade(&self.0), self.lock().exchange, origin)
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, Wire> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,6 +113,7 @@ impl WireHandle {
 impl Wire {
     /// Prepares for one exchange.
     pub fn begin(&mut self, head: Bytes, is_connect: bool) {
+        self.exchange += 1;
         self.head_out = Some(head);
         self.inbound = Inbound::Head;
         self.is_connect = is_connect;
@@ -135,6 +147,15 @@ impl Wire {
 
     pub fn has_write_failed(&self) -> bool {
         matches!(self.writing, Writing::Failed(_))
+    }
+
+    pub fn exchange(&self) -> u64 {
+        self.exchange
+    }
+
+    /// What arrived behind the head with which the connection left HTTP.
+    pub fn trailing(&mut self) -> &mut BytesMut {
+        &mut self.head_in
     }
 
     pub fn is_upgraded(&self) -> bool {
@@ -362,7 +383,11 @@ impl Wire {
 
     /// Whether another exchange may follow: the stream goes on, and nothing came that belongs to no response.
     pub fn is_reusable(&self) -> bool {
-        !self.end_of_stream && !self.has_write_failed() && self.head_in.is_empty() && self.for_hyper.is_empty()
+        !self.end_of_stream
+            && !self.is_upgraded()
+            && !self.has_write_failed()
+            && self.head_in.is_empty()
+            && self.for_hyper.is_empty()
     }
 }
 

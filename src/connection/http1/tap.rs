@@ -1,0 +1,153 @@
+//! The stream under an exchange, for callers who look at it, or take it over after `101 Switching Protocols` or CONNECT.
+//!
+//! A tap does not keep the connection alive, and moves bytes only while its own exchange has left HTTP: a response that is
+//! still referred to must not hold a descriptor open, and never touches the exchanges that follow on the same connection.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use socket2::SockAddr;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::wire::Wire;
+use crate::error::{Error, Kind, OsError, Result};
+use crate::io::park::timeout_at;
+use crate::origin::Origin;
+use crate::timeout::Seconds;
+
+/// The most that one read hands on, in bytes.
+const MAX_READ: usize = 256 * 1024;
+
+#[derive(Clone)]
+pub struct Tap {
+    wire: Weak<Mutex<Wire>>,
+    exchange: u64,
+    origin: Arc<Origin>,
+}
+
+impl Tap {
+    pub(super) fn new(wire: Weak<Mutex<Wire>>, exchange: u64, origin: Arc<Origin>) -> Self {
+        Self { wire, exchange, origin }
+    }
+
+    /// Up to `max_bytes`, empty at the end of the stream. What arrived together with the response head comes first.
+    pub async fn read(self, max_bytes: usize, timeout: Option<Duration>) -> Result<Bytes> {
+        let reading = std::future::poll_fn(|cx| self.poll(cx, |wire, cx| poll_read(wire, cx, max_bytes)));
+        match timeout_at(deadline(timeout), reading).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(self.failed(Kind::ReadError, "reading from", error)),
+            Err(_) => Err(self.timed_out(Kind::ReadTimeout, "sent no data within", timeout)),
+        }
+    }
+
+    /// All of `bytes`.
+    pub async fn write(self, mut bytes: Bytes, timeout: Option<Duration>) -> Result<()> {
+        let writing = std::future::poll_fn(|cx| self.poll(cx, |wire, cx| poll_write(wire, cx, &mut bytes)));
+        match timeout_at(deadline(timeout), writing).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.failed(Kind::WriteError, "writing to", error)),
+            Err(_) => Err(self.timed_out(Kind::WriteTimeout, "took no data for", timeout)),
+        }
+    }
+
+    /// Looks at the socket, as long as the connection has it.
+    pub fn with_socket<T>(&self, look: impl FnOnce(&socket2::Socket) -> T) -> Option<T> {
+        let wire = self.wire.upgrade()?;
+        let mut wire = lock(&wire);
+        Some(look(wire.stream().socket().socket()))
+    }
+
+    pub fn local_address(&self) -> Option<SockAddr> {
+        self.with_socket(|socket| socket.local_addr().ok())?
+    }
+
+    pub fn peer_address(&self) -> Option<SockAddr> {
+        self.with_socket(|socket| socket.peer_addr().ok())?
+    }
+
+    /// Ends both directions of a stream that has left HTTP.
+    pub fn shutdown(&self) {
+        if let Some(wire) = self.wire.upgrade() {
+            let mut wire = lock(&wire);
+            if wire.exchange() == self.exchange && wire.is_upgraded() {
+                wire.stream().socket().shutdown();
+            }
+        }
+    }
+
+    /// Whether a read would return at once.
+    pub fn is_readable(&self) -> Option<bool> {
+        let wire = self.wire.upgrade()?;
+        let mut wire = lock(&wire);
+        Some(wire.stream().socket().is_readable())
+    }
+
+    fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        operation: impl FnOnce(&mut Wire, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let wire = self.wire.upgrade();
+        let mut wire = wire.as_deref().map(lock);
+        match wire.as_deref_mut() {
+            Some(wire) if wire.exchange() == self.exchange && wire.is_upgraded() => operation(wire, cx),
+            Some(wire) if wire.exchange() == self.exchange => Poll::Ready(Err(io::Error::other(
+                "the connection still speaks HTTP; its stream can be used after an upgrade or CONNECT",
+            ))),
+            _ => Poll::Ready(Err(io::Error::other("the response that the stream belongs to is closed"))),
+        }
+    }
+
+    fn failed(&self, kind: Kind, what: &str, error: io::Error) -> Error {
+        Error::new(kind, format!("{what} {} failed: {}", self.origin, OsError(&error))).with_source(error)
+    }
+
+    fn timed_out(&self, kind: Kind, what: &str, timeout: Option<Duration>) -> Error {
+        let name = if kind == Kind::ReadTimeout { "read" } else { "write" };
+        let limit = Seconds(timeout.unwrap_or_default());
+        Error::new(kind, format!("{} {what} {limit} ({name} timeout)", self.origin))
+    }
+}
+
+fn poll_read(wire: &mut Wire, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io::Result<Bytes>> {
+    let trailing = wire.trailing();
+    if !trailing.is_empty() {
+        let length = trailing.len().min(max_bytes);
+        return Poll::Ready(Ok(trailing.split_to(length).freeze()));
+    }
+    let mut buffer = BytesMut::zeroed(max_bytes.min(MAX_READ));
+    let mut filled = ReadBuf::new(&mut buffer);
+    match Pin::new(wire.stream()).poll_read(cx, &mut filled) {
+        Poll::Ready(Ok(())) => {
+            let length = filled.filled().len();
+            buffer.truncate(length);
+            Poll::Ready(Ok(buffer.freeze()))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+fn poll_write(wire: &mut Wire, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
+    while !bytes.is_empty() {
+        match Pin::new(wire.stream()).poll_write(cx, bytes) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(sent)) => drop(bytes.split_to(sent)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    Pin::new(wire.stream()).poll_flush(cx)
+}
+
+fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
+
+fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
+    wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
