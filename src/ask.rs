@@ -11,6 +11,7 @@ use std::task::Poll;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::trace::Moment;
 
 #[derive(Debug)]
 pub enum Ask {
@@ -20,6 +21,8 @@ pub enum Ask {
     Resolve { host: String, port: u16 },
     /// Nothing, but others should have a chance to run.
     Yield,
+    /// That the caller's listener hears of a moment.
+    Trace(Moment),
 }
 
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub enum Answer {
     Chunk(Option<Bytes>),
     Addresses(Result<Vec<SocketAddr>>),
     Yielded,
+    /// With the error of a moment of failure.
+    Traced(Option<Error>),
 }
 
 #[derive(Debug, Default)]
@@ -40,20 +45,32 @@ enum Slot {
 
 /// The line between one exchange and its driver; one question at a time.
 #[derive(Clone, Debug, Default)]
-pub struct Asker(Arc<Mutex<Slot>>);
+pub struct Asker {
+    slot: Arc<Mutex<Slot>>,
+    traced: bool,
+}
 
 impl Asker {
+    /// `traced`: whether somebody listens to the moments of the exchange.
+    pub fn new(traced: bool) -> Self {
+        Self { slot: Arc::default(), traced }
+    }
+
+    pub fn is_traced(&self) -> bool {
+        self.traced
+    }
+
     pub async fn chunk(&self) -> Result<Option<Bytes>> {
         match self.ask(Ask::Chunk).await {
             Answer::Chunk(chunk) => Ok(chunk),
-            Answer::Addresses(_) | Answer::Yielded => Err(mismatch()),
+            _ => Err(mismatch()),
         }
     }
 
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         match self.ask(Ask::Resolve { host: host.to_owned(), port }).await {
             Answer::Addresses(addresses) => addresses,
-            Answer::Chunk(_) | Answer::Yielded => Err(mismatch()),
+            _ => Err(mismatch()),
         }
     }
 
@@ -78,7 +95,7 @@ impl Asker {
         *self.slot() = Slot::Answered(answer);
     }
 
-    async fn ask(&self, ask: Ask) -> Answer {
+    pub async fn ask(&self, ask: Ask) -> Answer {
         *self.slot() = Slot::Asked(ask);
         std::future::poll_fn(|_| {
             let mut slot = self.slot();
@@ -94,10 +111,10 @@ impl Asker {
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn mismatch() -> Error {
+pub fn mismatch() -> Error {
     Error::new(crate::error::Kind::Internal, "the driver answered another question than the one asked")
 }

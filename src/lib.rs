@@ -12,6 +12,7 @@
 //! | [`tls`] | rustls: trust, identity, handshake |
 //! | [`io`] | sockets, readiness, deadlines |
 //! | [`ask`] | what an exchange needs of the interpreter while it runs |
+//! | [`trace`] | the moments that a caller can follow |
 //! | [`fork`] | telling a forked child from its parent |
 //! | [`origin`], [`timeout`], [`error`] | the vocabulary |
 
@@ -27,3 +28,4 @@ mod python;
 mod request;
 mod timeout;
 mod tls;
+mod trace;

@@ -1,5 +1,6 @@
 //! From an origin to a stream: name, address, socket, TLS, and trying again.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::io::stream::Stream;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 use crate::tls::TlsConfig;
+use crate::trace::{Event, Outcome};
 
 /// httpcore's backoff between attempts: 0, 0.5, 1, 2, 4, ... seconds.
 const BACKOFF_FACTOR: Duration = Duration::from_millis(500);
@@ -51,9 +53,14 @@ impl Connector {
             match self.connect_once(attempt).await {
                 Err(error) if error.is_failed_connect() && retries_left > 0 => {
                     retries_left -= 1;
-                    if let Some(delay) = delays.next().filter(|delay| !delay.is_zero()) {
-                        park::sleep_until(Instant::now() + delay).await;
-                    }
+                    let delay = delays.next().unwrap_or_default();
+                    let sleeping = async {
+                        if !delay.is_zero() {
+                            park::sleep_until(Instant::now() + delay).await;
+                        }
+                        Ok(())
+                    };
+                    attempt.asker.span(|| Event::Retry, Outcome::Nothing, sleeping).await?;
                 }
                 result => return result,
             }
@@ -61,41 +68,57 @@ impl Connector {
     }
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
-        let deadline = attempt.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut phase = "connecting";
-        let connecting = async {
-            let socket = self.socket(attempt, &mut phase).await?;
-            if !attempt.origin.scheme.is_tls() {
-                return Ok(Stream::Plain(socket));
+        let Attempt { origin, asker, timeout, .. } = *attempt;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let event = || {
+            if let Some(path) = &self.uds {
+                return Event::ConnectUnixSocket { path: path.clone(), timeout };
             }
-            phase = "the TLS handshake";
-            let name = attempt.server_name.unwrap_or(&attempt.origin.host);
-            let stream = self.tls.handshake(socket, name).await?;
-            Ok(Stream::Tls(Box::new(stream)))
+            let host = origin.host.clone();
+            Event::ConnectTcp { host, port: origin.port, local_address: self.local_address, timeout }
         };
-        if let Ok(result) = park::timeout_at(deadline, connecting).await {
-            return result;
+        let connecting = in_time(attempt, deadline, "connecting", self.socket(attempt));
+        let socket = asker.span(event, Outcome::Stream, connecting).await?;
+        if !origin.scheme.is_tls() {
+            return Ok(Stream::Plain(socket));
         }
-        let limit = Seconds(attempt.timeout.unwrap_or_default());
-        let message = format!("{phase} to {} took longer than {limit} (connect timeout)", attempt.origin);
-        Err(Error::new(Kind::ConnectTimeout, message))
+        let name = attempt.server_name.unwrap_or(&origin.host);
+        let event = || Event::StartTls { server_hostname: name.to_owned(), timeout };
+        let handshake = in_time(attempt, deadline, "the TLS handshake", self.tls.handshake(socket, name));
+        let stream = asker.span(event, Outcome::Stream, handshake).await?;
+        Ok(Stream::Tls(Box::new(stream)))
     }
 
-    async fn socket(&self, attempt: &Attempt<'_>, phase: &mut &str) -> Result<Socket> {
+    async fn socket(&self, attempt: &Attempt<'_>) -> Result<Socket> {
         let config = SocketConfig { local_address: self.local_address, options: self.socket_options.clone() };
         if let Some(path) = &self.uds {
             return happy_eyeballs::connect_unix(path, &config, attempt.reactor)
                 .await
                 .map_err(|error| failed(path, error));
         }
-        let addresses = addresses(attempt, phase).await?;
+        let addresses = addresses(attempt).await?;
         happy_eyeballs::connect(addresses, &config, attempt.reactor)
             .await
             .map_err(|error| failed(attempt.origin, error))
     }
 }
 
-async fn addresses(attempt: &Attempt<'_>, phase: &mut &str) -> Result<Vec<SocketAddr>> {
+/// One part of an attempt; the deadline is that of the whole.
+async fn in_time<T>(
+    attempt: &Attempt<'_>,
+    deadline: Option<Instant>,
+    phase: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if let Ok(result) = park::timeout_at(deadline, work).await {
+        return result;
+    }
+    let limit = Seconds(attempt.timeout.unwrap_or_default());
+    let message = format!("{phase} to {} took longer than {limit} (connect timeout)", attempt.origin);
+    Err(Error::new(Kind::ConnectTimeout, message))
+}
+
+async fn addresses(attempt: &Attempt<'_>) -> Result<Vec<SocketAddr>> {
     let origin = attempt.origin;
     let Ok(port) = u16::try_from(origin.port) else {
         let message = format!("connecting to {origin} failed: {} is not a port (0-65535)", origin.port);
@@ -104,7 +127,6 @@ async fn addresses(attempt: &Attempt<'_>, phase: &mut &str) -> Result<Vec<Socket
     if let Ok(address) = origin.host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    *phase = "resolving the name and connecting";
     attempt.asker.resolve(&origin.host, port).await
 }
 

@@ -94,14 +94,18 @@ impl<C> Pool<C> {
     }
 
     /// Closes every connection. Whoever waits for one of them wakes up and finds it closed; the pool can be used again.
-    pub fn close(&self) {
+    ///
+    /// Returns how many there were that had been established.
+    pub fn close(&self) -> usize {
         let (statuses, idle) = self.process().state().clear();
+        let established = statuses.iter().filter(|status| status.is_connected()).count();
         for status in &statuses {
             status.close();
         }
         drop(idle);
         // Those who wait in line are served with new connections as the old leases come back; if there are none, now.
         self.process().serve();
+        established
     }
 
     /// The connections in the order in which they were made.

@@ -75,6 +75,10 @@ impl Status {
         self.connected.store(true, Ordering::Release);
     }
 
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
     /// A request has begun on this connection.
     pub fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::AcqRel);
@@ -97,7 +101,7 @@ impl Status {
 
     /// Closed without ever having been connected.
     pub fn has_failed(&self) -> bool {
-        self.phase() == Phase::Closed && !self.connected.load(Ordering::Acquire)
+        self.phase() == Phase::Closed && !self.is_connected()
     }
 
     /// Whether it was the pool that closed the connection, not the peer.
@@ -129,7 +133,7 @@ impl Status {
 /// httpcore's `info()`.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match (self.phase(), self.connected.load(Ordering::Acquire)) {
+        let state = match (self.phase(), self.is_connected()) {
             (Phase::Closed, false) => return f.write_str("CONNECTION FAILED"),
             (_, false) => return f.write_str("CONNECTING"),
             (Phase::Connecting, true) => "NEW",

@@ -19,13 +19,14 @@ use pyo3::types::PyBytes;
 use super::body::AsyncResponseStream;
 use super::errors::to_pyerr;
 use super::host::{Host, Task};
+use super::listener::Listener;
 use super::namespace::Namespace;
 use super::network_stream::AsyncNetworkStream;
 use super::sync_driver::{addresses, panicked, poll_caught};
 use super::{request, response};
 use crate::ask::{Answer, Ask, Asker};
 use crate::connection::http1::{ResponseHead, Tap};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exchange::{Fetched, Response, ResponseBody};
 use crate::io::park;
 
@@ -64,14 +65,23 @@ pub struct Exchange {
     namespace: &'static Namespace,
     task: Arc<Task>,
     asker: Asker,
+    listener: Option<Listener>,
     state: Mutex<State>,
+}
+
+/// What the last awaitable was for.
+enum Awaited {
+    Chunk,
+    Addresses(String),
+    Others,
+    /// With the error that is being reported.
+    Listener(Option<Error>),
 }
 
 struct State {
     operation: Option<Operation>,
     output: Option<Output>,
-    /// What the last awaitable was for.
-    asked: Option<Ask>,
+    awaited: Option<Awaited>,
     stream: Option<Py<PyAny>>,
     iterator: Option<Py<PyAny>>,
     yield_first: bool,
@@ -82,17 +92,18 @@ impl Exchange {
     /// Goes on with the answer to what was asked for.
     fn poll<'py>(&self, py: Python<'py>, answer: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut state = self.state();
-        match state.asked.take() {
+        match state.awaited.take() {
             None => {}
-            Some(Ask::Chunk) => match request::chunk(answer) {
+            Some(Awaited::Chunk) => match request::chunk(answer) {
                 Ok(chunk) => self.asker.answer(Answer::Chunk(Some(chunk))),
                 Err(error) => return Err(self.abandon(py, state, error)),
             },
-            Some(Ask::Yield) => self.asker.answer(Answer::Yielded),
-            Some(Ask::Resolve { host, .. }) => match addresses(py, &host, Ok(answer.clone())) {
+            Some(Awaited::Addresses(host)) => match addresses(py, &host, Ok(answer.clone())) {
                 Ok(answer) => self.asker.answer(answer),
                 Err(error) => return Err(self.abandon(py, state, error)),
             },
+            Some(Awaited::Others) => self.asker.answer(Answer::Yielded),
+            Some(Awaited::Listener(error)) => self.asker.answer(Answer::Traced(error)),
         }
         self.advance(py, state)
     }
@@ -101,11 +112,11 @@ impl Exchange {
     fn throw<'py>(&self, py: Python<'py>, exception: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let error = PyErr::from_value(exception.clone());
         let mut state = self.state();
-        match state.asked.take() {
-            Some(Ask::Chunk) if error.is_instance_of::<PyStopAsyncIteration>(py) => {
+        match state.awaited.take() {
+            Some(Awaited::Chunk) if error.is_instance_of::<PyStopAsyncIteration>(py) => {
                 self.asker.answer(Answer::Chunk(None));
             }
-            Some(Ask::Resolve { host, .. }) => match addresses(py, &host, Err(error)) {
+            Some(Awaited::Addresses(host)) => match addresses(py, &host, Err(error)) {
                 Ok(answer) => self.asker.answer(answer),
                 Err(error) => return Err(self.abandon(py, state, error)),
             },
@@ -133,16 +144,17 @@ impl Exchange {
 }
 
 impl Exchange {
-    /// An exchange that is about to begin; `stream` is the request's body.
+    /// An exchange that is about to begin; `stream` is the request's body, `listener` whoever follows it.
     pub fn start(
         host: Py<Host>,
         namespace: &'static Namespace,
         asker: Asker,
         operation: Operation,
         stream: Option<Py<PyAny>>,
+        listener: Option<Listener>,
     ) -> Self {
         let task = Task::new(&host.get().shared);
-        Self::new(host, namespace, task, asker, operation, stream)
+        Self::new(host, namespace, task, asker, operation, stream, listener)
     }
 
     /// The next chunk of a body, after others had a chance to run if `yield_first`.
@@ -153,7 +165,7 @@ impl Exchange {
         body: Arc<Mutex<ResponseBody>>,
         yield_first: bool,
     ) -> Self {
-        let this = Self::new(host, namespace, task, Asker::default(), Operation::Chunk(body), None);
+        let this = Self::new(host, namespace, task, Asker::default(), Operation::Chunk(body), None, None);
         this.state().yield_first = yield_first;
         this
     }
@@ -165,10 +177,11 @@ impl Exchange {
         asker: Asker,
         operation: Operation,
         stream: Option<Py<PyAny>>,
+        listener: Option<Listener>,
     ) -> Self {
-        let state =
-            State { operation: Some(operation), output: None, asked: None, stream, iterator: None, yield_first: false };
-        Self { host, namespace, task, asker, state: Mutex::new(state) }
+        let operation = Some(operation);
+        let state = State { operation, output: None, awaited: None, stream, iterator: None, yield_first: false };
+        Self { host, namespace, task, asker, listener, state: Mutex::new(state) }
     }
 
     fn respond<'py>(
@@ -182,7 +195,11 @@ impl Exchange {
         let stream = AsyncResponseStream::new(body, self.namespace, self.host.clone_ref(py));
         let network_stream = AsyncNetworkStream::new(tap, self.namespace);
         let network_stream = Bound::new(py, network_stream)?.into_any();
-        response::build(py, self.namespace, head, Bound::new(py, stream)?.into_any(), network_stream, content)
+        let mut stream = Bound::new(py, stream)?.into_any();
+        if let Some(listener) = &self.listener {
+            stream = listener.wrap(py, stream, true)?;
+        }
+        response::build(py, self.namespace, head, stream, network_stream, content)
     }
 
     fn advance<'py>(&self, py: Python<'py>, mut state: MutexGuard<'_, State>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -214,9 +231,9 @@ impl Exchange {
                 Poll::Pending => {}
             }
             if let Some(ask) = self.asker.take() {
-                match state.awaitable(py, &ask, host) {
-                    Ok(awaitable) => {
-                        state.asked = Some(ask);
+                match state.awaitable(py, ask, host, self.listener.as_ref()) {
+                    Ok((awaitable, awaited)) => {
+                        state.awaited = Some(awaited);
                         break Ok(Some(awaitable));
                     }
                     // An iterator may say so without being awaited; ours does.
@@ -272,29 +289,42 @@ impl Drop for Exchange {
 }
 
 impl State {
-    /// What to await for the answer to `ask`.
-    fn awaitable<'py>(&mut self, py: Python<'py>, ask: &Ask, host: &Host) -> PyResult<Bound<'py, PyAny>> {
-        match ask {
-            Ask::Resolve { host: name, port } => host.resolve(py, name, *port),
-            Ask::Yield => host.checkpoint(py),
-            Ask::Chunk => {
-                if let Some(stream) = self.stream.take() {
-                    let iterator = stream.bind(py).call_method0(intern!(py, "__aiter__")).map_err(|error| {
-                        let name = stream.bind(py).get_type().name();
-                        let name = name.map(|name| name.to_string()).unwrap_or_default();
-                        let explained = PyTypeError::new_err(format!(
-                            "the body of a request to an async pool must be an async iterable, not {name}"
-                        ));
-                        explained.set_cause(py, Some(error));
-                        explained
-                    })?;
-                    self.iterator = Some(iterator.unbind());
-                }
-                match &self.iterator {
-                    Some(iterator) => iterator.bind(py).call_method0(intern!(py, "__anext__")),
-                    None => Err(PyRuntimeError::new_err("the request has no body")),
-                }
+    /// What to await for the answer to `ask`, and what to make of what it gives.
+    fn awaitable<'py>(
+        &mut self,
+        py: Python<'py>,
+        ask: Ask,
+        host: &Host,
+        listener: Option<&Listener>,
+    ) -> PyResult<(Bound<'py, PyAny>, Awaited)> {
+        Ok(match (ask, listener) {
+            (Ask::Chunk, _) => (self.next_chunk(py)?, Awaited::Chunk),
+            (Ask::Resolve { host: name, port }, _) => (host.resolve(py, &name, port)?, Awaited::Addresses(name)),
+            (Ask::Trace(moment), Some(listener)) => {
+                let (awaitable, error) = listener.report(py, moment)?;
+                (awaitable, Awaited::Listener(error))
             }
+            (Ask::Trace(_), None) => (host.checkpoint(py)?, Awaited::Listener(None)),
+            (Ask::Yield, _) => (host.checkpoint(py)?, Awaited::Others),
+        })
+    }
+
+    fn next_chunk<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(stream) = self.stream.take() {
+            let stream = stream.bind(py);
+            let iterator = stream.call_method0(intern!(py, "__aiter__")).map_err(|error| {
+                let name = stream.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+                let explained = PyTypeError::new_err(format!(
+                    "the body of a request to an async pool must be an async iterable, not {name}"
+                ));
+                explained.set_cause(py, Some(error));
+                explained
+            })?;
+            self.iterator = Some(iterator.unbind());
+        }
+        match &self.iterator {
+            Some(iterator) => iterator.bind(py).call_method0(intern!(py, "__anext__")),
+            None => Err(PyRuntimeError::new_err("the request has no body")),
         }
     }
 }

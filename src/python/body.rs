@@ -14,7 +14,7 @@ use super::async_driver::{Exchange, poll_chunk};
 use super::errors::to_pyerr;
 use super::host::{Host, Task};
 use super::namespace::Namespace;
-use super::sync_driver::{Body, block_on};
+use super::sync_driver::{Caller, block_on};
 use crate::ask::Asker;
 use crate::exchange::{ResponseBody, YIELD_AFTER};
 
@@ -43,7 +43,7 @@ impl ResponseStream {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         // The lock is held while polling, never while sleeping: `close()` may come from another thread.
         let mut next = pin!(std::future::poll_fn(|cx| lock(&self.body).poll_chunk(cx)));
-        match block_on(py, next.as_mut(), &Asker::default(), &mut Body::new(None)) {
+        match block_on(py, next.as_mut(), &Asker::default(), &mut Caller::default()) {
             Ok(chunk) => Ok(chunk.map(|chunk| PyBytes::new(py, &chunk))),
             Err(fault) => {
                 // Also when it was a signal: then the rest cannot be read either.

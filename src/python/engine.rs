@@ -12,9 +12,10 @@ use super::async_driver::{Exchange, Operation};
 use super::body::ResponseStream;
 use super::connection::Connection;
 use super::host::Host;
+use super::listener::{Arguments, Listener};
 use super::namespace::Namespace;
 use super::network_stream::NetworkStream;
-use super::sync_driver::{Body, block_on};
+use super::sync_driver::{Caller, block_on};
 use super::{request, response, tls};
 use crate::ask::Asker;
 use crate::connection::establish::{Connector, OptionValue, SocketOption};
@@ -25,6 +26,7 @@ use crate::pool::{Limits, Phase, Pool};
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Engine {
     client: Arc<Client>,
+    arguments: Py<Arguments>,
 }
 
 #[pymethods]
@@ -87,22 +89,31 @@ impl Engine {
             socket_options: read_socket_options(socket_options)?,
             tls: tls::from_argument(py, ssl_context)?,
         };
-        Ok(Self { client: Arc::new(Client { pool: Pool::new(limits), connector }) })
+        let told =
+            |argument: Option<&Bound<'_, PyAny>>| argument.map_or_else(|| py.None(), |value| value.clone().unbind());
+        let arguments = Arguments { ssl_context: told(ssl_context), socket_options: told(socket_options) };
+        let client = Arc::new(Client { pool: Pool::new(limits), connector });
+        Ok(Self { client, arguments: Py::new(py, arguments)? })
     }
 
     /// Sends an `httpcore.Request` from this thread and returns its `httpcore.Response`.
     fn handle_request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
         let (parsed, stream) = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let asker = Asker::default();
+        let listener = Listener::of(request, namespace, &self.arguments, false)?;
+        let asker = Asker::new(listener.is_some());
+        let mut caller = Caller::new(stream, listener);
         let mut future = Box::pin(exchange::start(Arc::clone(&self.client), parsed, None, asker.clone()));
-        let result = block_on(py, future.as_mut(), &asker, &mut Body::new(stream));
+        let result = block_on(py, future.as_mut(), &asker, &mut caller);
         // Whatever is left of a failed exchange goes before the caller hears of it.
         drop(future);
         let started = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let stream = Bound::new(py, ResponseStream::new(started.body, namespace))?;
-        let network_stream = Bound::new(py, NetworkStream::new(started.tap, namespace))?;
-        response::build(py, namespace, &started.head, stream.into_any(), network_stream.into_any(), None)
+        let mut stream = Bound::new(py, ResponseStream::new(started.body, namespace))?.into_any();
+        if let Some(listener) = &caller.listener {
+            stream = listener.wrap(py, stream, false)?;
+        }
+        let network_stream = Bound::new(py, NetworkStream::new(started.tap, namespace))?.into_any();
+        response::build(py, namespace, &started.head, stream, network_stream, None)
     }
 
     /// Sends a request from this thread and returns its response, read to the end. `None` if the arguments are of unusual types:
@@ -122,7 +133,7 @@ impl Engine {
         let Some((parsed, stream)) = parsed else { return Ok(None) };
         let asker = Asker::default();
         let mut future = Box::pin(exchange::fetch(Arc::clone(&self.client), parsed, None, asker.clone()));
-        let result = block_on(py, future.as_mut(), &asker, &mut Body::new(stream));
+        let result = block_on(py, future.as_mut(), &asker, &mut Caller::new(stream, None));
         drop(future);
         let fetched = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
         let stream = Bound::new(py, ResponseStream::new(fetched.body, namespace))?;
@@ -135,10 +146,11 @@ impl Engine {
     fn start(&self, py: Python<'_>, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
         let namespace = Namespace::of(request)?;
         let (parsed, stream) = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let asker = Asker::default();
+        let listener = Listener::of(request, namespace, &self.arguments, true)?;
+        let asker = Asker::new(listener.is_some());
         let reactor = Arc::clone(&host.get().shared.reactor);
         let starting = Box::pin(exchange::start(Arc::clone(&self.client), parsed, Some(reactor), asker.clone()));
-        Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), stream.map(Bound::unbind)))
+        Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), stream.map(Bound::unbind), listener))
     }
 
     /// Begins to send a request from a task of `host`'s loop, whose response is read to the end. `None` as for `request`.
@@ -161,7 +173,7 @@ impl Engine {
         let reactor = Arc::clone(&host.get().shared.reactor);
         let fetching = Box::pin(exchange::fetch(Arc::clone(&self.client), parsed, Some(reactor), asker.clone()));
         let operation = Operation::Fetch(fetching);
-        Ok(Some(Exchange::start(host, namespace, asker, operation, stream.map(Bound::unbind))))
+        Ok(Some(Exchange::start(host, namespace, asker, operation, stream.map(Bound::unbind), None)))
     }
 
     /// The connections in the order in which they were made; `class_name` is for their `repr`.
@@ -172,8 +184,13 @@ impl Engine {
     }
 
     /// Closes every connection. Whoever waits for one gets a `ReadError`.
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.client.pool.close());
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let closed = py.detach(|| self.client.pool.close());
+        let namespace = Namespace::default(py)?;
+        if closed > 0 && namespace.is_debugging(py)? {
+            py.import("httpcore_rs._trace")?.call_method1("log_closed", (namespace.name, closed))?;
+        }
+        Ok(())
     }
 
     /// Active and queued requests and active and idle connections, in httpcore's words.

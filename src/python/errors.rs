@@ -1,12 +1,13 @@
 //! The one place where an error of the engine becomes an exception.
 
+use std::fmt;
 use std::io;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 use super::namespace::Namespace;
-use crate::error::{Error, OsError};
+use crate::error::{Error, Kind, OsError};
 
 /// What ends an exchange early: the engine's error, or an exception of the caller's own code that passes through unchanged.
 pub enum Fault {
@@ -35,6 +36,23 @@ impl Fault {
     }
 }
 
+/// An exception that has been shown to a listener already: the caller gets the same one.
+#[derive(Debug)]
+struct Raised(PyErr);
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Raised {}
+
+/// The error that stands for an exception made before.
+pub fn raised(kind: Kind, exception: PyErr) -> Error {
+    Error::new(kind, exception.to_string()).with_source(Raised(exception))
+}
+
 /// The exception of the caller's namespace, with what caused it as its `__cause__`.
 pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
     let class = match namespace.exception(py, error.kind()) {
@@ -42,10 +60,16 @@ pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
         Err(missing) => return missing,
     };
     let exception = PyErr::from_type(class, error.message().to_owned());
-    let cause = error.into_source().and_then(|source| match source.downcast::<PyErr>() {
-        Ok(cause) => Some(*cause),
-        Err(source) => source.downcast::<io::Error>().ok().map(|cause| os_error(py, &cause)),
-    });
+    let mut cause = None;
+    if let Some(source) = error.into_source() {
+        match source.downcast::<Raised>() {
+            Ok(raised) => return raised.0,
+            Err(source) => match source.downcast::<PyErr>() {
+                Ok(exception) => cause = Some(*exception),
+                Err(source) => cause = source.downcast::<io::Error>().ok().map(|error| os_error(py, &error)),
+            },
+        }
+    }
     if cause.is_some() {
         exception.set_cause(py, cause);
     }

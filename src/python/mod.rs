@@ -7,6 +7,7 @@ mod connection;
 mod engine;
 mod errors;
 mod host;
+mod listener;
 mod namespace;
 mod network_stream;
 mod request;

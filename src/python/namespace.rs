@@ -5,12 +5,16 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyType, PyTypeMethods};
+use pyo3::types::{PyDict, PyType, PyTypeMethods};
 
 use crate::error::Kind;
 
 /// The names of one package that the engine needs.
 pub struct Namespace {
+    /// The package's.
+    pub name: &'static str,
+    /// Its loggers, and where each keeps what it found out about its level.
+    loggers: Vec<(Py<PyAny>, Option<Py<PyDict>>)>,
     pub url: Py<PyAny>,
     request: Py<PyAny>,
     response: Py<PyType>,
@@ -57,6 +61,26 @@ impl Namespace {
         }
     }
 
+    /// Whether one of the package's loggers takes debug records. Costs next to nothing while none does.
+    pub fn is_debugging(&self, py: Python<'_>) -> PyResult<bool> {
+        const DEBUG: i32 = 10;
+
+        for (logger, cache) in &self.loggers {
+            let cached = match cache {
+                Some(cache) => cache.bind(py).get_item(DEBUG)?,
+                None => None,
+            };
+            let enabled = match cached {
+                Some(enabled) => enabled,
+                None => logger.bind(py).call_method1(intern!(py, "isEnabledFor"), (DEBUG,))?,
+            };
+            if enabled.is_truthy()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// A `Response` without its attributes. Its constructor would check and copy headers that cannot be wrong.
     pub fn empty_response<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.new.bind(py).call1((self.response.bind(py),))
@@ -80,11 +104,19 @@ impl Namespace {
         Ok(self.module.bind(py).getattr(name)?.cast_into()?)
     }
 
-    fn load(py: Python<'_>, cell: &'static PyOnceLock<Self>, name: &str) -> PyResult<&'static Self> {
+    fn load(py: Python<'_>, cell: &'static PyOnceLock<Self>, name: &'static str) -> PyResult<&'static Self> {
         cell.get_or_try_init(py, || {
             let module = py.import(name)?;
+            let mut loggers = Vec::new();
+            for part in ["connection", "http11"] {
+                let logger = py.import("logging")?.call_method1("getLogger", (format!("{name}.{part}"),))?;
+                let cache = logger.getattr_opt("_cache")?.and_then(|cache| cache.cast_into::<PyDict>().ok());
+                loggers.push((logger.unbind(), cache.map(Bound::unbind)));
+            }
             let response = module.getattr("Response")?.cast_into::<PyType>()?;
             Ok(Self {
+                name,
+                loggers,
                 url: module.getattr("URL")?.unbind(),
                 new: response.getattr("__new__")?.unbind(),
                 request: module.getattr("Request")?.unbind(),

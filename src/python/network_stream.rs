@@ -15,7 +15,7 @@ use super::errors::os_error;
 use super::host::Host;
 use super::namespace::Namespace;
 use super::request;
-use super::sync_driver::{Body, block_on};
+use super::sync_driver::{Caller, block_on};
 use crate::ask::Asker;
 use crate::connection::http1::Tap;
 
@@ -46,7 +46,7 @@ impl NetworkStream {
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let mut reading = pin!(self.tap.clone().read(max_bytes, limit(timeout)?));
-        block_on(py, reading.as_mut(), &Asker::default(), &mut Body::new(None))
+        block_on(py, reading.as_mut(), &Asker::default(), &mut Caller::default())
             .map(|bytes| PyBytes::new(py, &bytes))
             .map_err(|fault| fault.into_pyerr(py, self.namespace))
     }
@@ -55,7 +55,7 @@ impl NetworkStream {
     #[pyo3(signature = (buffer, timeout = None))]
     fn write(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let mut writing = pin!(self.tap.clone().write(request::chunk(buffer)?, limit(timeout)?));
-        block_on(py, writing.as_mut(), &Asker::default(), &mut Body::new(None))
+        block_on(py, writing.as_mut(), &Asker::default(), &mut Caller::default())
             .map_err(|fault| fault.into_pyerr(py, self.namespace))
     }
 
@@ -100,7 +100,7 @@ impl AsyncNetworkStream {
     fn drive<'py>(&self, py: Python<'py>, operation: Operation) -> PyResult<Bound<'py, PyAny>> {
         let host: Py<Host> =
             py.import(intern!(py, "httpcore_rs._hosts"))?.call_method0(intern!(py, "current_host"))?.extract()?;
-        super::engine::drive(py, Exchange::start(host, self.namespace, Asker::default(), operation, None))
+        super::engine::drive(py, Exchange::start(host, self.namespace, Asker::default(), operation, None, None))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -50,7 +50,8 @@ pub fn read<'py>(request: &Bound<'py, PyAny>) -> Result<Parsed<'py>, Fault> {
 
 /// Reads the arguments of `pool.request()`, completing them as httpcore does: `Host` comes first, the framing of a body last.
 ///
-/// This is the short way for arguments of the usual types; for others it is `None`, and httpcore's own checks have the word.
+/// This is the short way, for arguments of the usual types and requests that nobody follows; for others it is `None`, and
+/// httpcore's own checks have the word.
 pub fn read_arguments<'py>(
     namespace: &Namespace,
     method: &Bound<'py, PyAny>,
@@ -78,6 +79,14 @@ pub fn read_arguments<'py>(
         },
     };
     if extensions.is_some_and(|extensions| !extensions.is_exact_instance_of::<PyDict>()) {
+        return Ok(None);
+    }
+    let is_traced = match extensions {
+        Some(extensions) => get(extensions, intern!(py, "trace"))?.is_some(),
+        None => false,
+    };
+    if is_traced || namespace.is_debugging(py)? {
+        // Whoever listens is told of a `Request`.
         return Ok(None);
     }
     let target = match extensions {
@@ -200,9 +209,6 @@ fn read_origin(url: &Bound<'_, PyAny>) -> Result<Origin, Fault> {
 
 fn read_extensions(extensions: &Bound<'_, PyAny>) -> PyResult<(Timeouts, Option<String>)> {
     let py = extensions.py();
-    if get(extensions, intern!(py, "trace"))?.is_some() {
-        return Err(PyNotImplementedError::new_err("the request extension 'trace' is not implemented yet"));
-    }
     let mut timeouts = Timeouts::default();
     if let Some(values) = get(extensions, intern!(py, "timeout"))? {
         let limit = |name: &Bound<'_, PyString>| -> PyResult<Option<Duration>> {
@@ -226,7 +232,7 @@ fn read_extensions(extensions: &Bound<'_, PyAny>) -> PyResult<(Timeouts, Option<
 }
 
 /// `mapping.get(name)`, where `None` is as good as nothing.
-fn get<'py>(mapping: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub fn get<'py>(mapping: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let value = match mapping.cast::<PyDict>() {
         Ok(mapping) => mapping.get_item(name)?,
         Err(_) => Some(mapping.call_method1(intern!(mapping.py(), "get"), (name,))?),

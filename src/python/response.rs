@@ -25,8 +25,7 @@ pub fn build<'py>(
     network_stream: Bound<'py, PyAny>,
     content: Option<Bound<'py, PyBytes>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let headers = head.headers().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value)));
-    let headers = PyList::new(py, headers)?;
+    let headers = headers(py, head)?;
     let version = if head.minor_version == 0 { intern_bytes!(py, b"HTTP/1.0") } else { intern_bytes!(py, b"HTTP/1.1") };
     let extensions = PyDict::new(py);
     extensions.set_item(intern!(py, "http_version"), version)?;
@@ -47,6 +46,11 @@ pub fn build<'py>(
         response.setattr(intern!(py, "_content"), content)?;
     }
     Ok(response)
+}
+
+/// Names and values as they came, in a list of pairs.
+pub fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, head.headers().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
 }
 
 /// The chunks of a body as one object.

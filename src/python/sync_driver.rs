@@ -19,21 +19,22 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::errors::Fault;
+use super::listener::Listener;
 use super::request;
 use crate::ask::{Answer, Ask, Asker};
 use crate::error::{Error, Kind, Result};
 use crate::io::park;
 use crate::io::sleep::sleep;
 
-/// Runs `future` to its end. `body` is the caller's request body.
+/// Runs `future` to its end. `caller` is what it may ask for.
 pub fn block_on<T: Send>(
     py: Python<'_>,
     future: Pin<&mut (dyn Future<Output = Result<T>> + Send)>,
     asker: &Asker,
-    body: &mut Body,
+    caller: &mut Caller,
 ) -> std::result::Result<T, Fault> {
     py.detach(|| {
-        let result = run(future, asker, body);
+        let result = run(future, asker, caller);
         // What the last poll waited for is none of the next exchange's business.
         park::clear();
         result
@@ -43,7 +44,7 @@ pub fn block_on<T: Send>(
 fn run<T>(
     mut future: Pin<&mut (dyn Future<Output = Result<T>> + Send)>,
     asker: &Asker,
-    body: &mut Body,
+    caller: &mut Caller,
 ) -> std::result::Result<T, Fault> {
     let alarm = Arc::new(Alarm::default());
     let waker = Waker::from(Arc::clone(&alarm));
@@ -56,7 +57,7 @@ fn run<T>(
             return result.map_err(Fault::Engine);
         }
         if let Some(ask) = asker.take() {
-            asker.answer(Python::attach(|py| perform(py, ask, body))?);
+            asker.answer(Python::attach(|py| perform(py, ask, caller))?);
             continue;
         }
         if slept {
@@ -140,16 +141,18 @@ impl Wake for Alarm {
     }
 }
 
-/// The caller's request body: an iterable, and its iterator once it has been asked for a chunk.
-pub struct Body {
+/// What the caller brought: the request's body, an iterable and then its iterator, and a listener.
+#[derive(Default)]
+pub struct Caller {
     stream: Option<Py<PyAny>>,
     iterator: Option<Py<PyAny>>,
+    pub listener: Option<Listener>,
 }
 
-impl Body {
+impl Caller {
     /// Without a stream no body will be asked for.
-    pub fn new(stream: Option<Bound<'_, PyAny>>) -> Self {
-        Self { stream: stream.map(Bound::unbind), iterator: None }
+    pub fn new(stream: Option<Bound<'_, PyAny>>, listener: Option<Listener>) -> Self {
+        Self { stream: stream.map(Bound::unbind), iterator: None, listener }
     }
 
     fn next(&mut self, py: Python<'_>) -> PyResult<Option<bytes::Bytes>> {
@@ -169,11 +172,15 @@ impl Body {
     }
 }
 
-fn perform(py: Python<'_>, ask: Ask, body: &mut Body) -> PyResult<Answer> {
+fn perform(py: Python<'_>, ask: Ask, caller: &mut Caller) -> PyResult<Answer> {
     match ask {
-        Ask::Chunk => body.next(py).map(Answer::Chunk),
+        Ask::Chunk => caller.next(py).map(Answer::Chunk),
         // Threads are switched without being asked.
         Ask::Yield => Ok(Answer::Yielded),
+        Ask::Trace(moment) => match &caller.listener {
+            Some(listener) => Ok(Answer::Traced(listener.report(py, moment)?.1)),
+            None => Ok(Answer::Traced(None)),
+        },
         Ask::Resolve { host, port } => {
             let socket = py.import(intern!(py, "socket"))?;
             let kind = socket.getattr(intern!(py, "SOCK_STREAM"))?;

@@ -34,6 +34,7 @@ use crate::io::stream::Stream;
 use crate::origin::Origin;
 use crate::request::{Content, Framing, Method, Request, RequestHead};
 use crate::timeout::Seconds;
+use crate::trace::{Event, Outcome};
 
 /// A connection that speaks HTTP/1.1.
 pub struct Http1 {
@@ -68,6 +69,8 @@ pub struct Response {
 /// What a poll of an exchange came to.
 enum Step {
     WantsChunk,
+    /// The request is out. Only a traced exchange stops here.
+    Sent,
     Response(http::Response<Incoming>),
     Upgraded,
     Failed(hyper::Error),
@@ -104,6 +107,23 @@ impl Http1 {
     }
 
     async fn exchange(&mut self, request: &Request, asker: &Asker) -> Result<Response> {
+        let mut phase = Event::SendRequestHeaders;
+        let result = match asker.started(&phase).await {
+            Ok(()) => self.exchange_in_phases(request, asker, &mut phase).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Err(error) if asker.is_traced() => {
+                let error = asker.failed(&phase, error).await;
+                asker.span(|| Event::ResponseClosed, Outcome::Nothing, async { Ok(()) }).await?;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    /// Sends the request and waits for the head of the response. `phase` is where it stands.
+    async fn exchange_in_phases(&mut self, request: &Request, asker: &Asker, phase: &mut Event) -> Result<Response> {
         let head = &request.head;
         let mut uploader = Uploader::new(head.framing);
         if let Content::Inline(content) = &request.content {
@@ -120,6 +140,7 @@ impl Http1 {
         let mut response = pin!(self.sender.send_request(for_hyper(head, uploader.body())));
         let mut exchange = Sending {
             sent: false,
+            pause: asker.is_traced(),
             stall: Stall::default(),
             write_timeout: request.timeouts.write,
             read_timeout: request.timeouts.read,
@@ -135,11 +156,27 @@ impl Http1 {
             let step = std::future::poll_fn(|cx| exchange.poll(cx, &mut engine, &uploader, response.as_mut())).await;
             match step {
                 Step::WantsChunk => {
+                    if matches!(phase, Event::SendRequestHeaders) {
+                        next_phase(asker, phase, Event::SendRequestBody).await?;
+                    }
                     match asker.chunk().await? {
                         Some(chunk) => uploader.push(chunk)?,
                         None => uploader.end()?,
                     }
                     exchange.stall = Stall::default();
+                }
+                Step::Sent => {
+                    if matches!(phase, Event::SendRequestHeaders) {
+                        next_phase(asker, phase, Event::SendRequestBody).await?;
+                    }
+                    let failure = self.wire.lock().write_failure(&self.origin);
+                    match failure {
+                        // Told, and then suppressed: the server may have answered before it closed.
+                        Some(error) => drop(asker.failed(phase, error).await),
+                        None => asker.complete(phase, Outcome::Nothing).await?,
+                    }
+                    *phase = Event::ReceiveResponseHeaders;
+                    asker.started(phase).await?;
                 }
                 step => break step,
             }
@@ -148,7 +185,7 @@ impl Http1 {
             Step::Response(response) => Some(response.into_body()),
             Step::Upgraded => None,
             Step::Failed(error) => return Err(self.fault(&error)),
-            Step::TimedOut | Step::WantsChunk => return Err(exchange.timed_out(&self.origin)),
+            Step::TimedOut | Step::WantsChunk | Step::Sent => return Err(exchange.timed_out(&self.origin)),
         };
         let Some(head) = self.wire.lock().take_head() else {
             return Err(Error::new(Kind::Internal, "hyper answered before the response head was read"));
@@ -156,6 +193,9 @@ impl Http1 {
         if head.status == 101 && !request.head.upgrade {
             let message = format!("{} switched protocols (101) without having been asked to", self.origin);
             return Err(Error::remote(message));
+        }
+        if asker.is_traced() {
+            asker.complete(phase, Outcome::Head(head.clone())).await?;
         }
         let tap = self.wire.tap(Arc::clone(&self.origin));
         Ok(Response { head, body, tap })
@@ -256,6 +296,12 @@ pub enum BodyFault {
     TimedOut,
 }
 
+async fn next_phase(asker: &Asker, phase: &mut Event, next: Event) -> Result<()> {
+    asker.complete(phase, Outcome::Nothing).await?;
+    *phase = next;
+    asker.started(phase).await
+}
+
 /// The request as hyper needs it: nothing but what frames it. What goes on the wire is the caller's head.
 fn for_hyper(head: &RequestHead, body: Upload) -> http::Request<Upload> {
     let mut request = http::Request::new(body);
@@ -328,6 +374,8 @@ impl Engine<'_> {
 struct Sending {
     /// The request is out, or cannot be sent any further.
     sent: bool,
+    /// Stop when it is, to report it.
+    pause: bool,
     stall: Stall,
     write_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
@@ -354,6 +402,9 @@ impl Sending {
                     self.sent = true;
                     self.stall = Stall::default();
                     engine.wire.lock().open_gate();
+                    if self.pause {
+                        return Poll::Ready(Step::Sent);
+                    }
                     continue;
                 }
                 if uploader.is_wanted() && !blocked {

@@ -16,7 +16,7 @@ pub const MAX_HEAD: usize = 100 * 1024;
 const HEADERS_ON_STACK: usize = 64;
 
 /// A status line and headers, as ranges of the received bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ResponseHead {
     pub status: u16,
     /// The minor version: 0 or 1.
@@ -26,7 +26,7 @@ pub struct ResponseHead {
     headers: Vec<(Range<usize>, HeaderValue)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum HeaderValue {
     Raw(Range<usize>),
     /// obs-fold (RFC 9112, 5.2): the lines joined by one space each.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::response_head::{MAX_HEAD, ResponseHead};
 use super::tap::Tap;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, OsError, Result};
 use crate::io::park;
 use crate::io::stream::Stream;
 use crate::origin::Origin;
@@ -177,6 +177,17 @@ impl Wire {
 
     pub fn take_read_error(&mut self) -> Option<io::Error> {
         self.read_error.take()
+    }
+
+    /// Why writing failed, for those who are told at once.
+    pub fn write_failure(&self, origin: &Origin) -> Option<Error> {
+        match &self.writing {
+            Writing::Failed(Some(error)) => {
+                let message = format!("writing to {origin} failed: {}", OsError(error));
+                Some(Error::new(Kind::WriteError, message).with_source(copy(error)))
+            }
+            _ => None,
+        }
     }
 
     pub fn take_write_error(&mut self) -> Option<io::Error> {

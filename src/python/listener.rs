@@ -1,0 +1,129 @@
+//! Telling the caller's listener of an exchange's moments, in httpcore's words.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+
+use super::errors::{raised, to_pyerr};
+use super::namespace::Namespace;
+use super::response;
+use crate::error::Error;
+use crate::trace::{Event, Moment, Outcome, Stage};
+
+/// Whoever follows a request: its `trace` callback, the debug log, or both.
+pub struct Listener {
+    callable: Py<PyAny>,
+    request: Py<PyAny>,
+    arguments: Py<Arguments>,
+    namespace: &'static Namespace,
+}
+
+/// What of a pool's arguments is told to listeners.
+#[pyclass(frozen)]
+pub struct Arguments {
+    pub ssl_context: Py<PyAny>,
+    pub socket_options: Py<PyAny>,
+}
+
+impl Listener {
+    /// The listener of a request, if it has one.
+    pub fn of(
+        request: &Bound<'_, PyAny>,
+        namespace: &'static Namespace,
+        arguments: &Py<Arguments>,
+        is_async: bool,
+    ) -> PyResult<Option<Self>> {
+        let py = request.py();
+        let extensions = request.getattr(intern!(py, "extensions"))?;
+        let callback = super::request::get(&extensions, intern!(py, "trace"))?;
+        if callback.is_none() && !namespace.is_debugging(py)? {
+            return Ok(None);
+        }
+        let class = if is_async { intern!(py, "AsyncListener") } else { intern!(py, "Listener") };
+        let module = py.import(intern!(py, "httpcore_rs._trace"))?;
+        Ok(Some(Self {
+            callable: module.getattr(class)?.call1((namespace.name, callback))?.unbind(),
+            request: request.clone().unbind(),
+            arguments: arguments.clone_ref(py),
+            namespace,
+        }))
+    }
+
+    /// Reports a moment. Returns what the listener returned (for an async one, what to await), and the error of a failure.
+    pub fn report<'py>(&self, py: Python<'py>, moment: Moment) -> PyResult<(Bound<'py, PyAny>, Option<Error>)> {
+        let Moment { event, stage } = moment;
+        let mut error = None;
+        let (suffix, info) = match stage {
+            Stage::Started => ("started", self.kwargs(py, &event)?),
+            Stage::Complete(outcome) => {
+                let info = PyDict::new(py);
+                info.set_item(intern!(py, "return_value"), returned(py, outcome)?)?;
+                ("complete", info)
+            }
+            Stage::Failed(failure) => {
+                let info = PyDict::new(py);
+                let kind = failure.kind();
+                let exception = to_pyerr(py, self.namespace, failure);
+                info.set_item(intern!(py, "exception"), exception.value(py))?;
+                error = Some(raised(kind, exception));
+                ("failed", info)
+            }
+        };
+        let name = PyString::new(py, &format!("{}.{suffix}", event.name()));
+        let returned = self.callable.bind(py).call1((event.logger(), name, info))?;
+        Ok((returned, error))
+    }
+
+    /// The response's body with its own moments reported as well.
+    pub fn wrap<'py>(&self, py: Python<'py>, stream: Bound<'py, PyAny>, is_async: bool) -> PyResult<Bound<'py, PyAny>> {
+        let class = if is_async { intern!(py, "AsyncTracedStream") } else { intern!(py, "TracedStream") };
+        let class = py.import(intern!(py, "httpcore_rs._trace"))?.getattr(class)?;
+        class.call1((stream, &self.request, &self.callable))
+    }
+
+    fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+        let kwargs = PyDict::new(py);
+        let seconds = |timeout: &Option<std::time::Duration>| timeout.map(|timeout| timeout.as_secs_f64());
+        let arguments = self.arguments.get();
+        match event {
+            Event::ConnectTcp { host, port, local_address, timeout } => {
+                kwargs.set_item("host", host)?;
+                kwargs.set_item("port", port)?;
+                kwargs.set_item("local_address", local_address.map(|address| address.to_string()))?;
+                kwargs.set_item("timeout", seconds(timeout))?;
+                kwargs.set_item("socket_options", &arguments.socket_options)?;
+            }
+            Event::ConnectUnixSocket { path, timeout } => {
+                kwargs.set_item("path", path)?;
+                kwargs.set_item("timeout", seconds(timeout))?;
+                kwargs.set_item("socket_options", &arguments.socket_options)?;
+            }
+            Event::StartTls { server_hostname, timeout } => {
+                kwargs.set_item("ssl_context", &arguments.ssl_context)?;
+                kwargs.set_item("server_hostname", server_hostname)?;
+                kwargs.set_item("timeout", seconds(timeout))?;
+            }
+            Event::Retry | Event::ResponseClosed => {}
+            Event::SendRequestHeaders | Event::SendRequestBody | Event::ReceiveResponseHeaders => {
+                kwargs.set_item("request", &self.request)?;
+            }
+        }
+        Ok(kwargs)
+    }
+}
+
+/// What an event says it returned.
+fn returned(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
+    match outcome {
+        Outcome::Nothing => Ok(py.None().into_bound(py)),
+        // Something that is not `None`: the socket itself is not Python's.
+        Outcome::Stream => Ok(PyString::new(py, "<stream of httpcore_rs>").into_any()),
+        Outcome::Head(head) => {
+            let version = if head.minor_version == 0 { &b"HTTP/1.0"[..] } else { b"HTTP/1.1" };
+            let version = PyBytes::new(py, version);
+            let reason = PyBytes::new(py, head.reason());
+            let head = (version, head.status, reason, response::headers(py, &head)?);
+            Ok(head.into_pyobject(py)?.into_any())
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The moments of an exchange that a caller can follow: the events of httpcore's `trace` extension and of its debug logs.
+//!
+//! They are reported through the [`Asker`], at their point, and only if somebody listens: an exchange that is not traced passes
+//! each of these places with one test of a flag.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::ask::{Answer, Ask, Asker};
+use crate::connection::http1::ResponseHead;
+use crate::error::{Error, Result};
+
+/// What begins, and with which arguments.
+#[derive(Clone, Debug)]
+pub enum Event {
+    ConnectTcp { host: String, port: i64, local_address: Option<IpAddr>, timeout: Option<Duration> },
+    ConnectUnixSocket { path: String, timeout: Option<Duration> },
+    StartTls { server_hostname: String, timeout: Option<Duration> },
+    Retry,
+    SendRequestHeaders,
+    SendRequestBody,
+    ReceiveResponseHeaders,
+    ResponseClosed,
+}
+
+impl Event {
+    /// The logger it belongs to, without the package's name.
+    pub fn logger(&self) -> &'static str {
+        match self {
+            Self::ConnectTcp { .. } | Self::ConnectUnixSocket { .. } | Self::StartTls { .. } | Self::Retry => {
+                "connection"
+            }
+            Self::SendRequestHeaders | Self::SendRequestBody | Self::ReceiveResponseHeaders | Self::ResponseClosed => {
+                "http11"
+            }
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectTcp { .. } => "connect_tcp",
+            Self::ConnectUnixSocket { .. } => "connect_unix_socket",
+            Self::StartTls { .. } => "start_tls",
+            Self::Retry => "retry",
+            Self::SendRequestHeaders => "send_request_headers",
+            Self::SendRequestBody => "send_request_body",
+            Self::ReceiveResponseHeaders => "receive_response_headers",
+            Self::ResponseClosed => "response_closed",
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Stage {
+    Started,
+    Complete(Outcome),
+    Failed(Error),
+}
+
+/// What it returned.
+#[derive(Debug)]
+pub enum Outcome {
+    Nothing,
+    Stream,
+    Head(ResponseHead),
+}
+
+#[derive(Debug)]
+pub struct Moment {
+    pub event: Event,
+    pub stage: Stage,
+}
+
+impl Asker {
+    pub async fn started(&self, event: &Event) -> Result<()> {
+        self.report(event, Stage::Started).await
+    }
+
+    pub async fn complete(&self, event: &Event, outcome: Outcome) -> Result<()> {
+        self.report(event, Stage::Complete(outcome)).await
+    }
+
+    /// Reports a failure and gives the error back: as the very exception that the listener saw.
+    pub async fn failed(&self, event: &Event, error: Error) -> Error {
+        if !self.is_traced() {
+            return error;
+        }
+        match self.report(event, Stage::Failed(error)).await {
+            Err(error) => error,
+            Ok(()) => Error::new(crate::error::Kind::Internal, "a failure was reported without its error"),
+        }
+    }
+
+    /// Does `work`, with its beginning and its end reported.
+    pub async fn span<T>(
+        &self,
+        event: impl FnOnce() -> Event,
+        outcome: Outcome,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        if !self.is_traced() {
+            return work.await;
+        }
+        let event = event();
+        self.started(&event).await?;
+        match work.await {
+            Ok(value) => {
+                self.complete(&event, outcome).await?;
+                Ok(value)
+            }
+            Err(error) => Err(self.failed(&event, error).await),
+        }
+    }
+
+    async fn report(&self, event: &Event, stage: Stage) -> Result<()> {
+        if !self.is_traced() {
+            return Ok(());
+        }
+        match self.ask(Ask::Trace(Moment { event: event.clone(), stage })).await {
+            Answer::Traced(None) => Ok(()),
+            Answer::Traced(Some(error)) => Err(error),
+            _ => Err(crate::ask::mismatch()),
+        }
+    }
+}
