@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from peers import Connection
 
 PRELUDE = """
-import asyncio, gc, json, os, sys, threading
+import asyncio, gc, json, os, signal, sys, threading
 import httpcore_rs
+# Ignored in what a shell runs in the background, and inherited from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 url = sys.argv[1]
 """
 
