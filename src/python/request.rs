@@ -102,7 +102,8 @@ pub fn read_arguments<'py>(
     let mut writer = HeadWriter::new(method, target)?;
     let mut pairs = Vec::new();
     for header in headers.into_iter().flatten() {
-        pairs.push(pair(header)?);
+        let Some(pair) = tuple_of_two(&header)? else { return Ok(None) };
+        pairs.push(pair);
     }
     let has =
         |wanted: &[u8]| pairs.iter().any(|(name, _)| text(name).is_some_and(|name| name.eq_ignore_ascii_case(wanted)));
@@ -138,10 +139,21 @@ pub fn read_arguments<'py>(
     Ok(Some((Request { origin: Arc::new(origin), head, content, timeouts, server_name }, stream)))
 }
 
+/// A name and a value: a tuple of two, or whatever else has two items.
 fn pair(header: Bound<'_, PyAny>) -> PyResult<(Bound<'_, PyAny>, Bound<'_, PyAny>)> {
+    if let Some(pair) = tuple_of_two(&header)? {
+        return Ok(pair);
+    }
+    match header.len()? {
+        2 => Ok((header.get_item(0)?, header.get_item(1)?)),
+        length => Err(PyValueError::new_err(format!("a header must be a name and a value, not {length} items"))),
+    }
+}
+
+fn tuple_of_two<'py>(header: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
     match header.cast::<PyTuple>() {
-        Ok(pair) if pair.len() == 2 => Ok((pair.get_item(0)?, pair.get_item(1)?)),
-        _ => header.extract(),
+        Ok(pair) if pair.len() == 2 => Ok(Some((pair.get_item(0)?, pair.get_item(1)?))),
+        _ => Ok(None),
     }
 }
 
