@@ -95,10 +95,12 @@ class AsyncConnectionPool:
         extensions: Extensions | None = None,
     ) -> Response:
         """Sends a request and returns its response, read to the end."""
-        exchange = self._engine.fetch(current_host(), method, url, headers, content, extensions)
-        if exchange is not None:
-            response: Response = await drive(exchange)
-            return response
+        # Whoever handles requests himself, in a subclass or by a patch, handles those of `request()` as well.
+        if type(self).handle_async_request is _handle_async_request:
+            exchange = self._engine.fetch(current_host(), method, url, headers, content, extensions)
+            if exchange is not None:
+                response: Response = await drive(exchange)
+                return response
         return await _request(self, method, url, headers=headers, content=content, extensions=extensions)
 
     @contextlib.asynccontextmanager
@@ -126,12 +128,6 @@ class AsyncConnectionPool:
         response: Response = await drive(self._engine.start(current_host(), request))
         return response
 
-    def __init_subclass__(cls, **kwargs: typing.Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "handle_async_request" in vars(cls) and "request" not in vars(cls):
-            # Whoever handles requests himself handles those of `request()` as well, as in httpcore.
-            cls.request = _request  # type: ignore[assignment]
-
     async def aclose(self) -> None:
         """Closes every connection; tasks that wait for one get a `ReadError`. The pool can be used again."""
         self._engine.close()
@@ -149,6 +145,9 @@ class AsyncConnectionPool:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self._engine.summary()}]>"
+
+
+_handle_async_request = AsyncConnectionPool.handle_async_request
 
 
 async def _request(

@@ -93,7 +93,7 @@ class Host:
         wait: Callable[[], Awaitable[None]],
         arm: Callable[[float], None],
         checkpoint: Callable[[], Awaitable[None]],
-        resolve: Callable[[str, int], Awaitable[typing.Any]],
+        resolve: Callable[[str, int, float | None], Awaitable[typing.Any]],
         current: Callable[[], typing.Any] | None = None,
         resume: Callable[[typing.Any], None] | None = None,
     ) -> Host: ...

@@ -72,16 +72,23 @@ def _asyncio_host(loop: typing.Any) -> Host:
         nonlocal timer
         if timer is not None:
             timer.cancel()
-        timer = loop.call_later(seconds, host.expire)
+        host = reference()
+        if host is not None:
+            timer = loop.call_later(seconds, host.expire)
 
     def checkpoint() -> typing.Awaitable[None]:
         return asyncio.sleep(0)
 
-    def resolve(name: str, port: int) -> typing.Awaitable[typing.Any]:
-        addresses: typing.Awaitable[typing.Any] = loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        return addresses
+    async def resolve(name: str, port: int, timeout: float | None) -> typing.Any:
+        lookup = loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        try:
+            return await asyncio.wait_for(lookup, timeout)
+        except asyncio.TimeoutError:
+            return None
 
     host = Host(loop, wait=loop.create_future, arm=arm, checkpoint=checkpoint, resolve=resolve)
+    # What the host holds must not hold the host: it goes with its loop, without waiting for the garbage collector.
+    reference = weakref.ref(host)
     loop.add_reader(host.fileno(), host.turn)
     return host
 
@@ -115,8 +122,10 @@ def _trio_host(token: object) -> Host:
         wanted = trio.current_time() + seconds
         scope.deadline = wanted
 
-    async def resolve(name: str, port: int) -> typing.Any:
-        return await trio.socket.getaddrinfo(name, port, type=trio.socket.SOCK_STREAM)
+    async def resolve(name: str, port: int, timeout: float | None) -> typing.Any:
+        with trio.move_on_after(float("inf") if timeout is None else timeout):
+            return await trio.socket.getaddrinfo(name, port, type=trio.socket.SOCK_STREAM)
+        return None
 
     async def watch() -> None:
         nonlocal scope, wanted

@@ -89,9 +89,11 @@ class ConnectionPool:
         extensions: Extensions | None = None,
     ) -> Response:
         """Sends a request and returns its response, read to the end."""
-        whole = self._engine.request(method, url, headers, content, extensions)
-        if whole is not None:
-            return whole
+        # Whoever handles requests himself, in a subclass or by a patch, handles those of `request()` as well.
+        if type(self).handle_request is _handle_request:
+            whole = self._engine.request(method, url, headers, content, extensions)
+            if whole is not None:
+                return whole
         return _request(self, method, url, headers=headers, content=content, extensions=extensions)
 
     @contextlib.contextmanager
@@ -118,12 +120,6 @@ class ConnectionPool:
         """
         return self._engine.handle_request(request)
 
-    def __init_subclass__(cls, **kwargs: typing.Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "handle_request" in vars(cls) and "request" not in vars(cls):
-            # Whoever handles requests himself handles those of `request()` as well, as in httpcore.
-            cls.request = _request  # type: ignore[assignment]
-
     def close(self) -> None:
         """Closes every connection; threads that wait for one get a `ReadError`. The pool can be used again."""
         self._engine.close()
@@ -141,6 +137,9 @@ class ConnectionPool:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self._engine.summary()}]>"
+
+
+_handle_request = ConnectionPool.handle_request
 
 
 def _request(

@@ -90,8 +90,11 @@ class TracedStream:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._listener("http11", "response_closed.started", {})
-            self._stream.close()
+            try:
+                self._listener("http11", "response_closed.started", {})
+            finally:
+                # Also when the callback raises: the connection never waits for that.
+                self._stream.close()
             self._listener("http11", "response_closed.complete", {"return_value": None})
 
 

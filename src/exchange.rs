@@ -49,9 +49,10 @@ pub async fn start(
     asker: Asker,
 ) -> Result<Response> {
     let acquired = client.pool.acquire(&request.origin, request.timeouts.pool).await?;
-    let lease = acquired.lease;
-    let mut idle =
-        acquired.connection.filter(|connection| !connection.is_stale() && connection.attach(reactor.as_ref()).is_ok());
+    let Some((lease, idle)) = acquired.take() else {
+        return Err(Error::new(Kind::Internal, "the pool gave a connection without a place"));
+    };
+    let mut idle = idle.filter(|connection| !connection.is_stale() && connection.attach(reactor.as_ref()).is_ok());
     loop {
         let reused = idle.is_some();
         let mut connection = match idle.take() {
@@ -126,20 +127,18 @@ async fn connect(
     asker: &Asker,
     lease: &Lease<Connection>,
 ) -> Result<Connection> {
-    let attempt = Attempt {
-        origin: &request.origin,
-        server_name: request.server_name.as_deref(),
-        timeout: request.timeouts.connect,
-        reactor,
-        asker,
-    };
-    lease.status().connecting();
-    let stream = connector.connect(&attempt).await?;
-    if lease.status().is_closed_by_pool() {
+    let attempt = Attempt { origin: &request.origin, timeout: request.timeouts.connect, reactor, asker };
+    let status = lease.status();
+    let closed = || {
         let message = format!("the connection pool was closed while connecting to {}", request.origin);
-        return Err(Error::new(Kind::ConnectError, message));
+        Error::new(Kind::ConnectError, message)
+    };
+    status.connecting();
+    let stream = status.unless_closed(connector.connect(&attempt)).await.ok_or_else(closed)??;
+    status.connected(stream.handle());
+    if status.is_closed_by_pool() {
+        return Err(closed());
     }
-    lease.status().connected(stream.handle());
     Ok(Box::new(Http1::new(stream, Arc::clone(&request.origin)).await?))
 }
 
@@ -188,6 +187,11 @@ impl ResponseBody {
             let message = "the response was closed before its body was read to the end";
             return Poll::Ready(Err(Error::new(Kind::ReadError, message)));
         };
+        if !in_use.lease.is_current() {
+            // A forked child: what comes on this connection is for its parent.
+            let message = "the response belongs to the process that sent its request";
+            return Poll::Ready(Err(Error::new(Kind::ReadError, message)));
+        }
         let poll = in_use.connection.poll_body(cx, incoming, &mut self.stall, self.timeout);
         if poll.is_ready() {
             self.reader = None;
@@ -227,6 +231,10 @@ impl ResponseBody {
     }
 
     fn give_back(&mut self, mut in_use: InUse) {
+        if !in_use.lease.is_current() {
+            // A forked child: closing its copy of the descriptor leaves the parent's alone.
+            return;
+        }
         if let Some(incoming) = &mut self.incoming {
             // The last bytes may be read while the end has not been noticed yet.
             let mut cx = Context::from_waker(Waker::noop());

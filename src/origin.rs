@@ -47,6 +47,9 @@ pub struct Origin {
     pub scheme: Scheme,
     pub host: String,
     pub port: i64,
+    /// The name that the server was verified for, if not the host (`sni_hostname`). A connection serves requests that ask for
+    /// the same one only.
+    pub server_name: Option<String>,
 }
 
 impl Origin {

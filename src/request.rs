@@ -68,8 +68,6 @@ pub struct Request {
     pub head: RequestHead,
     pub content: Content,
     pub timeouts: Timeouts,
-    /// The `sni_hostname` extension: the name to ask for and to verify, in place of the host.
-    pub server_name: Option<String>,
 }
 
 /// Writes a head out while checking it, so that nothing the caller passes can become more than one header or one request.

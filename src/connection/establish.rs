@@ -36,8 +36,6 @@ pub struct Connector {
 /// What one attempt needs besides.
 pub struct Attempt<'a> {
     pub origin: &'a Origin,
-    /// The name for SNI and verification, if not the host.
-    pub server_name: Option<&'a str>,
     /// Covers name resolution, TCP and TLS of one attempt.
     pub timeout: Option<Duration>,
     pub reactor: Option<&'a Arc<Reactor>>,
@@ -82,9 +80,11 @@ impl Connector {
         if !origin.scheme.is_tls() {
             return Ok(Stream::Plain(socket));
         }
-        let name = attempt.server_name.unwrap_or(&origin.host);
+        let name = origin.server_name.as_deref().unwrap_or(&origin.host);
         let event = || Event::StartTls { server_hostname: name.to_owned(), timeout };
-        let handshake = in_time(attempt, deadline, "the TLS handshake", self.tls.handshake(socket, name));
+        // Boxed: a TLS session is large.
+        let handshake = Box::pin(self.tls.handshake(socket, name));
+        let handshake = in_time(attempt, deadline, "the TLS handshake", handshake);
         let stream = asker.span(event, Outcome::Stream, handshake).await?;
         Ok(Stream::Tls(Box::new(stream)))
     }

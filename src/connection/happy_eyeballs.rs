@@ -174,7 +174,7 @@ impl Race<'_> {
                 let Some(address) = self.waiting.next() else {
                     self.next_attempt = None;
                     if self.running.is_empty() {
-                        return Poll::Ready(Err(self.first_error.take().unwrap_or_else(no_address)));
+                        return Poll::Ready(Err(self.first_error.take().unwrap_or_else(|| no_address(self.config))));
                     }
                     return Poll::Pending;
                 };
@@ -215,8 +215,12 @@ fn poll_connected(socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     })
 }
 
-fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address of the local address's family")
+fn no_address(config: &SocketConfig) -> io::Error {
+    let why = match config.local_address {
+        Some(_) => "the host has no address of the local address's family",
+        None => "the host has no address",
+    };
+    io::Error::new(io::ErrorKind::AddrNotAvailable, why)
 }
 
 #[cfg(test)]

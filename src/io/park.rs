@@ -18,10 +18,13 @@ use super::socket::{Direction, Shared};
 pub struct Park {
     pub interests: Vec<(Arc<Shared>, Direction)>,
     pub deadline: Option<Instant>,
+    /// Another thread may wake the exchange while it waits for its sockets.
+    pub needs_alarm: bool,
 }
 
 thread_local! {
-    static CURRENT: RefCell<Park> = const { RefCell::new(Park { interests: Vec::new(), deadline: None }) };
+    static CURRENT: RefCell<Park> =
+        const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false }) };
 }
 
 /// Forgets the notes of the poll before.
@@ -29,6 +32,7 @@ pub fn clear() {
     CURRENT.with_borrow_mut(|park| {
         park.interests.clear();
         park.deadline = None;
+        park.needs_alarm = false;
     });
 }
 
@@ -52,6 +56,11 @@ pub fn wake_at(deadline: Instant) {
     CURRENT.with_borrow_mut(|park| {
         park.deadline = Some(park.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
     });
+}
+
+/// Notes that the waker counts, too, not only sockets and deadlines.
+pub fn needs_alarm() {
+    CURRENT.with_borrow_mut(|park| park.needs_alarm = true);
 }
 
 /// Completes at `deadline`.

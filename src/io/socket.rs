@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::park;
 use super::reactor::{Reactor, Registration};
+use crate::fork::Generation;
 
 /// Neither side of a socket that the peer has closed may raise `SIGPIPE` in the user's process.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
@@ -40,6 +41,7 @@ pub struct Shared {
     socket: socket2::Socket,
     flags: AtomicU8,
     wakers: Mutex<Wakers>,
+    generation: Generation,
 }
 
 #[derive(Default)]
@@ -86,8 +88,17 @@ impl Shared {
         }
     }
 
+    /// Whether this process made the socket, and not one that it was forked from.
+    pub fn is_current(&self) -> bool {
+        self.generation.is_current()
+    }
+
     /// Ends both directions: everybody who waits for this socket wakes up and finds it closed.
     pub fn shutdown(&self) {
+        if !self.generation.is_current() {
+            // The stream is the parent's, too.
+            return;
+        }
         // An error means that it was not connected (any more), which is just as well.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
@@ -123,13 +134,15 @@ pub struct Socket {
     // Dropped before `shared`: the reactor lets go of the descriptor while it is still open.
     registration: Option<Registration>,
     shared: Arc<Shared>,
+    moved: u64,
 }
 
 impl Socket {
     /// Wraps a socket that has been made non-blocking.
     pub fn new(socket: socket2::Socket, reactor: Option<&Arc<Reactor>>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { socket, flags: AtomicU8::new(0), wakers: Mutex::default() });
-        let mut this = Self { registration: None, shared };
+        let (flags, wakers) = (AtomicU8::new(0), Mutex::default());
+        let shared = Arc::new(Shared { socket, flags, wakers, generation: Generation::current() });
+        let mut this = Self { registration: None, shared, moved: 0 };
         this.attach(reactor)?;
         Ok(this)
     }
@@ -156,6 +169,15 @@ impl Socket {
 
     pub fn is_readable(&self) -> bool {
         self.shared.is_readable()
+    }
+
+    pub fn is_current(&self) -> bool {
+        self.shared.is_current()
+    }
+
+    /// Bytes sent and received so far.
+    pub fn moved(&self) -> u64 {
+        self.moved
     }
 
     pub fn shutdown(&self) {
@@ -203,7 +225,7 @@ impl Socket {
     }
 
     fn poll_send(
-        &self,
+        &mut self,
         cx: &Context<'_>,
         mut send: impl FnMut(&socket2::Socket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
@@ -214,7 +236,10 @@ impl Socket {
             match send(&self.shared.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clear(WRITABLE),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result),
+                result => {
+                    self.moved += *result.as_ref().unwrap_or(&0) as u64;
+                    return Poll::Ready(result);
+                }
             }
         }
     }
@@ -231,7 +256,7 @@ impl Drop for Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             if !self.is(READABLE | READ_CLOSED) {
                 return self.wait(cx, Direction::Read);
@@ -248,6 +273,7 @@ impl AsyncRead for Socket {
                     // SAFETY: `recv` has just initialised that many bytes from the start of the slice.
                     unsafe { buf.assume_init(received) };
                     buf.advance(received);
+                    self.moved += received as u64;
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clear(READABLE),
@@ -259,12 +285,12 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_send(cx, |socket| socket.send_with_flags(buf, SEND_FLAGS))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {

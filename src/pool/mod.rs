@@ -54,9 +54,27 @@ impl<C> Process<C> {
 }
 
 /// What a request was given: a connection that was idle, or only the place for a new one.
+///
+/// One that nobody takes (its request was cancelled at that very moment) goes to the next in line.
 pub struct Acquired<C> {
-    pub lease: Lease<C>,
-    pub connection: Option<C>,
+    // Dropped in this order: the descriptor is closed before the place is given to somebody else.
+    connection: Option<C>,
+    lease: Option<Lease<C>>,
+}
+
+impl<C> Acquired<C> {
+    /// The place, and the connection in it if there is one already.
+    pub fn take(mut self) -> Option<(Lease<C>, Option<C>)> {
+        Some((self.lease.take()?, self.connection.take()))
+    }
+}
+
+impl<C> Drop for Acquired<C> {
+    fn drop(&mut self) {
+        if let (Some(lease), Some(connection)) = (self.lease.take(), self.connection.take()) {
+            lease.keep(connection);
+        }
+    }
 }
 
 impl<C> Pool<C> {
@@ -77,7 +95,7 @@ impl<C> Pool<C> {
             Decision::Wait(ticket, granted) => (ticket, granted),
         };
         let _in_line = InLine { process: &process, ticket };
-        match timeout_at(timeout.map(|timeout| now + timeout), granted).await {
+        match timeout_at(timeout.and_then(|timeout| now.checked_add(timeout)), granted).await {
             Ok(Ok(acquired)) => Ok(acquired),
             Ok(Err(_)) => {
                 Err(Error::new(Kind::PoolTimeout, "the connection pool went away while a request waited for it"))
@@ -103,7 +121,7 @@ impl<C> Pool<C> {
             status.close();
         }
         drop(idle);
-        // Those who wait in line are served with new connections as the old leases come back; if there are none, now.
+        // There is room now for those who wait in line.
         self.process().serve();
         established
     }
@@ -123,10 +141,17 @@ impl<C> Pool<C> {
         if process.generation.is_current() {
             return process;
         }
-        // A forked child. The parent's connections are not ours to use or to end, and another thread may have held the lock
-        // at the fork: leave all of it untouched, for good.
+        // A forked child. The parent's connections are not ours to use or to end. Our copies of their descriptors are closed,
+        // which says nothing to the peer; unless another thread held the lock at the fork, then all of it is left as it is.
         let fresh = Arc::new(Process::new(self.limits));
-        std::mem::forget(self.process.swap(Arc::clone(&fresh)));
+        let before = self.process.compare_and_swap(&process, Arc::clone(&fresh));
+        if !Arc::ptr_eq(&before, &process) {
+            return Arc::clone(&before);
+        }
+        let abandoned = process.state.try_lock().ok().map(|mut state| state.clear());
+        if abandoned.is_none() {
+            std::mem::forget(process);
+        }
         fresh
     }
 }
@@ -137,13 +162,8 @@ impl<C> Process<C> {
         loop {
             let next = self.state().next_grant();
             let Some((waiter, grant)) = next else { break };
-            if let Err(Acquired { lease, connection }) = waiter.send(Lease::accept(Arc::clone(self), grant)) {
-                // He has just left. Giving it back serves the one behind him.
-                match connection {
-                    Some(connection) => lease.keep(connection),
-                    None => drop(lease),
-                }
-            }
+            // If he has just left, what he would have got comes back, which serves the one behind him.
+            drop(waiter.send(Lease::accept(Arc::clone(self), grant)));
         }
         let surplus = self.state().surplus(Instant::now());
         drop(surplus);
@@ -158,7 +178,9 @@ struct InLine<'a, C> {
 
 impl<C> Drop for InLine<'_, C> {
     fn drop(&mut self) {
-        self.process.state().leave(self.ticket);
+        if self.process.generation.is_current() {
+            self.process.state().leave(self.ticket);
+        }
     }
 }
 
@@ -173,11 +195,16 @@ impl<C> Lease<C> {
     fn accept(process: Arc<Process<C>>, grant: Grant<C>) -> Acquired<C> {
         let Grant { status, connection, closing } = grant;
         drop(closing);
-        Acquired { lease: Self { process, status, returned: false }, connection }
+        Acquired { lease: Some(Self { process, status, returned: false }), connection }
     }
 
     pub fn status(&self) -> &Arc<Status> {
         &self.status
+    }
+
+    /// Whether this process got the lease, and not one that it was forked from.
+    pub fn is_current(&self) -> bool {
+        self.process.generation.is_current()
     }
 
     /// Gives the connection back for the next request.

@@ -205,7 +205,7 @@ mod tests {
     type Connection = &'static str;
 
     fn origin(host: &str) -> Arc<Origin> {
-        Arc::new(Origin { scheme: Scheme::Http, host: host.to_owned(), port: 80 })
+        Arc::new(Origin { scheme: Scheme::Http, host: host.to_owned(), port: 80, server_name: None })
     }
 
     fn state(max_connections: usize, max_keepalive_connections: usize) -> State<Connection> {

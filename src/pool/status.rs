@@ -1,10 +1,14 @@
 //! What can be seen of a connection from outside while it is in use elsewhere: httpcore's `info()` and states.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use crate::io::park;
 use crate::io::socket::Shared;
 use crate::origin::Origin;
 
@@ -34,6 +38,8 @@ pub struct Status {
 struct Details {
     socket: Weak<Shared>,
     expires: Option<Instant>,
+    /// Whoever makes the connection at the moment.
+    connecting: Option<Waker>,
 }
 
 impl Status {
@@ -93,10 +99,33 @@ impl Status {
     pub fn close(&self) {
         self.closed_by_pool.store(true, Ordering::Release);
         self.set_phase(Phase::Closed);
-        let socket = self.details().socket.upgrade();
+        let (socket, connecting) = {
+            let mut details = self.details();
+            (details.socket.upgrade(), details.connecting.take())
+        };
         if let Some(socket) = socket {
             socket.shutdown();
         }
+        if let Some(connecting) = connecting {
+            connecting.wake();
+        }
+    }
+
+    /// Runs `connecting` until the pool is closed; then it is dropped, and `None` returned.
+    pub async fn unless_closed<T>(&self, connecting: impl Future<Output = T>) -> Option<T> {
+        let mut connecting = pin!(connecting);
+        std::future::poll_fn(|cx| {
+            self.details().connecting = Some(cx.waker().clone());
+            if self.is_closed_by_pool() {
+                return Poll::Ready(None);
+            }
+            let poll = connecting.as_mut().poll(cx).map(Some);
+            if poll.is_pending() {
+                park::needs_alarm();
+            }
+            poll
+        })
+        .await
     }
 
     /// Closed without ever having been connected.

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -58,7 +59,7 @@ enum Output {
 ///
 /// `poll(answer)` returns what to await next, whose result is the next answer, or `None` when `result()` is there. If awaiting raises,
 /// the exception goes to `throw(exc)`: it returns what to await next if the engine can use it, and raises it again if not; then
-/// the operation has been cancelled, its connection closed and its place in the pool given back.
+/// the operation has been cancelled: a request's connection is closed and its place in the pool given back.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Exchange {
     host: Py<Host>,
@@ -98,6 +99,8 @@ impl Exchange {
                 Ok(chunk) => self.asker.answer(Answer::Chunk(Some(chunk))),
                 Err(error) => return Err(self.abandon(py, state, error)),
             },
+            // The deadline came first, and the exchange will see that.
+            Some(Awaited::Addresses(_)) if answer.is_none() => {}
             Some(Awaited::Addresses(host)) => match addresses(py, &host, Ok(answer.clone())) {
                 Ok(answer) => self.asker.answer(answer),
                 Err(error) => return Err(self.abandon(py, state, error)),
@@ -123,6 +126,30 @@ impl Exchange {
             _ => return Err(self.abandon(py, state, error)),
         }
         self.advance(py, state)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+        visit.call(&self.host)?;
+        self.task.traverse(&visit)?;
+        if let Some(listener) = &self.listener {
+            listener.traverse(&visit)?;
+        }
+        // Locked only by a call that is under way, and then this object is alive.
+        if let Ok(state) = self.state.try_lock() {
+            for object in [&state.stream, &state.iterator].into_iter().flatten() {
+                visit.call(object)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collected as garbage: a task of a loop that was closed under it. What it held is given back.
+    fn __clear__(&self) {
+        self.task.finish();
+        let mut state = self.state();
+        let (operation, stream, iterator) = (state.operation.take(), state.stream.take(), state.iterator.take());
+        drop(state);
+        drop((operation, stream, iterator));
     }
 
     /// The response, or the chunk: `bytes`, or `None` at the end of the body.
@@ -299,7 +326,9 @@ impl State {
     ) -> PyResult<(Bound<'py, PyAny>, Awaited)> {
         Ok(match (ask, listener) {
             (Ask::Chunk, _) => (self.next_chunk(py)?, Awaited::Chunk),
-            (Ask::Resolve { host: name, port }, _) => (host.resolve(py, &name, port)?, Awaited::Addresses(name)),
+            (Ask::Resolve { host: name, port }, _) => {
+                (host.resolve(py, &name, port, park::deadline())?, Awaited::Addresses(name))
+            }
             (Ask::Trace(moment), Some(listener)) => {
                 let (awaitable, error) = listener.report(py, moment)?;
                 (awaitable, Awaited::Listener(error))

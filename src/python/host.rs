@@ -37,7 +37,7 @@ struct Calls {
     arm: Py<PyAny>,
     /// `() -> awaitable`: let others run.
     checkpoint: Py<PyAny>,
-    /// `(host, port) -> awaitable`
+    /// `(host, port, timeout) -> awaitable`
     resolve: Py<PyAny>,
 }
 
@@ -103,9 +103,10 @@ impl Host {
     /// Resumes the tasks whose sockets are ready, or which were woken from another thread.
     fn turn(&self, py: Python<'_>) -> PyResult<()> {
         let running = self.shared.enter();
-        self.shared.reactor.turn()?;
+        let turned = self.shared.reactor.turn();
         lock(&self.shared.here).append(&mut lock(&self.shared.elsewhere));
-        self.leave(py, running)
+        self.leave(py, running)?;
+        Ok(turned?)
     }
 
     /// Resumes the tasks whose deadline has passed. Called when the time that `arm` was given is over.
@@ -113,10 +114,9 @@ impl Host {
         let running = self.shared.enter();
         *lock(&self.armed) = None;
         let earliest = self.shared.reactor.expire(Instant::now());
-        if let Some(earliest) = earliest {
-            self.arm(py, earliest)?;
-        }
-        self.leave(py, running)
+        let armed = earliest.map_or(Ok(()), |earliest| self.arm(py, earliest));
+        self.leave(py, running)?;
+        armed
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -135,6 +135,7 @@ impl Host {
 impl Host {
     /// Ends a stretch of the engine's work on the loop's thread: whoever it woke is resumed.
     pub(super) fn leave(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
+        let mut failed = Ok(());
         loop {
             let woken = std::mem::take(&mut *lock(&self.shared.here));
             if woken.is_empty() {
@@ -143,12 +144,13 @@ impl Host {
             for task in woken {
                 let waiter = lock(&task.waiter).take();
                 if let Some(waiter) = waiter {
-                    self.calls.resume(waiter.bind(py))?;
+                    // One that cannot be resumed must not keep the others from it.
+                    failed = failed.and(self.calls.resume(waiter.bind(py)));
                 }
             }
         }
         drop(running);
-        Ok(())
+        failed
     }
 
     /// An awaitable for a task that has nothing to do until it is woken; `None` if it has been woken already.
@@ -183,8 +185,16 @@ impl Host {
         self.calls.checkpoint.bind(py).call0()
     }
 
-    pub(super) fn resolve<'py>(&self, py: Python<'py>, host: &str, port: u16) -> PyResult<Bound<'py, PyAny>> {
-        self.calls.resolve.bind(py).call1((host, port))
+    /// An awaitable for the addresses of a name; it gives `None` when `deadline` comes first.
+    pub(super) fn resolve<'py>(
+        &self,
+        py: Python<'py>,
+        host: &str,
+        port: u16,
+        deadline: Option<Instant>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64());
+        self.calls.resolve.bind(py).call1((host, port, timeout))
     }
 
     /// Sees to it that the loop calls `expire` at `deadline` at the latest.
@@ -288,6 +298,14 @@ impl Task {
 
     pub fn was_woken(&self) -> bool {
         self.state.load(Ordering::Acquire) == WOKEN
+    }
+
+    /// For the garbage collector: what a waiting task is resumed by leads back to the task.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.waiter.try_lock() {
+            Ok(waiter) => waiter.as_ref().map_or(Ok(()), |waiter| visit.call(waiter)),
+            Err(_) => Ok(()),
+        }
     }
 
     /// The end of the exchange: nothing resumes the task any more.

@@ -1,5 +1,6 @@
 //! Telling the caller's listener of an exchange's moments, in httpcore's words.
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -47,6 +48,11 @@ impl Listener {
             arguments: arguments.clone_ref(py),
             namespace,
         }))
+    }
+
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.callable)?;
+        visit.call(&self.request)
     }
 
     /// Reports a moment. Returns what the listener returned (for an async one, what to await), and the error of a failure.

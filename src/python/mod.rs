@@ -18,7 +18,7 @@ mod tls;
 use pyo3::prelude::*;
 
 /// The native part of `httpcore_rs`; use the names that `httpcore_rs` exports.
-#[pymodule(name = "_engine")]
+#[pymodule(name = "_engine", gil_used = true)]
 mod engine_module {
     #[pymodule_export]
     use super::async_driver::Exchange;

@@ -29,7 +29,7 @@ pub type Parsed<'py> = (Request, Option<Bound<'py, PyAny>>);
 pub fn read<'py>(request: &Bound<'py, PyAny>) -> Result<Parsed<'py>, Fault> {
     let py = request.py();
     let url = request.getattr(intern!(py, "url"))?;
-    let origin = read_origin(&url)?;
+    let mut origin = read_origin(&url)?;
     let method = request.getattr(intern!(py, "method"))?;
     let target = url.getattr(intern!(py, "target"))?;
     let mut writer = HeadWriter::new(bytes_of(&method, "method")?, bytes_of(&target, "target")?)?;
@@ -45,7 +45,8 @@ pub fn read<'py>(request: &Bound<'py, PyAny>) -> Result<Parsed<'py>, Fault> {
         Some(content) if content.is_empty() || head.framing != Framing::None => (Content::Inline(content), None),
         _ => (Content::Streamed, Some(stream)),
     };
-    Ok((Request { origin: Arc::new(origin), head, content, timeouts, server_name }, stream))
+    origin.server_name = server_name.filter(|_| origin.scheme.is_tls());
+    Ok((Request { origin: Arc::new(origin), head, content, timeouts }, stream))
 }
 
 /// Reads the arguments of `pool.request()`, completing them as httpcore does: `Host` comes first, the framing of a body last.
@@ -97,7 +98,7 @@ pub fn read_arguments<'py>(
         Some(target) => target,
         None => url.getattr(intern!(py, "target"))?,
     };
-    let origin = read_origin(url)?;
+    let mut origin = read_origin(url)?;
     let (Some(method), Some(target)) = (text(method), text(&target)) else { return Ok(None) };
     let mut writer = HeadWriter::new(method, target)?;
     let mut pairs = Vec::new();
@@ -136,7 +137,8 @@ pub fn read_arguments<'py>(
         Some(extensions) => read_extensions(extensions)?,
         None => Default::default(),
     };
-    Ok(Some((Request { origin: Arc::new(origin), head, content, timeouts, server_name }, stream)))
+    origin.server_name = server_name.filter(|_| origin.scheme.is_tls());
+    Ok(Some((Request { origin: Arc::new(origin), head, content, timeouts }, stream)))
 }
 
 /// A name and a value: a tuple of two, or whatever else has two items.
@@ -216,7 +218,7 @@ fn read_origin(url: &Bound<'_, PyAny>) -> Result<Origin, Fault> {
             port => port,
         }
     };
-    Ok(Origin { scheme, host: host.to_owned(), port })
+    Ok(Origin { scheme, host: host.to_owned(), port, server_name: None })
 }
 
 fn read_extensions(extensions: &Bound<'_, PyAny>) -> PyResult<(Timeouts, Option<String>)> {

@@ -3,6 +3,7 @@
 //! The interpreter is released for the whole of it and taken back only for what needs Python: the next chunk of the caller's
 //! body, a name to be resolved, a signal to be handled. In between the thread polls its own connection and sleeps in `poll(2)`.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{PipeReader, PipeWriter, Write};
 use std::net::SocketAddr;
@@ -23,7 +24,8 @@ use super::listener::Listener;
 use super::request;
 use crate::ask::{Answer, Ask, Asker};
 use crate::error::{Error, Kind, Result};
-use crate::io::park;
+use crate::fork::Generation;
+use crate::io::park::{self, Park};
 use crate::io::sleep::sleep;
 
 /// Runs `future` to its end. `caller` is what it may ask for.
@@ -33,8 +35,9 @@ pub fn block_on<T: Send>(
     asker: &Asker,
     caller: &mut Caller,
 ) -> std::result::Result<T, Fault> {
+    let signals = is_main_thread(py)?;
     py.detach(|| {
-        let result = run(future, asker, caller);
+        let result = run(future, asker, caller, signals);
         // What the last poll waited for is none of the next exchange's business.
         park::clear();
         result
@@ -45,11 +48,11 @@ fn run<T>(
     mut future: Pin<&mut (dyn Future<Output = Result<T>> + Send)>,
     asker: &Asker,
     caller: &mut Caller,
+    signals: bool,
 ) -> std::result::Result<T, Fault> {
     let alarm = Arc::new(Alarm::default());
     let waker = Waker::from(Arc::clone(&alarm));
     let mut cx = Context::from_waker(&waker);
-    let mut slept = false;
     loop {
         park::clear();
         alarm.woken.store(false, Ordering::Release);
@@ -60,19 +63,38 @@ fn run<T>(
             asker.answer(Python::attach(|py| perform(py, ask, caller))?);
             continue;
         }
-        if slept {
-            // A signal may have ended that sleep, or arrived since. Ctrl-C raises here; any other signal's handler has run, and
-            // the wait goes on with the time that is left.
+        // Taken before any handler runs: a handler may send requests of its own.
+        let park = park::take();
+        if signals {
+            // Ctrl-C raises here; any other signal's handler has run, and the wait goes on with the time that is left.
             handle_signals()?;
         }
-        wait(&alarm)?;
-        slept = true;
+        wait(park, &alarm)?;
     }
 }
 
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general over the lifetime")]
 fn handle_signals() -> PyResult<()> {
     Python::attach(|py| py.check_signals())
+}
+
+/// Whether signal handlers run on this thread. Only then it has to look for them: that takes the interpreter.
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    thread_local! {
+        static IS_MAIN: Cell<Option<(Generation, bool)>> = const { Cell::new(None) };
+    }
+    // In a forked child the thread that forked is the main one.
+    let generation = Generation::current();
+    if let Some((known, is_main)) = IS_MAIN.get()
+        && known == generation
+    {
+        return Ok(is_main);
+    }
+    let threading = py.import(intern!(py, "threading"))?;
+    let main = threading.call_method0(intern!(py, "main_thread"))?.getattr(intern!(py, "ident"))?;
+    let is_main = main.eq(threading.call_method0(intern!(py, "get_ident"))?)?;
+    IS_MAIN.set(Some((generation, is_main)));
+    Ok(is_main)
 }
 
 /// Polls; a panic becomes an error like any other, so that dropping the future frees what it held.
@@ -93,13 +115,13 @@ pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
 }
 
 /// Sleeps until a socket is ready, the alarm rings, a deadline has passed, or a signal arrives.
-fn wait(alarm: &Alarm) -> Result<()> {
+fn wait(mut park: Park, alarm: &Alarm) -> Result<()> {
     /// How often a thread looks again when there is no descriptor left to wake it by.
     const BLIND: Duration = Duration::from_millis(5);
 
-    let mut park = park::take();
-    // Sockets wake their own thread. Another thread wakes this one only where it waits for the pool.
-    let reader = if park.interests.is_empty() { alarm.set() } else { Ok(None) };
+    // Sockets wake their own thread. Another thread wakes this one where it waits for the pool, or for a connection that the
+    // pool may close.
+    let reader = if park.needs_alarm || park.interests.is_empty() { alarm.set().map(Some) } else { Ok(None) };
     if alarm.woken.load(Ordering::Acquire) {
         return Ok(());
     }
@@ -116,14 +138,15 @@ fn wait(alarm: &Alarm) -> Result<()> {
 #[derive(Default)]
 struct Alarm {
     woken: AtomicBool,
-    writer: Mutex<Option<PipeWriter>>,
+    pipe: Mutex<Option<(Arc<PipeReader>, PipeWriter)>>,
 }
 
 impl Alarm {
-    fn set(&self) -> std::io::Result<Option<PipeReader>> {
+    fn set(&self) -> std::io::Result<Arc<PipeReader>> {
         let (reader, writer) = std::io::pipe()?;
-        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
-        Ok(Some(reader))
+        let reader = Arc::new(reader);
+        *self.pipe.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&reader), writer));
+        Ok(reader)
     }
 }
 
@@ -134,8 +157,10 @@ impl Wake for Alarm {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::Release);
-        if let Some(mut writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // The pipe is new and empty. If its reader is gone the thread is awake.
+        // The reader is held until the byte is written: without one the write would raise SIGPIPE.
+        let pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((_reader, mut writer)) = pipe {
+            // The pipe is new and empty: there is room.
             let _ = writer.write(&[0]);
         }
     }
@@ -176,7 +201,7 @@ fn perform(py: Python<'_>, ask: Ask, caller: &mut Caller) -> PyResult<Answer> {
     match ask {
         Ask::Chunk => caller.next(py).map(Answer::Chunk),
         // Threads are switched without being asked.
-        Ask::Yield => Ok(Answer::Yielded),
+        Ask::Yield => py.check_signals().map(|()| Answer::Yielded),
         Ask::Trace(moment) => match &caller.listener {
             Some(listener) => Ok(Answer::Traced(listener.report(py, moment)?.1)),
             None => Ok(Answer::Traced(None)),

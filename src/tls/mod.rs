@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs;
@@ -104,7 +104,8 @@ fn shared(trust: &Trust) -> std::result::Result<Arc<ClientConfig>, ConfigError> 
     if !trust.is_shareable() {
         return build(trust, None);
     }
-    let mut guard = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    // Held by another thread, perhaps one that was there at a fork and is not here: then this one builds its own.
+    let Ok(mut guard) = SHARED.try_lock() else { return build(trust, None) };
     let configs = guard.get_or_insert_default();
     if let Some(config) = configs.get(trust) {
         return Ok(Arc::clone(config));

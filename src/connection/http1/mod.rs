@@ -28,6 +28,7 @@ use self::upload::{Upload, Uploader};
 use self::wire::WireHandle;
 use crate::ask::Asker;
 use crate::error::{Error, Kind, OsError, Result};
+use crate::exchange::YIELD_AFTER;
 use crate::io::park;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Stream;
@@ -152,6 +153,7 @@ impl Http1 {
             flag: &self.flag,
             waker: &self.hyper_waker,
         };
+        let mut unyielded = 0;
         let step = loop {
             let step = std::future::poll_fn(|cx| exchange.poll(cx, &mut engine, &uploader, response.as_mut())).await;
             match step {
@@ -160,8 +162,15 @@ impl Http1 {
                         next_phase(asker, phase, Event::SendRequestBody).await?;
                     }
                     match asker.chunk().await? {
-                        Some(chunk) => uploader.push(chunk)?,
+                        Some(chunk) => {
+                            unyielded += chunk.len();
+                            uploader.push(chunk)?;
+                        }
                         None => uploader.end()?,
+                    }
+                    if unyielded >= YIELD_AFTER {
+                        unyielded = 0;
+                        asker.yield_now().await;
                     }
                     exchange.stall = Stall::default();
                 }
@@ -201,7 +210,7 @@ impl Http1 {
         Ok(Response { head, body, tap })
     }
 
-    /// Polls for the next chunk of the response body; `None` at its end. `received` counts what came of it so far.
+    /// Polls for the next chunk of the response body; `None` at its end.
     pub fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -225,8 +234,7 @@ impl Http1 {
                 break;
             }
         }
-        let (_, received) = self.wire.lock().progress();
-        if stall.is_over(received, timeout) {
+        if stall.is_over(self.wire.lock().moved(), timeout) {
             return Poll::Ready(Err(BodyFault::TimedOut));
         }
         Poll::Pending
@@ -421,9 +429,12 @@ impl Sending {
                 Poll::Pending => {}
             }
         }
-        let (written, received) = engine.wire.lock().progress();
-        let (progress, timeout) = if self.sent { (received, self.read_timeout) } else { (written, self.write_timeout) };
-        if self.stall.is_over(progress, timeout) { Poll::Ready(Step::TimedOut) } else { Poll::Pending }
+        let timeout = if self.sent { self.read_timeout } else { self.write_timeout };
+        if self.stall.is_over(engine.wire.lock().moved(), timeout) {
+            Poll::Ready(Step::TimedOut)
+        } else {
+            Poll::Pending
+        }
     }
 
     fn timed_out(&self, origin: &Origin) -> Error {

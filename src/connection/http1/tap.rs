@@ -93,13 +93,18 @@ impl Tap {
     ) -> Poll<io::Result<T>> {
         let wire = self.wire.upgrade();
         let mut wire = wire.as_deref().map(lock);
-        match wire.as_deref_mut() {
-            Some(wire) if wire.exchange() == self.exchange && wire.is_upgraded() => operation(wire, cx),
-            Some(wire) if wire.exchange() == self.exchange => Poll::Ready(Err(io::Error::other(
-                "the connection still speaks HTTP; its stream can be used after an upgrade or CONNECT",
-            ))),
-            _ => Poll::Ready(Err(io::Error::other("the response that the stream belongs to is closed"))),
+        let Some(wire) = wire.as_deref_mut().filter(|wire| wire.exchange() == self.exchange) else {
+            return Poll::Ready(Err(io::Error::other("the response that the stream belongs to is closed")));
+        };
+        if !wire.stream().socket().is_current() {
+            return Poll::Ready(Err(io::Error::other("the stream belongs to the process that opened it")));
         }
+        if !wire.is_upgraded() {
+            return Poll::Ready(Err(io::Error::other(
+                "the connection still speaks HTTP; its stream can be used after an upgrade or CONNECT",
+            )));
+        }
+        operation(wire, cx)
     }
 
     fn failed(&self, kind: Kind, what: &str, error: io::Error) -> Error {

@@ -167,6 +167,11 @@ impl Wire {
         (self.written, self.received)
     }
 
+    /// Bytes that the socket has moved so far, those of TLS included: as long as it grows, nothing stalls.
+    pub fn moved(&self) -> u64 {
+        self.stream.socket().moved()
+    }
+
     pub fn take_head(&mut self) -> Option<ResponseHead> {
         self.head.take()
     }
