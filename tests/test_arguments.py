@@ -104,3 +104,22 @@ async def test_a_pool_that_handles_requests_itself(flavour: Flavour, serve: Serv
     assert (await flavour.call(pool, "request", "GET", peer.url)).content == b"hello"
     assert seen == [b"GET"]
     await flavour.call(pool, "close")
+
+
+async def test_a_patch_of_the_class_sees_every_request(
+    flavour: Flavour, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = httpcore_rs.AsyncConnectionPool if flavour.is_async else httpcore_rs.ConnectionPool
+    name = "handle_async_request" if flavour.is_async else "handle_request"
+    original = getattr(kind, name)
+    seen = []
+
+    def patched(pool: Any, request: httpcore.Request) -> Any:
+        seen.append(request.method)
+        return original(pool, request)
+
+    monkeypatch.setattr(kind, name, patched)
+    peer = serve(always(reply(b"hello")))
+    async with flavour.pool() as pool:
+        assert (await pool.request("GET", peer.url)).content == b"hello"
+    assert seen == [b"GET"]

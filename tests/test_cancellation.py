@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 import threading
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import pytest
 
+import httpcore_rs
 from leaks import descriptors
 from peers import always, deafness, describe, echo, full_backlog, reply, silence
 
@@ -253,3 +255,21 @@ async def test_a_pool_dropped_with_idle_connections_closes_them(flavour: Flavour
     del pool
     gc.collect()
     await flavour.until(lambda: peer.closed(1))
+
+
+def test_a_loop_closed_under_a_request_gives_its_slot_back(serve: Serve) -> None:
+    peer = serve(silence)
+    pool = httpcore_rs.AsyncConnectionPool(max_connections=1)
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending!"
+
+    async def begin() -> None:
+        asyncio.get_running_loop().create_task(pool.request("GET", peer.url))
+        await asyncio.sleep(0.2)
+
+    loop.run_until_complete(begin())
+    assert len(pool.connections) == 1
+    loop.close()
+    del loop
+    gc.collect()
+    assert pool.connections == []

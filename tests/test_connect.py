@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import httpcore
 import pytest
+import trio
 import uvloop
 
 from leaks import sockets_to
@@ -270,3 +272,33 @@ async def test_a_socket_option_that_does_not_exist(flavour: Flavour, serve: Serv
             await pool.request("GET", peer.url)
         assert str(raised.value)
         assert pool.connections == []
+
+
+# uvloop's own methods, written in C, cannot be replaced.
+@pytest.mark.parametrize("async_flavour", ["asyncio", "trio"], indirect=True)
+async def test_the_timeout_covers_the_name(
+    async_flavour: Flavour, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: Any, **__: Any) -> Any:
+        await async_flavour.sleep(60)
+
+    if async_flavour.name == "trio":
+        monkeypatch.setattr(trio.socket, "getaddrinfo", never)
+    else:
+        monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", never)
+    async with async_flavour.pool() as pool:
+        with pytest.raises(httpcore.ConnectTimeout, match=r"some\.name.*0\.2 s"):
+            await pool.request("GET", "http://some.name/", extensions={"timeout": {"connect": 0.2}})
+        assert pool.connections == []
+
+
+async def test_close_ends_a_connect(flavour: Flavour) -> None:
+    with full_backlog() as address:
+        async with flavour.pool() as pool:
+            connecting = flavour.start(lambda: pool.request("GET", f"http://{address[0]}:{address[1]}/"))
+            await flavour.until(lambda: len(pool.connections) == 1)
+            await flavour.sleep(0.1)
+            await pool.close()
+            await connecting.finished()
+            assert isinstance(connecting.error, httpcore.ConnectError)
+            assert pool.connections == []

@@ -225,6 +225,52 @@ def test_other_signals_interrupt_nothing(serve: Serve, program: Any) -> None:
     assert running.output() == "complete True\n"
 
 
+def test_a_handler_may_send_requests_itself(serve: Serve, program: Any) -> None:
+    def script(connection: Connection) -> None:
+        while True:
+            if connection.read_request().target == b"/slow":
+                os.kill(running.process.pid, signal.SIGUSR1)
+                time.sleep(0.3)
+            connection.send(reply(b"answered"))
+
+    peer = serve(script)
+    source = """
+    pool = httpcore_rs.ConnectionPool()
+    def handler(number, frame):
+        print("handler", pool.request("GET", url).content.decode())
+    signal.signal(signal.SIGUSR1, handler)
+    print("request", pool.request("GET", url + "slow", extensions={"timeout": {"read": 5.0}}).content.decode())
+    """
+    running = program(source, peer.url)
+    assert running.output() == "handler answered\nrequest answered\n"
+
+
+def test_a_child_that_closes_a_response_leaves_its_bytes_to_the_parent(serve: Serve, program: Any) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
+        time.sleep(0.2)
+        connection.send(b"x" * 100_000)
+
+    peer = serve(script)
+    source = """
+    pool = httpcore_rs.ConnectionPool()
+    response = pool.handle_request(httpcore_rs.Request("GET", url, headers={"Host": "x"}))
+    first = next(iter(response.stream))
+    child = os.fork()
+    if child == 0:
+        try:
+            next(iter(response.stream))
+        except httpcore_rs.ReadError:
+            response.close()
+            os._exit(0)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    print(status, len(first) + sum(map(len, response.stream)))
+    """
+    assert program(source, peer.url).output() == "0 200000\n"
+
+
 # The end.
 
 LEFT_OPEN = {

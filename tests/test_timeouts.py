@@ -206,3 +206,10 @@ async def test_servers_that_stall_in_every_phase_cost_no_slot_and_no_descriptor(
             assert (await pool.request("GET", good.url)).content == b"ok"
             deaf.close()
             await flavour.until(lambda: descriptors() <= before)
+
+
+async def test_limits_beyond_all_time(flavour: Flavour, serve: Serve) -> None:
+    peer = serve(always(reply(b"hello")))
+    limits = dict.fromkeys(("connect", "read", "write", "pool"), 1e18)
+    async with flavour.pool() as pool:
+        assert (await pool.request("GET", peer.url, extensions={"timeout": limits})).content == b"hello"

@@ -314,3 +314,18 @@ async def test_a_public_certificate_file_works(flavour: Flavour, httpbin_secure:
     config = httpcore_rs.TLSConfig(verify=pytest_httpbin.certs.where())
     async with flavour.pool(ssl_context=config) as pool:
         assert (await pool.request("GET", httpbin_secure.url + "/get")).status == 200
+
+
+async def test_a_connection_serves_only_the_name_it_was_verified_for(
+    flavour: Flavour, serve: Serve, certificates: Certificates
+) -> None:
+    peer = serve(OK, tls=certificates.server_context(certificates.authority.issue_cert("a.test")))
+    async with flavour.pool(ssl_context=trusting(certificates)) as pool:
+        for _ in range(2):
+            response = await pool.request("GET", peer.url, extensions={"sni_hostname": "a.test"})
+            assert response.status == 200
+        assert len(peer.connections) == 1
+        with pytest.raises(httpcore.ConnectError):
+            await pool.request("GET", peer.url, extensions={"sni_hostname": "b.test"})
+        with pytest.raises(httpcore.ConnectError):
+            await pool.request("GET", peer.url)

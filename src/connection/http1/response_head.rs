@@ -53,6 +53,10 @@ impl ResponseHead {
     pub fn check_start(buffer: &[u8]) -> Result<()> {
         const START: &[u8] = b"HTTP/1.";
 
+        if buffer == b"\r" {
+            // The first half of a blank line, which is passed over.
+            return Ok(());
+        }
         let length = buffer.len().min(START.len());
         if buffer[..length] == START[..length] { Ok(()) } else { Err(malformed("it is not HTTP/1", buffer)) }
     }
