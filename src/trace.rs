@@ -7,6 +7,8 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use socket2::{SockAddr, Socket};
+
 use crate::ask::{Answer, Ask, Asker};
 use crate::connection::http1::ResponseHead;
 use crate::error::{Error, Result};
@@ -63,8 +65,21 @@ pub enum Stage {
 #[derive(Debug)]
 pub enum Outcome {
     Nothing,
-    Stream,
+    Stream(Box<Endpoints>),
     Head(ResponseHead),
+}
+
+/// Who is connected to whom.
+#[derive(Debug)]
+pub struct Endpoints {
+    pub local: Option<SockAddr>,
+    pub peer: Option<SockAddr>,
+}
+
+impl Endpoints {
+    pub fn of(socket: &Socket) -> Self {
+        Self { local: socket.local_addr().ok(), peer: socket.peer_addr().ok() }
+    }
 }
 
 #[derive(Debug)]
@@ -97,7 +112,7 @@ impl Asker {
     pub async fn span<T>(
         &self,
         event: impl FnOnce() -> Event,
-        outcome: Outcome,
+        outcome: impl FnOnce(&T) -> Outcome,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         if !self.is_traced() {
@@ -107,7 +122,7 @@ impl Asker {
         self.started(&event).await?;
         match work.await {
             Ok(value) => {
-                self.complete(&event, outcome).await?;
+                self.complete(&event, outcome(&value)).await?;
                 Ok(value)
             }
             Err(error) => Err(self.failed(&event, error).await),

@@ -101,6 +101,9 @@ async def test_what_the_events_say(flavour: Flavour, serve: Serve) -> None:
         "timeout": 5.0,
         "socket_options": None,
     }
+    stream = said["connection.connect_tcp.complete"]["return_value"]
+    assert stream.get_extra_info("server_addr") == ("127.0.0.1", peer.port)
+    assert stream.get_extra_info("client_addr") == peer.connections[0].address
     request = said["http11.send_request_headers.started"]["request"]
     assert isinstance(request, httpcore.Request)
     assert request.method == b"GET"

@@ -17,7 +17,7 @@ use crate::io::stream::Stream;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 use crate::tls::TlsConfig;
-use crate::trace::{Event, Outcome};
+use crate::trace::{Endpoints, Event, Outcome};
 
 /// httpcore's backoff between attempts: 0, 0.5, 1, 2, 4, ... seconds.
 const BACKOFF_FACTOR: Duration = Duration::from_millis(500);
@@ -58,7 +58,7 @@ impl Connector {
                         }
                         Ok(())
                     };
-                    attempt.asker.span(|| Event::Retry, Outcome::Nothing, sleeping).await?;
+                    attempt.asker.span(|| Event::Retry, |()| Outcome::Nothing, sleeping).await?;
                 }
                 result => return result,
             }
@@ -76,7 +76,7 @@ impl Connector {
             Event::ConnectTcp { host, port: origin.port, local_address: self.local_address, timeout }
         };
         let connecting = in_time(attempt, deadline, "connecting", self.socket(attempt));
-        let socket = asker.span(event, Outcome::Stream, connecting).await?;
+        let socket = asker.span(event, connected, connecting).await?;
         if !origin.scheme.is_tls() {
             return Ok(Stream::Plain(socket));
         }
@@ -85,7 +85,7 @@ impl Connector {
         // Boxed: a TLS session is large.
         let handshake = Box::pin(self.tls.handshake(socket, name));
         let handshake = in_time(attempt, deadline, "the TLS handshake", handshake);
-        let stream = asker.span(event, Outcome::Stream, handshake).await?;
+        let stream = asker.span(event, |stream| connected(stream.get_ref().0), handshake).await?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 
@@ -101,6 +101,10 @@ impl Connector {
             .await
             .map_err(|error| failed(attempt.origin, error))
     }
+}
+
+fn connected(socket: &Socket) -> Outcome {
+    Outcome::Stream(Box::new(Endpoints::of(socket.socket())))
 }
 
 /// One part of an attempt; the deadline is that of the whole.

@@ -7,9 +7,10 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::errors::{raised, to_pyerr};
 use super::namespace::Namespace;
+use super::network_stream::address_tuple;
 use super::response;
 use crate::error::Error;
-use crate::trace::{Event, Moment, Outcome, Stage};
+use crate::trace::{Endpoints, Event, Moment, Outcome, Stage};
 
 /// Whoever follows a request: its `trace` callback, the debug log, or both.
 pub struct Listener {
@@ -118,12 +119,30 @@ impl Listener {
     }
 }
 
+/// What `connect_tcp` and `start_tls` say they returned: a stream to ask for its addresses. Its bytes are the engine's.
+#[pyclass(frozen, module = "httpcore_rs._engine")]
+struct ConnectedStream {
+    endpoints: Box<Endpoints>,
+}
+
+#[pymethods]
+impl ConnectedStream {
+    /// `"client_addr"` and `"server_addr"`; else `None`.
+    fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let address = match info {
+            "client_addr" => &self.endpoints.local,
+            "server_addr" => &self.endpoints.peer,
+            _ => &None,
+        };
+        address.as_ref().map(|address| address_tuple(py, address)).transpose()
+    }
+}
+
 /// What an event says it returned.
 fn returned(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
     match outcome {
         Outcome::Nothing => Ok(py.None().into_bound(py)),
-        // Something that is not `None`: the socket itself is not Python's.
-        Outcome::Stream => Ok(PyString::new(py, "<stream of httpcore_rs>").into_any()),
+        Outcome::Stream(endpoints) => Ok(Bound::new(py, ConnectedStream { endpoints })?.into_any()),
         Outcome::Head(head) => {
             let version = if head.minor_version == 0 { &b"HTTP/1.0"[..] } else { b"HTTP/1.1" };
             let version = PyBytes::new(py, version);

@@ -185,7 +185,7 @@ fn extra_info<'py>(py: Python<'py>, tap: &Tap, info: &str) -> PyResult<Option<Bo
 }
 
 /// An address as Python's `socket` module has it.
-fn address_tuple<'py>(py: Python<'py>, address: &SockAddr) -> PyResult<Bound<'py, PyAny>> {
+pub fn address_tuple<'py>(py: Python<'py>, address: &SockAddr) -> PyResult<Bound<'py, PyAny>> {
     if let Some(path) = address.as_pathname() {
         return Ok(path.as_os_str().into_pyobject(py)?.into_any());
     }

@@ -116,7 +116,7 @@ impl Http1 {
         match result {
             Err(error) if asker.is_traced() => {
                 let error = asker.failed(&phase, error).await;
-                asker.span(|| Event::ResponseClosed, Outcome::Nothing, async { Ok(()) }).await?;
+                asker.span(|| Event::ResponseClosed, |()| Outcome::Nothing, async { Ok(()) }).await?;
                 Err(error)
             }
             result => result,
