@@ -1,7 +1,8 @@
-# Shared by the scripts: the two environments, and the builds of the extension that go into them. Source it.
+# Shared by the scripts: the environments, and the builds of the extension that go into them. Source it.
 #
-#   .venv             development: test and lint tools, the extension from Cargo's dev profile, the package in place
-#   .cache/release    demo and benchmark: the peers, and a release wheel of the package, installed
+#   .venv                      development: test and lint tools, the extension from Cargo's dev profile, in place
+#   .cache/release             demo and benchmark: the peers, and a release wheel of the package, installed
+#   .cache/conformance/venv    what the suites of httpcore and httpx need; the package and the extension of .venv
 #
 # Each step leaves a stamp with a hash of what it was made from, and is skipped while that hash stays the same.
 # PYTHON names the interpreter that the environments are made with (default: python3).
@@ -10,6 +11,7 @@
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 dev_venv="$root/.venv"
 release_venv="$root/.cache/release"
+conformance_venv="$root/.cache/conformance/venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 cd "$root"
 
@@ -100,4 +102,9 @@ setup_release() { # GROUP
     environment "$release_venv" "$1"
     once "$release_venv/.stamp-wheel" \
         "$(hash_of release src httpcore_rs Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)" build_release
+}
+
+setup_conformance() {
+    setup_dev
+    environment "$conformance_venv" conformance
 }

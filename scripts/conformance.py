@@ -1,0 +1,92 @@
+"""Runs the test suites of httpcore and httpx against us. Started by scripts/conformance.
+
+Tests import our module in place of httpcore, and httpx has our transports in place of its own. Tests that need the
+internet, that are expected to fail or that skip themselves do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from upstream.report import print_failures, print_table, read_baseline, write_baseline, write_json
+from upstream.run import FileResult, Runner
+from upstream.sources import SUITES
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache" / "conformance"
+BASELINE = ROOT / "scripts" / "conformance.baseline"
+
+
+def main() -> None:
+    """Run, show, compare."""
+    parser = argparse.ArgumentParser(prog="scripts/conformance", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--control", action="store_true", help="test httpcore and httpx themselves; no baseline")
+    parser.add_argument("--update", action="store_true", help="run twice, and raise the baseline to what passed twice")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only files with this in their name")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also list what failed, and why")
+    options = parser.parse_args()
+    if options.control and options.update:
+        parser.error("the baseline is not made from the control")
+
+    baseline = {} if options.control else read_baseline(BASELINE)
+    results = list(_results(baseline, only=options.only, ours=not options.control, update=options.update))
+    if not results:
+        parser.error(f"no file has {options.only!r} in its name")
+    print_table(results)
+    if options.verbose:
+        print_failures(results)
+    write_json(results, CACHE / ("control.json" if options.control else "result.json"))
+    if options.control:
+        return
+    passed = {result.name: result.passed for result in results}
+    if not options.only:
+        # A file that is gone passes nothing.
+        passed = {**dict.fromkeys(baseline, 0), **passed}
+    if options.update:
+        write_baseline({**baseline, **{name: max(passed[name], baseline.get(name, 0)) for name in passed}}, BASELINE)
+    sys.exit(0 if _compare(passed, baseline, update=options.update) else 1)
+
+
+def _results(baseline: dict[str, int], *, only: str, ours: bool, update: bool) -> Iterator[FileResult]:
+    """Runs the files. A test that fails now and then: failed when the baseline is made, passed when it is compared."""
+    for suite in SUITES:
+        runner = Runner(suite, ROOT, ours=ours)
+        for file, tests in runner.files().items():
+            if only not in f"{suite.name}/{file}":
+                continue
+            print(f"{suite.name}/{file}", file=sys.stderr, flush=True)
+            result = runner.run(file, tests)
+            if update:
+                result = _combined(result, runner.run(file, tests), both=True)
+            elif result.passed < baseline.get(result.name, 0):
+                result = _combined(result, runner.run(file, tests), both=False)
+            yield result
+
+
+def _compare(passed: dict[str, int], baseline: dict[str, int], *, update: bool) -> bool:
+    """Says what changed; whether nothing fell below the baseline."""
+    fewer = [name for name in passed if passed[name] < baseline.get(name, 0)]
+    more = [name for name in passed if passed[name] > baseline.get(name, 0)]
+    for name in more:
+        print(f"more than before: {name}: {passed[name]}, baseline {baseline.get(name, 0)}")
+    for name in fewer:
+        print(f"FEWER THAN BEFORE: {name}: {passed[name]}, baseline {baseline[name]}")
+    if more and not update:
+        print("scripts/conformance --update raises the baseline")
+    return not fewer
+
+
+def _combined(one: FileResult, other: FileResult, *, both: bool) -> FileResult:
+    """Of two runs: what passed in both, or what passed in one."""
+    errors: dict[str, str | None] = {}
+    for test, error in one.errors.items():
+        again = other.errors.get(test)
+        errors[test] = (error or again) if both else (error and again)
+    return FileResult(one.suite, one.file, errors)
+
+
+if __name__ == "__main__":
+    main()

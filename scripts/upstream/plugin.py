@@ -1,0 +1,121 @@
+"""A pytest plugin, loaded into every run: puts us under httpx, and writes down what became of each test as it ends.
+
+The record is a file of JSON lines, so that it is complete up to the test at which a process hung or crashed:
+
+    {"event": "collected" | "started", "test": id}
+    {"event": "ended", "test": id, "error": null or a line}
+    {"event": "skipped", "test": id}                            instead of "ended"
+    {"event": "broken", "error": a line}                        a file that could not be imported
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import typing
+from pathlib import Path
+
+import pytest
+
+# `network` is httpx's own marker for tests that connect to the internet.
+LEFT_OUT = ("network", "xfail")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds our options."""
+    parser.addoption("--record", required=True, help="the file to add the record to")
+    parser.addoption("--ours", action="store_true", help="test httpcore_rs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Puts us in place before the tests are imported."""
+    config.pluginmanager.register(_Recorder(Path(config.getoption("--record"))))
+    if config.getoption("--ours"):
+        _fill_gaps()
+        _use_our_transports()
+
+
+def _use_our_transports() -> None:
+    import httpcore_rs
+
+    for name in ("httpx", "httpx._client", "httpx._transports", "httpx._transports.default"):
+        module = importlib.import_module(name)
+        vars(module)["HTTPTransport"] = httpcore_rs.SyncTransport
+        vars(module)["AsyncHTTPTransport"] = httpcore_rs.AsyncTransport
+
+
+def _fill_gaps() -> None:
+    """A name of httpcore's that we do not have fails where it is used, not the whole file where it is imported."""
+    import httpcore
+
+    import httpcore_rs
+
+    for name in httpcore.__all__:
+        if not name.startswith("_") and not hasattr(httpcore_rs, name):
+            setattr(httpcore_rs, name, _placeholder(name))
+
+
+def _placeholder(name: str) -> type:
+    def init(*_: object, **__: object) -> typing.NoReturn:
+        # Not an `Exception`: a test that expects one must not pass by this.
+        pytest.fail(f"httpcore_rs has no {name}", pytrace=False)
+
+    return type(name, (), {"__init__": init})
+
+
+class _Recorder:
+    def __init__(self, record: Path) -> None:
+        self._record = record
+        self._errors: dict[str, str] = {}
+        self._skipped = False
+
+    def _write(self, event: str, **values: str | None) -> None:
+        with self._record.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": event, **values}) + "\n")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leaves out what says nothing about us, and what an earlier process of this run began."""
+        begun = {entry.get("test") for entry in read(self._record) if entry["event"] == "started"}
+        chosen: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        for item in items:
+            says_nothing = any(item.get_closest_marker(name) for name in LEFT_OUT)
+            (left_out if says_nothing or item.nodeid in begun else chosen).append(item)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = chosen
+        for item in chosen:
+            self._write("collected", test=item.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            lines = str(report.longrepr).strip().splitlines()
+            self._write("broken", error=lines[-1] if lines else "not imported")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._skipped = False
+        self._write("started", test=nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._skipped |= report.skipped
+        if report.failed:
+            self._errors.setdefault(report.nodeid, f"{report.when}: {_first_line(report)}")
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        error = self._errors.get(nodeid)
+        if self._skipped and error is None:
+            self._write("skipped", test=nodeid)
+        else:
+            self._write("ended", test=nodeid, error=error)
+
+
+def _first_line(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash else report.longrepr).strip()
+    return text.splitlines()[0] if text else report.outcome
+
+
+def read(record: Path) -> list[dict[str, str]]:
+    """The entries so far. A line that was being written when the process was killed is left out."""
+    lines = record.read_text(encoding="utf-8").splitlines(keepends=True) if record.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -1,0 +1,36 @@
+"""Puts our module in place of httpcore in the source of a test."""
+
+from __future__ import annotations
+
+import ast
+
+THEIRS = "httpcore"
+OURS = "httpcore_rs"
+
+
+def use_ours(source: str) -> str:
+    """`source` with `httpcore_rs` imported where it imports `httpcore`, under the same names.
+
+    Submodules (`httpcore._backends`) and private names stay httpcore's own. Lines keep their numbers.
+    """
+    lines = source.encode().splitlines(keepends=True)
+    for node in reversed(list(ast.walk(ast.parse(source)))):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and _replace(node):
+            # Columns count bytes. A statement over several lines becomes one, followed by as many empty ones.
+            first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+            before, after = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
+            lines[first : last + 1] = [before + ast.unparse(node).encode() + after, *[b"\n"] * (last - first)]
+    return b"".join(lines).decode()
+
+
+def _replace(node: ast.Import | ast.ImportFrom) -> bool:
+    """Whether the statement imports from httpcore itself; if so it now imports from us."""
+    if isinstance(node, ast.ImportFrom):
+        if node.module != THEIRS or node.level or any(alias.name.startswith("_") for alias in node.names):
+            return False
+        node.module = OURS
+        return True
+    found = [alias for alias in node.names if alias.name == THEIRS]
+    for alias in found:
+        alias.name, alias.asname = OURS, alias.asname or THEIRS
+    return bool(found)

@@ -1,0 +1,139 @@
+"""Runs a suite, each file in a process of its own, and tells what became of each test."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .plugin import read
+from .sources import Suite, copied
+
+SECONDS_PER_TEST = 10
+SECONDS_PER_FILE = 60
+# A test that takes its process with it costs one of these; the tests after it are then run by the next.
+PROCESSES_PER_FILE = 5
+
+# These would change what the clients do.
+ENVIRONMENT = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"}
+
+
+@dataclasses.dataclass
+class FileResult:
+    """What became of a file's tests: for each its id, and `None` or the first line of the error."""
+
+    suite: str
+    file: str
+    errors: dict[str, str | None]
+
+    @property
+    def name(self) -> str:
+        return f"{self.suite}/{self.file}"
+
+    @property
+    def total(self) -> int:
+        return len(self.errors)
+
+    @property
+    def passed(self) -> int:
+        return sum(error is None for error in self.errors.values())
+
+
+class Runner:
+    """Runs the files of one suite, with us or as they are."""
+
+    def __init__(self, suite: Suite, root: Path, *, ours: bool) -> None:
+        self._suite = suite
+        self._ours = ours
+        self._cache = root / ".cache" / "conformance"
+        # Which tests there are is asked of the unchanged suite: none is lost because a file cannot be imported.
+        self._original = copied(suite, self._cache, ours=False)
+        self._copy = copied(suite, self._cache, ours=True) if ours else self._original
+        # Only this package of the folder, not whatever else lies in it.
+        self._path = self._cache / "path"
+        self._path.mkdir(exist_ok=True)
+        link = self._path / "httpcore_rs"
+        if not link.is_symlink():
+            link.symlink_to(root / "httpcore_rs", target_is_directory=True)
+
+    def files(self) -> dict[str, list[str]]:
+        """The ids of the tests by file, in order."""
+        record = self._new_record(self._original)
+        output = self._pytest(self._original, record, "--collect-only", "tests")
+        entries = read(record)
+        broken = [entry["error"] for entry in entries if entry["event"] == "broken"]
+        if broken or not entries:
+            sys.exit(f"the tests of {self._suite.name} could not be collected: {broken}\n{output.read_text()}")
+        files: dict[str, list[str]] = {}
+        for entry in entries:
+            files.setdefault(entry["test"].partition("::")[0], []).append(entry["test"])
+        return files
+
+    def run(self, file: str, tests: list[str]) -> FileResult:
+        """Runs one file to its end, whatever its tests do."""
+        self._await_port()
+        record = self._new_record(self._copy)
+        options = ["--ours"] if self._ours else []
+        errors: dict[str, str] = {}
+        skipped: set[str] = set()
+        reason = "was not run"
+        for _ in range(PROCESSES_PER_FILE):
+            before = len(read(record))
+            self._pytest(self._copy, record, *options, file)
+            entries = read(record)
+            skipped = {entry["test"] for entry in entries if entry["event"] == "skipped"}
+            errors = dict(_outcomes(entries))
+            reason = next((entry["error"] for entry in entries if entry["event"] == "broken"), reason)
+            if errors.keys() >= set(tests) or len(entries) == before or entries[-1]["event"] == "broken":
+                break
+        # A test that skips itself (on this version of Python, say) says nothing about us either.
+        kept = (test for test in tests if test not in skipped)
+        return FileResult(self._suite.name, file, {test: errors.get(test, reason) or None for test in kept})
+
+    def _new_record(self, copy: Path) -> Path:
+        record = copy / "record.jsonl"
+        record.unlink(missing_ok=True)
+        return record
+
+    def _pytest(self, copy: Path, record: Path, *arguments: str) -> Path:
+        """Runs pytest in the copy; returns the file with what it printed."""
+        output = copy / "output.txt"
+        kept = {name: value for name, value in os.environ.items() if name.upper() not in ENVIRONMENT}
+        path = os.pathsep.join(map(str, (Path(__file__).parent.parent, self._path)))
+        plugins = ["-p", "upstream.plugin", "-p", "no:cacheprovider"]
+        options = [f"--rootdir={copy}", f"--timeout={SECONDS_PER_TEST}", f"--record={record}"]
+        with output.open("w", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", *plugins, *options, *arguments],
+                cwd=copy,
+                env={**kept, "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                process.wait(SECONDS_PER_FILE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return output
+
+    def _await_port(self) -> None:
+        if self._suite.port is None:
+            return
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", self._suite.port)) == 0:
+                sys.exit(f"the tests of {self._suite.name} need port {self._suite.port}, on which a server listens")
+
+
+def _outcomes(entries: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
+    """What became of the tests that were begun; an empty string if they passed."""
+    for entry in entries:
+        if entry["event"] == "started":
+            yield entry["test"], "hung, or ended the process"
+        elif entry["event"] == "ended":
+            yield entry["test"], entry["error"] or ""

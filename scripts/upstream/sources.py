@@ -1,0 +1,68 @@
+"""Fetches the suites with pip, unpacks them, and makes the copies that are run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .rewrite import use_ours
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """A project whose tests we run. The dependency group `conformance` pins the same version."""
+
+    name: str
+    version: str
+    # Of the source distribution: what is downloaded is run.
+    sha256: str
+    # A port of 127.0.0.1 that its tests have written into them.
+    port: int | None = None
+
+    @property
+    def archive(self) -> str:
+        return f"{self.name}-{self.version}.tar.gz"
+
+
+SUITES = (
+    Suite("httpcore", "1.0.9", "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8"),
+    Suite("httpx", "0.28.1", "75e98c5f16b0f35b567856f597f06ff2270a374470a5c2392242528e3e3e42fc", port=8000),
+)
+
+
+def unpacked(suite: Suite, cache: Path) -> Path:
+    """The folder with the suite's source distribution. It is fetched the first time."""
+    archive = cache / "sdists" / suite.archive
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        # Only this package from source: what pip needs to read its metadata may come as wheels.
+        options = ["--quiet", "--no-deps", "--no-binary", suite.name, "--dest", str(archive.parent)]
+        command = [sys.executable, "-m", "pip", "download", *options, f"{suite.name}=={suite.version}"]
+        subprocess.run(command, check=True)
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != suite.sha256:
+        archive.unlink()
+        sys.exit(f"{suite.archive} is not the file that was expected (SHA-256); it was deleted")
+    folder = cache / "sources" / f"{suite.name}-{suite.version}"
+    if not folder.exists():
+        shutil.unpack_archive(archive, folder.parent)
+    return folder
+
+
+def copied(suite: Suite, cache: Path, *, ours: bool) -> Path:
+    """A fresh copy of the tests and of their configuration, for us or as they are.
+
+    The package itself is not in it, so that the one in the environment is imported.
+    """
+    source = unpacked(suite, cache)
+    copy = cache / ("ours" if ours else "control") / suite.name
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(source / "tests", copy / "tests")
+    shutil.copy(source / "pyproject.toml", copy)
+    if ours:
+        for file in copy.rglob("*.py"):
+            file.write_text(use_ours(file.read_text(encoding="utf-8")), encoding="utf-8")
+    return copy
