@@ -5,12 +5,13 @@
 //! and polls again with the [`Answer`].
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::trace::Moment;
 
 #[derive(Debug)]
@@ -111,7 +112,7 @@ impl Asker {
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slot)
     }
 }
 

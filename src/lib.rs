@@ -14,7 +14,7 @@
 //! | [`ask`] | what an exchange needs of the interpreter while it runs |
 //! | [`trace`] | the moments that a caller can follow |
 //! | [`fork`] | telling a forked child from its parent |
-//! | [`origin`], [`timeout`], [`error`] | the vocabulary |
+//! | [`origin`], [`timeout`], [`error`], [`lock`] | the vocabulary |
 
 mod ask;
 mod connection;
@@ -22,6 +22,7 @@ mod error;
 mod exchange;
 mod fork;
 mod io;
+mod lock;
 mod origin;
 mod pool;
 mod python;

@@ -67,7 +67,7 @@ impl Connector {
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let Attempt { origin, asker, timeout, .. } = *attempt;
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = park::deadline_in(timeout);
         let event = || {
             if let Some(path) = &self.uds {
                 return Event::ConnectUnixSocket { path: path.clone(), timeout };

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::socket::{Direction, Shared};
 
@@ -61,6 +61,11 @@ pub fn wake_at(deadline: Instant) {
 /// Notes that the waker counts, too, not only sockets and deadlines.
 pub fn needs_alarm() {
     CURRENT.with_borrow_mut(|park| park.needs_alarm = true);
+}
+
+/// When a limit that begins now is over; never, if there is none or it lies beyond all time.
+pub fn deadline_in(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }
 
 /// Completes at `deadline`.

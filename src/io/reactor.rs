@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use slab::Slab;
 use super::socket::Shared;
 use super::timers::{TimerKey, Timers};
 use crate::fork;
+use crate::lock::lock;
 
 /// Collected in one turn; what is left keeps the descriptor readable for the next one.
 const EVENTS_PER_TURN: usize = 1024;
@@ -130,8 +131,4 @@ impl Drop for Registration {
             lock(&reactor.sockets).try_remove(self.key);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::park;
 use super::reactor::{Reactor, Registration};
 use crate::fork::Generation;
+use crate::lock::lock;
 
 /// Neither side of a socket that the peer has closed may raise `SIGPIPE` in the user's process.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
@@ -113,7 +114,7 @@ impl Shared {
     }
 
     fn wakers(&self) -> MutexGuard<'_, Wakers> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wakers)
     }
 }
 

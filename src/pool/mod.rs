@@ -7,7 +7,7 @@
 mod state;
 mod status;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -18,6 +18,7 @@ pub use self::status::{Phase, Status};
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
 use crate::io::park::timeout_at;
+use crate::lock::lock;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 
@@ -49,7 +50,7 @@ impl<C> Process<C> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<C>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

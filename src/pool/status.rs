@@ -4,12 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::io::park;
 use crate::io::socket::Shared;
+use crate::lock::lock;
 use crate::origin::Origin;
 
 /// The life of a connection, in httpcore's names.
@@ -155,7 +156,7 @@ impl Status {
     }
 
     fn details(&self) -> std::sync::MutexGuard<'_, Details> {
-        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.details)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use crate::connection::http1::{ResponseHead, Tap};
 use crate::error::{Error, Result};
 use crate::exchange::{Fetched, Response, ResponseBody};
 use crate::io::park;
+use crate::lock::lock;
 
 type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
@@ -377,8 +378,4 @@ pub fn poll_chunk(body: &Mutex<ResponseBody>, cx: &mut Context<'_>) -> Poll<Resu
         body.close();
         Poll::Ready(Err(panicked(&*panic)))
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

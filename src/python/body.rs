@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use super::namespace::Namespace;
 use super::sync_driver::{Caller, block_on};
 use crate::ask::Asker;
 use crate::exchange::{ResponseBody, YIELD_AFTER};
+use crate::lock::lock;
 
 /// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
 ///
@@ -150,8 +151,4 @@ impl Completed {
     fn __next__(&self) -> PyResult<Py<PyAny>> {
         Err(PyStopIteration::new_err((lock(&self.value).take(),)))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

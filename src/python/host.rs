@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 
 use crate::io::reactor::Reactor;
 use crate::io::timers::TimerKey;
+use crate::lock::lock;
 
 /// The engine's side of one running event loop. Made by `httpcore_rs._hosts`, one per loop; the loop owns it.
 #[pyclass(frozen, weakref, module = "httpcore_rs._engine")]
@@ -346,8 +347,4 @@ impl Wake for Task {
     fn wake_by_ref(self: &Arc<Self>) {
         Arc::clone(self).wake();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
 use crate::io::park::{self, Park};
 use crate::io::sleep::sleep;
+use crate::lock::lock;
 
 /// Runs `future` to its end. `caller` is what it may ask for.
 pub fn block_on<T: Send>(
@@ -145,7 +146,7 @@ impl Alarm {
     fn set(&self) -> std::io::Result<Arc<PipeReader>> {
         let (reader, writer) = std::io::pipe()?;
         let reader = Arc::new(reader);
-        *self.pipe.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&reader), writer));
+        *lock(&self.pipe) = Some((Arc::clone(&reader), writer));
         Ok(reader)
     }
 }
@@ -158,7 +159,7 @@ impl Wake for Alarm {
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::Release);
         // The reader is held until the byte is written: without one the write would raise SIGPIPE.
-        let pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let pipe = lock(&self.pipe).take();
         if let Some((_reader, mut writer)) = pipe {
             // The pipe is new and empty: there is room.
             let _ = writer.write(&[0]);

@@ -5,9 +5,9 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use socket2::SockAddr;
@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::Wire;
 use crate::error::{Error, Kind, OsError, Result};
-use crate::io::park::timeout_at;
+use crate::io::park::{deadline_in, timeout_at};
+use crate::lock::lock;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 
@@ -37,7 +38,7 @@ impl Tap {
     /// Up to `max_bytes`, empty at the end of the stream. What arrived together with the response head comes first.
     pub async fn read(self, max_bytes: usize, timeout: Option<Duration>) -> Result<Bytes> {
         let reading = std::future::poll_fn(|cx| self.poll(cx, |wire, cx| poll_read(wire, cx, max_bytes)));
-        match timeout_at(deadline(timeout), reading).await {
+        match timeout_at(deadline_in(timeout), reading).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => Err(self.failed(Kind::ReadError, "reading from", error)),
             Err(_) => Err(self.timed_out(Kind::ReadTimeout, "sent no data within", timeout)),
@@ -47,7 +48,7 @@ impl Tap {
     /// All of `bytes`.
     pub async fn write(self, mut bytes: Bytes, timeout: Option<Duration>) -> Result<()> {
         let writing = std::future::poll_fn(|cx| self.poll(cx, |wire, cx| poll_write(wire, cx, &mut bytes)));
-        match timeout_at(deadline(timeout), writing).await {
+        match timeout_at(deadline_in(timeout), writing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.failed(Kind::WriteError, "writing to", error)),
             Err(_) => Err(self.timed_out(Kind::WriteTimeout, "took no data for", timeout)),
@@ -147,12 +148,4 @@ fn poll_write(wire: &mut Wire, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<
         }
     }
     Pin::new(wire.stream()).poll_flush(cx)
-}
-
-fn deadline(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
-}
-
-fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
-    wire.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::request::Framing;
 
 #[derive(Default)]
@@ -25,7 +26,7 @@ pub struct Upload(Arc<Mutex<Queue>>);
 
 impl Upload {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,6 +18,7 @@ use super::tap::Tap;
 use crate::error::{Error, Kind, OsError, Result};
 use crate::io::park;
 use crate::io::stream::Stream;
+use crate::lock::lock;
 use crate::origin::Origin;
 
 const HEAD_READ: usize = 8 * 1024;
@@ -106,7 +107,7 @@ impl WireHandle {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Wire> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
