@@ -10,12 +10,24 @@ import os
 import typing
 
 from httpcore import (
+    SOCKET_OPTION,
     URL,
+    AnyIOBackend,
+    AsyncConnectionInterface,
+    AsyncMockBackend,
+    AsyncMockStream,
+    AsyncNetworkBackend,
+    AsyncNetworkStream,
     ConnectError,
+    ConnectionInterface,
     ConnectionNotAvailable,
     ConnectTimeout,
     LocalProtocolError,
+    MockBackend,
+    MockStream,
+    NetworkBackend,
     NetworkError,
+    NetworkStream,
     Origin,
     PoolTimeout,
     ProtocolError,
@@ -26,14 +38,19 @@ from httpcore import (
     RemoteProtocolError,
     Request,
     Response,
+    SyncBackend,
     TimeoutException,
+    TrioBackend,
     UnsupportedProtocol,
     WriteError,
     WriteTimeout,
+    default_ssl_context,
 )
 
 from . import _engine
+from ._api import request, stream
 from ._async import AsyncConnectionPool
+from ._connections import AsyncHTTP11Connection, AsyncHTTPConnection, HTTP11Connection, HTTPConnection
 from ._engine import TLSConfig
 from ._sync import ConnectionPool
 
@@ -43,15 +60,31 @@ if typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "SOCKET_OPTION",
     "URL",
+    "AnyIOBackend",
+    "AsyncConnectionInterface",
     "AsyncConnectionPool",
+    "AsyncHTTP11Connection",
+    "AsyncHTTPConnection",
+    "AsyncMockBackend",
+    "AsyncMockStream",
+    "AsyncNetworkBackend",
+    "AsyncNetworkStream",
     "AsyncTransport",
     "ConnectError",
     "ConnectTimeout",
+    "ConnectionInterface",
     "ConnectionNotAvailable",
     "ConnectionPool",
+    "HTTP11Connection",
+    "HTTPConnection",
     "LocalProtocolError",
+    "MockBackend",
+    "MockStream",
+    "NetworkBackend",
     "NetworkError",
+    "NetworkStream",
     "Origin",
     "PoolTimeout",
     "ProtocolError",
@@ -62,12 +95,17 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "Response",
+    "SyncBackend",
     "SyncTransport",
     "TLSConfig",
     "TimeoutException",
+    "TrioBackend",
     "UnsupportedProtocol",
     "WriteError",
     "WriteTimeout",
+    "default_ssl_context",
+    "request",
+    "stream",
 ]
 
 # A forked child must not touch its parent's connections.

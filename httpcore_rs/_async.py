@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import typing
 
+from httpcore._backends.auto import AutoBackend
+
+from ._connections import AsyncHTTPConnection, views
 from ._drive import drive
-from ._engine import Connection, Engine
+from ._engine import Engine
 from ._hosts import current_host
 from ._interface import build_request
 
@@ -49,8 +53,8 @@ class AsyncConnectionPool:
         """Makes a pool; nothing is connected yet.
 
         Parameters:
-            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. An `ssl.SSLContext`
-                raises `NotImplementedError` for now.
+            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. With an `ssl.SSLContext`
+                Python's `ssl` does TLS, exactly as it is told, over a stream of httpcore's; that is slower.
             proxy: Not implemented yet: anything but `None` raises `NotImplementedError`.
             max_connections: How many connections there may be at a time; further requests wait, first come, first
                 served. `None` for no limit.
@@ -62,7 +66,8 @@ class AsyncConnectionPool:
                 after 0, 0.5, 1, 2, 4 ... seconds.
             local_address: The IP address to connect from; also chooses the address family.
             uds: The path of a Unix domain socket to connect to, whatever the URL's host.
-            network_backend: Not implemented yet: anything but `None` raises `NotImplementedError`.
+            network_backend: What makes the connections in the engine's place: an object with the methods of
+                `httpcore.AsyncNetworkBackend`. Its streams carry the bytes, its timeouts count, and it does TLS.
             socket_options: `setsockopt` arguments that are applied to every socket.
         """
         self._engine = Engine(
@@ -78,12 +83,28 @@ class AsyncConnectionPool:
             uds=uds,
             network_backend=network_backend,
             socket_options=socket_options,
+            own_backend=AutoBackend,
         )
 
     @property
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[AsyncHTTPConnection]:
         """The connections in the pool at the moment, in the order in which they were made."""
-        return self._engine.connections(is_async=True)
+        return views(AsyncHTTPConnection, self._engine.connections())
+
+    @property
+    def _network_backend(self) -> AsyncNetworkBackend:
+        """What makes the connections. httpcore's users assign to it to put a guard in its place."""
+        return self._engine.network_backend or self._own_backend
+
+    @_network_backend.setter
+    def _network_backend(self, network_backend: AsyncNetworkBackend) -> None:
+        # Ours is only there to be wrapped: if it comes back as it was, the engine needs no detour.
+        self._engine.network_backend = None if network_backend is self._own_backend else network_backend
+
+    @functools.cached_property
+    def _own_backend(self) -> AsyncNetworkBackend:
+        """httpcore's, which does by Python's sockets what the engine does by itself."""
+        return AutoBackend()
 
     async def request(
         self,
@@ -130,7 +151,7 @@ class AsyncConnectionPool:
 
     async def aclose(self) -> None:
         """Closes every connection; tasks that wait for one get a `ReadError`. The pool can be used again."""
-        self._engine.close()
+        await self._engine.aclose()
 
     async def __aenter__(self) -> Self:
         return self

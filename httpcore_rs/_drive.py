@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import typing
 
+from ._hosts import shield
+
 if typing.TYPE_CHECKING:
+    from httpcore import AsyncNetworkStream
+
     from ._engine import Exchange
 
 
@@ -23,3 +27,18 @@ async def drive(exchange: Exchange) -> typing.Any:
         else:
             wanted = exchange.poll(answer)
     return exchange.result()
+
+
+async def close_streams(streams: list[AsyncNetworkStream], failure: BaseException | None) -> None:
+    """Closes streams of a `network_backend`, all of them, also in a task that is being cancelled.
+
+    Then raises `failure`, which was there first, or else what the first stream raised.
+    """
+    with shield():
+        for stream in streams:
+            try:
+                await stream.aclose()
+            except Exception as exc:  # noqa: BLE001, PERF203  # The others are closed as well.
+                failure = failure or exc
+    if failure is not None:
+        raise failure

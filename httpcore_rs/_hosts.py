@@ -6,6 +6,7 @@ Everything that differs between them is in this file. A loop owns its host; this
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 import typing
@@ -47,6 +48,17 @@ def current_host() -> Host:
         _local.all[id(token)] = host
     _local.last = weakref.ref(host)
     return host
+
+
+def shield() -> contextlib.AbstractContextManager[object]:
+    """What is awaited within is not cancelled by a scope around it, be it trio's or anyio's."""
+    trio, anyio = sys.modules.get("trio"), sys.modules.get("anyio")
+    scope: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if trio is not None and _in_trio_task(trio):
+        scope = trio.CancelScope(shield=True)
+    elif anyio is not None:
+        scope = anyio.CancelScope(shield=True)
+    return scope
 
 
 def _in_trio_task(trio: types.ModuleType) -> bool:

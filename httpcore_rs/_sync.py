@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import typing
 
-from ._engine import Connection, Engine
+from httpcore import SyncBackend
+
+from ._connections import HTTPConnection, views
+from ._engine import Engine
 from ._interface import build_request
 
 if typing.TYPE_CHECKING:
@@ -43,8 +47,8 @@ class ConnectionPool:
         """Makes a pool; nothing is connected yet.
 
         Parameters:
-            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. An `ssl.SSLContext`
-                raises `NotImplementedError` for now.
+            ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. With an `ssl.SSLContext`
+                Python's `ssl` does TLS, exactly as it is told, over a stream of httpcore's; that is slower.
             proxy: Not implemented yet: anything but `None` raises `NotImplementedError`.
             max_connections: How many connections there may be at a time; further requests wait, first come, first
                 served. `None` for no limit.
@@ -56,7 +60,8 @@ class ConnectionPool:
                 after 0, 0.5, 1, 2, 4 ... seconds.
             local_address: The IP address to connect from; also chooses the address family.
             uds: The path of a Unix domain socket to connect to, whatever the URL's host.
-            network_backend: Not implemented yet: anything but `None` raises `NotImplementedError`.
+            network_backend: What makes the connections in the engine's place: an object with the methods of
+                `httpcore.NetworkBackend`. Its streams carry the bytes, its timeouts count, and it does TLS.
             socket_options: `setsockopt` arguments that are applied to every socket.
         """
         self._engine = Engine(
@@ -72,12 +77,28 @@ class ConnectionPool:
             uds=uds,
             network_backend=network_backend,
             socket_options=socket_options,
+            own_backend=SyncBackend,
         )
 
     @property
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[HTTPConnection]:
         """The connections in the pool at the moment, in the order in which they were made."""
-        return self._engine.connections(is_async=False)
+        return views(HTTPConnection, self._engine.connections())
+
+    @property
+    def _network_backend(self) -> NetworkBackend:
+        """What makes the connections. httpcore's users assign to it to put a guard in its place."""
+        return self._engine.network_backend or self._own_backend
+
+    @_network_backend.setter
+    def _network_backend(self, network_backend: NetworkBackend) -> None:
+        # Ours is only there to be wrapped: if it comes back as it was, the engine needs no detour.
+        self._engine.network_backend = None if network_backend is self._own_backend else network_backend
+
+    @functools.cached_property
+    def _own_backend(self) -> NetworkBackend:
+        """httpcore's, which does by Python's sockets what the engine does by itself."""
+        return SyncBackend()
 
     def request(
         self,

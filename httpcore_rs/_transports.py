@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import typing
 
 import httpx
@@ -12,7 +13,6 @@ from ._sync import ConnectionPool
 
 if typing.TYPE_CHECKING:
     import os
-    import ssl
 
     from httpcore import SOCKET_OPTION
 
@@ -38,10 +38,16 @@ def _pool_arguments(
     """The arguments of a pool for those of a transport."""
     if proxy is not None:
         raise NotImplementedError("proxy is not implemented yet")
+    config: TLSConfig | ssl.SSLContext
     if isinstance(verify, TLSConfig):
         if cert is not None:
             raise TypeError("cert belongs into the TLSConfig that was given as verify")
         config = verify
+    elif isinstance(verify, ssl.SSLContext):
+        config = verify
+        if cert is not None:
+            # As httpx does it.
+            config.load_cert_chain(*(cert if isinstance(cert, tuple) else (cert,)))
     else:
         config = TLSConfig(verify=verify, cert=cert, trust_env=trust_env)
     return {
@@ -61,8 +67,9 @@ def _pool_arguments(
 class SyncTransport(httpx.HTTPTransport):
     """`httpx.HTTPTransport` on a `ConnectionPool` of ours: `httpx.Client(transport=SyncTransport())`.
 
-    Takes httpx's arguments. `verify` may also be a `TLSConfig`; an `ssl.SSLContext`, `proxy` and `http2` raise
-    `NotImplementedError` for now. Making one takes far less than a millisecond: no `ssl.SSLContext` is built.
+    Takes httpx's arguments; `verify` may also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
+    `proxy` and `http2` raise `NotImplementedError` for now. Making one takes far less than a millisecond: no
+    `ssl.SSLContext` is built.
     """
 
     # httpx's own __init__ is not called: all it does is to build an `ssl.SSLContext` and the pool.
@@ -90,8 +97,9 @@ class SyncTransport(httpx.HTTPTransport):
 class AsyncTransport(httpx.AsyncHTTPTransport):
     """`httpx.AsyncHTTPTransport` on an `AsyncConnectionPool` of ours: `httpx.AsyncClient(transport=AsyncTransport())`.
 
-    Takes httpx's arguments. `verify` may also be a `TLSConfig`; an `ssl.SSLContext`, `proxy` and `http2` raise
-    `NotImplementedError` for now. Making one takes far less than a millisecond: no `ssl.SSLContext` is built.
+    Takes httpx's arguments; `verify` may also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
+    `proxy` and `http2` raise `NotImplementedError` for now. Making one takes far less than a millisecond: no
+    `ssl.SSLContext` is built.
     """
 
     # httpx's own __init__ is not called: all it does is to build an `ssl.SSLContext` and the pool.

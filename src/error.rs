@@ -21,8 +21,26 @@ pub enum Kind {
     RemoteProtocolError,
     LocalProtocolError,
     UnsupportedProtocol,
+    /// An exception of the caller's own code, which passes through unchanged.
+    Raised,
     /// A fault of the engine itself: a caught panic. Becomes a `RuntimeError`.
     Internal,
+}
+
+impl Kind {
+    /// Those that are httpcore's.
+    pub const OF_HTTPCORE: [Self; 10] = [
+        Self::ConnectError,
+        Self::ConnectTimeout,
+        Self::ReadError,
+        Self::ReadTimeout,
+        Self::WriteError,
+        Self::WriteTimeout,
+        Self::PoolTimeout,
+        Self::RemoteProtocolError,
+        Self::LocalProtocolError,
+        Self::UnsupportedProtocol,
+    ];
 }
 
 /// What went wrong, and what caused it.

@@ -12,11 +12,11 @@ use hyper::body::Incoming;
 
 use crate::ask::Asker;
 use crate::connection::establish::{Attempt, Connector};
-use crate::connection::http1::{BodyFault, Failure, Http1, ResponseHead, Stall, Tap};
+use crate::connection::http1::{self, BodyFault, Failure, Http1, ResponseHead, Stall, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::io::park;
 use crate::io::reactor::Reactor;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Acquired, Lease, Pool};
 use crate::request::{Content, Request};
 use crate::timeout::Seconds;
 
@@ -32,6 +32,14 @@ pub struct Client {
     pub connector: Connector,
 }
 
+/// Where a request goes.
+pub enum Place {
+    /// Over any connection that can take it.
+    Any,
+    /// Over this one and no other.
+    This(Acquired<Connection>),
+}
+
 /// A response whose body is still to be read.
 pub struct Response {
     pub head: ResponseHead,
@@ -45,14 +53,27 @@ pub struct Response {
 pub async fn start(
     client: Arc<Client>,
     request: Request,
+    place: Place,
     reactor: Option<Arc<Reactor>>,
     asker: Asker,
 ) -> Result<Response> {
-    let acquired = client.pool.acquire(&request.origin, request.timeouts.pool).await?;
+    let (acquired, is_free) = match place {
+        Place::Any => (client.pool.acquire(&request.origin, request.timeouts.pool).await?, true),
+        Place::This(acquired) => (acquired, false),
+    };
     let Some((lease, idle)) = acquired.take() else {
         return Err(Error::new(Kind::Internal, "the pool gave a connection without a place"));
     };
-    let mut idle = idle.filter(|connection| !connection.is_stale() && connection.attach(reactor.as_ref()).is_ok());
+    let mut idle = match idle {
+        Some(connection) => {
+            let usable = usable(connection, reactor.as_ref(), &asker).await?;
+            if usable.is_none() && !is_free {
+                return Err(http1::disconnected());
+            }
+            usable
+        }
+        None => None,
+    };
     loop {
         let reused = idle.is_some();
         let mut connection = match idle.take() {
@@ -70,6 +91,7 @@ pub async fn start(
                     received: 0,
                     stall: Stall::default(),
                     timeout: request.timeouts.read,
+                    asker,
                     in_use: Some(InUse { connection, lease }),
                 };
                 return Ok(Response { head: response.head, body, tap: response.tap });
@@ -78,12 +100,18 @@ pub async fn start(
                 if let Some(error) = closed_by_pool(&lease) {
                     return Err(error);
                 }
-                if !(reused && is_replaceable(&request, &failure)) {
+                if !(is_free && reused && is_replaceable(&request, &failure)) {
                     return Err(failure.error);
                 }
             }
         }
     }
+}
+
+/// The idle connection, if it still can be used.
+async fn usable(connection: Connection, reactor: Option<&Arc<Reactor>>, asker: &Asker) -> Result<Option<Connection>> {
+    let usable = !connection.is_stale(asker).await? && connection.attach(reactor).is_ok();
+    Ok(usable.then_some(connection))
 }
 
 /// A response with its whole body.
@@ -104,7 +132,7 @@ pub async fn fetch(
     reactor: Option<Arc<Reactor>>,
     asker: Asker,
 ) -> Result<Fetched> {
-    let Response { head, mut body, tap } = start(client, request, reactor, asker.clone()).await?;
+    let Response { head, mut body, tap } = start(client, request, Place::Any, reactor, asker.clone()).await?;
     let mut content = Vec::new();
     let mut budget = YIELD_AFTER;
     while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await? {
@@ -135,7 +163,7 @@ async fn connect(
     };
     status.connecting();
     let stream = status.unless_closed(connector.connect(&attempt)).await.ok_or_else(closed)??;
-    status.connected(stream.handle());
+    status.connected(stream.link());
     if status.is_closed_by_pool() {
         return Err(closed());
     }
@@ -177,9 +205,15 @@ pub struct ResponseBody {
     received: u64,
     stall: Stall,
     timeout: Option<Duration>,
+    asker: Asker,
 }
 
 impl ResponseBody {
+    /// By what the body asks for what it needs.
+    pub fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
     /// Polls for the next chunk, `None` at the end. A failed body stays failed: it is closed.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(None)) };
@@ -192,7 +226,7 @@ impl ResponseBody {
             let message = "the response belongs to the process that sent its request";
             return Poll::Ready(Err(Error::new(Kind::ReadError, message)));
         }
-        let poll = in_use.connection.poll_body(cx, incoming, &mut self.stall, self.timeout);
+        let poll = in_use.connection.poll_body(cx, incoming, &mut self.stall, self.timeout, Some(&self.asker));
         if poll.is_ready() {
             self.reader = None;
         }
@@ -238,7 +272,7 @@ impl ResponseBody {
         if let Some(incoming) = &mut self.incoming {
             // The last bytes may be read while the end has not been noticed yet.
             let mut cx = Context::from_waker(Waker::noop());
-            let poll = in_use.connection.poll_body(&mut cx, incoming, &mut Stall::default(), None);
+            let poll = in_use.connection.poll_body(&mut cx, incoming, &mut Stall::default(), None, None);
             park::clear();
             if !matches!(poll, Poll::Ready(Ok(None))) {
                 return;
@@ -273,7 +307,7 @@ impl ResponseBody {
             }
             BodyFault::Broken(error) => {
                 let at_end = connection.is_at_end();
-                let error = connection.fault(&error);
+                let error = connection.fault(Some(&error));
                 if !at_end || error.kind() != Kind::RemoteProtocolError {
                     return error;
                 }

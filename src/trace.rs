@@ -12,13 +12,27 @@ use socket2::{SockAddr, Socket};
 use crate::ask::{Answer, Ask, Asker};
 use crate::connection::http1::ResponseHead;
 use crate::error::{Error, Result};
+use crate::io::carrier::Handle;
 
 /// What begins, and with which arguments.
 #[derive(Clone, Debug)]
 pub enum Event {
-    ConnectTcp { host: String, port: i64, local_address: Option<IpAddr>, timeout: Option<Duration> },
-    ConnectUnixSocket { path: String, timeout: Option<Duration> },
-    StartTls { server_hostname: String, timeout: Option<Duration> },
+    ConnectTcp {
+        host: String,
+        port: i64,
+        local_address: Option<IpAddr>,
+        timeout: Option<Duration>,
+    },
+    ConnectUnixSocket {
+        path: String,
+        timeout: Option<Duration>,
+    },
+    /// By the caller's backend, or by ourselves.
+    StartTls {
+        server_hostname: String,
+        timeout: Option<Duration>,
+        by_backend: bool,
+    },
     Retry,
     SendRequestHeaders,
     SendRequestBody,
@@ -66,6 +80,8 @@ pub enum Stage {
 pub enum Outcome {
     Nothing,
     Stream(Box<Endpoints>),
+    /// A stream of the caller's backend.
+    Carrier(Handle),
     Head(ResponseHead),
 }
 
@@ -120,7 +136,7 @@ impl Asker {
         }
         let event = event();
         self.started(&event).await?;
-        match work.await {
+        match self.interruptible(work).await {
             Ok(value) => {
                 self.complete(&event, outcome(&value)).await?;
                 Ok(value)
@@ -133,9 +149,9 @@ impl Asker {
         if !self.is_traced() {
             return Ok(());
         }
-        match self.ask(Ask::Trace(Moment { event: event.clone(), stage })).await {
+        match self.ask(Ask::Trace(Box::new(Moment { event: event.clone(), stage }))).await {
             Answer::Traced(None) => Ok(()),
-            Answer::Traced(Some(error)) => Err(error),
+            Answer::Traced(Some(error)) | Answer::Failed(error) => Err(error),
             _ => Err(crate::ask::mismatch()),
         }
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import ssl
 from typing import Any
 
 import httpcore
@@ -44,8 +43,6 @@ def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
         ("proxy", httpcore.Proxy("http://127.0.0.1:3128")),
         ("http2", True),
         ("http1", False),
-        ("network_backend", httpcore.MockBackend([])),
-        ("ssl_context", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
     ],
 )
 def test_what_a_pool_cannot_do_yet_it_names(name: str, argument: str, value: object) -> None:
@@ -60,7 +57,6 @@ def test_what_a_pool_cannot_do_yet_it_names(name: str, argument: str, value: obj
         ("proxy", "http://127.0.0.1:3128"),
         ("http2", True),
         ("http1", False),
-        ("verify", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
     ],
 )
 def test_what_a_transport_cannot_do_yet_it_names(name: str, argument: str, value: object) -> None:

@@ -3,17 +3,19 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::happy_eyeballs::{self, SocketConfig};
 pub use super::happy_eyeballs::{OptionValue, SocketOption};
-use crate::ask::Asker;
+use crate::ask::{Asker, Backend};
 use crate::error::{Error, Kind, OsError, Result};
+use crate::io::carrier::Carried;
 use crate::io::park;
 use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
+use crate::lock::lock;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 use crate::tls::TlsConfig;
@@ -23,7 +25,6 @@ use crate::trace::{Endpoints, Event, Outcome};
 const BACKOFF_FACTOR: Duration = Duration::from_millis(500);
 
 /// How a pool makes its connections.
-#[derive(Debug)]
 pub struct Connector {
     pub retries: usize,
     pub local_address: Option<IpAddr>,
@@ -31,6 +32,10 @@ pub struct Connector {
     pub uds: Option<String>,
     pub socket_options: Vec<SocketOption>,
     pub tls: TlsConfig,
+    /// The caller's own way to make streams, if he has one.
+    pub backend: Mutex<Option<Backend>>,
+    /// The way to make those with TLS, where it is not ours to do.
+    pub tls_backend: Option<Backend>,
 }
 
 /// What one attempt needs besides.
@@ -53,8 +58,10 @@ impl Connector {
                     retries_left -= 1;
                     let delay = delays.next().unwrap_or_default();
                     let sleeping = async {
-                        if !delay.is_zero() {
-                            park::sleep_until(Instant::now() + delay).await;
+                        match self.backend() {
+                            Some(backend) => attempt.asker.sleep(backend, delay).await?,
+                            None if delay.is_zero() => {}
+                            None => park::sleep_until(Instant::now() + delay).await,
                         }
                         Ok(())
                     };
@@ -66,27 +73,59 @@ impl Connector {
     }
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
+        if let Some(backend) = self.backend() {
+            // Boxed: not the usual way.
+            return Box::pin(self.connect_through(backend, attempt)).await;
+        }
+        if let Some(backend) = self.tls_backend.clone().filter(|_| attempt.origin.scheme.is_tls()) {
+            port(attempt.origin)?;
+            return Box::pin(self.connect_through(backend, attempt)).await;
+        }
         let Attempt { origin, asker, timeout, .. } = *attempt;
         let deadline = park::deadline_in(timeout);
-        let event = || {
-            if let Some(path) = &self.uds {
-                return Event::ConnectUnixSocket { path: path.clone(), timeout };
-            }
-            let host = origin.host.clone();
-            Event::ConnectTcp { host, port: origin.port, local_address: self.local_address, timeout }
-        };
         let connecting = in_time(attempt, deadline, "connecting", self.socket(attempt));
-        let socket = asker.span(event, connected, connecting).await?;
+        let socket = asker.span(|| self.connect_event(attempt), connected, connecting).await?;
         if !origin.scheme.is_tls() {
             return Ok(Stream::Plain(socket));
         }
-        let name = origin.server_name.as_deref().unwrap_or(&origin.host);
-        let event = || Event::StartTls { server_hostname: name.to_owned(), timeout };
+        let name = server_name(origin);
+        let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend: false };
         // Boxed: a TLS session is large.
         let handshake = Box::pin(self.tls.handshake(socket, name));
         let handshake = in_time(attempt, deadline, "the TLS handshake", handshake);
         let stream = asker.span(event, |stream| connected(stream.get_ref().0), handshake).await?;
         Ok(Stream::Tls(Box::new(stream)))
+    }
+
+    /// Connects by the caller's backend, TLS included. Timeouts are its streams' own.
+    async fn connect_through(&self, backend: Backend, attempt: &Attempt<'_>) -> Result<Stream> {
+        let Attempt { origin, asker, timeout, .. } = *attempt;
+        let event = self.connect_event(attempt);
+        let connecting = asker.connect(Arc::clone(&backend), None, event.clone());
+        let stream = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), connecting).await?;
+        let mut stream = Carried::new(stream);
+        if origin.scheme.is_tls() {
+            let server_hostname = server_name(origin).to_owned();
+            let event = Event::StartTls { server_hostname, timeout, by_backend: true };
+            let handshake = asker.connect(backend, Some(stream.handle().clone()), event.clone());
+            let secured = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), handshake).await?;
+            stream.release();
+            stream = Carried::new(secured);
+        }
+        Ok(Stream::Carried(Box::new(stream)))
+    }
+
+    fn connect_event(&self, attempt: &Attempt<'_>) -> Event {
+        let Attempt { origin, timeout, .. } = *attempt;
+        if let Some(path) = &self.uds {
+            return Event::ConnectUnixSocket { path: path.clone(), timeout };
+        }
+        let host = origin.host.clone();
+        Event::ConnectTcp { host, port: origin.port, local_address: self.local_address, timeout }
+    }
+
+    fn backend(&self) -> Option<Backend> {
+        lock(&self.backend).clone()
     }
 
     async fn socket(&self, attempt: &Attempt<'_>) -> Result<Socket> {
@@ -101,6 +140,11 @@ impl Connector {
             .await
             .map_err(|error| failed(attempt.origin, error))
     }
+}
+
+/// The name that the server is verified for.
+fn server_name(origin: &Origin) -> &str {
+    origin.server_name.as_deref().unwrap_or(&origin.host)
 }
 
 fn connected(socket: &Socket) -> Outcome {
@@ -124,14 +168,18 @@ async fn in_time<T>(
 
 async fn addresses(attempt: &Attempt<'_>) -> Result<Vec<SocketAddr>> {
     let origin = attempt.origin;
-    let Ok(port) = u16::try_from(origin.port) else {
-        let message = format!("connecting to {origin} failed: {} is not a port (0-65535)", origin.port);
-        return Err(Error::new(Kind::ConnectError, message));
-    };
+    let port = port(origin)?;
     if let Ok(address) = origin.host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     attempt.asker.resolve(&origin.host, port).await
+}
+
+fn port(origin: &Origin) -> Result<u16> {
+    u16::try_from(origin.port).map_err(|_| {
+        let message = format!("connecting to {origin} failed: {} is not a port (0-65535)", origin.port);
+        Error::new(Kind::ConnectError, message)
+    })
 }
 
 fn failed(peer: impl std::fmt::Display, error: io::Error) -> Error {

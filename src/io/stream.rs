@@ -1,4 +1,4 @@
-//! The byte stream under an HTTP connection: a socket, plain or in TLS.
+//! The byte stream under an HTTP connection: a socket, plain or in TLS, or a stream that the caller brought.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,19 +8,71 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
+use super::carrier::{Carried, Handle};
 use super::reactor::Reactor;
 use super::socket::{Shared, Socket};
 
 pub enum Stream {
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
+    Carried(Box<Carried>),
+}
+
+/// What the pool holds of a stream that somebody else uses.
+#[derive(Clone, Default)]
+pub enum Link {
+    #[default]
+    None,
+    Socket(Weak<Shared>),
+    Carried(Handle),
+}
+
+impl Link {
+    /// Ends the stream under whoever uses it.
+    pub fn shutdown(&self) {
+        match self {
+            Self::None => {}
+            Self::Socket(socket) => {
+                if let Some(socket) = socket.upgrade() {
+                    socket.shutdown();
+                }
+            }
+            Self::Carried(handle) => handle.forsake(),
+        }
+    }
+
+    pub fn is_readable(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Socket(socket) => socket.upgrade().is_some_and(|socket| socket.is_readable()),
+            Self::Carried(handle) => handle.carrier().is_readable(),
+        }
+    }
 }
 
 impl Stream {
-    pub fn socket(&self) -> &Socket {
+    /// The socket, if it is ours.
+    pub fn socket(&self) -> Option<&Socket> {
         match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Carried(_) => None,
+        }
+    }
+
+    pub fn carried(&mut self) -> Option<&mut Carried> {
+        match self {
+            Self::Plain(_) | Self::Tls(_) => None,
+            Self::Carried(stream) => Some(stream),
+        }
+    }
+
+    /// Bytes that were moved so far, those of TLS included.
+    pub fn moved(&self) -> u64 {
+        match self {
+            Self::Plain(socket) => socket.moved(),
+            Self::Tls(stream) => stream.get_ref().0.moved(),
+            Self::Carried(stream) => stream.moved(),
         }
     }
 
@@ -28,12 +80,17 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.attach(reactor),
             Self::Tls(stream) => stream.get_mut().0.attach(reactor),
+            Self::Carried(_) => Ok(()),
         }
     }
 
-    /// A handle by which the pool can shut the stream down from outside.
-    pub fn handle(&self) -> Weak<Shared> {
-        self.socket().downgrade()
+    /// By what the pool can shut the stream down from outside.
+    pub fn link(&self) -> Link {
+        match self {
+            Self::Plain(socket) => Link::Socket(socket.downgrade()),
+            Self::Tls(stream) => Link::Socket(stream.get_ref().0.downgrade()),
+            Self::Carried(stream) => Link::Carried(stream.handle().clone()),
+        }
     }
 }
 
@@ -46,6 +103,7 @@ impl AsyncRead for Stream {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
                 poll => poll,
             },
+            Self::Carried(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -55,6 +113,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Carried(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -66,6 +125,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Carried(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -77,6 +137,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Carried(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -84,6 +145,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Carried(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -64,6 +64,19 @@ pub struct Acquired<C> {
 }
 
 impl<C> Acquired<C> {
+    pub fn status(&self) -> Option<&Arc<Status>> {
+        self.lease.as_ref().map(Lease::status)
+    }
+
+    /// Puts a connection in the place.
+    pub fn fill(&mut self, connection: C) {
+        self.connection = Some(connection);
+    }
+
+    pub fn has_connection(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// The place, and the connection in it if there is one already.
     pub fn take(mut self) -> Option<(Lease<C>, Option<C>)> {
         Some((self.lease.take()?, self.connection.take()))
@@ -110,6 +123,29 @@ impl<C> Pool<C> {
                 ),
             )),
         }
+    }
+
+    /// A place for a connection of the caller's own choosing, within no limits.
+    pub fn place(&self, origin: &Arc<Origin>) -> Acquired<C> {
+        let process = self.process();
+        let grant = process.state().place(origin);
+        Lease::accept(process, grant)
+    }
+
+    /// This very connection, if it is idle.
+    pub fn take(&self, status: &Status) -> Option<Acquired<C>> {
+        let process = self.process();
+        let grant = process.state().take(status)?;
+        Some(Lease::accept(process, grant))
+    }
+
+    /// Closes this very connection, under whoever uses it.
+    pub fn close_one(&self, status: &Status) {
+        let process = self.process();
+        let idle = process.state().remove(status);
+        status.close();
+        drop(idle);
+        process.serve();
     }
 
     /// Closes every connection. Whoever waits for one of them wakes up and finds it closed; the pool can be used again.

@@ -74,6 +74,30 @@ impl<C> State<C> {
         (decision, expired)
     }
 
+    /// A place for a connection, whatever the limits.
+    pub fn place(&mut self, origin: &Arc<Origin>) -> Grant<C> {
+        let id = self.id();
+        let status = Arc::new(Status::new(id, Arc::clone(origin)));
+        self.connections.insert(id, Arc::clone(&status));
+        Grant { status, connection: None, closing: None }
+    }
+
+    /// This very connection, if it is idle.
+    pub fn take(&mut self, status: &Status) -> Option<Grant<C>> {
+        let idle = self.forget(status)?;
+        idle.status.set_phase(Phase::Active);
+        Some(Grant { status: idle.status, connection: Some(idle.connection), closing: None })
+    }
+
+    /// Forgets this very connection; it is returned if it was idle. The queue is to be served.
+    pub fn remove(&mut self, status: &Status) -> Option<C> {
+        let connection = self.forget(status).map(|idle| idle.connection);
+        if self.knows(status) {
+            self.connections.remove(&status.id);
+        }
+        connection
+    }
+
     /// Takes back a connection that can serve another request. Those returned are to be closed, and the queue to be served.
     pub fn keep(&mut self, status: &Arc<Status>, connection: C, now: Instant) -> Vec<C> {
         if !self.connections.contains_key(&status.id) {
@@ -145,10 +169,27 @@ impl<C> State<C> {
             return Some(Grant { status: idle.status, connection: Some(idle.connection), closing: None });
         }
         let closing = if self.connections.len() < self.limits.max_connections { None } else { Some(self.evict()?) };
-        let id = self.id();
-        let status = Arc::new(Status::new(id, Arc::clone(origin)));
-        self.connections.insert(id, Arc::clone(&status));
-        Some(Grant { status, connection: None, closing })
+        Some(Grant { closing, ..self.place(origin) })
+    }
+
+    /// Whether it is a connection of this pool, and not one of a process that was forked.
+    fn knows(&self, status: &Status) -> bool {
+        self.connections.get(&status.id).is_some_and(|known| std::ptr::eq(&raw const **known, status))
+    }
+
+    /// Takes one connection out of the idle ones. Unlike the others this one has to look for it among those of its origin.
+    fn forget(&mut self, status: &Status) -> Option<Idle<C>> {
+        if !self.knows(status) {
+            return None;
+        }
+        let idle = self.idle.remove(&status.id)?;
+        if let Some(ids) = self.idle_by_origin.get_mut(&status.origin) {
+            ids.retain(|id| *id != status.id);
+            if ids.is_empty() {
+                self.idle_by_origin.remove(&status.origin);
+            }
+        }
+        Some(idle)
     }
 
     /// The connection to the origin that became idle last: the others may then expire.
@@ -182,7 +223,7 @@ impl<C> State<C> {
         let mut expired = Vec::new();
         let Some(expiry) = self.limits.keepalive_expiry else { return expired };
         while let Some((_, oldest)) = self.idle.front() {
-            if now.saturating_duration_since(oldest.since) <= expiry {
+            if now.saturating_duration_since(oldest.since) < expiry {
                 break;
             }
             expired.extend(self.evict());

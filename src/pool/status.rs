@@ -4,12 +4,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::io::park;
-use crate::io::socket::Shared;
+use crate::io::stream::Link;
 use crate::lock::lock;
 use crate::origin::Origin;
 
@@ -37,7 +37,7 @@ pub struct Status {
 
 #[derive(Default)]
 struct Details {
-    socket: Weak<Shared>,
+    link: Link,
     expires: Option<Instant>,
     /// Whoever makes the connection at the moment.
     connecting: Option<Waker>,
@@ -76,9 +76,9 @@ impl Status {
         self.requests.store(0, Ordering::Release);
     }
 
-    /// The connection is established on `socket`.
-    pub fn connected(&self, socket: Weak<Shared>) {
-        self.details().socket = socket;
+    /// The connection is established.
+    pub fn connected(&self, link: Link) {
+        self.details().link = link;
         self.connected.store(true, Ordering::Release);
     }
 
@@ -100,13 +100,11 @@ impl Status {
     pub fn close(&self) {
         self.closed_by_pool.store(true, Ordering::Release);
         self.set_phase(Phase::Closed);
-        let (socket, connecting) = {
+        let (link, connecting) = {
             let mut details = self.details();
-            (details.socket.upgrade(), details.connecting.take())
+            (details.link.clone(), details.connecting.take())
         };
-        if let Some(socket) = socket {
-            socket.shutdown();
-        }
+        link.shutdown();
         if let Some(connecting) = connecting {
             connecting.wake();
         }
@@ -129,6 +127,12 @@ impl Status {
         .await
     }
 
+    /// What httpcore shows of a connection whose protocol is known.
+    pub fn without_protocol(&self) -> String {
+        let requests = self.requests.load(Ordering::Acquire);
+        format!("'{}', {}, Request Count: {requests}", self.origin, self.phase().name())
+    }
+
     /// Closed without ever having been connected.
     pub fn has_failed(&self) -> bool {
         self.phase() == Phase::Closed && !self.is_connected()
@@ -143,12 +147,11 @@ impl Status {
     pub fn has_expired(&self) -> bool {
         match self.phase() {
             Phase::Idle => {
-                let (expires, socket) = {
+                let (expires, link) = {
                     let details = self.details();
-                    (details.expires, details.socket.upgrade())
+                    (details.expires, details.link.clone())
                 };
-                expires.is_some_and(|expires| Instant::now() > expires)
-                    || socket.is_some_and(|socket| socket.is_readable())
+                expires.is_some_and(|expires| Instant::now() > expires) || link.is_readable()
             }
             Phase::Closed => self.has_failed(),
             Phase::Connecting | Phase::Active => false,
@@ -160,18 +163,26 @@ impl Status {
     }
 }
 
+impl Phase {
+    /// httpcore's name for the state of an established connection.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "NEW",
+            Self::Active => "ACTIVE",
+            Self::Idle => "IDLE",
+            Self::Closed => "CLOSED",
+        }
+    }
+}
+
 /// httpcore's `info()`.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match (self.phase(), self.is_connected()) {
-            (Phase::Closed, false) => return f.write_str("CONNECTION FAILED"),
-            (_, false) => return f.write_str("CONNECTING"),
-            (Phase::Connecting, true) => "NEW",
-            (Phase::Active, true) => "ACTIVE",
-            (Phase::Idle, true) => "IDLE",
-            (Phase::Closed, true) => "CLOSED",
-        };
+        let phase = self.phase();
+        if !self.is_connected() {
+            return f.write_str(if phase == Phase::Closed { "CONNECTION FAILED" } else { "CONNECTING" });
+        }
         let requests = self.requests.load(Ordering::Acquire);
-        write!(f, "'{}', HTTP/1.1, {state}, Request Count: {requests}", self.origin)
+        write!(f, "'{}', HTTP/1.1, {}, Request Count: {requests}", self.origin, phase.name())
     }
 }

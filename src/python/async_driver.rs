@@ -11,23 +11,24 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyTypeError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyStopAsyncIteration, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::backend::{self, Called, Expected};
 use super::body::AsyncResponseStream;
-use super::errors::to_pyerr;
+use super::errors::{from_exception, raised, to_pyerr};
 use super::host::{Host, Task};
 use super::listener::Listener;
 use super::namespace::Namespace;
-use super::network_stream::AsyncNetworkStream;
+use super::network_stream;
 use super::sync_driver::{addresses, panicked, poll_caught};
 use super::{request, response};
 use crate::ask::{Answer, Ask, Asker};
 use crate::connection::http1::{ResponseHead, Tap};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::exchange::{Fetched, Response, ResponseBody};
 use crate::io::park;
 use crate::lock::lock;
@@ -78,6 +79,10 @@ enum Awaited {
     Others,
     /// With the error that is being reported.
     Listener(Option<Error>),
+    /// What a backend or one of its streams does.
+    Backend(Expected),
+    /// Streams being closed, before the operation ends. If it has failed, its exception is raised by that.
+    Closing,
 }
 
 struct State {
@@ -87,6 +92,8 @@ struct State {
     stream: Option<Py<PyAny>>,
     iterator: Option<Py<PyAny>>,
     yield_first: bool,
+    /// Whether it ends because of an exception, of which the listener is being told.
+    interrupted: bool,
 }
 
 #[pymethods]
@@ -98,16 +105,18 @@ impl Exchange {
             None => {}
             Some(Awaited::Chunk) => match request::chunk(answer) {
                 Ok(chunk) => self.asker.answer(Answer::Chunk(Some(chunk))),
-                Err(error) => return Err(self.abandon(py, state, error)),
+                Err(error) => return self.interrupt(py, state, error),
             },
             // The deadline came first, and the exchange will see that.
             Some(Awaited::Addresses(_)) if answer.is_none() => {}
             Some(Awaited::Addresses(host)) => match addresses(py, &host, Ok(answer.clone())) {
                 Ok(answer) => self.asker.answer(answer),
-                Err(error) => return Err(self.abandon(py, state, error)),
+                Err(error) => return self.interrupt(py, state, error),
             },
-            Some(Awaited::Others) => self.asker.answer(Answer::Yielded),
+            Some(Awaited::Others) => self.asker.answer(Answer::Done),
             Some(Awaited::Listener(error)) => self.asker.answer(Answer::Traced(error)),
+            Some(Awaited::Backend(expected)) => self.asker.answer(expected.answer(answer, true)),
+            Some(Awaited::Closing) => return Ok(None),
         }
         self.advance(py, state)
     }
@@ -122,9 +131,17 @@ impl Exchange {
             }
             Some(Awaited::Addresses(host)) => match addresses(py, &host, Err(error)) {
                 Ok(answer) => self.asker.answer(answer),
-                Err(error) => return Err(self.abandon(py, state, error)),
+                Err(error) => return self.interrupt(py, state, error),
             },
-            _ => return Err(self.abandon(py, state, error)),
+            Some(Awaited::Backend(_)) if error.is_instance_of::<PyException>(py) => {
+                self.asker.answer(Answer::Failed(from_exception(py, error)));
+            }
+            Some(Awaited::Closing) => {
+                state.output = None;
+                return Err(error);
+            }
+            Some(Awaited::Listener(_)) => return self.abandon(py, state, error),
+            _ => return self.interrupt(py, state, error),
         }
         self.advance(py, state)
     }
@@ -193,7 +210,8 @@ impl Exchange {
         body: Arc<Mutex<ResponseBody>>,
         yield_first: bool,
     ) -> Self {
-        let this = Self::new(host, namespace, task, Asker::default(), Operation::Chunk(body), None, None);
+        let asker = lock(&body).asker().clone();
+        let this = Self::new(host, namespace, task, asker, Operation::Chunk(body), None, None);
         this.state().yield_first = yield_first;
         this
     }
@@ -208,7 +226,15 @@ impl Exchange {
         listener: Option<Listener>,
     ) -> Self {
         let operation = Some(operation);
-        let state = State { operation, output: None, awaited: None, stream, iterator: None, yield_first: false };
+        let state = State {
+            operation,
+            output: None,
+            awaited: None,
+            stream,
+            iterator: None,
+            yield_first: false,
+            interrupted: false,
+        };
         Self { host, namespace, task, asker, listener, state: Mutex::new(state) }
     }
 
@@ -221,8 +247,7 @@ impl Exchange {
         content: Option<Bound<'py, PyBytes>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let stream = AsyncResponseStream::new(body, self.namespace, self.host.clone_ref(py));
-        let network_stream = AsyncNetworkStream::new(tap, self.namespace);
-        let network_stream = Bound::new(py, network_stream)?.into_any();
+        let network_stream = network_stream::build(py, tap, self.namespace, true)?;
         let mut stream = Bound::new(py, stream)?.into_any();
         if let Some(listener) = &self.listener {
             stream = listener.wrap(py, stream, true)?;
@@ -248,17 +273,28 @@ impl Exchange {
                     self.task.finish();
                     // Whatever is left of it (a failed connection) goes now.
                     state.operation = None;
-                    break match result {
-                        Ok(output) => {
-                            state.output = Some(output);
-                            Ok(None)
-                        }
-                        Err(error) => Err(to_pyerr(py, self.namespace, error)),
-                    };
+                    break end(py, &mut state, result.map_err(|error| to_pyerr(py, self.namespace, error)));
                 }
                 Poll::Pending => {}
             }
+            if let Some(interruption) = self.asker.take_interruption() {
+                // Nobody listened at that point.
+                self.task.finish();
+                state.operation = None;
+                break end(py, &mut state, Err(to_pyerr(py, self.namespace, interruption)));
+            }
             if let Some(ask) = self.asker.take() {
+                let ask = match backend::call(py, ask) {
+                    Ok(Called::Answer(answer)) => {
+                        self.asker.answer(answer);
+                        continue;
+                    }
+                    Ok(Called::Returned(awaitable, expected)) => {
+                        state.awaited = Some(Awaited::Backend(expected));
+                        break Ok(Some(awaitable));
+                    }
+                    Err(ask) => ask,
+                };
                 match state.awaitable(py, ask, host, self.listener.as_ref()) {
                     Ok((awaitable, awaited)) => {
                         state.awaited = Some(awaited);
@@ -270,9 +306,8 @@ impl Exchange {
                         continue;
                     }
                     Err(error) => {
-                        self.task.finish();
-                        state.operation = None;
-                        break Err(error);
+                        drop(running);
+                        return self.interrupt(py, state, error);
                     }
                 }
             }
@@ -289,8 +324,27 @@ impl Exchange {
         next
     }
 
+    /// Ends the operation with an exception. If somebody listens to it, the engine tells him first.
+    fn interrupt<'py>(
+        &self,
+        py: Python<'py>,
+        mut state: MutexGuard<'_, State>,
+        error: PyErr,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.listener.is_none() || std::mem::replace(&mut state.interrupted, true) {
+            return self.abandon(py, state, error);
+        }
+        self.asker.interrupt(raised(Kind::Raised, error));
+        self.advance(py, state)
+    }
+
     /// Ends the operation: its connection is closed and its place given back before anything else happens.
-    fn abandon(&self, py: Python<'_>, mut state: MutexGuard<'_, State>, error: PyErr) -> PyErr {
+    fn abandon<'py>(
+        &self,
+        py: Python<'py>,
+        mut state: MutexGuard<'_, State>,
+        error: PyErr,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let host = self.host.get();
         let running = host.shared.enter();
         self.task.finish();
@@ -298,11 +352,10 @@ impl Exchange {
             Some(Operation::Chunk(body)) => lock(&body).close(),
             operation => drop(operation),
         }
+        let closing = end(py, &mut state, Err(error));
         drop(state);
-        match host.leave(py, running) {
-            Ok(()) => error,
-            Err(error) => error,
-        }
+        host.leave(py, running)?;
+        closing
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -313,6 +366,24 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.task.finish();
+    }
+}
+
+/// The end of an operation. Streams of the caller's that were left behind are closed before anybody hears of it.
+fn end<'py>(py: Python<'py>, state: &mut State, result: PyResult<Output>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let failure = match result {
+        Ok(output) => {
+            state.output = Some(output);
+            None
+        }
+        Err(failure) => Some(failure),
+    };
+    match backend::closing_forsaken(py, failure.as_ref())? {
+        None => failure.map_or(Ok(None), Err),
+        Some(closing) => {
+            state.awaited = Some(Awaited::Closing);
+            Ok(Some(closing))
+        }
     }
 }
 
@@ -331,11 +402,12 @@ impl State {
                 (host.resolve(py, &name, port, park::deadline())?, Awaited::Addresses(name))
             }
             (Ask::Trace(moment), Some(listener)) => {
-                let (awaitable, error) = listener.report(py, moment)?;
+                let (awaitable, error) = listener.report(py, *moment)?;
                 (awaitable, Awaited::Listener(error))
             }
             (Ask::Trace(_), None) => (host.checkpoint(py)?, Awaited::Listener(None)),
             (Ask::Yield, _) => (host.checkpoint(py)?, Awaited::Others),
+            _ => return Err(PyRuntimeError::new_err("the exchange asked for what nobody can do")),
         })
     }
 

@@ -12,11 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::async_driver::{Exchange, poll_chunk};
+use super::backend;
 use super::errors::to_pyerr;
 use super::host::{Host, Task};
 use super::namespace::Namespace;
 use super::sync_driver::{Caller, block_on};
-use crate::ask::Asker;
 use crate::exchange::{ResponseBody, YIELD_AFTER};
 use crate::lock::lock;
 
@@ -45,19 +45,24 @@ impl ResponseStream {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         // The lock is held while polling, never while sleeping: `close()` may come from another thread.
         let mut next = pin!(std::future::poll_fn(|cx| lock(&self.body).poll_chunk(cx)));
-        match block_on(py, next.as_mut(), &Asker::default(), &mut Caller::default()) {
+        let asker = lock(&self.body).asker().clone();
+        match block_on(py, next.as_mut(), &asker, &mut Caller::default()) {
             Ok(chunk) => Ok(chunk.map(|chunk| PyBytes::new(py, &chunk))),
             Err(fault) => {
                 // Also when it was a signal: then the rest cannot be read either.
                 lock(&self.body).close();
-                Err(fault.into_pyerr(py, self.namespace))
+                let exception = fault.into_pyerr(py, self.namespace);
+                // The first error is the one that counts.
+                let _ = backend::close_forsaken(py);
+                Err(exception)
             }
         }
     }
 
     /// Gives the connection back. A thread that waits for a chunk meanwhile gets a `ReadError`.
-    fn close(&self) {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         lock(&self.body).close();
+        backend::close_forsaken(py)
     }
 }
 
@@ -100,7 +105,11 @@ impl AsyncResponseStream {
                     return Completed::with(py, &chunk).map(Some);
                 }
                 Poll::Ready(Ok(None)) => return Ok(None),
-                Poll::Ready(Err(error)) => return Err(to_pyerr(py, self.namespace, error)),
+                Poll::Ready(Err(error)) => {
+                    let exception = to_pyerr(py, self.namespace, error);
+                    return backend::closing_forsaken(py, Some(&exception))?
+                        .map_or(Err(exception), |closing| Ok(Some(closing)));
+                }
                 Poll::Pending => {}
             }
         }
@@ -112,12 +121,20 @@ impl AsyncResponseStream {
     }
 
     /// Gives the connection back. A task that waits for a chunk meanwhile gets a `ReadError`.
-    fn aclose(&self, py: Python<'_>) -> PyResult<Completed> {
+    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let host = self.host.get();
         let running = host.shared.enter();
         lock(&self.body).close();
         host.leave(py, running)?;
-        Ok(Completed::nothing(py))
+        closed(py)
+    }
+}
+
+/// What is awaited after something was closed: that streams of the caller's are closed as well.
+pub fn closed(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    match backend::closing_forsaken(py, None)? {
+        Some(closing) => Ok(closing),
+        None => Ok(Bound::new(py, Completed::nothing(py))?.into_any()),
     }
 }
 

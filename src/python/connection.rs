@@ -1,55 +1,228 @@
-//! What `pool.connections` holds.
+//! Single connections: those that `pool.connections` holds, and those that a caller makes himself.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::pool::{Phase, Status};
+use super::async_driver::Exchange;
+use super::engine::{Engine, Side, log_closed};
+use super::host::Host;
+use super::namespace::Namespace;
+use super::request;
+use super::sync_driver::{Caller, block_on};
+use super::{backend, body};
+use crate::ask::Asker;
+use crate::connection::http1::Http1;
+use crate::exchange::{Connection as Http1Connection, Place};
+use crate::io::carrier::Carried;
+use crate::io::stream::Stream;
+use crate::lock::lock;
+use crate::pool::{Acquired, Phase, Status};
 
-/// A connection of a pool, as it is at the moment of asking: httpcore's `HTTPConnection` without the means to use it directly.
+/// What `HTTPConnection` and `AsyncHTTPConnection` stand for: a connection of a pool, as it is at the moment of asking, or one of
+/// its own.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Connection {
-    pub(super) status: Arc<Status>,
-    pub(super) class_name: &'static str,
+    side: Side,
+    place: Mutex<Held>,
+    /// Whether it belongs to the caller and not to a pool: then it is also he who has it connected.
+    is_own: bool,
+}
+
+struct Held {
+    status: Arc<Status>,
+    /// The place of a connection that no request has used.
+    unused: Option<Acquired<Http1Connection>>,
+}
+
+impl Connection {
+    pub fn of_pool(side: Side, status: Arc<Status>) -> Self {
+        Self { side, place: Mutex::new(Held { status, unused: None }), is_own: false }
+    }
+
+    fn status(&self) -> Arc<Status> {
+        Arc::clone(&lock(&self.place).status)
+    }
+
+    /// The right to send one request over the connection.
+    fn begin(&self, request: &Bound<'_, PyAny>, namespace: &Namespace) -> PyResult<Acquired<Http1Connection>> {
+        let py = request.py();
+        let origin = request.getattr(intern!(py, "url"))?.getattr(intern!(py, "origin"))?;
+        if !self.can_handle_request(&origin)? {
+            let own = &self.status().origin;
+            let message = format!("Attempted to send request to {} on connection to {own}", origin.str()?);
+            return Err(PyRuntimeError::new_err(message));
+        }
+        let mut held = lock(&self.place);
+        if let Some(unused) = held.unused.take() {
+            return Ok(unused);
+        }
+        if self.is_own && held.status.has_failed() {
+            // It has never been connected: it can be tried again.
+            let place = self.side.client.pool.place(&held.status.origin);
+            if let Some(status) = place.status() {
+                held.status = Arc::clone(status);
+            }
+            return Ok(place);
+        }
+        self.side.client.pool.take(&held.status).ok_or_else(|| namespace.not_available(py))
+    }
+
+    /// Reads the request. One that cannot be sent costs the connection, if there is one, as in httpcore.
+    fn read<'py>(
+        &self,
+        request: &Bound<'py, PyAny>,
+        namespace: &Namespace,
+        acquired: Acquired<Http1Connection>,
+    ) -> PyResult<(request::Parsed<'py>, Place)> {
+        match request::read(request) {
+            Ok(parsed) => Ok((parsed, Place::This(acquired))),
+            Err(fault) => {
+                if acquired.has_connection() {
+                    self.status().begin_request();
+                    // Both are given up: the connection is closed.
+                    drop(acquired.take());
+                } else {
+                    lock(&self.place).unused = Some(acquired);
+                }
+                Err(fault.into_pyerr(request.py(), namespace))
+            }
+        }
+    }
 }
 
 #[pymethods]
 impl Connection {
+    /// A connection of the caller's own to an `httpcore.Origin`, made by the first request. `engine` has its arguments.
+    #[staticmethod]
+    fn to(engine: &Engine, origin: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let side = engine.side();
+        let place = side.client.pool.place(&Arc::new(request::origin(origin)?));
+        Self::own(side, place)
+    }
+
+    /// A connection of the caller's own over a network stream that he brought.
+    #[staticmethod]
+    fn over(
+        py: Python<'_>,
+        engine: &Engine,
+        origin: &Bound<'_, PyAny>,
+        stream: &Bound<'_, PyAny>,
+        is_async: bool,
+    ) -> PyResult<Self> {
+        let side = engine.side();
+        let origin = Arc::new(request::origin(origin)?);
+        let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async))));
+        let mut place = side.client.pool.place(&origin);
+        if let Some(status) = place.status() {
+            status.connected(stream.link());
+        }
+        // hyper's handshake waits for nothing.
+        let mut making = pin!(Http1::new(stream, origin));
+        let connection = block_on(py, making.as_mut(), &Asker::default(), &mut Caller::default())
+            .map_err(|fault| Namespace::default(py).map_or_else(|error| error, |names| fault.into_pyerr(py, names)))?;
+        place.fill(Box::new(connection));
+        Self::own(side, place)
+    }
+
+    /// Sends an `httpcore.Request` over this connection and returns its response.
+    fn handle_request<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let namespace = Namespace::of(request)?;
+        let acquired = self.begin(request, namespace)?;
+        let (parsed, place) = self.read(request, namespace, acquired)?;
+        self.side.send(request, namespace, parsed, place)
+    }
+
+    /// Begins to send an `httpcore.Request` over this connection from a task of `host`'s loop.
+    fn start(&self, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
+        let namespace = Namespace::of(request)?;
+        let acquired = self.begin(request, namespace)?;
+        let (parsed, place) = self.read(request, namespace, acquired)?;
+        self.side.start(host, request, namespace, parsed, place)
+    }
+
+    /// Closes the connection, under whoever uses it. One that was never connected stays as it is.
+    fn close(&self, py: Python<'_>, log: bool) -> PyResult<()> {
+        self.end(py, log)?;
+        backend::close_forsaken(py)
+    }
+
+    /// The same in a task: returns what to await.
+    fn aclose<'py>(&self, py: Python<'py>, log: bool) -> PyResult<Bound<'py, PyAny>> {
+        self.end(py, log)?;
+        body::closed(py)
+    }
+
     /// Origin, protocol, state and number of requests, in httpcore's words.
     fn info(&self) -> String {
-        self.status.to_string()
+        self.status().to_string()
+    }
+
+    /// The same without the protocol.
+    fn state(&self) -> String {
+        self.status().without_protocol()
     }
 
     /// Whether the connection has no request on it.
     fn is_idle(&self) -> bool {
-        self.status.phase() == Phase::Idle || self.status.has_failed()
+        let status = self.status();
+        status.phase() == Phase::Idle || status.has_failed()
     }
 
     /// Whether the connection can take a request now.
     fn is_available(&self) -> bool {
-        self.status.phase() == Phase::Idle
+        self.status().phase() == Phase::Idle
     }
 
     /// Whether the connection has been idle for longer than the pool keeps it, or was closed by the server meanwhile.
     fn has_expired(&self) -> bool {
-        self.status.has_expired()
+        self.status().has_expired()
     }
 
     /// Whether the connection is closed.
     fn is_closed(&self) -> bool {
-        self.status.phase() == Phase::Closed
+        self.status().phase() == Phase::Closed
     }
 
     /// Whether requests to this `httpcore.Origin` may go over the connection.
     fn can_handle_request(&self, origin: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let own = &self.status.origin;
+        let own = &self.status().origin;
         let scheme: Vec<u8> = origin.getattr("scheme")?.extract()?;
         let host: Vec<u8> = origin.getattr("host")?.extract()?;
         let port: i64 = origin.getattr("port")?.extract()?;
         Ok(scheme == own.scheme.as_str().as_bytes() && host == own.host.as_bytes() && port == own.port)
     }
 
-    fn __repr__(&self) -> String {
-        format!("<{} [{}]>", self.class_name, self.status)
+    /// The same for all views of one connection.
+    fn __hash__(&self) -> usize {
+        Arc::as_ptr(&self.status()).addr()
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.status(), &other.status())
+    }
+}
+
+impl Connection {
+    fn end(&self, py: Python<'_>, log: bool) -> PyResult<()> {
+        let status = self.status();
+        if !status.is_connected() {
+            return Ok(());
+        }
+        let unused = lock(&self.place).unused.take();
+        py.detach(|| {
+            drop(unused.and_then(Acquired::take));
+            self.side.client.pool.close_one(&status);
+        });
+        log_closed(py, usize::from(log))
+    }
+
+    fn own(side: Side, place: Acquired<Http1Connection>) -> PyResult<Self> {
+        let status =
+            place.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a place without a status"))?;
+        Ok(Self { side, place: Mutex::new(Held { status, unused: Some(place) }), is_own: true })
     }
 }

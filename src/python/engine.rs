@@ -1,9 +1,10 @@
 //! The engine behind one pool.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyTuple};
@@ -14,19 +15,26 @@ use super::connection::Connection;
 use super::host::Host;
 use super::listener::{Arguments, Listener};
 use super::namespace::Namespace;
-use super::network_stream::NetworkStream;
+use super::request::Parsed;
 use super::sync_driver::{Caller, block_on};
-use super::{request, response, tls};
+use super::{backend, body, network_stream, request, response, tls};
 use crate::ask::Asker;
 use crate::connection::establish::{Connector, OptionValue, SocketOption};
-use crate::exchange::{self, Client};
+use crate::exchange::{self, Client, Place};
+use crate::lock::lock;
 use crate::pool::{Limits, Phase, Pool};
 
 /// What `ConnectionPool` and `AsyncConnectionPool` run on: one pool of connections and the way to make them.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Engine {
-    client: Arc<Client>,
-    arguments: Py<Arguments>,
+    side: Side,
+}
+
+/// What an engine shares with its connections.
+#[derive(Clone)]
+pub struct Side {
+    pub client: Arc<Client>,
+    pub arguments: Arc<Py<Arguments>>,
 }
 
 #[pymethods]
@@ -46,6 +54,7 @@ impl Engine {
         uds,
         network_backend,
         socket_options,
+        own_backend,
     ))]
     #[expect(clippy::too_many_arguments, reason = "httpcore's constructor, name by name")]
     fn new(
@@ -62,12 +71,13 @@ impl Engine {
         uds: Option<&Bound<'_, PyAny>>,
         network_backend: Option<&Bound<'_, PyAny>>,
         socket_options: Option<&Bound<'_, PyAny>>,
+        own_backend: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         for (name, missing) in [
             ("proxy", proxy.is_some()),
-            ("http2", http2),
+            // A stream of the caller's may turn out to speak HTTP/1.1.
+            ("http2", http2 && network_backend.is_none()),
             ("http1=False", !http1),
-            ("network_backend", network_backend.is_some()),
         ] {
             if missing {
                 return Err(PyNotImplementedError::new_err(format!("{name} is not implemented yet")));
@@ -82,38 +92,55 @@ impl Engine {
                 None => None,
             },
         };
+        let told =
+            |argument: Option<&Bound<'_, PyAny>>| argument.map_or_else(|| py.None(), |value| value.clone().unbind());
+        let arguments = Py::new(py, Arguments::new(told(ssl_context), told(socket_options), http2))?;
+        let (tls, tls_backend) = match tls::from_argument(py, ssl_context)? {
+            Some(tls) => (tls, None),
+            // The caller's `ssl.SSLContext` is Python's to use, over streams of httpcore's.
+            None => (tls::default(py)?, Some(backend::backend(&own_backend.call0()?, &arguments))),
+        };
         let connector = Connector {
             retries: count(Some(retries))?.unwrap_or(0),
             local_address: local_address.map(ip_address).transpose()?,
             uds: uds.map(path).transpose()?,
             socket_options: read_socket_options(socket_options)?,
-            tls: tls::from_argument(py, ssl_context)?,
+            tls,
+            backend: Mutex::new(network_backend.map(|object| backend::backend(object, &arguments))),
+            tls_backend,
         };
-        let told =
-            |argument: Option<&Bound<'_, PyAny>>| argument.map_or_else(|| py.None(), |value| value.clone().unbind());
-        let arguments = Arguments { ssl_context: told(ssl_context), socket_options: told(socket_options) };
         let client = Arc::new(Client { pool: Pool::new(limits), connector });
-        Ok(Self { client, arguments: Py::new(py, arguments)? })
+        Ok(Self { side: Side { client, arguments: Arc::new(arguments) } })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&*self.side.arguments)?;
+        // Locked only while somebody reads or writes it, and then this object is alive.
+        match self.side.client.connector.backend.try_lock() {
+            Ok(backend) => backend.as_ref().map_or(Ok(()), |backend| backend::traverse(backend, &visit)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The caller's own `network_backend`, if he brought one.
+    #[getter]
+    fn get_network_backend<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let backend = lock(&self.side.client.connector.backend).clone();
+        backend.map(|backend| backend::backend_object(py, &backend)).transpose()
+    }
+
+    #[setter]
+    fn set_network_backend(&self, network_backend: Option<&Bound<'_, PyAny>>) {
+        let backend = network_backend.map(|object| backend::backend(object, &self.side.arguments));
+        let before = std::mem::replace(&mut *lock(&self.side.client.connector.backend), backend);
+        drop(before);
     }
 
     /// Sends an `httpcore.Request` from this thread and returns its `httpcore.Response`.
     fn handle_request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
-        let (parsed, stream) = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let listener = Listener::of(request, namespace, &self.arguments, false)?;
-        let asker = Asker::new(listener.is_some());
-        let mut caller = Caller::new(stream, listener);
-        let mut future = Box::pin(exchange::start(Arc::clone(&self.client), parsed, None, asker.clone()));
-        let result = block_on(py, future.as_mut(), &asker, &mut caller);
-        // Whatever is left of a failed exchange goes before the caller hears of it.
-        drop(future);
-        let started = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let mut stream = Bound::new(py, ResponseStream::new(started.body, namespace))?.into_any();
-        if let Some(listener) = &caller.listener {
-            stream = listener.wrap(py, stream, false)?;
-        }
-        let network_stream = Bound::new(py, NetworkStream::new(started.tap, namespace))?.into_any();
-        response::build(py, namespace, &started.head, stream, network_stream, None)
+        let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        self.side.send(request, namespace, parsed, Place::Any)
     }
 
     /// Sends a request from this thread and returns its response, read to the end. `None` if the arguments are of unusual types:
@@ -132,25 +159,23 @@ impl Engine {
             .map_err(|fault| fault.into_pyerr(py, namespace))?;
         let Some((parsed, stream)) = parsed else { return Ok(None) };
         let asker = Asker::default();
-        let mut future = Box::pin(exchange::fetch(Arc::clone(&self.client), parsed, None, asker.clone()));
+        let mut future = Box::pin(exchange::fetch(Arc::clone(&self.side.client), parsed, None, asker.clone()));
         let result = block_on(py, future.as_mut(), &asker, &mut Caller::new(stream, None));
         drop(future);
+        let closed = backend::close_forsaken(py);
         let fetched = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
+        closed?;
         let stream = Bound::new(py, ResponseStream::new(fetched.body, namespace))?;
         let content = response::join(py, &fetched.content)?;
-        let network_stream = Bound::new(py, NetworkStream::new(fetched.tap, namespace))?.into_any();
+        let network_stream = network_stream::build(py, fetched.tap, namespace, false)?;
         response::build(py, namespace, &fetched.head, stream.into_any(), network_stream, Some(content)).map(Some)
     }
 
     /// Begins to send an `httpcore.Request` from a task of `host`'s loop.
     fn start(&self, py: Python<'_>, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
         let namespace = Namespace::of(request)?;
-        let (parsed, stream) = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let listener = Listener::of(request, namespace, &self.arguments, true)?;
-        let asker = Asker::new(listener.is_some());
-        let reactor = Arc::clone(&host.get().shared.reactor);
-        let starting = Box::pin(exchange::start(Arc::clone(&self.client), parsed, Some(reactor), asker.clone()));
-        Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), stream.map(Bound::unbind), listener))
+        let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        self.side.start(host, request, namespace, parsed, Place::Any)
     }
 
     /// Begins to send a request from a task of `host`'s loop, whose response is read to the end. `None` as for `request`.
@@ -171,36 +196,99 @@ impl Engine {
         let Some((parsed, stream)) = parsed else { return Ok(None) };
         let asker = Asker::default();
         let reactor = Arc::clone(&host.get().shared.reactor);
-        let fetching = Box::pin(exchange::fetch(Arc::clone(&self.client), parsed, Some(reactor), asker.clone()));
+        let fetching = Box::pin(exchange::fetch(Arc::clone(&self.side.client), parsed, Some(reactor), asker.clone()));
         let operation = Operation::Fetch(fetching);
         Ok(Some(Exchange::start(host, namespace, asker, operation, stream.map(Bound::unbind), None)))
     }
 
-    /// The connections in the order in which they were made; `class_name` is for their `repr`.
-    fn connections(&self, is_async: bool) -> Vec<Connection> {
-        let class_name = if is_async { "AsyncHTTPConnection" } else { "HTTPConnection" };
-        let statuses = self.client.pool.statuses();
-        statuses.into_iter().map(|status| Connection { status, class_name }).collect()
+    /// The connections in the order in which they were made.
+    fn connections(&self) -> Vec<Connection> {
+        let statuses = self.side.client.pool.statuses();
+        statuses.into_iter().map(|status| Connection::of_pool(self.side.clone(), status)).collect()
     }
 
     /// Closes every connection. Whoever waits for one gets a `ReadError`.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let closed = py.detach(|| self.client.pool.close());
-        let namespace = Namespace::default(py)?;
-        if closed > 0 && namespace.is_debugging(py)? {
-            py.import("httpcore_rs._trace")?.call_method1("log_closed", (namespace.name, closed))?;
-        }
-        Ok(())
+        let closed = py.detach(|| self.side.client.pool.close());
+        log_closed(py, closed)?;
+        backend::close_forsaken(py)
+    }
+
+    /// The same in a task: returns what to await.
+    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let closed = py.detach(|| self.side.client.pool.close());
+        log_closed(py, closed)?;
+        body::closed(py)
     }
 
     /// Active and queued requests and active and idle connections, in httpcore's words.
     fn summary(&self) -> String {
-        let statuses = self.client.pool.statuses();
+        let statuses = self.side.client.pool.statuses();
         let idle = statuses.iter().filter(|status| status.phase() == Phase::Idle).count();
         let active = statuses.len() - idle;
-        let queued = self.client.pool.queued();
+        let queued = self.side.client.pool.queued();
         format!("Requests: {active} active, {queued} queued | Connections: {active} active, {idle} idle")
     }
+}
+
+impl Engine {
+    pub fn side(&self) -> Side {
+        self.side.clone()
+    }
+}
+
+impl Side {
+    /// Sends a request from this thread and returns its response.
+    pub fn send<'py>(
+        &self,
+        request: &Bound<'py, PyAny>,
+        namespace: &'static Namespace,
+        (parsed, stream): Parsed<'py>,
+        place: Place,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = request.py();
+        let listener = Listener::of(request, namespace, &self.arguments, false)?;
+        let asker = Asker::new(listener.is_some());
+        let mut caller = Caller::new(stream, listener);
+        let mut future = Box::pin(exchange::start(Arc::clone(&self.client), parsed, place, None, asker.clone()));
+        let result = block_on(py, future.as_mut(), &asker, &mut caller);
+        // Whatever is left of a failed exchange goes before the caller hears of it.
+        drop(future);
+        let closed = backend::close_forsaken(py);
+        let started = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
+        closed?;
+        let mut stream = Bound::new(py, ResponseStream::new(started.body, namespace))?.into_any();
+        if let Some(listener) = &caller.listener {
+            stream = listener.wrap(py, stream, false)?;
+        }
+        let network_stream = network_stream::build(py, started.tap, namespace, false)?;
+        response::build(py, namespace, &started.head, stream, network_stream, None)
+    }
+
+    /// Begins to send a request from a task of `host`'s loop.
+    pub fn start(
+        &self,
+        host: Py<Host>,
+        request: &Bound<'_, PyAny>,
+        namespace: &'static Namespace,
+        (parsed, stream): Parsed<'_>,
+        place: Place,
+    ) -> PyResult<Exchange> {
+        let listener = Listener::of(request, namespace, &self.arguments, true)?;
+        let asker = Asker::new(listener.is_some());
+        let reactor = Arc::clone(&host.get().shared.reactor);
+        let starting = Box::pin(exchange::start(Arc::clone(&self.client), parsed, place, Some(reactor), asker.clone()));
+        Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), stream.map(Bound::unbind), listener))
+    }
+}
+
+/// Writes the debug records of connections that were closed.
+pub fn log_closed(py: Python<'_>, connections: usize) -> PyResult<()> {
+    let namespace = Namespace::default(py)?;
+    if connections > 0 && namespace.is_debugging(py)? {
+        py.import("httpcore_rs._trace")?.call_method1("log_closed", (namespace.name, connections))?;
+    }
+    Ok(())
 }
 
 /// The coroutine that drives an exchange.

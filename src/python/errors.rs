@@ -53,13 +53,14 @@ pub fn raised(kind: Kind, exception: PyErr) -> Error {
     Error::new(kind, exception.to_string()).with_source(Raised(exception))
 }
 
+/// The error for an exception that the caller's own code raised: of httpcore's kind, if the exception is.
+pub fn from_exception(py: Python<'_>, exception: PyErr) -> Error {
+    raised(Namespace::kind_of(py, &exception), exception)
+}
+
 /// The exception of the caller's namespace, with what caused it as its `__cause__`.
 pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
-    let class = match namespace.exception(py, error.kind()) {
-        Ok(class) => class,
-        Err(missing) => return missing,
-    };
-    let exception = PyErr::from_type(class, error.message().to_owned());
+    let (kind, message) = (error.kind(), error.message().to_owned());
     let mut cause = None;
     if let Some(source) = error.into_source() {
         match source.downcast::<Raised>() {
@@ -70,6 +71,10 @@ pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
             },
         }
     }
+    let exception = match namespace.exception(py, kind) {
+        Ok(class) => PyErr::from_type(class, message),
+        Err(missing) => return missing,
+    };
     if cause.is_some() {
         exception.set_cause(py, cause);
     }

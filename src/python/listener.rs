@@ -3,6 +3,7 @@
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::errors::{raised, to_pyerr};
@@ -20,11 +21,60 @@ pub struct Listener {
     namespace: &'static Namespace,
 }
 
-/// What of a pool's arguments is told to listeners.
+/// What of a pool's arguments is told to listeners and handed to backends.
 #[pyclass(frozen)]
 pub struct Arguments {
-    pub ssl_context: Py<PyAny>,
-    pub socket_options: Py<PyAny>,
+    ssl_context: Py<PyAny>,
+    socket_options: Py<PyAny>,
+    http2: bool,
+    /// The `ssl.SSLContext` that a backend gets, once one needs it.
+    context: PyOnceLock<Py<PyAny>>,
+}
+
+impl Arguments {
+    pub fn new(ssl_context: Py<PyAny>, socket_options: Py<PyAny>, http2: bool) -> Self {
+        Self { ssl_context, socket_options, http2, context: PyOnceLock::new() }
+    }
+
+    /// The keyword arguments of httpcore's function for an event of connecting.
+    pub fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+        let kwargs = PyDict::new(py);
+        let seconds = |timeout: &Option<std::time::Duration>| timeout.map(|timeout| timeout.as_secs_f64());
+        match event {
+            Event::ConnectTcp { host, port, local_address, timeout } => {
+                kwargs.set_item("host", host)?;
+                kwargs.set_item("port", port)?;
+                kwargs.set_item("local_address", local_address.map(|address| address.to_string()))?;
+                kwargs.set_item("timeout", seconds(timeout))?;
+                kwargs.set_item("socket_options", &self.socket_options)?;
+            }
+            Event::ConnectUnixSocket { path, timeout } => {
+                kwargs.set_item("path", path)?;
+                kwargs.set_item("timeout", seconds(timeout))?;
+                kwargs.set_item("socket_options", &self.socket_options)?;
+            }
+            Event::StartTls { server_hostname, timeout, by_backend } => {
+                let context = if *by_backend { self.context(py)? } else { &self.ssl_context };
+                kwargs.set_item("ssl_context", context)?;
+                kwargs.set_item("server_hostname", server_hostname)?;
+                kwargs.set_item("timeout", seconds(timeout))?;
+            }
+            Event::Retry
+            | Event::SendRequestHeaders
+            | Event::SendRequestBody
+            | Event::ReceiveResponseHeaders
+            | Event::ResponseClosed => {}
+        }
+        Ok(kwargs)
+    }
+
+    /// For a stream of the caller's: the context he gave, or the one that does what our own TLS would do.
+    fn context(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
+        self.context.get_or_try_init(py, || {
+            let module = py.import("httpcore_rs._ssl_context")?;
+            Ok(module.call_method1("for_backend", (&self.ssl_context, self.http2))?.unbind())
+        })
+    }
 }
 
 impl Listener {
@@ -89,31 +139,9 @@ impl Listener {
     }
 
     fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
-        let kwargs = PyDict::new(py);
-        let seconds = |timeout: &Option<std::time::Duration>| timeout.map(|timeout| timeout.as_secs_f64());
-        let arguments = self.arguments.get();
-        match event {
-            Event::ConnectTcp { host, port, local_address, timeout } => {
-                kwargs.set_item("host", host)?;
-                kwargs.set_item("port", port)?;
-                kwargs.set_item("local_address", local_address.map(|address| address.to_string()))?;
-                kwargs.set_item("timeout", seconds(timeout))?;
-                kwargs.set_item("socket_options", &arguments.socket_options)?;
-            }
-            Event::ConnectUnixSocket { path, timeout } => {
-                kwargs.set_item("path", path)?;
-                kwargs.set_item("timeout", seconds(timeout))?;
-                kwargs.set_item("socket_options", &arguments.socket_options)?;
-            }
-            Event::StartTls { server_hostname, timeout } => {
-                kwargs.set_item("ssl_context", &arguments.ssl_context)?;
-                kwargs.set_item("server_hostname", server_hostname)?;
-                kwargs.set_item("timeout", seconds(timeout))?;
-            }
-            Event::Retry | Event::ResponseClosed => {}
-            Event::SendRequestHeaders | Event::SendRequestBody | Event::ReceiveResponseHeaders => {
-                kwargs.set_item("request", &self.request)?;
-            }
+        let kwargs = self.arguments.get().kwargs(py, event)?;
+        if matches!(event, Event::SendRequestHeaders | Event::SendRequestBody | Event::ReceiveResponseHeaders) {
+            kwargs.set_item("request", &self.request)?;
         }
         Ok(kwargs)
     }
@@ -142,6 +170,7 @@ impl ConnectedStream {
 fn returned(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
     match outcome {
         Outcome::Nothing => Ok(py.None().into_bound(py)),
+        Outcome::Carrier(stream) => super::backend::object_of(py, &stream),
         Outcome::Stream(endpoints) => Ok(Bound::new(py, ConnectedStream { endpoints })?.into_any()),
         Outcome::Head(head) => {
             let version = if head.minor_version == 0 { &b"HTTP/1.0"[..] } else { b"HTTP/1.1" };

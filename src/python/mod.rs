@@ -2,6 +2,7 @@
 //! in [`sync_driver`], an event loop's task in [`async_driver`]), and one file each for errors, requests and responses.
 
 mod async_driver;
+mod backend;
 mod body;
 mod connection;
 mod engine;

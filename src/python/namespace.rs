@@ -99,9 +99,40 @@ impl Namespace {
             Kind::RemoteProtocolError => intern!(py, "RemoteProtocolError"),
             Kind::LocalProtocolError => intern!(py, "LocalProtocolError"),
             Kind::UnsupportedProtocol => intern!(py, "UnsupportedProtocol"),
-            Kind::Internal => return Ok(py.get_type::<PyRuntimeError>()),
+            // An exception that is raised again is not made here.
+            Kind::Raised | Kind::Internal => return Ok(py.get_type::<PyRuntimeError>()),
         };
         Ok(self.module.bind(py).getattr(name)?.cast_into()?)
+    }
+
+    /// The class of streams that have left HTTP: it hands out first what came behind the response head.
+    pub fn upgrade_stream<'py>(&self, py: Python<'py>, is_async: bool) -> PyResult<Bound<'py, PyAny>> {
+        let (module, class) = if is_async {
+            ("_async.http11", "AsyncHTTP11UpgradeStream")
+        } else {
+            ("_sync.http11", "HTTP11UpgradeStream")
+        };
+        py.import(format!("{}.{module}", self.name))?.getattr(class)
+    }
+
+    /// The exception for a connection that cannot take a request now.
+    pub fn not_available(&self, py: Python<'_>) -> PyErr {
+        match self.module.bind(py).getattr(intern!(py, "ConnectionNotAvailable")).and_then(|class| class.call0()) {
+            Ok(exception) => PyErr::from_value(exception),
+            Err(missing) => missing,
+        }
+    }
+
+    /// The kind of error that an exception of either package stands for; [`Kind::Raised`] for all others.
+    pub fn kind_of(py: Python<'_>, exception: &PyErr) -> Kind {
+        for namespace in [&HTTPCORE, &HTTPCORE2].into_iter().filter_map(|namespace| namespace.get(py)) {
+            for kind in Kind::OF_HTTPCORE {
+                if namespace.exception(py, kind).is_ok_and(|class| exception.is_instance(py, &class)) {
+                    return kind;
+                }
+            }
+        }
+        Kind::Raised
     }
 
     fn load(py: Python<'_>, cell: &'static PyOnceLock<Self>, name: &'static str) -> PyResult<&'static Self> {

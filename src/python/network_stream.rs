@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict};
 use socket2::SockAddr;
 
 use super::async_driver::{Exchange, Operation};
+use super::backend;
 use super::errors::os_error;
 use super::host::Host;
 use super::namespace::Namespace;
@@ -27,12 +28,6 @@ use crate::connection::http1::Tap;
 pub struct NetworkStream {
     tap: Tap,
     namespace: &'static Namespace,
-}
-
-impl NetworkStream {
-    pub fn new(tap: Tap, namespace: &'static Namespace) -> Self {
-        Self { tap, namespace }
-    }
 }
 
 #[pymethods]
@@ -93,10 +88,6 @@ pub struct AsyncNetworkStream {
 }
 
 impl AsyncNetworkStream {
-    pub fn new(tap: Tap, namespace: &'static Namespace) -> Self {
-        Self { tap, namespace }
-    }
-
     fn drive<'py>(&self, py: Python<'py>, operation: Operation) -> PyResult<Bound<'py, PyAny>> {
         let host: Py<Host> =
             py.import(intern!(py, "httpcore_rs._hosts"))?.call_method0(intern!(py, "current_host"))?.extract()?;
@@ -151,6 +142,25 @@ impl AsyncNetworkStream {
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         extra_info(py, &self.tap, info)
     }
+}
+
+/// What `response.extensions["network_stream"]` is: our view of the stream, or the caller's own, as httpcore hands it out.
+pub fn build<'py>(
+    py: Python<'py>,
+    tap: Tap,
+    namespace: &'static Namespace,
+    is_async: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Some(carrier) = tap.carrier() else {
+        return Ok(if is_async {
+            Bound::new(py, AsyncNetworkStream { tap, namespace })?.into_any()
+        } else {
+            Bound::new(py, NetworkStream { tap, namespace })?.into_any()
+        });
+    };
+    let stream = backend::object_of(py, &carrier.stream)?;
+    let Some(trailing) = &carrier.trailing else { return Ok(stream) };
+    namespace.upgrade_stream(py, is_async)?.call1((stream, PyBytes::new(py, trailing)))
 }
 
 fn limit(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<std::time::Duration>> {

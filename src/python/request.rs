@@ -221,6 +221,14 @@ fn read_origin(url: &Bound<'_, PyAny>) -> Result<Origin, Fault> {
     Ok(Origin { scheme, host: host.to_owned(), port, server_name: None })
 }
 
+/// Reads an `httpcore.Origin`.
+pub fn origin(origin: &Bound<'_, PyAny>) -> PyResult<Origin> {
+    read_origin(origin).map_err(|fault| match Namespace::default(origin.py()) {
+        Ok(namespace) => fault.into_pyerr(origin.py(), namespace),
+        Err(error) => error,
+    })
+}
+
 fn read_extensions(extensions: &Bound<'_, PyAny>) -> PyResult<(Timeouts, Option<String>)> {
     let py = extensions.py();
     let mut timeouts = Timeouts::default();

@@ -19,10 +19,11 @@ use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::errors::Fault;
+use super::backend::{self, Called};
+use super::errors::{Fault, raised};
 use super::listener::Listener;
 use super::request;
-use crate::ask::{Answer, Ask, Asker};
+use crate::ask::{Answer, Ask, Asker, mismatch};
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
 use crate::io::park::{self, Park};
@@ -54,24 +55,44 @@ fn run<T>(
     let alarm = Arc::new(Alarm::default());
     let waker = Waker::from(Arc::clone(&alarm));
     let mut cx = Context::from_waker(&waker);
+    let mut interrupted = false;
     loop {
         park::clear();
         alarm.woken.store(false, Ordering::Release);
         if let Poll::Ready(result) = poll_caught(future.as_mut(), &mut cx) {
             return result.map_err(Fault::Engine);
         }
+        if let Some(interruption) = asker.take_interruption() {
+            // Nobody listened at that point.
+            return Err(Fault::Engine(interruption));
+        }
         if let Some(ask) = asker.take() {
-            asker.answer(Python::attach(|py| perform(py, ask, caller))?);
+            match Python::attach(|py| perform(py, ask, caller)) {
+                Ok(answer) => asker.answer(answer),
+                Err(exception) => interrupt(asker, exception, &mut interrupted)?,
+            }
             continue;
         }
         // Taken before any handler runs: a handler may send requests of its own.
         let park = park::take();
         if signals {
             // Ctrl-C raises here; any other signal's handler has run, and the wait goes on with the time that is left.
-            handle_signals()?;
+            if let Err(exception) = handle_signals() {
+                interrupt(asker, exception, &mut interrupted)?;
+                continue;
+            }
         }
         wait(park, &alarm)?;
     }
+}
+
+/// Ends the exchange with an exception. If somebody listens to it, the engine tells him first.
+fn interrupt(asker: &Asker, exception: PyErr, interrupted: &mut bool) -> PyResult<()> {
+    if !asker.is_traced() || std::mem::replace(interrupted, true) {
+        return Err(exception);
+    }
+    asker.interrupt(raised(Kind::Raised, exception));
+    Ok(())
 }
 
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general over the lifetime")]
@@ -202,9 +223,9 @@ fn perform(py: Python<'_>, ask: Ask, caller: &mut Caller) -> PyResult<Answer> {
     match ask {
         Ask::Chunk => caller.next(py).map(Answer::Chunk),
         // Threads are switched without being asked.
-        Ask::Yield => py.check_signals().map(|()| Answer::Yielded),
+        Ask::Yield => py.check_signals().map(|()| Answer::Done),
         Ask::Trace(moment) => match &caller.listener {
-            Some(listener) => Ok(Answer::Traced(listener.report(py, moment)?.1)),
+            Some(listener) => Ok(Answer::Traced(listener.report(py, *moment)?.1)),
             None => Ok(Answer::Traced(None)),
         },
         Ask::Resolve { host, port } => {
@@ -213,6 +234,11 @@ fn perform(py: Python<'_>, ask: Ask, caller: &mut Caller) -> PyResult<Answer> {
             let found = socket.call_method1(intern!(py, "getaddrinfo"), (host.as_str(), port, 0, kind));
             addresses(py, &host, found)
         }
+        other => Ok(match backend::call(py, other) {
+            Ok(Called::Answer(answer)) => answer,
+            Ok(Called::Returned(value, expected)) => expected.answer(&value, false),
+            Err(_) => Answer::Failed(mismatch()),
+        }),
     }
 }
 
@@ -220,10 +246,10 @@ fn perform(py: Python<'_>, ask: Ask, caller: &mut Caller) -> PyResult<Answer> {
 pub fn addresses(py: Python<'_>, host: &str, found: PyResult<Bound<'_, PyAny>>) -> PyResult<Answer> {
     let failed = |error: PyErr| {
         let message = format!("resolving {host} failed: {}", error.value(py));
-        Answer::Addresses(Err(Error::new(Kind::ConnectError, message).with_source(error)))
+        Answer::Failed(Error::new(Kind::ConnectError, message).with_source(error))
     };
     match found {
-        Ok(found) => Ok(Answer::Addresses(Ok(socket_addresses(&found)?))),
+        Ok(found) => Ok(Answer::Addresses(socket_addresses(&found)?)),
         // UnicodeError: a label that is empty or too long.
         Err(error)
             if error.is_instance_of::<PyOSError>(py)

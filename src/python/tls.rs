@@ -24,6 +24,9 @@ use crate::tls::{ConfigError, Identity, Source, TlsConfig, Trust};
 #[pyclass(frozen, module = "httpcore_rs", name = "TLSConfig")]
 pub struct TLSConfig {
     pub(super) config: TlsConfig,
+    verify: Option<Py<PyAny>>,
+    cert: Option<Py<PyAny>>,
+    trust_env: bool,
 }
 
 #[pymethods]
@@ -43,7 +46,16 @@ impl TLSConfig {
                 Ok(_) => Trust::Anything,
                 Err(_) => match verify.extract::<PathBuf>() {
                     Ok(path) => Trust::Roots(vec![Source::Named(path)]),
-                    Err(_) => return Err(refuse_context(py, verify, "verify")?),
+                    Err(_) if is_context(verify)? => {
+                        return Err(PyTypeError::new_err(
+                            "verify: an ssl.SSLContext is a configuration of its own: pass it as ssl_context, \
+                             or as the transport's verify",
+                        ));
+                    }
+                    Err(_) => {
+                        let class = verify.get_type().name()?.to_string();
+                        return Err(PyTypeError::new_err(format!("verify cannot be of type {class}")));
+                    }
                 },
             },
         };
@@ -54,24 +66,51 @@ impl TLSConfig {
         } else {
             TlsConfig::load(trust, identity).map_err(|error| to_pyerr(py, error))?
         };
-        Ok(Self { config })
+        let given = |argument: Option<&Bound<'_, PyAny>>| argument.map(|value| value.clone().unbind());
+        Ok(Self { config, verify: given(verify), cert: given(cert), trust_env })
+    }
+
+    /// `verify` as it was given.
+    #[getter]
+    fn verify(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.verify.as_ref().map(|verify| verify.clone_ref(py))
+    }
+
+    /// `cert` as it was given.
+    #[getter]
+    fn cert(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.cert.as_ref().map(|cert| cert.clone_ref(py))
+    }
+
+    /// `trust_env` as it was given.
+    #[getter]
+    fn trust_env(&self) -> bool {
+        self.trust_env
     }
 }
 
-/// The configuration for a pool's `ssl_context` argument.
-pub fn from_argument(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>) -> PyResult<TlsConfig> {
-    match ssl_context {
-        None => {
-            // httpcore trusts certifi's authorities beside those of OpenSSL's default paths, which the environment sets.
-            let mut sources = vec![Source::Bundle(bundle(py)?)];
-            sources.extend(from_environment().into_iter().map(Source::Optional));
-            Ok(TlsConfig::lazy(Trust::Roots(sources)))
-        }
-        Some(given) => match given.cast::<TLSConfig>() {
-            Ok(config) => Ok(config.get().config.clone()),
-            Err(_) => Err(refuse_context(py, given, "ssl_context")?),
-        },
+/// The configuration for a pool's `ssl_context` argument; `None` if that is an `ssl.SSLContext`.
+pub fn from_argument(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>) -> PyResult<Option<TlsConfig>> {
+    let Some(given) = ssl_context else { return default(py).map(Some) };
+    if let Ok(config) = given.cast::<TLSConfig>() {
+        return Ok(Some(config.get().config.clone()));
     }
+    if is_context(given)? {
+        return Ok(None);
+    }
+    Err(PyTypeError::new_err(format!("ssl_context cannot be of type {}", given.get_type().name()?)))
+}
+
+/// httpcore's default: certifi's authorities beside those of OpenSSL's default paths, which the environment sets.
+pub fn default(py: Python<'_>) -> PyResult<TlsConfig> {
+    let mut sources = vec![Source::Bundle(bundle(py)?)];
+    sources.extend(from_environment().into_iter().map(Source::Optional));
+    Ok(TlsConfig::lazy(Trust::Roots(sources)))
+}
+
+fn is_context(given: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = given.py();
+    given.is_instance(&py.import(intern!(py, "ssl"))?.getattr(intern!(py, "SSLContext"))?)
 }
 
 fn system_trust(py: Python<'_>, trust_env: bool) -> PyResult<Trust> {
@@ -112,17 +151,6 @@ fn identity(cert: &Bound<'_, PyAny>) -> PyResult<Identity> {
         3 => Err(PyNotImplementedError::new_err("cert: keys protected by a password are not implemented yet")),
         _ => Err(PyTypeError::new_err("cert must be a path, or a tuple (chain, key) of two paths")),
     }
-}
-
-/// The exception for an argument that is an `ssl.SSLContext`, or nothing of use at all.
-fn refuse_context(py: Python<'_>, given: &Bound<'_, PyAny>, argument: &str) -> PyResult<PyErr> {
-    let context = py.import(intern!(py, "ssl"))?.getattr(intern!(py, "SSLContext"))?;
-    if given.is_instance(&context)? {
-        return Ok(PyNotImplementedError::new_err(format!(
-            "{argument}: an ssl.SSLContext is not implemented yet; use httpcore_rs.TLSConfig(verify=..., cert=...)"
-        )));
-    }
-    Ok(PyTypeError::new_err(format!("{argument} cannot be of type {}", given.get_type().name()?)))
 }
 
 fn to_pyerr(py: Python<'_>, error: ConfigError) -> PyErr {

@@ -27,7 +27,7 @@ pub use self::tap::Tap;
 use self::upload::{Upload, Uploader};
 use self::wire::WireHandle;
 use crate::ask::Asker;
-use crate::error::{Error, Kind, OsError, Result};
+use crate::error::{Error, Kind, Result};
 use crate::exchange::YIELD_AFTER;
 use crate::io::park;
 use crate::io::reactor::Reactor;
@@ -74,13 +74,14 @@ enum Step {
     Sent,
     Response(http::Response<Incoming>),
     Upgraded,
-    Failed(hyper::Error),
+    /// With hyper's word, unless the fault is not one that it sees.
+    Failed(Option<hyper::Error>),
     TimedOut,
 }
 
 impl Http1 {
     pub async fn new(stream: Stream, origin: Arc<Origin>) -> Result<Self> {
-        let wire = WireHandle::new(stream);
+        let wire = WireHandle::new(stream, Arc::clone(&origin));
         let (sender, hyper) = http1::handshake(wire.clone())
             .await
             .map_err(|error| Error::new(Kind::ConnectError, format!("{origin}: {error}")))?;
@@ -95,8 +96,15 @@ impl Http1 {
     }
 
     /// Whether an idle connection can no longer be used: the server closed it, or sent bytes that nobody asked for.
-    pub fn is_stale(&self) -> bool {
-        self.wire.lock().is_stale()
+    pub async fn is_stale(&self, asker: &Asker) -> Result<bool> {
+        let handle = {
+            let mut wire = self.wire.lock();
+            match wire.stream().carried() {
+                Some(stream) => stream.handle().clone(),
+                None => return Ok(wire.is_stale()),
+            }
+        };
+        asker.is_readable(handle).await
     }
 
     /// Sends a request and waits for the head of its response.
@@ -110,6 +118,9 @@ impl Http1 {
     async fn exchange(&mut self, request: &Request, asker: &Asker) -> Result<Response> {
         let mut phase = Event::SendRequestHeaders;
         let result = match asker.started(&phase).await {
+            Ok(()) if asker.is_traced() => {
+                asker.interruptible(self.exchange_in_phases(request, asker, &mut phase)).await
+            }
             Ok(()) => self.exchange_in_phases(request, asker, &mut phase).await,
             Err(error) => Err(error),
         };
@@ -155,7 +166,8 @@ impl Http1 {
         };
         let mut unyielded = 0;
         let step = loop {
-            let step = std::future::poll_fn(|cx| exchange.poll(cx, &mut engine, &uploader, response.as_mut())).await;
+            let polling = |cx: &mut Context<'_>| exchange.poll(cx, &mut engine, &uploader, response.as_mut(), asker);
+            let step = std::future::poll_fn(polling).await;
             match step {
                 Step::WantsChunk => {
                     if matches!(phase, Event::SendRequestHeaders) {
@@ -178,7 +190,7 @@ impl Http1 {
                     if matches!(phase, Event::SendRequestHeaders) {
                         next_phase(asker, phase, Event::SendRequestBody).await?;
                     }
-                    let failure = self.wire.lock().write_failure(&self.origin);
+                    let failure = self.wire.lock().take_write_error();
                     match failure {
                         // Told, and then suppressed: the server may have answered before it closed.
                         Some(error) => drop(asker.failed(phase, error).await),
@@ -193,7 +205,7 @@ impl Http1 {
         let body = match step {
             Step::Response(response) => Some(response.into_body()),
             Step::Upgraded => None,
-            Step::Failed(error) => return Err(self.fault(&error)),
+            Step::Failed(error) => return Err(self.fault(error.as_ref())),
             Step::TimedOut | Step::WantsChunk | Step::Sent => return Err(exchange.timed_out(&self.origin)),
         };
         let Some(head) = self.wire.lock().take_head() else {
@@ -206,20 +218,28 @@ impl Http1 {
         if asker.is_traced() {
             asker.complete(phase, Outcome::Head(head.clone())).await?;
         }
-        let tap = self.wire.tap(Arc::clone(&self.origin));
+        let tap = Tap::new(&self.wire);
         Ok(Response { head, body, tap })
     }
 
-    /// Polls for the next chunk of the response body; `None` at its end.
+    /// Polls for the next chunk of the response body; `None` at its end. Without an asker nothing more is asked of a stream of
+    /// the caller's.
     pub fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
         body: &mut Incoming,
         stall: &mut Stall,
         timeout: Option<Duration>,
+        asker: Option<&Asker>,
     ) -> Poll<std::result::Result<Option<Bytes>, BodyFault>> {
         let mut engine = self.engine();
-        engine.wire.lock().set_waker(cx.waker());
+        {
+            let mut wire = engine.wire.lock();
+            wire.set_waker(cx.waker());
+            if let Some(asker) = asker {
+                wire.hear(asker);
+            }
+        }
         loop {
             match engine.poll_body(body) {
                 Poll::Ready(Some(Ok(chunk))) => {
@@ -234,8 +254,12 @@ impl Http1 {
                 break;
             }
         }
-        if stall.is_over(self.wire.lock().moved(), timeout) {
+        let mut wire = self.wire.lock();
+        if stall.is_over(wire.moved(), timeout) {
             return Poll::Ready(Err(BodyFault::TimedOut));
+        }
+        if let Some(asker) = asker {
+            wire.ask(asker, timeout, None);
         }
         Poll::Pending
     }
@@ -256,28 +280,23 @@ impl Http1 {
     }
 
     /// What was wrong, when hyper could not go on.
-    pub fn fault(&self, error: &hyper::Error) -> Error {
+    pub fn fault(&self, error: Option<&hyper::Error>) -> Error {
         let origin = &self.origin;
         let mut wire = self.wire.lock();
         if let Some(fault) = wire.take_fault() {
             return fault;
         }
-        if let Some(error) = wire.take_read_error() {
-            return Error::new(Kind::ReadError, format!("reading from {origin} failed: {}", OsError(&error)))
-                .with_source(error);
-        }
         if wire.is_at_end() {
-            // httpcore's text.
-            let fault = Error::remote("Server disconnected without sending a response.");
+            let fault = disconnected();
             return match wire.take_write_error() {
                 Some(error) => fault.with_source(error),
                 None => fault,
             };
         }
         if let Some(error) = wire.take_write_error() {
-            return Error::new(Kind::WriteError, format!("writing to {origin} failed: {}", OsError(&error)))
-                .with_source(error);
+            return error;
         }
+        let Some(error) = error else { return Error::new(Kind::Internal, "an exchange failed for no reason") };
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
         Error::remote(format!("invalid response from {origin}: {error}{cause}"))
     }
@@ -296,6 +315,11 @@ impl Http1 {
             waker: &self.hyper_waker,
         }
     }
+}
+
+/// The server ended the stream before it answered. In httpcore's words.
+pub fn disconnected() -> Error {
+    Error::remote("Server disconnected without sending a response.")
 }
 
 /// Why a response body could not be read on.
@@ -396,14 +420,22 @@ impl Sending {
         engine: &mut Engine<'_>,
         uploader: &Uploader,
         mut response: Pin<&mut impl Future<Output = hyper::Result<http::Response<Incoming>>>>,
+        asker: &Asker,
     ) -> Poll<Step> {
-        engine.wire.lock().set_waker(cx.waker());
+        {
+            let mut wire = engine.wire.lock();
+            wire.set_waker(cx.waker());
+            wire.hear(asker);
+        }
         loop {
             let news = engine.poll_hyper();
-            let (failed, blocked, upgraded) = {
+            let (faulty, failed, blocked, upgraded) = {
                 let wire = engine.wire.lock();
-                (wire.has_write_failed(), wire.is_write_blocked(), wire.is_upgraded())
+                (wire.has_fault(), wire.has_write_failed(), wire.is_write_blocked(), wire.is_upgraded())
             };
+            if faulty {
+                return Poll::Ready(Step::Failed(None));
+            }
             if !self.sent {
                 if failed || (uploader.is_finished() && !blocked) {
                     // From here on hyper may read: not before, since nobody has waited for bytes until now.
@@ -424,17 +456,18 @@ impl Sending {
             }
             match response.as_mut().poll(&mut Context::from_waker(engine.waker)) {
                 Poll::Ready(Ok(response)) => return Poll::Ready(Step::Response(response)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Step::Failed(error)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Step::Failed(Some(error))),
                 Poll::Pending if !news => break,
                 Poll::Pending => {}
             }
         }
         let timeout = if self.sent { self.read_timeout } else { self.write_timeout };
-        if self.stall.is_over(engine.wire.lock().moved(), timeout) {
-            Poll::Ready(Step::TimedOut)
-        } else {
-            Poll::Pending
+        let mut wire = engine.wire.lock();
+        if self.stall.is_over(wire.moved(), timeout) {
+            return Poll::Ready(Step::TimedOut);
         }
+        wire.ask(asker, self.read_timeout, self.write_timeout);
+        Poll::Pending
     }
 
     fn timed_out(&self, origin: &Origin) -> Error {

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// httpcore's bound on a head (`MAX_INCOMPLETE_EVENT_SIZE`), in bytes.
 pub const MAX_HEAD: usize = 100 * 1024;
+/// The line that ends it comes on top.
+pub const BLANK_LINE: usize = 2;
 /// Heads with up to this many lines are parsed without an allocation.
 const HEADERS_ON_STACK: usize = 64;
 

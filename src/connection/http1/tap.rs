@@ -13,9 +13,11 @@ use bytes::{Bytes, BytesMut};
 use socket2::SockAddr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wire::Wire;
+use super::wire::{Wire, WireHandle};
 use crate::error::{Error, Kind, OsError, Result};
+use crate::io::carrier::Handle;
 use crate::io::park::{deadline_in, timeout_at};
+use crate::io::socket::Socket;
 use crate::lock::lock;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
@@ -28,11 +30,32 @@ pub struct Tap {
     wire: Weak<Mutex<Wire>>,
     exchange: u64,
     origin: Arc<Origin>,
+    carrier: Option<Box<Carrier>>,
+}
+
+/// The caller's own stream under an exchange.
+#[derive(Clone)]
+pub struct Carrier {
+    pub stream: Handle,
+    /// If the connection has left HTTP: what came behind the head with which it did.
+    pub trailing: Option<Bytes>,
 }
 
 impl Tap {
-    pub(super) fn new(wire: Weak<Mutex<Wire>>, exchange: u64, origin: Arc<Origin>) -> Self {
-        Self { wire, exchange, origin }
+    /// A tap on the exchange that is under way.
+    pub(super) fn new(handle: &WireHandle) -> Self {
+        let mut wire = handle.lock();
+        let is_upgraded = wire.is_upgraded();
+        let stream = wire.stream().carried().map(|stream| stream.handle().clone());
+        let carrier = stream.map(|stream| {
+            Box::new(Carrier { stream, trailing: is_upgraded.then(|| wire.trailing().split().freeze()) })
+        });
+        Self { wire: handle.downgrade(), exchange: wire.exchange(), origin: Arc::clone(wire.origin()), carrier }
+    }
+
+    /// The caller's own stream, if the bytes come over one. Then the tap itself has nothing to offer.
+    pub fn carrier(&self) -> Option<&Carrier> {
+        self.carrier.as_deref()
     }
 
     /// Up to `max_bytes`, empty at the end of the stream. What arrived together with the response head comes first.
@@ -59,7 +82,7 @@ impl Tap {
     pub fn with_socket<T>(&self, look: impl FnOnce(&socket2::Socket) -> T) -> Option<T> {
         let wire = self.wire.upgrade()?;
         let mut wire = lock(&wire);
-        Some(look(wire.stream().socket().socket()))
+        wire.stream().socket().map(|socket| look(socket.socket()))
     }
 
     pub fn local_address(&self) -> Option<SockAddr> {
@@ -75,7 +98,7 @@ impl Tap {
         if let Some(wire) = self.wire.upgrade() {
             let mut wire = lock(&wire);
             if wire.exchange() == self.exchange && wire.is_upgraded() {
-                wire.stream().socket().shutdown();
+                wire.stream().link().shutdown();
             }
         }
     }
@@ -84,7 +107,7 @@ impl Tap {
     pub fn is_readable(&self) -> Option<bool> {
         let wire = self.wire.upgrade()?;
         let mut wire = lock(&wire);
-        Some(wire.stream().socket().is_readable())
+        wire.stream().socket().map(Socket::is_readable)
     }
 
     fn poll<T>(
@@ -97,7 +120,7 @@ impl Tap {
         let Some(wire) = wire.as_deref_mut().filter(|wire| wire.exchange() == self.exchange) else {
             return Poll::Ready(Err(io::Error::other("the response that the stream belongs to is closed")));
         };
-        if !wire.stream().socket().is_current() {
+        if !wire.stream().socket().is_some_and(Socket::is_current) {
             return Poll::Ready(Err(io::Error::other("the stream belongs to the process that opened it")));
         }
         if !wire.is_upgraded() {

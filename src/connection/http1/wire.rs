@@ -6,15 +6,16 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::response_head::{MAX_HEAD, ResponseHead};
-use super::tap::Tap;
+use super::response_head::{BLANK_LINE, MAX_HEAD, ResponseHead};
+use crate::ask::Asker;
 use crate::error::{Error, Kind, OsError, Result};
 use crate::io::park;
 use crate::io::stream::Stream;
@@ -41,11 +42,12 @@ enum Writing {
     /// A write has to wait for the peer.
     Blocked,
     /// From here on writes go nowhere, so that hyper goes on to read the response (a 413 sent early).
-    Failed(Option<io::Error>),
+    Failed(Option<Error>),
 }
 
 /// The stream and the state of the exchange on it.
 pub struct Wire {
+    origin: Arc<Origin>,
     stream: Stream,
     /// Wakes the exchange, not hyper: readiness has to reach whoever drives this connection.
     waker: Waker,
@@ -69,7 +71,7 @@ pub struct Wire {
     for_hyper: BytesMut,
     received: u64,
     end_of_stream: bool,
-    read_error: Option<io::Error>,
+    /// Why the exchange cannot go on.
     fault: Option<Error>,
 }
 
@@ -78,8 +80,9 @@ pub struct Wire {
 pub struct WireHandle(Arc<Mutex<Wire>>);
 
 impl WireHandle {
-    pub fn new(stream: Stream) -> Self {
+    pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
         Self(Arc::new(Mutex::new(Wire {
+            origin,
             stream,
             waker: Waker::noop().clone(),
             exchange: 0,
@@ -96,14 +99,12 @@ impl WireHandle {
             for_hyper: BytesMut::new(),
             received: 0,
             end_of_stream: false,
-            read_error: None,
             fault: None,
         })))
     }
 
-    /// A tap on the exchange that is under way.
-    pub fn tap(&self, origin: Arc<Origin>) -> Tap {
-        Tap::new(Arc::downgrade(&self.0), self.lock().exchange, origin)
+    pub fn downgrade(&self) -> Weak<Mutex<Wire>> {
+        Arc::downgrade(&self.0)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Wire> {
@@ -150,6 +151,10 @@ impl Wire {
         matches!(self.writing, Writing::Failed(_))
     }
 
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
     pub fn exchange(&self) -> u64 {
         self.exchange
     }
@@ -168,35 +173,39 @@ impl Wire {
         (self.written, self.received)
     }
 
-    /// Bytes that the socket has moved so far, those of TLS included: as long as it grows, nothing stalls.
+    /// Bytes that the stream has moved so far, those of TLS included: as long as it grows, nothing stalls.
     pub fn moved(&self) -> u64 {
-        self.stream.socket().moved()
+        self.stream.moved()
+    }
+
+    /// For a stream of the caller's: asks for what the exchange is waiting for.
+    pub fn ask(&mut self, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
+        if let Some(stream) = self.stream.carried() {
+            stream.ask(asker, read, write);
+        }
+    }
+
+    /// For a stream of the caller's: takes the answer.
+    pub fn hear(&mut self, asker: &Asker) {
+        if let Some(stream) = self.stream.carried() {
+            stream.hear(asker);
+        }
     }
 
     pub fn take_head(&mut self) -> Option<ResponseHead> {
         self.head.take()
     }
 
+    pub fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
+
     pub fn take_fault(&mut self) -> Option<Error> {
         self.fault.take()
     }
 
-    pub fn take_read_error(&mut self) -> Option<io::Error> {
-        self.read_error.take()
-    }
-
-    /// Why writing failed, for those who are told at once.
-    pub fn write_failure(&self, origin: &Origin) -> Option<Error> {
-        match &self.writing {
-            Writing::Failed(Some(error)) => {
-                let message = format!("writing to {origin} failed: {}", OsError(error));
-                Some(Error::new(Kind::WriteError, message).with_source(copy(error)))
-            }
-            _ => None,
-        }
-    }
-
-    pub fn take_write_error(&mut self) -> Option<io::Error> {
+    /// Why writing failed.
+    pub fn take_write_error(&mut self) -> Option<Error> {
         match &mut self.writing {
             Writing::Failed(error) => error.take(),
             Writing::Flowing | Writing::Blocked => None,
@@ -205,7 +214,9 @@ impl Wire {
 
     /// Whether an idle connection is dead: closed by the server, or with bytes on it that nobody asked for.
     pub fn is_stale(&mut self) -> bool {
-        self.stream.socket().expect_readable();
+        if let Some(socket) = self.stream.socket() {
+            socket.expect_readable();
+        }
         let mut byte = [0];
         let mut buf = ReadBuf::new(&mut byte);
         let mut cx = Context::from_waker(Waker::noop());
@@ -229,7 +240,13 @@ impl Wire {
     fn record_write<T>(&mut self, poll: Poll<io::Result<T>>, success: T) -> Poll<io::Result<T>> {
         match poll {
             Poll::Ready(Err(error)) => {
-                self.writing = Writing::Failed(Some(error));
+                let error = failed(error, Kind::WriteError, "writing to", &self.origin);
+                self.writing = if error.kind() == Kind::WriteError {
+                    Writing::Failed(Some(error))
+                } else {
+                    self.fault = Some(error);
+                    Writing::Failed(None)
+                };
                 Poll::Ready(Ok(success))
             }
             Poll::Ready(Ok(done)) => {
@@ -332,12 +349,12 @@ impl Wire {
         let Some(end) = ResponseHead::find_end(&self.head_in, self.scanned) else {
             self.scanned = self.head_in.len();
             ResponseHead::check_start(&self.head_in)?;
-            if self.informational + self.scanned > MAX_HEAD {
+            if self.informational + self.scanned > MAX_HEAD + BLANK_LINE {
                 return Err(Error::remote(format!("response head is longer than {MAX_HEAD} bytes")));
             }
             return Ok(false);
         };
-        if self.informational + end > MAX_HEAD {
+        if self.informational + end > MAX_HEAD + BLANK_LINE {
             return Err(Error::remote(format!("response head is longer than {MAX_HEAD} bytes")));
         }
         self.scanned = 0;
@@ -366,8 +383,7 @@ impl Wire {
         let length = buf.filled().len();
         // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes of the spare capacity, from its start.
         unsafe { self.head_in.set_len(self.head_in.len() + length) };
-        self.record_read(&poll, length);
-        poll.map_ok(|()| length)
+        self.record_read(poll, length).map_ok(|()| length)
     }
 
     fn poll_read_body(&mut self, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
@@ -378,18 +394,22 @@ impl Wire {
         let length = buf.filled().len();
         // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes, from the start.
         unsafe { cursor.advance(length) };
-        self.record_read(&poll, length);
-        poll
+        self.record_read(poll, length)
     }
 
-    fn record_read(&mut self, poll: &Poll<io::Result<()>>, length: usize) {
+    fn record_read(&mut self, poll: Poll<io::Result<()>>, length: usize) -> Poll<io::Result<()>> {
         match poll {
             Poll::Ready(Ok(())) => {
                 self.received += length as u64;
                 self.end_of_stream |= length == 0;
+                Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => self.read_error = Some(copy(error)),
-            Poll::Pending => {}
+            Poll::Ready(Err(error)) => {
+                let kind = error.kind();
+                self.fault = Some(failed(error, Kind::ReadError, "reading from", &self.origin));
+                Poll::Ready(Err(kind.into()))
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -408,11 +428,11 @@ impl Wire {
     }
 }
 
-/// An error that is needed in two places.
-fn copy(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
+/// The error for a failed read or write: what a stream of the caller's raised, or what the system said.
+fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
+    match error.downcast::<Error>() {
+        Ok(raised) => raised,
+        Err(error) => Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))).with_source(error),
     }
 }
 

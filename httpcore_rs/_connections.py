@@ -1,0 +1,252 @@
+"""Single connections, in httpcore's classes: those of a pool, and those that a caller makes and uses himself."""
+
+from __future__ import annotations
+
+import typing
+
+from httpcore import AsyncConnectionInterface, ConnectionInterface, SyncBackend
+from httpcore._backends.auto import AutoBackend
+
+from ._drive import drive
+from ._engine import Connection, Engine
+from ._hosts import current_host
+
+if typing.TYPE_CHECKING:
+    import ssl
+    import types
+
+    from httpcore import (
+        SOCKET_OPTION,
+        AsyncNetworkBackend,
+        AsyncNetworkStream,
+        NetworkBackend,
+        NetworkStream,
+        Origin,
+        Request,
+        Response,
+    )
+    from typing_extensions import Self
+
+    from ._engine import TLSConfig
+
+
+def _engine(
+    own_backend: type[SyncBackend | AutoBackend],
+    ssl_context: ssl.SSLContext | TLSConfig | None = None,
+    keepalive_expiry: float | None = None,
+    http1: bool = True,
+    http2: bool = False,
+    retries: int = 0,
+    local_address: str | None = None,
+    uds: str | None = None,
+    network_backend: NetworkBackend | AsyncNetworkBackend | None = None,
+    socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+) -> Engine:
+    """What a single connection runs on: a pool that has only this one."""
+    return Engine(
+        ssl_context=ssl_context,
+        proxy=None,
+        max_connections=None,
+        max_keepalive_connections=None,
+        keepalive_expiry=keepalive_expiry,
+        http1=http1,
+        http2=http2,
+        retries=retries,
+        local_address=local_address,
+        uds=uds,
+        network_backend=network_backend,
+        socket_options=socket_options,
+        own_backend=own_backend,
+    )
+
+
+class _View:
+    """What can be seen of a connection, whoever uses it. Two views of one connection are equal."""
+
+    _connection: Connection
+    # httpcore has no event for the end of a connection that it did not make.
+    _logs_close = True
+
+    def info(self) -> str:
+        """Origin, protocol, state and number of requests."""
+        return self._connection.info()
+
+    def can_handle_request(self, origin: Origin) -> bool:
+        """Whether requests to `origin` may go over the connection."""
+        return self._connection.can_handle_request(origin)
+
+    def is_available(self) -> bool:
+        """Whether the connection can take a request now."""
+        return self._connection.is_available()
+
+    def has_expired(self) -> bool:
+        """Whether the connection has been idle for longer than it is kept, or was closed by the server meanwhile."""
+        return self._connection.has_expired()
+
+    def is_idle(self) -> bool:
+        """Whether the connection has no request on it."""
+        return self._connection.is_idle()
+
+    def is_closed(self) -> bool:
+        """Whether the connection is closed."""
+        return self._connection.is_closed()
+
+    def __eq__(self, other: object) -> bool:
+        return self._connection == other._connection if isinstance(other, _View) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._connection)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self.info()}]>"
+
+
+_AnyView = typing.TypeVar("_AnyView", bound=_View)
+
+
+def views(cls: type[_AnyView], connections: list[Connection]) -> list[_AnyView]:
+    """The connections of a pool as its users see them."""
+
+    def view(connection: Connection) -> _AnyView:
+        made = cls.__new__(cls)
+        made._connection = connection  # noqa: SLF001  # An instance that its __init__ does not make.
+        return made
+
+    return [view(connection) for connection in connections]
+
+
+class _SyncConnection(_View, ConnectionInterface):
+    def handle_request(self, request: Request) -> Response:
+        """Sends a request and returns its response when the head has arrived; its body is read from `.stream`."""
+        return self._connection.handle_request(request)
+
+    def close(self) -> None:
+        """Closes the connection. A thread that waits for a response gets a `ReadError`."""
+        self._connection.close(log=self._logs_close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: types.TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+
+class _AsyncConnection(_View, AsyncConnectionInterface):
+    async def handle_async_request(self, request: Request) -> Response:
+        """Sends a request and returns its response when the head has arrived; its body is read from `.stream`."""
+        response: Response = await drive(self._connection.start(current_host(), request))
+        return response
+
+    async def aclose(self) -> None:
+        """Closes the connection. A task that waits for a response gets a `ReadError`."""
+        await self._connection.aclose(log=self._logs_close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: types.TracebackType | None = None,
+    ) -> None:
+        await self.aclose()
+
+
+class HTTPConnection(_SyncConnection):
+    """A connection to one origin, made by the first request. It takes one request at a time.
+
+    A request that it cannot take now raises `ConnectionNotAvailable`, one to another origin `RuntimeError`.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: NetworkBackend | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+    ) -> None:
+        engine = _engine(
+            SyncBackend,
+            ssl_context,
+            keepalive_expiry,
+            http1,
+            http2,
+            retries,
+            local_address,
+            uds,
+            network_backend,
+            socket_options,
+        )
+        self._connection = Connection.to(engine, origin)
+
+
+class HTTP11Connection(_SyncConnection):
+    """A connection that speaks HTTP/1.1 over a network stream of the caller's. It takes one request at a time."""
+
+    _logs_close = False
+
+    def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
+        engine = _engine(SyncBackend, keepalive_expiry=keepalive_expiry)
+        self._connection = Connection.over(engine, origin, stream, is_async=False)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self._connection.state()}]>"
+
+
+class AsyncHTTPConnection(_AsyncConnection):
+    """A connection to one origin, made by the first request. It takes one request at a time.
+
+    A request that it cannot take now raises `ConnectionNotAvailable`, one to another origin `RuntimeError`.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: AsyncNetworkBackend | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+    ) -> None:
+        engine = _engine(
+            AutoBackend,
+            ssl_context,
+            keepalive_expiry,
+            http1,
+            http2,
+            retries,
+            local_address,
+            uds,
+            network_backend,
+            socket_options,
+        )
+        self._connection = Connection.to(engine, origin)
+
+
+class AsyncHTTP11Connection(_AsyncConnection):
+    """A connection that speaks HTTP/1.1 over a network stream of the caller's. It takes one request at a time."""
+
+    _logs_close = False
+
+    def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
+        engine = _engine(AutoBackend, keepalive_expiry=keepalive_expiry)
+        self._connection = Connection.over(engine, origin, stream, is_async=True)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self._connection.state()}]>"

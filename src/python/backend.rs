@@ -1,0 +1,227 @@
+//! The caller's `network_backend` and its streams, as the drivers use them.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use super::errors::from_exception;
+use super::listener::Arguments;
+use crate::ask::{Answer, Ask, Backend};
+use crate::io::carrier::{Carrier, Handle, take_forsaken};
+use crate::trace::Event;
+
+/// A backend, and what its methods are given of the pool's arguments.
+struct NetworkBackend {
+    object: Py<PyAny>,
+    arguments: Py<Arguments>,
+}
+
+/// A stream that a backend made, or that the caller made himself.
+struct Stream {
+    object: Py<PyAny>,
+    is_async: bool,
+}
+
+impl Carrier for Stream {
+    fn is_readable(&self) -> bool {
+        // One that cannot tell is not.
+        Python::attach(|py| is_readable(self.object.bind(py)).unwrap_or(false))
+    }
+
+    fn is_async(&self) -> bool {
+        self.is_async
+    }
+}
+
+/// What the connector keeps of a backend.
+pub fn backend(object: &Bound<'_, PyAny>, arguments: &Py<Arguments>) -> Backend {
+    let py = object.py();
+    Arc::new(NetworkBackend { object: object.clone().unbind(), arguments: arguments.clone_ref(py) })
+}
+
+/// The backend as the caller gave it.
+pub fn backend_object<'py>(py: Python<'py>, backend: &Backend) -> PyResult<Bound<'py, PyAny>> {
+    Ok(network_backend(backend)?.object.bind(py).clone())
+}
+
+/// The engine's share in a stream of the caller's.
+pub fn handle(object: &Bound<'_, PyAny>, is_async: bool) -> Handle {
+    Handle::new(Arc::new(Stream { object: object.clone().unbind(), is_async }))
+}
+
+/// The stream as the caller knows it.
+pub fn object_of<'py>(py: Python<'py>, stream: &Handle) -> PyResult<Bound<'py, PyAny>> {
+    let carrier: &dyn Any = stream.carrier();
+    match carrier.downcast_ref::<Stream>() {
+        Some(stream) => Ok(stream.object.bind(py).clone()),
+        None => Err(unknown()),
+    }
+}
+
+/// What a method that was called is to return.
+#[derive(Clone, Copy)]
+pub enum Expected {
+    Stream,
+    Data,
+    Nothing,
+}
+
+impl Expected {
+    /// The engine's answer, from what the method returned.
+    pub fn answer(self, value: &Bound<'_, PyAny>, is_async: bool) -> Answer {
+        let answer = match self {
+            Self::Stream => stream(value, is_async).map(Answer::Stream),
+            Self::Data => data(value).map(Answer::Data),
+            Self::Nothing => Ok(Answer::Done),
+        };
+        answer.unwrap_or_else(|exception| Answer::Failed(from_exception(value.py(), exception)))
+    }
+}
+
+/// What came of doing what a backend or a stream was asked for.
+pub enum Called<'py> {
+    /// The answer is there already.
+    Answer(Answer),
+    /// What a method returned: of an async one, something to await.
+    Returned(Bound<'py, PyAny>, Expected),
+}
+
+/// Does what is asked of a backend or one of its streams. Gives back what is not asked of them.
+pub fn call(py: Python<'_>, ask: Ask) -> Result<Called<'_>, Ask> {
+    let (returned, expected) = match ask {
+        Ask::IsReadable(stream) => {
+            let readable = object_of(py, &stream).and_then(|stream| is_readable(&stream)).map(Answer::Readable);
+            let answer = readable.unwrap_or_else(|exception| Answer::Failed(from_exception(py, exception)));
+            return Ok(Called::Answer(answer));
+        }
+        Ask::Connect { backend, stream, event } => (connect(py, &backend, stream.as_ref(), &event), Expected::Stream),
+        Ask::Read { stream, max_bytes, timeout } => (method(py, &stream, "read", max_bytes, timeout), Expected::Data),
+        Ask::Write { stream, bytes, timeout } => {
+            (method(py, &stream, "write", PyBytes::new(py, &bytes), timeout), Expected::Nothing)
+        }
+        Ask::Sleep { backend, delay } => (sleep(py, &backend, delay), Expected::Nothing),
+        other => return Err(other),
+    };
+    Ok(match returned {
+        Ok(returned) => Called::Returned(returned, expected),
+        Err(exception) => Called::Answer(Answer::Failed(from_exception(py, exception))),
+    })
+}
+
+fn connect<'py>(
+    py: Python<'py>,
+    backend: &Backend,
+    stream: Option<&Handle>,
+    event: &Event,
+) -> PyResult<Bound<'py, PyAny>> {
+    let backend = network_backend(backend)?;
+    let object = match stream {
+        Some(stream) => object_of(py, stream)?,
+        None => backend.object.bind(py).clone(),
+    };
+    object.call_method(event.name(), (), Some(&backend.arguments.get().kwargs(py, event)?))
+}
+
+fn method<'py>(
+    py: Python<'py>,
+    stream: &Handle,
+    name: &str,
+    argument: impl IntoPyObject<'py>,
+    timeout: Option<Duration>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let kwargs = PyDict::new(py);
+    kwargs.set_item(intern!(py, "timeout"), timeout.map(|timeout| timeout.as_secs_f64()))?;
+    object_of(py, stream)?.call_method(name, (argument,), Some(&kwargs))
+}
+
+fn sleep<'py>(py: Python<'py>, backend: &Backend, delay: Duration) -> PyResult<Bound<'py, PyAny>> {
+    let seconds = delay.as_secs_f64();
+    network_backend(backend)?.object.bind(py).call_method1(intern!(py, "sleep"), (seconds,))
+}
+
+/// Whether an idle stream has something to read: its end, usually.
+fn is_readable(stream: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = stream.py();
+    stream.call_method1(intern!(py, "get_extra_info"), (intern!(py, "is_readable"),))?.is_truthy()
+}
+
+fn stream(value: &Bound<'_, PyAny>, is_async: bool) -> PyResult<Handle> {
+    if has_chosen_http2(value)? {
+        return Err(PyNotImplementedError::new_err(
+            "http2 is not implemented yet, but the stream of network_backend has negotiated it",
+        ));
+    }
+    Ok(handle(value, is_async))
+}
+
+fn has_chosen_http2(stream: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = stream.py();
+    let ssl_object = stream.call_method1(intern!(py, "get_extra_info"), (intern!(py, "ssl_object"),))?;
+    if ssl_object.is_none() {
+        return Ok(false);
+    }
+    ssl_object.call_method0(intern!(py, "selected_alpn_protocol"))?.eq("h2")
+}
+
+fn data(value: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(Bytes::copy_from_slice(bytes.as_bytes()));
+    }
+    match PyBuffer::<u8>::get(value) {
+        Ok(buffer) => Ok(buffer.to_vec(value.py())?.into()),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "read() of a network stream must return bytes, not {}",
+            value.get_type().name()?
+        ))),
+    }
+}
+
+/// Closes the streams that were left to this thread. All of them, whatever one of them raises.
+pub fn close_forsaken(py: Python<'_>) -> PyResult<()> {
+    let mut result = Ok(());
+    for stream in take_forsaken(false) {
+        let closed = object_of(py, &stream).and_then(|stream| stream.call_method0(intern!(py, "close")));
+        result = result.and(closed.map(drop));
+    }
+    result
+}
+
+/// A coroutine that closes the async streams that were left to this thread, if there are any, and then raises `failure`, if there
+/// is one.
+pub fn closing_forsaken<'py>(py: Python<'py>, failure: Option<&PyErr>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let forsaken = take_forsaken(true);
+    if forsaken.is_empty() {
+        return Ok(None);
+    }
+    let streams = PyList::empty(py);
+    for stream in &forsaken {
+        streams.append(object_of(py, stream)?)?;
+    }
+    py.import(intern!(py, "httpcore_rs._drive"))?
+        .call_method1(intern!(py, "close_streams"), (streams, failure.map(|failure| failure.value(py))))
+        .map(Some)
+}
+
+fn network_backend(backend: &Backend) -> PyResult<&NetworkBackend> {
+    backend.downcast_ref::<NetworkBackend>().ok_or_else(unknown)
+}
+
+fn unknown() -> PyErr {
+    PyRuntimeError::new_err("httpcore_rs has a bug, please report it: a network backend of an unknown kind")
+}
+
+/// For the garbage collector: a backend may refer to the pool that uses it.
+pub fn traverse(backend: &Backend, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    match backend.downcast_ref::<NetworkBackend>() {
+        Some(backend) => visit.call(&backend.object),
+        None => Ok(()),
+    }
+}
