@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
 
+import httpcore_rs
 from leaks import descriptors
 from peers import Connection, always, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from certificates import Certificates
     from flavours import Flavour
     from peers import Peer
 
@@ -161,3 +165,73 @@ async def test_a_response_that_is_kept_keeps_no_descriptor(flavour: Flavour, ser
         # The last one read nothing, so its connection went; nothing else is open for all the responses that we hold.
         assert len(kept) == 10
         assert descriptors() <= before
+
+
+TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
+TARGET = {"Host": "localhost:443"}
+
+
+def tunnel_to(peer: Peer) -> httpcore.URL:
+    return httpcore.URL(scheme="http", host="127.0.0.1", port=peer.port, target="localhost:443")
+
+
+def tls_echo_after(head: bytes, context: ssl.SSLContext) -> Callable[[Connection], None]:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(head)
+        with contextlib.suppress(OSError), context.wrap_socket(connection.socket, server_side=True) as secured:
+            while data := secured.recv(65536):
+                secured.sendall(data.upper())
+
+    return script
+
+
+async def test_tls_can_begin_in_a_tunnel(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
+    peer = serve(tls_echo_after(TUNNEL, certificates.server_context()))
+    async with flavour.pool() as pool, pool.stream("CONNECT", tunnel_to(peer), headers=TARGET) as response:
+        stream = response.raw.extensions["network_stream"]
+        context = ssl.create_default_context(cafile=certificates.ca)
+        secured = await use(flavour, stream, "start_tls", context, "localhost", timeout=5.0)
+        assert secured.get_extra_info("ssl_object").version() == "TLSv1.3"
+        assert secured.get_extra_info("server_addr") == ("127.0.0.1", peer.port)
+        message = b"x" * 300_000
+        await use(flavour, secured, "write", message[:1000], timeout=5.0)
+        received = await use(flavour, secured, "read", 65536, timeout=5.0)
+        assert received == b"X" * len(received)
+        for start in range(1000, len(message), 10_000):
+            await use(flavour, secured, "write", message[start : start + 10_000], timeout=5.0)
+            received += await use(flavour, secured, "read", 65536, timeout=5.0)
+        while len(received) < len(message):
+            received += await use(flavour, secured, "read", 65536, timeout=5.0)
+        assert received == message.upper()
+        with pytest.raises(httpcore.ReadTimeout):
+            await use(flavour, secured, "read", 1, timeout=0.05)
+        await use(flavour, secured, "aclose" if flavour.is_async else "close")
+
+
+async def test_tls_in_a_tunnel_verifies_the_server(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
+    peer = serve(tls_echo_after(TUNNEL, certificates.server_context()))
+    for context, name in (
+        (ssl.create_default_context(), "localhost"),
+        (httpcore_rs.TLSConfig(verify=str(certificates.ca)), "another.test"),
+    ):
+        async with flavour.pool() as pool, pool.stream("CONNECT", tunnel_to(peer), headers=TARGET) as response:
+            stream = response.raw.extensions["network_stream"]
+            with pytest.raises(httpcore.ConnectError, match="certificate verify failed"):
+                await use(flavour, stream, "start_tls", context, name, timeout=5.0)
+
+
+async def test_a_tls_handshake_in_a_tunnel_that_stalls(
+    flavour: Flavour, serve: Serve, certificates: Certificates
+) -> None:
+    def silent(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(TUNNEL)
+        connection.wait_closed()
+
+    peer = serve(silent)
+    async with flavour.pool() as pool, pool.stream("CONNECT", tunnel_to(peer), headers=TARGET) as response:
+        stream = response.raw.extensions["network_stream"]
+        context = ssl.create_default_context(cafile=certificates.ca)
+        with pytest.raises(httpcore.ConnectTimeout):
+            await use(flavour, stream, "start_tls", context, "localhost", timeout=0.05)

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, IntoRawFd};
 use std::pin::pin;
 
-use pyo3::exceptions::PyNotImplementedError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -59,16 +58,20 @@ impl NetworkStream {
         self.tap.shutdown();
     }
 
-    /// Not implemented yet.
-    #[expect(clippy::unused_self, reason = "a method of httpcore's streams")]
+    /// Begins TLS on a stream that has left HTTP, by Python's `ssl`, and returns the stream to use from then on.
+    ///
+    /// Raises `ConnectError`, and `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds.
     #[pyo3(signature = (ssl_context, server_hostname = None, timeout = None))]
-    fn start_tls(
-        &self,
-        ssl_context: &Bound<'_, PyAny>,
+    fn start_tls<'py>(
+        slf: &Bound<'py, Self>,
+        ssl_context: &Bound<'py, PyAny>,
         server_hostname: Option<&str>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Err(no_start_tls(ssl_context, server_hostname, timeout))
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let module = py.import(intern!(py, "httpcore_rs._tls_stream"))?;
+        let package = slf.get().namespace.name;
+        module.call_method1(intern!(py, "start_tls"), (package, slf, ssl_context, server_hostname, timeout))
     }
 
     /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is forgotten); else `None`.
@@ -126,16 +129,20 @@ impl AsyncNetworkStream {
         super::body::Completed::nothing(py)
     }
 
-    /// Not implemented yet.
-    #[expect(clippy::unused_self, reason = "a method of httpcore's streams")]
+    /// Begins TLS on a stream that has left HTTP, by Python's `ssl`, and returns the stream to use from then on.
+    ///
+    /// Raises `ConnectError`, and `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds.
     #[pyo3(signature = (ssl_context, server_hostname = None, timeout = None))]
-    fn start_tls(
-        &self,
-        ssl_context: &Bound<'_, PyAny>,
+    fn start_tls<'py>(
+        slf: &Bound<'py, Self>,
+        ssl_context: &Bound<'py, PyAny>,
         server_hostname: Option<&str>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Err(no_start_tls(ssl_context, server_hostname, timeout))
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let module = py.import(intern!(py, "httpcore_rs._tls_stream"))?;
+        let package = slf.get().namespace.name;
+        module.call_method1(intern!(py, "astart_tls"), (package, slf, ssl_context, server_hostname, timeout))
     }
 
     /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is forgotten); else `None`.
@@ -165,10 +172,6 @@ pub fn build<'py>(
 
 fn limit(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<std::time::Duration>> {
     timeout.map_or(Ok(None), |timeout| request::seconds(timeout, || "timeout".to_owned()))
-}
-
-fn no_start_tls(_: &Bound<'_, PyAny>, _: Option<&str>, _: Option<&Bound<'_, PyAny>>) -> PyErr {
-    PyNotImplementedError::new_err("start_tls on the stream of a response is not implemented yet")
 }
 
 fn extra_info<'py>(py: Python<'py>, tap: &Tap, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
