@@ -6,10 +6,11 @@
 //! * while somebody waits there is no idle connection and no room: either would have been given to him;
 //! * the queue is served strictly in order, whatever the origins.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::{HashMap, HashMapExt};
 use hashlink::LinkedHashMap;
 use tokio::sync::oneshot;
 

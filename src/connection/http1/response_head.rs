@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use httparse::{EMPTY_HEADER, Header, ParserConfig};
+use memchr::{memchr, memchr_iter};
 
 use crate::error::{Error, Result};
 
@@ -40,7 +41,7 @@ impl ResponseHead {
     pub fn find_end(buffer: &[u8], scanned: usize) -> Option<usize> {
         let start = scanned.saturating_sub(3);
         let mut position = start;
-        while let Some(offset) = buffer[position..].iter().position(|&byte| byte == b'\n') {
+        while let Some(offset) = memchr(b'\n', &buffer[position..]) {
             let after = position + offset + 1;
             match &buffer[after..] {
                 [b'\n', ..] => return Some(after + 1),
@@ -70,7 +71,7 @@ impl ResponseHead {
 
     /// Reads a head that ends at the end of `raw`.
     pub fn parse(raw: Bytes) -> Result<Self> {
-        let lines = raw.split(|&byte| byte == b'\n').count();
+        let lines = memchr_iter(b'\n', &raw).count() + 1;
         if lines <= HEADERS_ON_STACK {
             Self::parse_into(&raw, &mut [EMPTY_HEADER; HEADERS_ON_STACK])
         } else {
