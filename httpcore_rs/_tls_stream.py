@@ -1,4 +1,4 @@
-"""`start_tls` on the stream of a response: TLS by Python's `ssl`, over any network stream, also one that is TLS itself."""
+"""`start_tls` on the stream of a response: TLS by Python's `ssl`, over any network stream, also one in TLS already."""
 
 from __future__ import annotations
 

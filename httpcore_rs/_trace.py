@@ -18,6 +18,10 @@ if typing.TYPE_CHECKING:
 Info = typing.Dict[str, typing.Any]  # noqa: UP006  # Evaluated, also by CPython 3.9.
 
 
+# Connections are closed on no request's behalf: that is logged, not traced.
+UNTRACED = "close."
+
+
 def _log(logger: logging.Logger, name: str, info: Info) -> None:
     if not logger.isEnabledFor(logging.DEBUG):
         return
@@ -35,7 +39,7 @@ class Listener:
         self._callback = callback
 
     def __call__(self, prefix: str, name: str, info: Info) -> None:
-        if self._callback is not None:
+        if self._callback is not None and not name.startswith(UNTRACED):
             result = self._callback(f"{prefix}.{name}", info)
             if inspect.iscoroutine(result):
                 result.close()
@@ -54,7 +58,7 @@ class AsyncListener:
         self._callback = callback
 
     async def __call__(self, prefix: str, name: str, info: Info) -> None:
-        if self._callback is not None:
+        if self._callback is not None and not name.startswith(UNTRACED):
             result = self._callback(f"{prefix}.{name}", info)
             if not inspect.iscoroutine(result):
                 raise TypeError(

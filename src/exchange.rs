@@ -19,6 +19,7 @@ use crate::io::reactor::Reactor;
 use crate::pool::{Acquired, Lease, Pool};
 use crate::request::{Content, Request};
 use crate::timeout::Seconds;
+use crate::trace::{Event, Outcome};
 
 /// Whoever reads a body that never has to wait lets others run after so many bytes.
 pub const YIELD_AFTER: usize = 1024 * 1024;
@@ -64,9 +65,15 @@ pub async fn start(
     let Some((lease, idle)) = acquired.take() else {
         return Err(Error::new(Kind::Internal, "the pool gave a connection without a place"));
     };
+    if asker.is_traced() {
+        report_closed(&asker, client.pool.take_discarded()).await?;
+    }
     let mut idle = match idle {
         Some(connection) => {
             let usable = usable(connection, reactor.as_ref(), &asker).await?;
+            if usable.is_none() {
+                report_closed(&asker, 1).await?;
+            }
             if usable.is_none() && !is_free {
                 return Err(http1::disconnected());
             }
@@ -112,6 +119,13 @@ pub async fn start(
 async fn usable(connection: Connection, reactor: Option<&Arc<Reactor>>, asker: &Asker) -> Result<Option<Connection>> {
     let usable = !connection.is_stale(asker).await? && connection.attach(reactor).is_ok();
     Ok(usable.then_some(connection))
+}
+
+async fn report_closed(asker: &Asker, connections: usize) -> Result<()> {
+    for _ in 0..connections {
+        asker.span(|| Event::Close, |()| Outcome::Nothing, async { Ok(()) }).await?;
+    }
+    Ok(())
 }
 
 /// A response with its whole body.

@@ -34,6 +34,8 @@ pub enum Event {
         by_backend: bool,
     },
     Retry,
+    /// An idle connection makes room, or is too old, or was closed by the server. Only logged: it is on no request's behalf.
+    Close,
     SendRequestHeaders,
     SendRequestBody,
     ReceiveResponseHeaders,
@@ -44,9 +46,11 @@ impl Event {
     /// The logger it belongs to, without the package's name.
     pub fn logger(&self) -> &'static str {
         match self {
-            Self::ConnectTcp { .. } | Self::ConnectUnixSocket { .. } | Self::StartTls { .. } | Self::Retry => {
-                "connection"
-            }
+            Self::ConnectTcp { .. }
+            | Self::ConnectUnixSocket { .. }
+            | Self::StartTls { .. }
+            | Self::Retry
+            | Self::Close => "connection",
             Self::SendRequestHeaders | Self::SendRequestBody | Self::ReceiveResponseHeaders | Self::ResponseClosed => {
                 "http11"
             }
@@ -59,6 +63,7 @@ impl Event {
             Self::ConnectUnixSocket { .. } => "connect_unix_socket",
             Self::StartTls { .. } => "start_tls",
             Self::Retry => "retry",
+            Self::Close => "close",
             Self::SendRequestHeaders => "send_request_headers",
             Self::SendRequestBody => "send_request_body",
             Self::ReceiveResponseHeaders => "receive_response_headers",

@@ -7,6 +7,7 @@
 mod state;
 mod status;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -42,11 +43,17 @@ pub struct Pool<C> {
 struct Process<C> {
     generation: Generation,
     state: Mutex<State<C>>,
+    /// Idle connections that were closed and not told to a log yet.
+    discarded: AtomicUsize,
 }
 
 impl<C> Process<C> {
     fn new(limits: Limits) -> Self {
-        Self { generation: Generation::current(), state: Mutex::new(State::new(limits)) }
+        Self {
+            generation: Generation::current(),
+            state: Mutex::new(State::new(limits)),
+            discarded: AtomicUsize::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State<C>> {
@@ -103,7 +110,7 @@ impl<C> Pool<C> {
         let process = self.process();
         let now = Instant::now();
         let (decision, closing) = process.state().acquire(origin, now);
-        drop(closing);
+        process.discard(closing);
         let (ticket, granted) = match decision {
             Decision::Granted(grant) => return Ok(Lease::accept(process, grant)),
             Decision::Wait(ticket, granted) => (ticket, granted),
@@ -163,6 +170,11 @@ impl<C> Pool<C> {
         established
     }
 
+    /// How many idle connections were closed, to make room or for their age, since this was asked last.
+    pub fn take_discarded(&self) -> usize {
+        self.process().discarded.swap(0, Ordering::Relaxed)
+    }
+
     /// The connections in the order in which they were made.
     pub fn statuses(&self) -> Vec<Arc<Status>> {
         self.process().state().statuses()
@@ -203,7 +215,14 @@ impl<C> Process<C> {
             drop(waiter.send(Lease::accept(Arc::clone(self), grant)));
         }
         let surplus = self.state().surplus(Instant::now());
-        drop(surplus);
+        self.discard(surplus);
+    }
+
+    fn discard(&self, connections: impl IntoIterator<Item = C>) {
+        for connection in connections {
+            drop(connection);
+            self.discarded.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -231,7 +250,7 @@ pub struct Lease<C> {
 impl<C> Lease<C> {
     fn accept(process: Arc<Process<C>>, grant: Grant<C>) -> Acquired<C> {
         let Grant { status, connection, closing } = grant;
-        drop(closing);
+        process.discard(closing);
         Acquired { lease: Some(Self { process, status, returned: false }), connection }
     }
 
@@ -254,7 +273,7 @@ impl<C> Lease<C> {
             let mut state = self.process.state();
             (state.keep(&self.status, connection, Instant::now()), state.queued() > 0)
         };
-        drop(closing);
+        self.process.discard(closing);
         if waiting {
             self.process.serve();
         }

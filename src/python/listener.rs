@@ -60,6 +60,7 @@ impl Arguments {
                 kwargs.set_item("timeout", seconds(timeout))?;
             }
             Event::Retry
+            | Event::Close
             | Event::SendRequestHeaders
             | Event::SendRequestBody
             | Event::ReceiveResponseHeaders
