@@ -107,11 +107,11 @@ class Connection:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def send_pieces(self, pieces: Iterable[bytes]) -> None:
+    def send_pieces(self, pieces: Iterable[bytes], *, pause: float = 0.0005) -> None:
         """Sends pieces apart, so that they arrive as separate segments (as a rule: no test depends on it)."""
         for piece in pieces:
             self.send(piece)
-            time.sleep(0.0005)
+            time.sleep(pause)
 
     def wait(self, event: threading.Event) -> None:
         """Waits for the test."""

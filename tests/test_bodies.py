@@ -165,18 +165,29 @@ async def test_a_reset_in_the_body_is_a_read_error(flavour: Flavour, serve: Serv
         assert pool.connections == []
 
 
-async def test_an_endless_chunk_extension_is_given_up(flavour: Flavour, serve: Serve) -> None:
+@pytest.mark.parametrize(
+    ("start", "rest"),
+    [
+        pytest.param(b"5;", b"x" * 10_000, id="extension"),
+        pytest.param(b"", b"0" * 10_000, id="zeros of a size"),
+        pytest.param(b"5", b" " * 10_000, id="spaces after a size"),
+        pytest.param(b"5\r\nhello\r\n0\r\n", b"X: y\r\n" * 1000, id="trailers"),
+        pytest.param(b"5\r\nhello\r\n0\r\nX: ", b"y" * 10_000, id="trailer"),
+    ],
+)
+async def test_endless_framing_is_given_up(flavour: Flavour, serve: Serve, start: bytes, rest: bytes) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
-        connection.send(CHUNKED + b"5;")
-        for _ in range(2000):
-            connection.send(b"x" * 10_000)
-        connection.send(b"\r\nhello\r\n0\r\n\r\n")
+        connection.send(CHUNKED + start)
+        while not connection.peer.stopping:
+            connection.send(rest)
 
     peer = serve(script)
     async with flavour.pool() as pool:
-        with pytest.raises(httpcore.RemoteProtocolError):
+        with pytest.raises(httpcore.RemoteProtocolError) as raised:
             await pool.request("GET", peer.url)
+        assert str(raised.value)
+        assert pool.connections == []
 
 
 FORGED = reply(b"forged")

@@ -174,8 +174,7 @@ fn returned(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
         Outcome::Carrier(stream) => super::backend::object_of(py, &stream),
         Outcome::Stream(endpoints) => Ok(Bound::new(py, ConnectedStream { endpoints })?.into_any()),
         Outcome::Head(head) => {
-            let version = if head.minor_version == 0 { &b"HTTP/1.0"[..] } else { b"HTTP/1.1" };
-            let version = PyBytes::new(py, version);
+            let version = PyBytes::new(py, head.version());
             let reason = PyBytes::new(py, head.reason());
             let head = (version, head.status, reason, response::headers(py, &head)?);
             Ok(head.into_pyobject(py)?.into_any())

@@ -26,7 +26,10 @@ pub fn build<'py>(
     content: Option<Bound<'py, PyBytes>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let headers = headers(py, head)?;
-    let version = if head.minor_version == 0 { intern_bytes!(py, b"HTTP/1.0") } else { intern_bytes!(py, b"HTTP/1.1") };
+    let version = match head.version() {
+        b"HTTP/1.1" => intern_bytes!(py, b"HTTP/1.1").clone(),
+        version => PyBytes::new(py, version),
+    };
     let extensions = PyDict::new(py);
     extensions.set_item(intern!(py, "http_version"), version)?;
     let reason = match head.reason() {

@@ -44,6 +44,8 @@ pub struct Http1 {
     hyper: http1::Connection<WireHandle, Upload>,
     hyper_ended: bool,
     wire: WireHandle,
+    /// The last poll of a body gave content.
+    got_content: bool,
     flag: Arc<Flag>,
     /// hyper's wakers: its halves are polled together here, so their waking each other only means "poll again".
     hyper_waker: Waker,
@@ -87,7 +89,7 @@ impl Http1 {
             .map_err(|error| Error::new(Kind::ConnectError, format!("{origin}: {error}")))?;
         let flag = Arc::new(Flag::default());
         let hyper_waker = Waker::from(Arc::clone(&flag));
-        Ok(Self { origin, sender, hyper, hyper_ended: false, wire, flag, hyper_waker })
+        Ok(Self { origin, sender, hyper, hyper_ended: false, wire, got_content: false, flag, hyper_waker })
     }
 
     /// Moves an idle connection to the loop that is going to use it.
@@ -232,18 +234,22 @@ impl Http1 {
         timeout: Option<Duration>,
         asker: Option<&Asker>,
     ) -> Poll<std::result::Result<Option<Bytes>, BodyFault>> {
-        let mut engine = self.engine();
         {
-            let mut wire = engine.wire.lock();
+            let mut wire = self.wire.lock();
             wire.set_waker(cx.waker());
+            if std::mem::take(&mut self.got_content) {
+                wire.note_content();
+            }
             if let Some(asker) = asker {
                 wire.hear(asker);
             }
         }
+        let mut engine = self.engine();
         loop {
             match engine.poll_body(body) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     *stall = Stall::default();
+                    self.got_content = true;
                     return Poll::Ready(Ok(Some(chunk)));
                 }
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),

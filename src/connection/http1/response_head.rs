@@ -17,13 +17,12 @@ pub const MAX_HEAD: usize = 100 * 1024;
 pub const BLANK_LINE: usize = 2;
 /// Heads with up to this many lines are parsed without an allocation.
 const HEADERS_ON_STACK: usize = 64;
+const VERSION: &[u8] = b"HTTP/1.1";
 
 /// A status line and headers, as ranges of the received bytes.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
     pub status: u16,
-    /// The minor version: 0 or 1.
-    pub minor_version: u8,
     raw: Bytes,
     reason: Range<usize>,
     headers: Vec<(Range<usize>, HeaderValue)>,
@@ -54,14 +53,13 @@ impl ResponseHead {
 
     /// Whether a head that is still to be completed begins like one: a peer that speaks something else may never complete it.
     pub fn check_start(buffer: &[u8]) -> Result<()> {
-        const START: &[u8] = b"HTTP/1.";
-
-        if buffer == b"\r" {
-            // The first half of a blank line, which is passed over.
-            return Ok(());
-        }
-        let length = buffer.len().min(START.len());
-        if buffer[..length] == START[..length] { Ok(()) } else { Err(malformed("it is not HTTP/1", buffer)) }
+        // The first half of a blank line is passed over.
+        let plausible = buffer == b"\r"
+            || buffer.iter().zip(VERSION).all(|(&byte, &expected)| match expected {
+                b'1' => byte.is_ascii_digit(),
+                _ => byte == expected,
+            });
+        if plausible { Ok(()) } else { Err(malformed("it is not HTTP/1", buffer)) }
     }
 
     /// The error for a stream that ended in the middle of a head.
@@ -71,12 +69,15 @@ impl ResponseHead {
 
     /// Reads a head that ends at the end of `raw`.
     pub fn parse(raw: Bytes) -> Result<Self> {
-        let lines = memchr_iter(b'\n', &raw).count() + 1;
-        if lines <= HEADERS_ON_STACK {
-            Self::parse_into(&raw, &mut [EMPTY_HEADER; HEADERS_ON_STACK])
-        } else {
-            Self::parse_into(&raw, &mut vec![EMPTY_HEADER; lines])
-        }
+        Self::parse_text(&raw, &raw).or_else(|error| {
+            let text = tolerated(&raw).ok_or(error)?;
+            Self::parse_text(&raw, &text)
+        })
+    }
+
+    /// `HTTP/1.1`, or what else the server wrote there.
+    pub fn version(&self) -> &[u8] {
+        &self.raw[..VERSION.len()]
     }
 
     pub fn reason(&self) -> &[u8] {
@@ -98,36 +99,60 @@ impl ResponseHead {
         (100..200).contains(&self.status)
     }
 
+    /// Whether the connection may serve another request, as far as the version goes. As in h11, HTTP/1.0 is never kept alive.
+    /// From 1.2 on it is HTTP/1.1 with additions (RFC 9110, 2.5); whoever claims another major version in this format is
+    /// understood, but not trusted with a second request.
+    fn is_persistent(&self) -> bool {
+        matches!(self.version(), [.., b'1', b'.', minor] if *minor > b'0')
+    }
+
     /// The head that hyper gets to see.
-    pub fn framing_head(&self) -> BytesMut {
+    pub fn framing_head(&self) -> Result<BytesMut> {
         let mut head = BytesMut::with_capacity(128);
-        head.extend_from_slice(if self.minor_version == 0 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+        // To hyper everybody speaks HTTP/1.1, since it refuses chunks from HTTP/1.0 servers. There are such, and RFC 9112 (6.1)
+        // asks no more than to close the connection behind them.
+        head.extend_from_slice(b"HTTP/1.1 ");
         head.extend_from_slice(self.status.to_string().as_bytes());
         head.extend_from_slice(b" \r\n");
+        let mut close = !self.is_persistent();
         let (mut has_length, mut has_encoding) = (false, false);
         for (name, value) in self.headers() {
             let is = |framing: &[u8]| name.eq_ignore_ascii_case(framing);
             let relevant = match name.len() {
-                // As in h11, HTTP/1.0 is never kept alive.
-                10 => is(b"connection") && self.minor_version == 1,
+                10 => is(b"connection") && !close,
                 14 => is(b"content-length"),
                 17 => is(b"transfer-encoding"),
                 _ => false,
             };
-            if relevant {
-                has_length |= name.len() == 14;
-                has_encoding |= name.len() == 17;
-                for part in [name, b": ", value, b"\r\n"] {
-                    head.extend_from_slice(part);
+            if !relevant {
+                continue;
+            }
+            has_length |= name.len() == 14;
+            if name.len() == 17 {
+                if has_encoding {
+                    return Err(Error::remote("multiple Transfer-Encoding headers"));
+                }
+                has_encoding = true;
+                if value.trim_ascii().eq_ignore_ascii_case(b"identity") {
+                    // The name of no coding at all until RFC 7230 took it away. Whoever is on the way may not know it.
+                    close = true;
+                    continue;
+                }
+                if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    // Nobody asked for another coding, and the caller would take it for content. In h11's words.
+                    return Err(Error::remote("Only Transfer-Encoding: chunked is supported"));
                 }
             }
+            for part in [name, b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
         }
-        if has_length && has_encoding {
-            // Somebody on the way may have believed the other one (RFC 9112, 6.3): nothing follows on this connection.
+        // With both, somebody on the way may have believed the other one (RFC 9112, 6.3): nothing follows on this connection.
+        if close || (has_length && has_encoding) {
             head.extend_from_slice(b"connection: close\r\n");
         }
         head.extend_from_slice(b"\r\n");
-        head
+        Ok(head)
     }
 
     /// The length that the server declared for the body, for messages.
@@ -137,36 +162,69 @@ impl ResponseHead {
             .and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok())
     }
 
-    fn parse_into<'buffer>(raw: &'buffer Bytes, storage: &mut [Header<'buffer>]) -> Result<Self> {
+    /// Reads `text`, which is `raw` or something of the same form.
+    fn parse_text(raw: &Bytes, text: &[u8]) -> Result<Self> {
+        let lines = memchr_iter(b'\n', text).count() + 1;
+        if lines <= HEADERS_ON_STACK {
+            Self::parse_into(raw, text, &mut [EMPTY_HEADER; HEADERS_ON_STACK])
+        } else {
+            Self::parse_into(raw, text, &mut vec![EMPTY_HEADER; lines])
+        }
+    }
+
+    fn parse_into<'text>(raw: &Bytes, text: &'text [u8], storage: &mut [Header<'text>]) -> Result<Self> {
         let mut response = httparse::Response::new(storage);
         let parsed = ParserConfig::default()
             .allow_obsolete_multiline_headers_in_responses(true)
-            .parse_response(&mut response, raw)
+            .parse_response(&mut response, text)
             .map_err(|error| malformed(&error.to_string(), raw))?;
-        let (true, Some(status), Some(minor_version)) = (parsed.is_complete(), response.code, response.version) else {
+        let (true, Some(status)) = (parsed.is_complete() && raw.starts_with(b"HTTP/"), response.code) else {
             return Err(malformed("the head ends too early", raw));
         };
         if status < 100 {
             return Err(malformed("the status code is below 100", raw));
         }
         let range = |part: &[u8]| {
-            let start = part.as_ptr().addr() - raw.as_ptr().addr();
+            let start = part.as_ptr().addr() - text.as_ptr().addr();
             start..start + part.len()
         };
         let headers = response
             .headers
             .iter()
             .map(|header| {
+                let value = range(header.value);
                 let value = if header.value.contains(&b'\n') {
-                    HeaderValue::Unfolded(unfold(header.value))
+                    HeaderValue::Unfolded(unfold(&raw[value]))
                 } else {
-                    HeaderValue::Raw(range(header.value))
+                    HeaderValue::Raw(value)
                 };
                 (range(header.name.as_bytes()), value)
             })
             .collect();
-        Ok(Self { status, minor_version, raw: raw.clone(), reason: reason(raw), headers })
+        Ok(Self { status, raw: raw.clone(), reason: reason(raw), headers })
     }
+}
+
+/// What httparse should read in place of a head that it refuses, if all that is wrong are things that h11 lets pass: another
+/// version, and control characters in the reason or in values (RFC 9110, 5.5, leaves the latter to the recipient; CR, LF and NUL
+/// are out of the question). The caller gets what the server wrote.
+fn tolerated(raw: &[u8]) -> Option<Vec<u8>> {
+    // What stands for a control character may stand in a value, and not in a name.
+    const STAND_IN: u8 = b'"';
+
+    let mut text = raw.to_vec();
+    if let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b' ', ..] = text.as_mut_slice()
+        && major.is_ascii_digit()
+        && minor.is_ascii_digit()
+    {
+        (*major, *minor) = (b'1', b'1');
+    }
+    for byte in &mut text {
+        if matches!(byte, 0x01..=0x08 | 0x0e..=0x1f | 0x7f) {
+            *byte = STAND_IN;
+        }
+    }
+    (text != raw).then_some(text)
 }
 
 /// Everything between the status code and the end of the line. httparse drops a reason that is not ASCII; the caller gets it.
@@ -200,7 +258,7 @@ mod tests {
     #[test]
     fn keeps_names_order_and_reason() {
         let head = parse(b"HTTP/1.1 200 Tr\xe8s bien\r\nX-B: 1\r\nx-a:2\r\nX-B:\r\n\r\n").expect("well-formed");
-        assert_eq!((head.status, head.minor_version, head.reason()), (200, 1, b"Tr\xe8s bien".as_slice()));
+        assert_eq!((head.status, head.version(), head.reason()), (200, VERSION, b"Tr\xe8s bien".as_slice()));
         let headers: Vec<_> = head.headers().collect();
         let expected: [(&[u8], &[u8]); 3] = [(b"X-B", b"1"), (b"x-a", b"2"), (b"X-B", b"")];
         assert_eq!(headers, expected);
@@ -237,19 +295,50 @@ mod tests {
         let head =
             parse(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-LENGTH: 5\r\nConnection: close\r\nSet-Cookie: a\r\n\r\n")
                 .expect("well-formed");
-        assert_eq!(head.framing_head(), "HTTP/1.1 200 \r\nContent-LENGTH: 5\r\nConnection: close\r\n\r\n");
+        let for_hyper = head.framing_head().expect("framed");
+        assert_eq!(for_hyper, "HTTP/1.1 200 \r\nContent-LENGTH: 5\r\nConnection: close\r\n\r\n");
     }
 
     #[test]
-    fn an_ambiguous_length_ends_the_connection() {
-        let head = parse(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n");
-        assert!(head.expect("well-formed").framing_head().ends_with(b"connection: close\r\n\r\n"));
+    fn closes_behind_ambiguous_lengths_and_other_versions() {
+        for raw in [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice(),
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: Identity\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n",
+            b"HTTP/2.0 200 OK\r\n\r\n",
+        ] {
+            let head = parse(raw).and_then(|head| head.framing_head()).expect("framed");
+            assert!(head.ends_with(b"\r\nconnection: close\r\n\r\n"), "{head:?}");
+        }
+        let head = parse(b"HTTP/1.2 200 OK\r\n\r\n").and_then(|head| head.framing_head()).expect("framed");
+        assert_eq!(head, "HTTP/1.1 200 \r\n\r\n");
+    }
+
+    #[test]
+    fn refuses_other_transfer_codings() {
+        for coding in
+            ["gzip, chunked", "chunked, gzip", "gzip", "", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"]
+        {
+            let raw = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n");
+            assert!(ResponseHead::parse(raw.into()).and_then(|head| head.framing_head()).is_err(), "{coding}");
+        }
+    }
+
+    #[test]
+    fn keeps_control_characters_in_reason_and_values() {
+        let head = parse(b"HTTP/1.2 200 a\x01b\r\nX: \x1b[0m\r\nY: 1\x7f\r\n 2\r\n\r\n").expect("tolerated");
+        assert_eq!((head.version(), head.reason()), (b"HTTP/1.2".as_slice(), b"a\x01b".as_slice()));
+        let values: Vec<_> = head.headers().map(|(_, value)| value).collect();
+        assert_eq!(values, [b"\x1b[0m".as_slice(), b"1\x7f 2"]);
+        for raw in [b"HTTP/1.1 200 OK\r\nX\x01: 1\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n"] {
+            assert!(parse(raw).is_err(), "{raw:?}");
+        }
     }
 
     #[test]
     fn refuses_what_is_not_a_response() {
         for raw in
-            [b"220 smtp ready\r\n\r\n".as_slice(), b"HTTP/2.0 200 OK\r\n\r\n", b"HTTP/1.1 099 X\r\n\r\n", b"\r\n\r\n"]
+            [b"220 smtp ready\r\n\r\n".as_slice(), b"HTTP/2 200 OK\r\n\r\n", b"HTTP/1.1 099 X\r\n\r\n", b"\r\n\r\n"]
         {
             assert!(parse(raw).is_err(), "{raw:?}");
         }

@@ -23,6 +23,9 @@ use crate::lock::lock;
 use crate::origin::Origin;
 
 const HEAD_READ: usize = 8 * 1024;
+/// What may come of a body without a byte of content among it. hyper bounds chunk extensions and trailers, but not the zeros and
+/// spaces of a chunk's size; and it may read ahead less than half of this.
+const MAX_FRAMING: u64 = 1024 * 1024;
 /// Slices that hyper passes in one call, the caller's head included.
 const MAX_SLICES: usize = 64;
 
@@ -70,6 +73,8 @@ pub struct Wire {
     head: Option<ResponseHead>,
     for_hyper: BytesMut,
     received: u64,
+    /// What `received` was when the last of the content came.
+    received_with_content: u64,
     end_of_stream: bool,
     /// Why the exchange cannot go on.
     fault: Option<Error>,
@@ -98,6 +103,7 @@ impl WireHandle {
             head: None,
             for_hyper: BytesMut::new(),
             received: 0,
+            received_with_content: 0,
             end_of_stream: false,
             fault: None,
         })))
@@ -123,6 +129,12 @@ impl Wire {
         self.head = None;
         self.written = 0;
         self.received = 0;
+        self.received_with_content = 0;
+    }
+
+    /// There was content among what came of the body.
+    pub fn note_content(&mut self) {
+        self.received_with_content = self.received;
     }
 
     pub fn set_waker(&mut self, waker: &Waker) {
@@ -347,9 +359,10 @@ impl Wire {
             }
         }
         let Some(end) = ResponseHead::find_end(&self.head_in, self.scanned) else {
-            self.scanned = self.head_in.len();
             ResponseHead::check_start(&self.head_in)?;
-            if self.informational + self.scanned > MAX_HEAD + BLANK_LINE {
+            // What may become a blank line is looked at again.
+            self.scanned = if *self.head_in == *b"\r" { 0 } else { self.head_in.len() };
+            if self.informational + self.head_in.len() > MAX_HEAD + BLANK_LINE {
                 return Err(Error::remote(format!("response head is longer than {MAX_HEAD} bytes")));
             }
             return Ok(false);
@@ -366,7 +379,7 @@ impl Wire {
             // Skipped, but not without bound: together they may be as long as one head.
             self.informational += end;
         } else {
-            self.for_hyper = head.framing_head();
+            self.for_hyper = head.framing_head()?;
             self.for_hyper.extend_from_slice(&self.head_in);
             self.head_in.clear();
             self.inbound = Inbound::Body;
@@ -394,7 +407,13 @@ impl Wire {
         let length = buf.filled().len();
         // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes, from the start.
         unsafe { cursor.advance(length) };
-        self.record_read(poll, length)
+        let poll = self.record_read(poll, length);
+        if self.received - self.received_with_content > MAX_FRAMING {
+            let message = format!("{MAX_FRAMING} bytes of the response body from {} hold no content", self.origin);
+            self.fault = Some(Error::remote(message));
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        poll
     }
 
     fn record_read(&mut self, poll: Poll<io::Result<()>>, length: usize) -> Poll<io::Result<()>> {
