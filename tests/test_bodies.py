@@ -275,6 +275,23 @@ async def test_plain_iterables_and_async_iterables(flavour: Flavour, serve: Serv
     assert peer.requests[0].body == b"from a class"
 
 
+@pytest.mark.parametrize("kind", ["bytes", "parts"])
+async def test_a_server_that_wants_to_be_asked_gets_the_body(flavour: Flavour, serve: Serve, kind: str) -> None:
+    # As with httpcore the body is sent without waiting for the 100, which is then skipped (RFC 9110, 10.1.1).
+    def script(connection: Connection) -> None:
+        head = connection.read_head()
+        assert b"Expect: 100-continue\r\n" in head
+        connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        connection.unread = head + connection.unread
+        connection.send(reply(connection.read_request().body))
+
+    peer = serve(script)
+    content = b"hello" if kind == "bytes" else flavour.parts(b"hel", b"lo")
+    async with flavour.pool() as pool:
+        response = await pool.request("POST", peer.url, headers={"Expect": "100-continue"}, content=content)
+    assert (response.status, response.content) == (200, b"hello")
+
+
 async def test_a_body_of_8_mib_arrives_whole(flavour: Flavour, serve: Serve) -> None:
     block = bytes(range(256)) * 256
     peer = serve(echo)
