@@ -52,11 +52,16 @@ def main() -> None:
 
 def _results(baseline: dict[str, int], *, only: str, ours: bool, update: bool) -> Iterator[FileResult]:
     """Runs the files. A test that fails now and then: failed when the baseline is made, passed when it is compared."""
+    plans = []
     for suite in SUITES:
         runner = Runner(suite, ROOT, ours=ours)
-        for file, tests in runner.files().items():
-            if only not in f"{suite.name}/{file}":
-                continue
+        files = {file: tests for file, tests in runner.files().items() if only in f"{suite.name}/{file}"}
+        if files:
+            # Now, and not when the suites before it have run.
+            runner.check_port()
+        plans.append((suite, runner, files))
+    for suite, runner, files in plans:
+        for file, tests in files.items():
             print(f"{suite.name}/{file}", file=sys.stderr, flush=True)
             result = runner.run(file, tests)
             if update:

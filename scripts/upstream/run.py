@@ -75,7 +75,7 @@ class Runner:
 
     def run(self, file: str, tests: list[str]) -> FileResult:
         """Runs one file to its end, whatever its tests do."""
-        self._await_port()
+        self.check_port()
         record = self._new_record(self._copy)
         options = ["--ours"] if self._ours else []
         errors: dict[str, str] = {}
@@ -122,12 +122,16 @@ class Runner:
                 process.wait()
         return output
 
-    def _await_port(self) -> None:
+    def check_port(self) -> None:
+        """Ends the program if the suite's own server could not listen: its tests would fail, and say something else."""
         if self._suite.port is None:
             return
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", self._suite.port)) == 0:
-                sys.exit(f"the tests of {self._suite.name} need port {self._suite.port}, on which a server listens")
+        try:
+            socket.create_server(("127.0.0.1", self._suite.port)).close()
+        except OSError as exc:
+            sys.exit(
+                f"the tests of {self._suite.name} need port {self._suite.port}, and it is not free: {exc.strerror}"
+            )
 
 
 def _outcomes(entries: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
