@@ -7,13 +7,18 @@ runs outside of callgrind.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
-from bench.checks import SMALL, expect
+import httpcore
+
+import httpcore_rs
+from bench.checks import SMALL, Answer, expect
 from bench.sync_clients import candidates
 from servers.nginx import nginx
 from servers.process import free_ports
@@ -22,12 +27,48 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = ("httpcore_rs", "httpx + httpcore_rs", "httpx, no I/O")
 
 
+class Followed:
+    """Our pool, whose requests somebody follows, or could."""
+
+    def __init__(self, *, level: int | None = None, trace: bool = False) -> None:
+        if level is not None:
+            for name in ("httpcore", "httpcore.connection", "httpcore.http11"):
+                logging.getLogger(name).setLevel(level)
+            logging.getLogger("httpcore").addHandler(logging.NullHandler())
+        self._pool = httpcore_rs.ConnectionPool()
+        self._extensions = {"trace": lambda *_: None} if trace else None
+
+    def target(self, url: str) -> httpcore.URL:
+        """Parsed once."""
+        return httpcore.URL(url)
+
+    def get(self, target: httpcore.URL) -> Answer:
+        """One request."""
+        response = self._pool.request("GET", target, extensions=self._extensions)
+        return response.status, len(response.content)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._pool.close()
+
+
+FOLLOWED: dict[str, Callable[[], Followed]] = {
+    "nobody follows": Followed,
+    "loggers at WARNING": lambda: Followed(level=logging.WARNING),
+    "loggers at DEBUG": lambda: Followed(level=logging.DEBUG),
+    "a trace callback": lambda: Followed(trace=True),
+}
+
+
 def main() -> None:
     """Measure, or be the client that is measured."""
     parser = argparse.ArgumentParser(prog="scripts/instructions", description=__doc__)
     parser.add_argument("--few", type=int, default=100, help="requests of the first run (default: 100)")
     parser.add_argument("--many", type=int, default=600, help="requests of the second run (default: 600)")
     parser.add_argument("--client", action="append", help=f"a candidate of the benchmark (default: {CLIENTS})")
+    parser.add_argument(
+        "--followed", action="store_true", help="instead: what following requests costs, and not following"
+    )
     parser.add_argument("--keep", action="store_true", help="keep callgrind's files in .cache/callgrind")
     parser.add_argument("--requests", nargs=2, metavar=("URL", "COUNT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -38,7 +79,7 @@ def main() -> None:
     ports = free_ports(1)
     with nginx({"1k": SMALL}, ports):
         url = f"http://127.0.0.1:{ports[0]}/1k"
-        for name in options.client or CLIENTS:
+        for name in options.client or (FOLLOWED if options.followed else CLIENTS):
             few, many = (_count(name, url, number, options.keep) for number in (options.few, options.many))
             per_request = (many - few) / (options.many - options.few)
             print(f"{name}: {per_request:,.0f} instructions per GET of 1 KiB", flush=True)
@@ -63,7 +104,7 @@ def _count(name: str, url: str, requests: int, keep: bool) -> int:
 
 
 def _send(name: str, url: str, requests: int) -> None:
-    client = candidates()[name]()
+    client = FOLLOWED[name]() if name in FOLLOWED else candidates()[name]()
     target = client.target(url)
     for _ in range(requests):
         expect(client.get(target), 200, SMALL)
