@@ -50,7 +50,14 @@ from httpcore import (
 from . import _engine
 from ._api import request, stream
 from ._async import AsyncConnectionPool
-from ._connections import AsyncHTTP11Connection, AsyncHTTPConnection, HTTP11Connection, HTTPConnection
+from ._connections import (
+    AsyncHTTP2Connection,
+    AsyncHTTP11Connection,
+    AsyncHTTPConnection,
+    HTTP2Connection,
+    HTTP11Connection,
+    HTTPConnection,
+)
 from ._engine import TLSConfig
 from ._sync import ConnectionPool
 
@@ -65,6 +72,7 @@ __all__ = [
     "AnyIOBackend",
     "AsyncConnectionInterface",
     "AsyncConnectionPool",
+    "AsyncHTTP2Connection",
     "AsyncHTTP11Connection",
     "AsyncHTTPConnection",
     "AsyncMockBackend",
@@ -77,6 +85,7 @@ __all__ = [
     "ConnectionInterface",
     "ConnectionNotAvailable",
     "ConnectionPool",
+    "HTTP2Connection",
     "HTTP11Connection",
     "HTTPConnection",
     "LocalProtocolError",

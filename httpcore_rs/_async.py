@@ -49,6 +49,9 @@ class AsyncConnectionPool:
         uds: str | None = None,
         network_backend: AsyncNetworkBackend | None = None,
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+        *,
+        http2_ping_interval: float | None = None,
+        http2_ping_timeout: float = 20.0,
     ) -> None:
         """Makes a pool; nothing is connected yet.
 
@@ -60,8 +63,9 @@ class AsyncConnectionPool:
                 served. `None` for no limit.
             max_keepalive_connections: How many idle connections are kept. `None` for no limit.
             keepalive_expiry: For how many seconds an idle connection is kept. `None` for ever.
-            http1: Must be true for now.
-            http2: Not implemented yet: `True` raises `NotImplementedError`.
+            http1: Whether HTTP/1.1 is spoken.
+            http2: Whether HTTP/2 is spoken: where TLS chooses it (ALPN), or, without `http1`, everywhere. Requests to
+                one origin then share a connection, as many at a time as the server allows.
             retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again,
                 after 0, 0.5, 1, 2, 4 ... seconds.
             local_address: The IP address to connect from; also chooses the address family.
@@ -69,6 +73,8 @@ class AsyncConnectionPool:
             network_backend: What makes the connections in the engine's place: an object with the methods of
                 `httpcore.AsyncNetworkBackend`. Its streams carry the bytes, its timeouts count, and it does TLS.
             socket_options: `setsockopt` arguments that are applied to every socket.
+            http2_ping_interval: After so many seconds without a byte an HTTP/2 server is sent a PING. `None` for never.
+            http2_ping_timeout: For how many seconds its answer is awaited; then the connection counts as dead.
         """
         self._engine = Engine(
             ssl_context=ssl_context,
@@ -83,6 +89,8 @@ class AsyncConnectionPool:
             uds=uds,
             network_backend=network_backend,
             socket_options=socket_options,
+            http2_ping_interval=http2_ping_interval,
+            http2_ping_timeout=http2_ping_timeout,
             own_backend=AutoBackend,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 
 from httpcore import AsyncConnectionInterface, ConnectionInterface, SyncBackend
@@ -13,7 +14,6 @@ from ._hosts import current_host
 
 if typing.TYPE_CHECKING:
     import ssl
-    import types
 
     from httpcore import (
         SOCKET_OPTION,
@@ -57,6 +57,8 @@ def _engine(
         network_backend=network_backend,
         socket_options=socket_options,
         own_backend=own_backend,
+        http2_ping_interval=None,
+        http2_ping_timeout=20.0,
     )
 
 
@@ -158,6 +160,24 @@ class _AsyncConnection(_View, AsyncConnectionInterface):
         await self.aclose()
 
 
+class _HTTP2View:
+    """What is looked at of httpcore's HTTP/2 connections beside their interface: the limits of concurrent streams."""
+
+    _connection: Connection
+
+    @property
+    def _max_streams(self) -> int:
+        """How many requests there may be at a time: one until the peer's settings have come."""
+        return self._connection.max_requests() or 1
+
+    @property
+    def _h2_state(self) -> types.SimpleNamespace:
+        """The settings of both sides; ours sets no limit (RFC 9113, 6.5.2)."""
+        remote = types.SimpleNamespace(max_concurrent_streams=self._max_streams)
+        local = types.SimpleNamespace(max_concurrent_streams=2**32 - 1)
+        return types.SimpleNamespace(remote_settings=remote, local_settings=local)
+
+
 class HTTPConnection(_SyncConnection):
     """A connection to one origin, made by the first request. It takes one request at a time.
 
@@ -199,7 +219,20 @@ class HTTP11Connection(_SyncConnection):
 
     def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
         engine = _engine(SyncBackend, keepalive_expiry=keepalive_expiry)
-        self._connection = Connection.over(engine, origin, stream, is_async=False)
+        self._connection = Connection.over(engine, origin, stream, is_async=False, http2=False)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self._connection.state()}]>"
+
+
+class HTTP2Connection(_HTTP2View, _SyncConnection):
+    """A connection that speaks HTTP/2 over a network stream of the caller's. It takes many requests at a time."""
+
+    _logs_close = False
+
+    def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
+        engine = _engine(SyncBackend, keepalive_expiry=keepalive_expiry)
+        self._connection = Connection.over(engine, origin, stream, is_async=False, http2=True)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self._connection.state()}]>"
@@ -246,7 +279,20 @@ class AsyncHTTP11Connection(_AsyncConnection):
 
     def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
         engine = _engine(AutoBackend, keepalive_expiry=keepalive_expiry)
-        self._connection = Connection.over(engine, origin, stream, is_async=True)
+        self._connection = Connection.over(engine, origin, stream, is_async=True, http2=False)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self._connection.state()}]>"
+
+
+class AsyncHTTP2Connection(_HTTP2View, _AsyncConnection):
+    """A connection that speaks HTTP/2 over a network stream of the caller's. It takes many requests at a time."""
+
+    _logs_close = False
+
+    def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
+        engine = _engine(AutoBackend, keepalive_expiry=keepalive_expiry)
+        self._connection = Connection.over(engine, origin, stream, is_async=True, http2=True)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self._connection.state()}]>"

@@ -72,21 +72,24 @@ class AsyncListener:
 class TracedStream:
     """A response body whose reading and closing a listener hears of."""
 
-    def __init__(self, stream: ResponseStream, request: Request, listener: Listener) -> None:
+    def __init__(self, stream: ResponseStream, request: Request, listener: Listener, stream_id: int | None) -> None:
         self._stream = stream
+        self._prefix = "http11" if stream_id is None else "http2"
+        self._exchange: Info = {} if stream_id is None else {"stream_id": stream_id}
         self._request = request
         self._listener = listener
         self._closed = False
 
     def __iter__(self) -> typing.Iterator[bytes]:
         try:
-            self._listener("http11", "receive_response_body.started", {"request": self._request})
+            reading = {"request": self._request, **self._exchange}
+            self._listener(self._prefix, "receive_response_body.started", reading)
             try:
                 yield from self._stream
             except BaseException as exc:
-                self._listener("http11", "receive_response_body.failed", {"exception": exc})
+                self._listener(self._prefix, "receive_response_body.failed", {"exception": exc})
                 raise
-            self._listener("http11", "receive_response_body.complete", {"return_value": None})
+            self._listener(self._prefix, "receive_response_body.complete", {"return_value": None})
         except BaseException:
             self.close()
             raise
@@ -95,32 +98,38 @@ class TracedStream:
         if not self._closed:
             self._closed = True
             try:
-                self._listener("http11", "response_closed.started", {})
+                self._listener(self._prefix, "response_closed.started", dict(self._exchange))
             finally:
                 # Also when the callback raises: the connection never waits for that.
                 self._stream.close()
-            self._listener("http11", "response_closed.complete", {"return_value": None})
+            self._listener(self._prefix, "response_closed.complete", {"return_value": None})
 
 
 class AsyncTracedStream:
     """A response body whose reading and closing a listener hears of."""
 
-    def __init__(self, stream: AsyncResponseStream, request: Request, listener: AsyncListener) -> None:
+    def __init__(
+        self, stream: AsyncResponseStream, request: Request, listener: AsyncListener, stream_id: int | None
+    ) -> None:
         self._stream = stream
+        self._prefix = "http11" if stream_id is None else "http2"
+        self._exchange: Info = {} if stream_id is None else {"stream_id": stream_id}
         self._request = request
         self._listener = listener
         self._closed = False
 
     async def __aiter__(self) -> typing.AsyncIterator[bytes]:
         try:
-            await self._listener("http11", "receive_response_body.started", {"request": self._request})
+            await self._listener(
+                self._prefix, "receive_response_body.started", {"request": self._request, **self._exchange}
+            )
             try:
                 async for chunk in self._stream:
                     yield chunk
             except BaseException as exc:
-                await self._listener("http11", "receive_response_body.failed", {"exception": exc})
+                await self._listener(self._prefix, "receive_response_body.failed", {"exception": exc})
                 raise
-            await self._listener("http11", "receive_response_body.complete", {"return_value": None})
+            await self._listener(self._prefix, "receive_response_body.complete", {"return_value": None})
         except BaseException:
             await self.aclose()
             raise
@@ -129,11 +138,11 @@ class AsyncTracedStream:
         if not self._closed:
             self._closed = True
             try:
-                await self._listener("http11", "response_closed.started", {})
+                await self._listener(self._prefix, "response_closed.started", dict(self._exchange))
             finally:
                 # Also when the task is cancelled in its callback: the connection never waits for that.
                 await self._stream.aclose()
-            await self._listener("http11", "response_closed.complete", {"return_value": None})
+            await self._listener(self._prefix, "response_closed.complete", {"return_value": None})
 
 
 def log_closed(package: str, connections: int) -> None:

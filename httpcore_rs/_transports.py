@@ -68,7 +68,7 @@ class SyncTransport(httpx.HTTPTransport):
     """`httpx.HTTPTransport` on a `ConnectionPool` of ours: `httpx.Client(transport=SyncTransport())`.
 
     Takes httpx's arguments; `verify` may also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
-    `proxy` and `http2` raise `NotImplementedError` for now. Making one takes far less than a millisecond: no
+    `proxy` raises `NotImplementedError` for now. Making one takes far less than a millisecond: no
     `ssl.SSLContext` is built.
     """
 
@@ -98,7 +98,7 @@ class AsyncTransport(httpx.AsyncHTTPTransport):
     """`httpx.AsyncHTTPTransport` on an `AsyncConnectionPool` of ours: `httpx.AsyncClient(transport=AsyncTransport())`.
 
     Takes httpx's arguments; `verify` may also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
-    `proxy` and `http2` raise `NotImplementedError` for now. Making one takes far less than a millisecond: no
+    `proxy` raises `NotImplementedError` for now. Making one takes far less than a millisecond: no
     `ssl.SSLContext` is built.
     """
 

@@ -25,6 +25,8 @@ pub type Backend = Arc<dyn Any + Send + Sync>;
 pub enum Ask {
     /// The next chunk of the request body.
     Chunk,
+    /// The fields that follow the request body.
+    Trailers,
     /// The addresses of a host name.
     Resolve { host: String, port: u16 },
     /// Nothing, but others should have a chance to run.
@@ -46,6 +48,7 @@ pub enum Ask {
 pub enum Answer {
     /// `None` at the end of the body.
     Chunk(Option<Bytes>),
+    Trailers(Vec<(Bytes, Bytes)>),
     Addresses(Vec<SocketAddr>),
     /// With the error of a moment of failure.
     Traced(Option<Error>),
@@ -92,6 +95,13 @@ impl Asker {
     pub async fn chunk(&self) -> Result<Option<Bytes>> {
         match self.ask(Ask::Chunk).await {
             Answer::Chunk(chunk) => Ok(chunk),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    pub async fn trailers(&self) -> Result<Vec<(Bytes, Bytes)>> {
+        match self.ask(Ask::Trailers).await {
+            Answer::Trailers(fields) => Ok(fields),
             other => Err(unexpected(other)),
         }
     }

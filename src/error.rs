@@ -21,6 +21,8 @@ pub enum Kind {
     RemoteProtocolError,
     LocalProtocolError,
     UnsupportedProtocol,
+    /// A single connection cannot take a request now.
+    ConnectionNotAvailable,
     /// An exception of the caller's own code, which passes through unchanged.
     Raised,
     /// A fault of the engine itself: a caught panic. Becomes a `RuntimeError`.

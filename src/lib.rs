@@ -5,16 +5,16 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`python`] | what Python sees; the only place that knows pyo3. Drives an exchange from a thread or an event loop |
-//! | [`request`] | a request, checked and written out once |
+//! | [`request`], [`response`] | a request, checked and written out once; the head of its response |
 //! | [`exchange`] | one request from the pool to its response |
 //! | [`pool`] | who may use which connection, and who waits |
-//! | [`connection`] | making connections, and HTTP/1.1 on them |
+//! | [`connection`] | making connections, HTTP/1.1 and HTTP/2 on them |
 //! | [`tls`] | rustls: trust, identity, handshake |
 //! | [`io`] | sockets, readiness, deadlines |
 //! | [`ask`] | what an exchange needs of the interpreter while it runs |
 //! | [`trace`] | the moments that a caller can follow |
 //! | [`fork`] | telling a forked child from its parent |
-//! | [`origin`], [`timeout`], [`error`], [`lock`] | the vocabulary |
+//! | [`origin`], [`timeout`], [`stall`], [`error`], [`lock`] | the vocabulary |
 
 mod ask;
 mod connection;
@@ -27,6 +27,8 @@ mod origin;
 mod pool;
 mod python;
 mod request;
+mod response;
+mod stall;
 mod timeout;
 mod tls;
 mod trace;

@@ -61,6 +61,8 @@ pub struct RequestHead {
     pub close: bool,
     /// The caller asked to leave HTTP (RFC 9110, 7.8): only then may the server answer 101.
     pub upgrade: bool,
+    /// `Trailer`: the names of the fields that will follow the body (RFC 9110, 6.6.2).
+    pub trailer: Option<Bytes>,
 }
 
 pub struct Request {
@@ -68,6 +70,8 @@ pub struct Request {
     pub head: RequestHead,
     pub content: Content,
     pub timeouts: Timeouts,
+    /// Whether fields may follow the body: the driver is asked for them at its end.
+    pub has_trailers: bool,
 }
 
 /// Writes a head out while checking it, so that nothing the caller passes can become more than one header or one request.
@@ -80,6 +84,7 @@ pub struct HeadWriter {
     close: bool,
     upgrade: bool,
     has_host: bool,
+    trailer: Option<Bytes>,
 }
 
 impl HeadWriter {
@@ -102,6 +107,7 @@ impl HeadWriter {
             close: false,
             upgrade: false,
             has_host: false,
+            trailer: None,
         })
     }
 
@@ -120,6 +126,7 @@ impl HeadWriter {
                 self.has_host = true;
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+            7 if name.eq_ignore_ascii_case(b"trailer") => self.trailer = Some(Bytes::copy_from_slice(value)),
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.close |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"close"));
             }
@@ -158,6 +165,7 @@ impl HeadWriter {
             framing,
             close: self.close,
             upgrade: self.upgrade,
+            trailer: self.trailer,
         })
     }
 
@@ -172,6 +180,22 @@ impl HeadWriter {
             _ => Ok(()),
         }
     }
+}
+
+/// Checks fields that follow a body (RFC 9110, 6.5.1). Those that frame a message or say where it goes come too late there.
+pub fn check_trailers(fields: &[(Bytes, Bytes)]) -> Result<()> {
+    const TOO_LATE: [&str; 4] = ["content-length", "transfer-encoding", "host", "trailer"];
+
+    for (name, value) in fields {
+        let is_too_late = TOO_LATE.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()));
+        if is_too_late || name.is_empty() || !name.iter().copied().all(is_token) {
+            return Err(illegal("trailer name", name));
+        }
+        if !is_field_value(value) {
+            return Err(illegal("trailer value", value));
+        }
+    }
+    Ok(())
 }
 
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -10,9 +10,17 @@ use std::time::Duration;
 use socket2::{SockAddr, Socket};
 
 use crate::ask::{Answer, Ask, Asker};
-use crate::connection::http1::ResponseHead;
 use crate::error::{Error, Result};
 use crate::io::carrier::Handle;
+use crate::response::ResponseHead;
+
+/// On what a request and its response travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    /// With the number of the stream.
+    Http2(u32),
+}
 
 /// What begins, and with which arguments.
 #[derive(Clone, Debug)]
@@ -36,10 +44,12 @@ pub enum Event {
     Retry,
     /// An idle connection makes room, or is too old, or was closed by the server. Only logged: it is on no request's behalf.
     Close,
-    SendRequestHeaders,
-    SendRequestBody,
-    ReceiveResponseHeaders,
-    ResponseClosed,
+    /// An HTTP/2 connection is opened.
+    SendConnectionInit,
+    SendRequestHeaders(Protocol),
+    SendRequestBody(Protocol),
+    ReceiveResponseHeaders(Protocol),
+    ResponseClosed(Protocol),
 }
 
 impl Event {
@@ -51,9 +61,14 @@ impl Event {
             | Self::StartTls { .. }
             | Self::Retry
             | Self::Close => "connection",
-            Self::SendRequestHeaders | Self::SendRequestBody | Self::ReceiveResponseHeaders | Self::ResponseClosed => {
-                "http11"
-            }
+            Self::SendConnectionInit => "http2",
+            Self::SendRequestHeaders(protocol)
+            | Self::SendRequestBody(protocol)
+            | Self::ReceiveResponseHeaders(protocol)
+            | Self::ResponseClosed(protocol) => match protocol {
+                Protocol::Http1 => "http11",
+                Protocol::Http2(_) => "http2",
+            },
         }
     }
 
@@ -64,10 +79,11 @@ impl Event {
             Self::StartTls { .. } => "start_tls",
             Self::Retry => "retry",
             Self::Close => "close",
-            Self::SendRequestHeaders => "send_request_headers",
-            Self::SendRequestBody => "send_request_body",
-            Self::ReceiveResponseHeaders => "receive_response_headers",
-            Self::ResponseClosed => "response_closed",
+            Self::SendConnectionInit => "send_connection_init",
+            Self::SendRequestHeaders(_) => "send_request_headers",
+            Self::SendRequestBody(_) => "send_request_body",
+            Self::ReceiveResponseHeaders(_) => "receive_response_headers",
+            Self::ResponseClosed(_) => "response_closed",
         }
     }
 }

@@ -22,8 +22,12 @@ def parameters(function: Any) -> list[tuple[str, Any, Any]]:
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("method", ["__init__", "request", "stream"])
 def test_signatures_are_httpcores(name: str, method: str) -> None:
-    ours = getattr(getattr(httpcore_rs, name), method)
-    assert parameters(ours) == parameters(getattr(getattr(httpcore, name), method))
+    ours = parameters(getattr(getattr(httpcore_rs, name), method))
+    theirs = parameters(getattr(getattr(httpcore, name), method))
+    assert ours[: len(theirs)] == theirs
+    # What is ours alone can only be given by name.
+    added = [(name, kind) for name, kind, _ in ours[len(theirs) :]]
+    assert all(kind is inspect.Parameter.KEYWORD_ONLY and name.startswith("http2_ping_") for name, kind in added)
 
 
 @pytest.mark.parametrize(("name", "theirs"), TRANSPORTS.items())
@@ -41,8 +45,6 @@ def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
     ("argument", "value"),
     [
         ("proxy", httpcore.Proxy("http://127.0.0.1:3128")),
-        ("http2", True),
-        ("http1", False),
     ],
 )
 def test_what_a_pool_cannot_do_yet_it_names(name: str, argument: str, value: object) -> None:
@@ -55,13 +57,17 @@ def test_what_a_pool_cannot_do_yet_it_names(name: str, argument: str, value: obj
     ("argument", "value"),
     [
         ("proxy", "http://127.0.0.1:3128"),
-        ("http2", True),
-        ("http1", False),
     ],
 )
 def test_what_a_transport_cannot_do_yet_it_names(name: str, argument: str, value: object) -> None:
     with pytest.raises(NotImplementedError, match=argument):
         getattr(httpcore_rs, name)(**{argument: value})
+
+
+@pytest.mark.parametrize("name", [*POOLS, *TRANSPORTS])
+def test_some_protocol_must_be_spoken(name: str) -> None:
+    with pytest.raises(ValueError, match="http1 and http2"):
+        getattr(httpcore_rs, name)(http1=False)
 
 
 @pytest.mark.parametrize("name", [*POOLS, *TRANSPORTS])

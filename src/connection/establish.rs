@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::happy_eyeballs::{self, SocketConfig};
 pub use super::happy_eyeballs::{OptionValue, SocketOption};
+use super::http2::KeepAlive;
 use crate::ask::{Asker, Backend};
 use crate::error::{Error, Kind, OsError, Result};
 use crate::io::carrier::Carried;
@@ -34,6 +35,11 @@ pub struct Connector {
     pub tls: TlsConfig,
     /// The caller's own way to make streams, if he has one.
     pub backend: Mutex<Option<Backend>>,
+    /// Which protocols are spoken; at least one of them.
+    pub http1: bool,
+    pub http2: bool,
+    /// For connections that speak HTTP/2.
+    pub keep_alive: Option<KeepAlive>,
     /// The way to make those with TLS, where it is not ours to do.
     pub tls_backend: Option<Backend>,
 }
@@ -91,7 +97,7 @@ impl Connector {
         let name = server_name(origin);
         let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend: false };
         // Boxed: a TLS session is large.
-        let handshake = Box::pin(self.tls.handshake(socket, name));
+        let handshake = Box::pin(self.tls.handshake(socket, name, self.protocols()));
         let handshake = in_time(attempt, deadline, "the TLS handshake", handshake);
         let stream = asker.span(event, |stream| connected(stream.get_ref().0), handshake).await?;
         Ok(Stream::Tls(Box::new(stream)))
@@ -113,6 +119,25 @@ impl Connector {
             stream = Carried::new(secured);
         }
         Ok(Stream::Carried(Box::new(stream)))
+    }
+
+    /// What TLS offers (ALPN), the preferred one first.
+    fn protocols(&self) -> &'static [&'static [u8]] {
+        match (self.http1, self.http2) {
+            (_, false) => &[b"http/1.1"],
+            (true, true) => &[b"h2", b"http/1.1"],
+            (false, true) => &[b"h2"],
+        }
+    }
+
+    /// Whether a connection to the origin may turn out to speak HTTP/2.
+    pub fn may_multiplex(&self, origin: &Origin) -> bool {
+        self.http2 && (origin.scheme.is_tls() || !self.http1)
+    }
+
+    /// Whether it is HTTP/2 that is spoken on a stream: TLS has chosen it, or there is nothing else.
+    pub fn speaks_http2(&self, stream: &Stream) -> bool {
+        stream.has_chosen_http2() || (self.http2 && !self.http1)
     }
 
     fn connect_event(&self, attempt: &Attempt<'_>) -> Event {

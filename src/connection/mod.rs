@@ -1,5 +1,34 @@
-//! Connections: how they are made, and the protocol spoken on them.
+//! Connections: how they are made, and the protocols spoken on them.
 
 pub mod establish;
 mod happy_eyeballs;
 pub mod http1;
+pub mod http2;
+pub mod tap;
+
+use std::io;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::error::{Error, Kind, OsError};
+use crate::origin::Origin;
+
+/// The error for a failed read or write: what a stream of the caller's raised, or what the system said.
+fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
+    match error.downcast::<Error>() {
+        Ok(raised) => raised,
+        Err(error) => Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))).with_source(error),
+    }
+}
+
+/// The server ended the stream before it answered. In httpcore's words.
+pub fn disconnected() -> Error {
+    Error::remote("Server disconnected without sending a response.")
+}
+
+/// Names and values as bytes.
+fn pairs(fields: &HeaderMap) -> Vec<(Bytes, Bytes)> {
+    let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    fields.iter().map(|(name, value)| (copy(name.as_str().as_bytes()), copy(value.as_bytes()))).collect()
+}

@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::ask::{Answer, Ask, Asker};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::fork::Generation;
 
 /// The caller's stream, as far as the engine knows it.
@@ -26,6 +26,9 @@ pub trait Carrier: Any + Send + Sync {
 
     /// Whether its methods have to be awaited.
     fn is_async(&self) -> bool;
+
+    /// Whether its TLS has chosen HTTP/2.
+    fn has_chosen_http2(&self) -> bool;
 }
 
 /// A share in the caller's stream.
@@ -81,44 +84,52 @@ pub fn take_forsaken(is_async: bool) -> Vec<Handle> {
 /// How much is asked for at a time: as much as httpcore asks for.
 const READ: usize = 64 * 1024;
 
-#[derive(Default)]
-enum Want {
+/// What an exchange has asked of a stream and got no answer to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
     #[default]
     Nothing,
     Read,
-    Write(Bytes),
+    Write,
 }
 
 /// A connection's use of a stream of the caller's. Dropping it leaves the stream to be closed.
+///
+/// It reads and writes independently, each at the hands of one exchange at a time.
 pub struct Carried {
     handle: Handle,
-    want: Want,
-    /// What has been asked for and is not answered yet.
-    asked: bool,
+    generation: Generation,
+    moved: u64,
+
+    wants_read: bool,
+    is_reading: bool,
     /// What arrived and is not read yet: a stream may give more than it was asked for.
     incoming: Bytes,
-    ended: bool,
+    has_ended: bool,
+    read_failed: Option<Error>,
+
+    wants_write: Option<Bytes>,
+    is_writing: Option<usize>,
     /// Bytes of the write that has succeeded, until it is told.
     sent: Option<usize>,
-    sending: usize,
-    failed: Option<Error>,
-    moved: u64,
-    generation: Generation,
+    write_failed: Option<Error>,
 }
 
 impl Carried {
     pub fn new(handle: Handle) -> Self {
         Self {
             handle,
-            want: Want::Nothing,
-            asked: false,
-            incoming: Bytes::new(),
-            ended: false,
-            sent: None,
-            sending: 0,
-            failed: None,
-            moved: 0,
             generation: Generation::current(),
+            moved: 0,
+            wants_read: false,
+            is_reading: false,
+            incoming: Bytes::new(),
+            has_ended: false,
+            read_failed: None,
+            wants_write: None,
+            is_writing: None,
+            sent: None,
+            write_failed: None,
         }
     }
 
@@ -131,43 +142,79 @@ impl Carried {
         self.moved
     }
 
-    /// The exchange waits: what is wanted is asked for.
-    pub fn ask(&mut self, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
-        if self.asked {
+    /// The exchange waits: what is wanted is asked for, a write first, unless somebody has asked for it already.
+    pub fn ask(&mut self, asker: &Asker, pending: &mut Asked, read: Option<Duration>, write: Option<Duration>) {
+        if *pending != Asked::Nothing {
             return;
         }
         let stream = self.handle.clone();
-        let ask = match std::mem::take(&mut self.want) {
-            Want::Nothing => return,
-            Want::Read => Ask::Read { stream, max_bytes: READ, timeout: read },
-            Want::Write(bytes) => {
-                self.sending = bytes.len();
-                Ask::Write { stream, bytes, timeout: write }
-            }
-        };
-        self.asked = true;
-        asker.post(ask);
+        if self.is_writing.is_none()
+            && let Some(bytes) = self.wants_write.take()
+        {
+            self.is_writing = Some(bytes.len());
+            *pending = Asked::Write;
+            asker.post(Ask::Write { stream, bytes, timeout: write });
+        } else if self.wants_read && !self.is_reading {
+            self.wants_read = false;
+            self.is_reading = true;
+            *pending = Asked::Read;
+            asker.post(Ask::Read { stream, max_bytes: READ, timeout: read });
+        }
     }
 
-    /// Takes the answer, if there is one.
-    pub fn hear(&mut self, asker: &Asker) {
-        if !self.asked {
-            return;
+    /// The stream's read has failed for good.
+    pub fn fail_read(&mut self, error: Error) {
+        self.read_failed = Some(error);
+    }
+
+    /// Takes the answer, if there is one. A read that took too long is returned: it says nothing of the stream, only that the one
+    /// who asked has waited long enough.
+    pub fn hear(&mut self, asker: &Asker, pending: &mut Asked) -> Option<Error> {
+        if *pending == Asked::Nothing {
+            return None;
         }
-        let Some(answer) = asker.take_answer() else { return };
-        self.asked = false;
-        match answer {
-            Answer::Data(bytes) => {
-                self.moved += bytes.len() as u64;
-                self.ended = bytes.is_empty();
-                self.incoming = bytes;
+        let answer = asker.take_answer()?;
+        match std::mem::take(pending) {
+            Asked::Nothing => {}
+            Asked::Read => {
+                self.is_reading = false;
+                match answer {
+                    Answer::Data(bytes) => {
+                        self.moved += bytes.len() as u64;
+                        self.has_ended = bytes.is_empty();
+                        self.incoming = bytes;
+                    }
+                    Answer::Failed(error) if error.kind() == Kind::ReadTimeout => return Some(error),
+                    Answer::Failed(error) => self.read_failed = Some(error),
+                    _ => self.read_failed = Some(crate::ask::mismatch()),
+                }
             }
-            Answer::Done => {
-                self.moved += self.sending as u64;
-                self.sent = Some(self.sending);
+            Asked::Write => {
+                let sending = self.is_writing.take().unwrap_or_default();
+                match answer {
+                    Answer::Done => {
+                        self.moved += sending as u64;
+                        self.sent = Some(sending);
+                    }
+                    Answer::Failed(error) => self.write_failed = Some(error),
+                    _ => self.write_failed = Some(crate::ask::mismatch()),
+                }
             }
-            Answer::Failed(error) => self.failed = Some(error),
-            _ => self.failed = Some(crate::ask::mismatch()),
+        }
+        None
+    }
+
+    /// The exchange does not wait for the answer any more. What was read is not lost: nothing was. What was to be written may have
+    /// gone out in part, so that nothing can follow it.
+    pub fn abandon(&mut self, asked: Asked) {
+        match asked {
+            Asked::Nothing => {}
+            Asked::Read => self.is_reading = false,
+            Asked::Write => {
+                self.is_writing = None;
+                let message = "a request was cancelled while its bytes were being written";
+                self.write_failed = Some(Error::new(Kind::WriteError, message));
+            }
         }
     }
 
@@ -188,13 +235,11 @@ impl Drop for Carried {
 
 impl AsyncRead for Carried {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(error) = self.failed.take() {
+        if let Some(error) = self.read_failed.take() {
             return Poll::Ready(Err(io::Error::other(error)));
         }
-        if self.incoming.is_empty() && !self.ended {
-            if !self.asked {
-                self.want = Want::Read;
-            }
+        if self.incoming.is_empty() && !self.has_ended {
+            self.wants_read = !self.is_reading;
             return Poll::Pending;
         }
         let length = self.incoming.len().min(buf.remaining());
@@ -215,18 +260,18 @@ impl AsyncWrite for Carried {
         _: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(error) = self.failed.take() {
+        if let Some(error) = self.write_failed.take() {
             return Poll::Ready(Err(io::Error::other(error)));
         }
         if let Some(sent) = self.sent.take() {
             return Poll::Ready(Ok(sent));
         }
-        if !self.asked && !matches!(self.want, Want::Write(_)) {
+        if self.is_writing.is_none() && self.wants_write.is_none() {
             let mut bytes = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
             for buf in bufs {
                 bytes.extend_from_slice(buf);
             }
-            self.want = Want::Write(bytes.freeze());
+            self.wants_write = Some(bytes.freeze());
         }
         Poll::Pending
     }

@@ -51,6 +51,11 @@ pub(super) fn wait_for(socket: &Arc<Shared>, direction: Direction) {
     CURRENT.with_borrow_mut(|park| park.interests.push((Arc::clone(socket), direction)));
 }
 
+/// Takes back that the poll waits for something to read: somebody else sees to that.
+pub fn leave_reading_to_others() {
+    CURRENT.with_borrow_mut(|park| park.interests.retain(|(_, direction)| *direction != Direction::Read));
+}
+
 /// Notes that the poll must be repeated at `deadline`, whatever else happens.
 pub fn wake_at(deadline: Instant) {
     CURRENT.with_borrow_mut(|park| {

@@ -2,9 +2,13 @@
 //!
 //! The host loop watches one descriptor, the poller's own. When that turns readable, [`Reactor::turn`] collects the events
 //! without blocking and wakes those who wait. Another thread makes it readable with [`Reactor::notify`].
+//!
+//! Connections that several exchanges share are nobody's to poll: they are jobs of the loop, done when something has woken them.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -23,30 +27,71 @@ const EVENTS_PER_TURN: usize = 1024;
 /// The poller's own wake-up; sockets count from zero and never get there.
 const NOTIFY: Token = Token(usize::MAX);
 
+/// What a loop does on nobody's behalf.
+pub trait Job: Send + Sync {
+    /// Does what can be done now, on the loop's thread.
+    fn run(self: Arc<Self>);
+
+    /// Whether there is nothing to gain from doing it later, together with what comes meanwhile.
+    fn is_urgent(&self) -> bool;
+}
+
 pub struct Reactor {
+    /// Tells it from all others that there have been.
+    id: u64,
     poll: Mutex<(Poll, Events)>,
     descriptor: RawFd,
     registry: Registry,
     notify: mio::Waker,
     sockets: Mutex<Slab<Arc<Shared>>>,
     timers: Mutex<Timers>,
+    /// A job has added a timer that the host loop may not know of.
+    is_timer_new: AtomicBool,
+    jobs: Mutex<Vec<Arc<dyn Job>>>,
+    /// Somebody has seen to it that there will be a turn.
+    is_notified: AtomicBool,
+    /// The thread on which the engine runs for this loop at the moment; 0 for none.
+    running_on: AtomicU64,
     generation: fork::Generation,
 }
 
 impl Reactor {
     pub fn new() -> io::Result<Self> {
+        // 0 stands for threads without a loop.
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let notify = mio::Waker::new(&registry, NOTIFY)?;
         Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             descriptor: poll.as_raw_fd(),
             poll: Mutex::new((poll, Events::with_capacity(EVENTS_PER_TURN))),
             registry,
             notify,
             sockets: Mutex::default(),
             timers: Mutex::default(),
+            is_timer_new: AtomicBool::new(false),
+            jobs: Mutex::default(),
+            is_notified: AtomicBool::new(false),
+            running_on: AtomicU64::new(0),
             generation: fork::Generation::current(),
         })
+    }
+
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Begins a stretch of the engine's work on the loop's thread.
+    pub fn enter(&self) -> Running<'_> {
+        let before = self.running_on.swap(this_thread(), Ordering::AcqRel);
+        Running { reactor: self, before }
+    }
+
+    /// Whether it is this thread that runs the engine for the loop, now.
+    pub fn is_running_here(&self) -> bool {
+        self.running_on.load(Ordering::Acquire) == this_thread()
     }
 
     /// The descriptor that the host loop watches for readability.
@@ -56,6 +101,7 @@ impl Reactor {
 
     /// Collects what has happened to the sockets and wakes those who wait for it. Does not block.
     pub fn turn(&self) -> io::Result<()> {
+        self.is_notified.store(false, Ordering::Release);
         let mut guard = lock(&self.poll);
         let (poll, events) = &mut *guard;
         match poll.poll(events, Some(Duration::ZERO)) {
@@ -69,7 +115,45 @@ impl Reactor {
                 socket.set_ready(event.is_readable(), event.is_writable() || closed, closed);
             }
         }
+        drop(guard);
+        self.run_jobs(true);
         Ok(())
+    }
+
+    /// Has a job done before the loop goes on, or in its next turn.
+    pub fn schedule(&self, job: Arc<dyn Job>) {
+        lock(&self.jobs).push(job);
+        if !self.is_running_here() {
+            self.notify_once();
+        }
+    }
+
+    /// Does the jobs that are due, all of them or those that are urgent; what is left, or new, has its turn.
+    pub fn run_jobs(&self, all: bool) {
+        let due = {
+            let mut jobs = lock(&self.jobs);
+            if jobs.is_empty() {
+                return;
+            }
+            if all { std::mem::take(&mut *jobs) } else { jobs.extract_if(.., |job| job.is_urgent()).collect() }
+        };
+        for job in due {
+            job.run();
+        }
+        self.postpone_jobs();
+    }
+
+    /// Sees to it that the jobs that are due have their turn.
+    pub fn postpone_jobs(&self) {
+        if !lock(&self.jobs).is_empty() {
+            self.notify_once();
+        }
+    }
+
+    fn notify_once(&self) {
+        if !self.is_notified.swap(true, Ordering::AcqRel) {
+            self.notify();
+        }
     }
 
     /// Wakes everybody whose deadline has passed; the earliest that is left is returned.
@@ -86,6 +170,17 @@ impl Reactor {
 
     pub fn add_timer(&self, deadline: Instant, waker: Waker) -> TimerKey {
         lock(&self.timers).insert(deadline, waker)
+    }
+
+    /// A timer of a job: nobody waits for it who would tell the host loop.
+    pub fn add_job_timer(&self, deadline: Instant, waker: Waker) -> TimerKey {
+        self.is_timer_new.store(true, Ordering::Release);
+        self.add_timer(deadline, waker)
+    }
+
+    /// The earliest deadline, if a job has added one since this was asked last.
+    pub fn take_new_deadline(&self) -> Option<Instant> {
+        if self.is_timer_new.swap(false, Ordering::AcqRel) { lock(&self.timers).earliest() } else { None }
     }
 
     pub fn remove_timer(&self, key: TimerKey) {
@@ -106,6 +201,32 @@ impl Reactor {
         self.registry.register(&mut SourceFd(&descriptor), Token(key), Interest::READABLE | Interest::WRITABLE)?;
         Ok(registration)
     }
+}
+
+/// The engine runs on this thread for a loop.
+pub struct Running<'a> {
+    reactor: &'a Reactor,
+    before: u64,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.reactor.running_on.store(self.before, Ordering::Release);
+    }
+}
+
+/// A number for the current thread, never 0.
+fn this_thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static THREAD: Cell<u64> = const { Cell::new(0) };
+    }
+    THREAD.with(|thread| {
+        if thread.get() == 0 {
+            thread.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        thread.get()
+    })
 }
 
 /// A socket's place in a reactor, given up when dropped.

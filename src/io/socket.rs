@@ -204,6 +204,11 @@ impl Socket {
         if self.is(WRITABLE) { Poll::Ready(()) } else { self.wait(cx, Direction::Write) }
     }
 
+    /// Notes that somebody waits for something to read.
+    pub fn wait_to_read(&self, cx: &Context<'_>) {
+        let _: Poll<()> = self.wait(cx, Direction::Read);
+    }
+
     fn is(&self, flag: u8) -> bool {
         self.shared.flags.load(Ordering::Acquire) & flag != 0
     }

@@ -76,6 +76,15 @@ impl Stream {
         }
     }
 
+    /// Whether TLS has chosen HTTP/2 (ALPN).
+    pub fn has_chosen_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::Carried(stream) => stream.handle().carrier().has_chosen_http2(),
+        }
+    }
+
     pub fn attach(&mut self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.attach(reactor),

@@ -1,14 +1,15 @@
 //! The connection pool: who may use which connection, and who waits.
 //!
 //! [`state`] decides, under one lock and without I/O; this module acts on the decisions outside the lock. A connection in use is
-//! owned by its exchange together with a [`Lease`] on its place in the pool. However the exchange ends, the lease is given back
-//! when it is dropped, and the next waiter is served there and then.
+//! owned by its exchange together with a [`Lease`] on its place in the pool; one that carries several requests at a time is
+//! owned by all of them, each with a lease on a share of it. However the exchange ends, the lease is given back when it is
+//! dropped, and the next waiter is served there and then.
 
 mod state;
 mod status;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -33,21 +34,50 @@ pub struct Limits {
     pub keepalive_expiry: Option<Duration>,
 }
 
+/// Where a request wants to go.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    pub origin: Arc<Origin>,
+    /// Who moves the bytes of a shared connection: an event loop, by its number, or 0 for the threads that use it. Requests of
+    /// another one do not join.
+    pub owner: u64,
+    /// Whether a connection to the origin may turn out to carry several requests at a time.
+    pub multiplexing: bool,
+}
+
+/// The owner of a connection whose bytes are moved by whoever uses it.
+pub const ANYBODY: u64 = u64::MAX;
+
+/// What the pool has to know of connections.
+pub trait Share: Sized {
+    /// The same connection once more, for one more request at the same time; `None` if it carries only one.
+    fn share(&self) -> Option<Self>;
+}
+
+/// Whoever is to be told how a shared connection fares.
+pub trait Watch: Send + Sync {
+    /// It takes more or fewer requests than before, as its status says.
+    fn limit_changed(self: Arc<Self>, status: &Status);
+
+    /// It takes no more requests.
+    fn retired(self: Arc<Self>, status: &Status);
+}
+
 /// A pool of connections of type `C`.
-pub struct Pool<C> {
+pub struct Pool<C: Share> {
     limits: Limits,
     process: ArcSwap<Process<C>>,
 }
 
 /// A pool's connections belong to the process that made them.
-struct Process<C> {
+struct Process<C: Share> {
     generation: Generation,
     state: Mutex<State<C>>,
     /// Idle connections that were closed and not told to a log yet.
     discarded: AtomicUsize,
 }
 
-impl<C> Process<C> {
+impl<C: Share> Process<C> {
     fn new(limits: Limits) -> Self {
         Self {
             generation: Generation::current(),
@@ -64,15 +94,19 @@ impl<C> Process<C> {
 /// What a request was given: a connection that was idle, or only the place for a new one.
 ///
 /// One that nobody takes (its request was cancelled at that very moment) goes to the next in line.
-pub struct Acquired<C> {
+pub struct Acquired<C: Share> {
     // Dropped in this order: the descriptor is closed before the place is given to somebody else.
     connection: Option<C>,
     lease: Option<Lease<C>>,
 }
 
-impl<C> Acquired<C> {
+impl<C: Share> Acquired<C> {
     pub fn status(&self) -> Option<&Arc<Status>> {
         self.lease.as_ref().map(Lease::status)
+    }
+
+    pub fn lease_mut(&mut self) -> Option<&mut Lease<C>> {
+        self.lease.as_mut()
     }
 
     /// Puts a connection in the place.
@@ -90,7 +124,7 @@ impl<C> Acquired<C> {
     }
 }
 
-impl<C> Drop for Acquired<C> {
+impl<C: Share> Drop for Acquired<C> {
     fn drop(&mut self) {
         if let (Some(lease), Some(connection)) = (self.lease.take(), self.connection.take()) {
             lease.keep(connection);
@@ -98,18 +132,18 @@ impl<C> Drop for Acquired<C> {
     }
 }
 
-impl<C> Pool<C> {
+impl<C: Share> Pool<C> {
     pub fn new(limits: Limits) -> Self {
         Self { limits, process: ArcSwap::from_pointee(Process::new(limits)) }
     }
 
-    /// Waits for a connection to `origin`, first come, first served.
+    /// Waits for a connection, first come, first served.
     ///
     /// Dropping the future leaves the queue; a connection that was handed over at that very moment goes to the next in line.
-    pub async fn acquire(&self, origin: &Arc<Origin>, timeout: Option<Duration>) -> Result<Acquired<C>> {
+    pub async fn acquire(&self, destination: &Destination, timeout: Option<Duration>) -> Result<Acquired<C>> {
         let process = self.process();
         let now = Instant::now();
-        let (decision, closing) = process.state().acquire(origin, now);
+        let (decision, closing) = process.state().acquire(destination, now);
         process.discard(closing);
         let (ticket, granted) = match decision {
             Decision::Granted(grant) => return Ok(Lease::accept(process, grant)),
@@ -124,7 +158,8 @@ impl<C> Pool<C> {
             Err(_) => Err(Error::new(
                 Kind::PoolTimeout,
                 format!(
-                    "no connection to {origin} became free within {} (pool timeout): all {} connections are in use",
+                    "no connection to {} became free within {} (pool timeout): all {} connections are in use",
+                    destination.origin,
                     Seconds(timeout.unwrap_or_default()),
                     self.limits.max_connections
                 ),
@@ -139,10 +174,10 @@ impl<C> Pool<C> {
         Lease::accept(process, grant)
     }
 
-    /// This very connection, if it is idle.
-    pub fn take(&self, status: &Status) -> Option<Acquired<C>> {
+    /// This very connection, if it can take a request of `owner`.
+    pub fn take(&self, status: &Status, owner: u64) -> Option<Acquired<C>> {
         let process = self.process();
-        let grant = process.state().take(status)?;
+        let grant = process.state().take(status, owner)?;
         Some(Lease::accept(process, grant))
     }
 
@@ -180,6 +215,11 @@ impl<C> Pool<C> {
         self.process().state().statuses()
     }
 
+    /// Requests that have a connection.
+    pub fn active(&self) -> usize {
+        self.process().state().active()
+    }
+
     /// Requests that wait for a connection.
     pub fn queued(&self) -> usize {
         self.process().state().queued()
@@ -205,7 +245,7 @@ impl<C> Pool<C> {
     }
 }
 
-impl<C> Process<C> {
+impl<C: Share> Process<C> {
     /// Serves those in line for whom there is room now.
     fn serve(self: &Arc<Self>) {
         loop {
@@ -227,12 +267,12 @@ impl<C> Process<C> {
 }
 
 /// A request's place in the queue.
-struct InLine<'a, C> {
+struct InLine<'a, C: Share> {
     process: &'a Process<C>,
     ticket: u64,
 }
 
-impl<C> Drop for InLine<'_, C> {
+impl<C: Share> Drop for InLine<'_, C> {
     fn drop(&mut self) {
         if self.process.generation.is_current() {
             self.process.state().leave(self.ticket);
@@ -240,18 +280,44 @@ impl<C> Drop for InLine<'_, C> {
     }
 }
 
+impl<C: Share + Send> Watch for Process<C> {
+    fn limit_changed(self: Arc<Self>, status: &Status) {
+        if self.generation.is_current() {
+            self.state().limit_changed(status);
+            self.serve();
+        }
+    }
+
+    fn retired(self: Arc<Self>, status: &Status) {
+        if self.generation.is_current() {
+            let idle = self.state().retire(status);
+            self.discard(idle);
+            self.serve();
+        }
+    }
+}
+
 /// The right to one of the pool's places, and to the connection in it.
-pub struct Lease<C> {
+pub struct Lease<C: Share> {
     process: Arc<Process<C>>,
     status: Arc<Status>,
+    shared: bool,
     returned: bool,
 }
 
-impl<C> Lease<C> {
+impl<C: Share + Send + 'static> Lease<C> {
+    /// Whom to tell how a shared connection in this place fares.
+    pub fn watch(&self) -> Weak<dyn Watch> {
+        let process: Arc<dyn Watch> = Arc::<Process<C>>::clone(&self.process);
+        Arc::downgrade(&process)
+    }
+}
+
+impl<C: Share> Lease<C> {
     fn accept(process: Arc<Process<C>>, grant: Grant<C>) -> Acquired<C> {
-        let Grant { status, connection, closing } = grant;
+        let Grant { status, connection, shared, closing } = grant;
         process.discard(closing);
-        Acquired { lease: Some(Self { process, status, returned: false }), connection }
+        Acquired { lease: Some(Self { process, status, shared, returned: false }), connection }
     }
 
     pub fn status(&self) -> &Arc<Status> {
@@ -263,8 +329,26 @@ impl<C> Lease<C> {
         self.process.generation.is_current()
     }
 
+    /// The connection that was made in this place can be shared: others get shares of it, too.
+    pub fn share(&mut self, connection: C, owner: u64) {
+        self.shared = true;
+        self.process.state().share(&self.status, connection, owner);
+        self.process.serve();
+    }
+
+    /// The connection that was made in this place is for one request at a time.
+    pub fn keep_to_one(&self) {
+        self.process.state().keep_to_one(&self.status);
+        self.process.serve();
+    }
+
     /// Gives the connection back for the next request.
     pub fn keep(mut self, connection: C) {
+        if self.shared {
+            // Dropping the lease is all there is to do.
+            drop(connection);
+            return;
+        }
         self.returned = true;
         if !self.process.generation.is_current() {
             return;
@@ -280,17 +364,23 @@ impl<C> Lease<C> {
     }
 }
 
-impl<C> Drop for Lease<C> {
+impl<C: Share> Drop for Lease<C> {
     fn drop(&mut self) {
         if self.returned || !self.process.generation.is_current() {
             return;
         }
-        self.status.set_phase(Phase::Closed);
-        let waiting = {
+        let (closing, waiting) = {
             let mut state = self.process.state();
-            state.free(&self.status);
-            state.queued() > 0
+            let closing = if self.shared {
+                state.end_request(&self.status, Instant::now())
+            } else {
+                self.status.set_phase(Phase::Closed);
+                state.free(&self.status);
+                Vec::new()
+            };
+            (closing, state.queued() > 0)
         };
+        self.process.discard(closing);
         if waiting {
             self.process.serve();
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -23,6 +23,8 @@ pub enum Phase {
     Closed,
 }
 
+const UNKNOWN: usize = usize::MAX;
+
 /// The shared state of one connection.
 pub struct Status {
     pub id: u64,
@@ -32,6 +34,11 @@ pub struct Status {
     connected: AtomicBool,
     requests: AtomicU64,
     closed_by_pool: AtomicBool,
+    /// Whether it carries several requests at a time: HTTP/2.
+    multiplexed: AtomicBool,
+    open: AtomicBool,
+    /// How many requests at a time, [`UNKNOWN`] until the peer has said so.
+    max_requests: AtomicUsize,
     details: Mutex<Details>,
 }
 
@@ -52,6 +59,9 @@ impl Status {
             connected: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             closed_by_pool: AtomicBool::new(false),
+            multiplexed: AtomicBool::new(false),
+            open: AtomicBool::new(false),
+            max_requests: AtomicUsize::new(UNKNOWN),
             details: Mutex::default(),
         }
     }
@@ -73,6 +83,7 @@ impl Status {
     pub fn connecting(&self) {
         self.connected.store(false, Ordering::Release);
         self.set_phase(Phase::Connecting);
+        self.multiplexed.store(false, Ordering::Release);
         self.requests.store(0, Ordering::Release);
     }
 
@@ -90,6 +101,39 @@ impl Status {
     pub fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::AcqRel);
         self.set_phase(Phase::Active);
+    }
+
+    /// How many requests have begun on it.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Acquire)
+    }
+
+    pub fn set_multiplexed(&self) {
+        self.multiplexed.store(true, Ordering::Release);
+    }
+
+    /// Whether a shared connection can take one more request.
+    pub fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Release);
+    }
+
+    /// Whether the connection can take a request now.
+    pub fn is_available(&self) -> bool {
+        self.phase() == Phase::Idle || (self.phase() == Phase::Active && self.open.load(Ordering::Acquire))
+    }
+
+    pub fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Acquire)
+    }
+
+    /// How many requests the peer of a shared connection takes at a time, if that is known.
+    pub fn max_requests(&self) -> Option<usize> {
+        let limit = self.max_requests.load(Ordering::Acquire);
+        (limit != UNKNOWN).then_some(limit)
+    }
+
+    pub fn set_max_requests(&self, limit: usize) {
+        self.max_requests.store(limit, Ordering::Release);
     }
 
     pub fn set_expiry(&self, expires: Option<Instant>) {
@@ -151,7 +195,9 @@ impl Status {
                     let details = self.details();
                     (details.expires, details.link.clone())
                 };
-                expires.is_some_and(|expires| Instant::now() > expires) || link.is_readable()
+                // On a shared connection there is more to read than responses.
+                expires.is_some_and(|expires| Instant::now() > expires)
+                    || (!self.is_multiplexed() && link.is_readable())
             }
             Phase::Closed => self.has_failed(),
             Phase::Connecting | Phase::Active => false,
@@ -183,6 +229,7 @@ impl fmt::Display for Status {
             return f.write_str(if phase == Phase::Closed { "CONNECTION FAILED" } else { "CONNECTING" });
         }
         let requests = self.requests.load(Ordering::Acquire);
-        write!(f, "'{}', HTTP/1.1, {}, Request Count: {requests}", self.origin, phase.name())
+        let protocol = if self.is_multiplexed() { "HTTP/2" } else { "HTTP/1.1" };
+        write!(f, "'{}', {protocol}, {}, Request Count: {requests}", self.origin, phase.name())
     }
 }

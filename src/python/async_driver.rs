@@ -11,23 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use pyo3::exceptions::{PyException, PyRuntimeError, PyStopAsyncIteration, PyTypeError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyStopAsyncIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 
 use super::backend::{self, Called, Expected};
-use super::body::AsyncResponseStream;
+use super::body::{AsyncResponseStream, Reading};
 use super::errors::{from_exception, raised, to_pyerr};
 use super::host::{Host, Task};
 use super::listener::Listener;
 use super::namespace::Namespace;
 use super::network_stream;
+use super::request::{self, Sources};
+use super::response;
 use super::sync_driver::{addresses, panicked, poll_caught};
-use super::{request, response};
 use crate::ask::{Answer, Ask, Asker};
-use crate::connection::http1::{ResponseHead, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::exchange::{Fetched, Response, ResponseBody};
 use crate::io::park;
@@ -41,8 +40,8 @@ pub enum Operation {
     Start(Pending<Response>),
     /// A whole response.
     Fetch(Pending<Fetched>),
-    /// The next chunk of its body.
-    Chunk(Arc<Mutex<ResponseBody>>),
+    /// The next chunk of its body, and the list for what comes behind it.
+    Chunk(Arc<Mutex<ResponseBody>>, Option<Py<PyList>>),
     /// Bytes of a stream that has left HTTP.
     Read(Pending<Bytes>),
     /// All bytes sent to such a stream.
@@ -89,8 +88,7 @@ struct State {
     operation: Option<Operation>,
     output: Option<Output>,
     awaited: Option<Awaited>,
-    stream: Option<Py<PyAny>>,
-    iterator: Option<Py<PyAny>>,
+    sources: Option<Arc<Mutex<Sources>>>,
     yield_first: bool,
     /// Whether it ends because of an exception, of which the listener is being told.
     interrupted: bool,
@@ -153,10 +151,11 @@ impl Exchange {
             listener.traverse(&visit)?;
         }
         // Locked only by a call that is under way, and then this object is alive.
-        if let Ok(state) = self.state.try_lock() {
-            for object in [&state.stream, &state.iterator].into_iter().flatten() {
-                visit.call(object)?;
-            }
+        if let Ok(state) = self.state.try_lock()
+            && let Some(sources) = &state.sources
+            && let Ok(sources) = sources.try_lock()
+        {
+            sources.traverse(&visit)?;
         }
         Ok(())
     }
@@ -165,19 +164,19 @@ impl Exchange {
     fn __clear__(&self) {
         self.task.finish();
         let mut state = self.state();
-        let (operation, stream, iterator) = (state.operation.take(), state.stream.take(), state.iterator.take());
+        let (operation, sources) = (state.operation.take(), state.sources.take());
         drop(state);
-        drop((operation, stream, iterator));
+        drop((operation, sources));
     }
 
     /// The response, or the chunk: `bytes`, or `None` at the end of the body.
     fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let output = self.state().output.take();
         match output {
-            Some(Output::Response(response)) => self.respond(py, &response.head, response.body, response.tap, None),
-            Some(Output::Fetched(fetched)) => {
-                let content = response::join(py, &fetched.content)?;
-                self.respond(py, &fetched.head, fetched.body, fetched.tap, Some(content))
+            Some(Output::Response(response)) => self.respond(py, response, None),
+            Some(Output::Fetched(Fetched { response, content })) => {
+                let content = response::join(py, &content)?;
+                self.respond(py, response, Some(content))
             }
             Some(Output::Read(bytes)) => Ok(PyBytes::new(py, &bytes).into_any()),
             Some(Output::Written) => Ok(py.None().into_bound(py)),
@@ -189,17 +188,18 @@ impl Exchange {
 }
 
 impl Exchange {
-    /// An exchange that is about to begin; `stream` is the request's body, `listener` whoever follows it.
+    /// An exchange that is about to begin; `sources` are what it may ask for, `listener` is whoever follows it.
     pub fn start(
         host: Py<Host>,
         namespace: &'static Namespace,
         asker: Asker,
         operation: Operation,
-        stream: Option<Py<PyAny>>,
+        sources: Option<Sources>,
         listener: Option<Listener>,
     ) -> Self {
         let task = Task::new(&host.get().shared);
-        Self::new(host, namespace, task, asker, operation, stream, listener)
+        let sources = sources.map(|sources| Arc::new(Mutex::new(sources)));
+        Self::new(host, namespace, task, asker, operation, sources, listener)
     }
 
     /// The next chunk of a body, after others had a chance to run if `yield_first`.
@@ -207,11 +207,12 @@ impl Exchange {
         host: Py<Host>,
         namespace: &'static Namespace,
         task: Arc<Task>,
-        body: Arc<Mutex<ResponseBody>>,
+        reading: Reading,
         yield_first: bool,
     ) -> Self {
+        let Reading { body, sources, trailers } = reading;
         let asker = lock(&body).asker().clone();
-        let this = Self::new(host, namespace, task, asker, Operation::Chunk(body), None, None);
+        let this = Self::new(host, namespace, task, asker, Operation::Chunk(body, trailers), sources, None);
         this.state().yield_first = yield_first;
         this
     }
@@ -222,37 +223,31 @@ impl Exchange {
         task: Arc<Task>,
         asker: Asker,
         operation: Operation,
-        stream: Option<Py<PyAny>>,
+        sources: Option<Arc<Mutex<Sources>>>,
         listener: Option<Listener>,
     ) -> Self {
         let operation = Some(operation);
-        let state = State {
-            operation,
-            output: None,
-            awaited: None,
-            stream,
-            iterator: None,
-            yield_first: false,
-            interrupted: false,
-        };
+        let state = State { operation, output: None, awaited: None, sources, yield_first: false, interrupted: false };
         Self { host, namespace, task, asker, listener, state: Mutex::new(state) }
     }
 
     fn respond<'py>(
         &self,
         py: Python<'py>,
-        head: &ResponseHead,
-        body: ResponseBody,
-        tap: Tap,
+        response: Response,
         content: Option<Bound<'py, PyBytes>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let stream = AsyncResponseStream::new(body, self.namespace, self.host.clone_ref(py));
+        let Response { head, body, tap, stream_id } = response;
+        let trailers = response::trailers(py, &head);
         let network_stream = network_stream::build(py, tap, self.namespace, true)?;
+        let extensions = response::extensions(py, &head, stream_id, network_stream, trailers.as_ref())?;
+        let sources = self.state().sources.take();
+        let stream = AsyncResponseStream::new(body, self.namespace, self.host.clone_ref(py), sources, trailers)?;
         let mut stream = Bound::new(py, stream)?.into_any();
         if let Some(listener) = &self.listener {
-            stream = listener.wrap(py, stream, true)?;
+            stream = listener.wrap(py, stream, stream_id, true)?;
         }
-        response::build(py, self.namespace, head, stream, network_stream, content)
+        response::build(py, self.namespace, &head, stream, extensions, content)
     }
 
     fn advance<'py>(&self, py: Python<'py>, mut state: MutexGuard<'_, State>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -271,6 +266,9 @@ impl Exchange {
             match operation.poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(result) => {
                     self.task.finish();
+                    if let (Ok(Output::Chunk(None)), Operation::Chunk(body, Some(trailers))) = (&result, &*operation) {
+                        response::fill(trailers.bind(py), &lock(body).take_trailers())?;
+                    }
                     // Whatever is left of it (a failed connection) goes now.
                     state.operation = None;
                     break end(py, &mut state, result.map_err(|error| to_pyerr(py, self.namespace, error)));
@@ -284,6 +282,17 @@ impl Exchange {
                 break end(py, &mut state, Err(to_pyerr(py, self.namespace, interruption)));
             }
             if let Some(ask) = self.asker.take() {
+                if matches!(ask, Ask::Trailers) {
+                    let sources = state.sources.clone();
+                    match sources.map_or(Ok(Answer::Trailers(Vec::new())), |sources| lock(&sources).trailers(py)) {
+                        Ok(answer) => self.asker.answer(answer),
+                        Err(error) => {
+                            drop(running);
+                            return self.interrupt(py, state, error);
+                        }
+                    }
+                    continue;
+                }
                 let ask = match backend::call(py, ask) {
                     Ok(Called::Answer(answer)) => {
                         self.asker.answer(answer);
@@ -311,12 +320,18 @@ impl Exchange {
                     }
                 }
             }
+            // What the exchange has given a shared connection to do may be all that it waits for.
+            host.shared.reactor.run_jobs(false);
             if self.task.was_woken() {
                 continue;
             }
             match host.park(py, &self.task, park::deadline()) {
                 Ok(None) => {}
-                other => break other,
+                parked => {
+                    drop(state);
+                    host.leave_parked(py, running)?;
+                    return parked;
+                }
             }
         };
         drop(state);
@@ -349,7 +364,7 @@ impl Exchange {
         let running = host.shared.enter();
         self.task.finish();
         match state.operation.take() {
-            Some(Operation::Chunk(body)) => lock(&body).close(),
+            Some(Operation::Chunk(body, _)) => lock(&body).close(),
             operation => drop(operation),
         }
         let closing = end(py, &mut state, Err(error));
@@ -412,20 +427,8 @@ impl State {
     }
 
     fn next_chunk<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(stream) = self.stream.take() {
-            let stream = stream.bind(py);
-            let iterator = stream.call_method0(intern!(py, "__aiter__")).map_err(|error| {
-                let name = stream.get_type().name().map(|name| name.to_string()).unwrap_or_default();
-                let explained = PyTypeError::new_err(format!(
-                    "the body of a request to an async pool must be an async iterable, not {name}"
-                ));
-                explained.set_cause(py, Some(error));
-                explained
-            })?;
-            self.iterator = Some(iterator.unbind());
-        }
-        match &self.iterator {
-            Some(iterator) => iterator.bind(py).call_method0(intern!(py, "__anext__")),
+        match &self.sources {
+            Some(sources) => lock(sources).anext(py),
             None => Err(PyRuntimeError::new_err("the request has no body")),
         }
     }
@@ -436,7 +439,7 @@ impl Operation {
         match self {
             Self::Start(starting) => poll_caught(starting.as_mut(), cx).map_ok(Output::Response),
             Self::Fetch(fetching) => poll_caught(fetching.as_mut(), cx).map_ok(Output::Fetched),
-            Self::Chunk(body) => poll_chunk(body, cx).map_ok(Output::Chunk),
+            Self::Chunk(body, _) => poll_chunk(body, cx).map_ok(Output::Chunk),
             Self::Read(reading) => poll_caught(reading.as_mut(), cx).map_ok(Output::Read),
             Self::Write(writing) => poll_caught(writing.as_mut(), cx).map_ok(|()| Output::Written),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -28,6 +28,7 @@ struct NetworkBackend {
 struct Stream {
     object: Py<PyAny>,
     is_async: bool,
+    has_chosen_http2: bool,
 }
 
 impl Carrier for Stream {
@@ -38,6 +39,10 @@ impl Carrier for Stream {
 
     fn is_async(&self) -> bool {
         self.is_async
+    }
+
+    fn has_chosen_http2(&self) -> bool {
+        self.has_chosen_http2
     }
 }
 
@@ -53,8 +58,8 @@ pub fn backend_object<'py>(py: Python<'py>, backend: &Backend) -> PyResult<Bound
 }
 
 /// The engine's share in a stream of the caller's.
-pub fn handle(object: &Bound<'_, PyAny>, is_async: bool) -> Handle {
-    Handle::new(Arc::new(Stream { object: object.clone().unbind(), is_async }))
+pub fn handle(object: &Bound<'_, PyAny>, is_async: bool, has_chosen_http2: bool) -> Handle {
+    Handle::new(Arc::new(Stream { object: object.clone().unbind(), is_async, has_chosen_http2 }))
 }
 
 /// The stream as the caller knows it.
@@ -154,12 +159,7 @@ fn is_readable(stream: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 fn stream(value: &Bound<'_, PyAny>, is_async: bool) -> PyResult<Handle> {
-    if has_chosen_http2(value)? {
-        return Err(PyNotImplementedError::new_err(
-            "http2 is not implemented yet, but the stream of network_backend has negotiated it",
-        ));
-    }
-    Ok(handle(value, is_async))
+    Ok(handle(value, is_async, has_chosen_http2(value)?))
 }
 
 fn has_chosen_http2(stream: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -9,13 +9,15 @@ use bytes::Bytes;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 
 use super::async_driver::{Exchange, poll_chunk};
 use super::backend;
 use super::errors::to_pyerr;
 use super::host::{Host, Task};
 use super::namespace::Namespace;
+use super::request::Sources;
+use super::response;
 use super::sync_driver::{Caller, block_on};
 use crate::exchange::{ResponseBody, YIELD_AFTER};
 use crate::lock::lock;
@@ -28,11 +30,24 @@ use crate::lock::lock;
 pub struct ResponseStream {
     body: Mutex<ResponseBody>,
     namespace: &'static Namespace,
+    /// While parts of the request are still to be sent: where they come from.
+    caller: Mutex<Option<Caller>>,
+    trailers: Option<Py<PyList>>,
 }
 
 impl ResponseStream {
-    pub fn new(body: ResponseBody, namespace: &'static Namespace) -> Self {
-        Self { body: Mutex::new(body), namespace }
+    pub fn new(
+        mut body: ResponseBody,
+        namespace: &'static Namespace,
+        caller: Option<Caller>,
+        trailers: Option<Bound<'_, PyList>>,
+    ) -> PyResult<Self> {
+        if let Some(trailers) = &trailers {
+            // They are there if the body was read already.
+            response::fill(trailers, &body.take_trailers())?;
+        }
+        let caller = Mutex::new(caller.filter(|_| body.is_uploading()));
+        Ok(Self { body: Mutex::new(body), namespace, caller, trailers: trailers.map(Bound::unbind) })
     }
 }
 
@@ -46,8 +61,21 @@ impl ResponseStream {
         // The lock is held while polling, never while sleeping: `close()` may come from another thread.
         let mut next = pin!(std::future::poll_fn(|cx| lock(&self.body).poll_chunk(cx)));
         let asker = lock(&self.body).asker().clone();
-        match block_on(py, next.as_mut(), &asker, &mut Caller::default()) {
-            Ok(chunk) => Ok(chunk.map(|chunk| PyBytes::new(py, &chunk))),
+        let mut caller = lock(&self.caller).take().unwrap_or_default();
+        let result = block_on(py, next.as_mut(), &asker, &mut caller);
+        match result {
+            Ok(Some(chunk)) => {
+                if caller.has_sources() {
+                    *lock(&self.caller) = Some(caller);
+                }
+                Ok(Some(PyBytes::new(py, &chunk)))
+            }
+            Ok(None) => {
+                if let Some(trailers) = &self.trailers {
+                    response::fill(trailers.bind(py), &lock(&self.body).take_trailers())?;
+                }
+                Ok(None)
+            }
             Err(fault) => {
                 // Also when it was a signal: then the rest cannot be read either.
                 lock(&self.body).close();
@@ -77,18 +105,39 @@ pub struct AsyncResponseStream {
     host: Py<Host>,
     /// Bytes handed on since others last had a chance to run.
     unyielded: AtomicUsize,
+    /// While parts of the request are still to be sent: where they come from.
+    sources: Option<Arc<Mutex<Sources>>>,
+    trailers: Option<Py<PyList>>,
 }
 
 impl AsyncResponseStream {
-    pub fn new(body: ResponseBody, namespace: &'static Namespace, host: Py<Host>) -> Self {
-        Self { body: Arc::new(Mutex::new(body)), namespace, host, unyielded: AtomicUsize::new(0) }
+    pub fn new(
+        mut body: ResponseBody,
+        namespace: &'static Namespace,
+        host: Py<Host>,
+        sources: Option<Arc<Mutex<Sources>>>,
+        trailers: Option<Bound<'_, PyList>>,
+    ) -> PyResult<Self> {
+        if let Some(trailers) = &trailers {
+            // They are there if the body was read already.
+            response::fill(trailers, &body.take_trailers())?;
+        }
+        let sources = sources.filter(|_| body.is_uploading());
+        let (body, trailers) = (Arc::new(Mutex::new(body)), trailers.map(Bound::unbind));
+        Ok(Self { body, namespace, host, unyielded: AtomicUsize::new(0), sources, trailers })
     }
 }
 
 #[pymethods]
 impl AsyncResponseStream {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.host)
+        visit.call(&self.host)?;
+        visit.call(&self.trailers)?;
+        // Locked only by a call that is under way, and then this object is alive.
+        match self.sources.as_ref().map(|sources| sources.try_lock()) {
+            Some(Ok(sources)) => sources.traverse(&visit),
+            _ => Ok(()),
+        }
     }
 
     fn __aiter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -104,7 +153,12 @@ impl AsyncResponseStream {
                     self.unyielded.fetch_add(chunk.len(), Ordering::Relaxed);
                     return Completed::with(py, &chunk).map(Some);
                 }
-                Poll::Ready(Ok(None)) => return Ok(None),
+                Poll::Ready(Ok(None)) => {
+                    if let Some(trailers) = &self.trailers {
+                        response::fill(trailers.bind(py), &lock(&self.body).take_trailers())?;
+                    }
+                    return Ok(None);
+                }
                 Poll::Ready(Err(error)) => {
                     let exception = to_pyerr(py, self.namespace, error);
                     return backend::closing_forsaken(py, Some(&exception))?
@@ -115,8 +169,7 @@ impl AsyncResponseStream {
         }
         self.unyielded.store(0, Ordering::Relaxed);
         let task = Task::new(&self.host.get().shared);
-        let exchange =
-            Exchange::chunk(self.host.clone_ref(py), self.namespace, task, Arc::clone(&self.body), yield_first);
+        let exchange = Exchange::chunk(self.host.clone_ref(py), self.namespace, task, self.reading(py), yield_first);
         super::engine::drive(py, exchange).map(Some)
     }
 
@@ -128,6 +181,23 @@ impl AsyncResponseStream {
         host.leave(py, running)?;
         closed(py)
     }
+}
+
+impl AsyncResponseStream {
+    fn reading(&self, py: Python<'_>) -> Reading {
+        Reading {
+            body: Arc::clone(&self.body),
+            sources: self.sources.clone(),
+            trailers: self.trailers.as_ref().map(|trailers| trailers.clone_ref(py)),
+        }
+    }
+}
+
+/// A body that is being read, with all that belongs to it.
+pub struct Reading {
+    pub body: Arc<Mutex<ResponseBody>>,
+    pub sources: Option<Arc<Mutex<Sources>>>,
+    pub trailers: Option<Py<PyList>>,
 }
 
 /// What is awaited after something was closed: that streams of the caller's are closed as well.

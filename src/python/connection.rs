@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use super::async_driver::Exchange;
 use super::engine::{Engine, Side, log_closed};
+use super::errors::Fault;
 use super::host::Host;
 use super::namespace::Namespace;
 use super::request;
@@ -16,11 +17,12 @@ use super::sync_driver::{Caller, block_on};
 use super::{backend, body};
 use crate::ask::Asker;
 use crate::connection::http1::Http1;
-use crate::exchange::{Connection as Http1Connection, Place};
+use crate::connection::http2::Http2;
+use crate::exchange::{self, Place};
 use crate::io::carrier::Carried;
 use crate::io::stream::Stream;
 use crate::lock::lock;
-use crate::pool::{Acquired, Phase, Status};
+use crate::pool::{ANYBODY, Acquired, Phase, Status};
 
 /// What `HTTPConnection` and `AsyncHTTPConnection` stand for: a connection of a pool, as it is at the moment of asking, or one of
 /// its own.
@@ -35,7 +37,7 @@ pub struct Connection {
 struct Held {
     status: Arc<Status>,
     /// The place of a connection that no request has used.
-    unused: Option<Acquired<Http1Connection>>,
+    unused: Option<Acquired<exchange::Connection>>,
 }
 
 impl Connection {
@@ -48,7 +50,12 @@ impl Connection {
     }
 
     /// The right to send one request over the connection.
-    fn begin(&self, request: &Bound<'_, PyAny>, namespace: &Namespace) -> PyResult<Acquired<Http1Connection>> {
+    fn begin(
+        &self,
+        request: &Bound<'_, PyAny>,
+        namespace: &Namespace,
+        owner: u64,
+    ) -> PyResult<Acquired<exchange::Connection>> {
         let py = request.py();
         let origin = request.getattr(intern!(py, "url"))?.getattr(intern!(py, "origin"))?;
         if !self.can_handle_request(&origin)? {
@@ -68,16 +75,16 @@ impl Connection {
             }
             return Ok(place);
         }
-        self.side.client.pool.take(&held.status).ok_or_else(|| namespace.not_available(py))
+        self.side.client.pool.take(&held.status, owner).ok_or_else(|| namespace.not_available(py))
     }
 
     /// Reads the request. One that cannot be sent costs the connection, if there is one, as in httpcore.
-    fn read<'py>(
+    fn read(
         &self,
-        request: &Bound<'py, PyAny>,
+        request: &Bound<'_, PyAny>,
         namespace: &Namespace,
-        acquired: Acquired<Http1Connection>,
-    ) -> PyResult<(request::Parsed<'py>, Place)> {
+        acquired: Acquired<exchange::Connection>,
+    ) -> PyResult<(request::Parsed, Place)> {
         match request::read(request) {
             Ok(parsed) => Ok((parsed, Place::This(acquired))),
             Err(fault) => {
@@ -104,7 +111,7 @@ impl Connection {
         Self::own(side, place)
     }
 
-    /// A connection of the caller's own over a network stream that he brought.
+    /// A connection of the caller's own over a network stream that he brought, speaking HTTP/1.1 or HTTP/2.
     #[staticmethod]
     fn over(
         py: Python<'_>,
@@ -112,26 +119,41 @@ impl Connection {
         origin: &Bound<'_, PyAny>,
         stream: &Bound<'_, PyAny>,
         is_async: bool,
+        http2: bool,
     ) -> PyResult<Self> {
         let side = engine.side();
         let origin = Arc::new(request::origin(origin)?);
-        let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async))));
+        let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
             status.connected(stream.link());
         }
-        // hyper's handshake waits for nothing.
-        let mut making = pin!(Http1::new(stream, origin));
-        let connection = block_on(py, making.as_mut(), &Asker::default(), &mut Caller::default())
-            .map_err(|fault| Namespace::default(py).map_or_else(|error| error, |names| fault.into_pyerr(py, names)))?;
-        place.fill(Box::new(connection));
+        let failed =
+            |fault: Fault| Namespace::default(py).map_or_else(|error| error, |names| fault.into_pyerr(py, names));
+        let connection = if http2 {
+            let connection =
+                Http2::new(stream, origin, side.client.connector.keep_alive).map_err(|error| failed(error.into()))?;
+            if let Some(lease) = place.lease_mut() {
+                connection.watch(lease.watch(), lease.status());
+                // Its bytes are moved by whoever uses it.
+                lease.share(exchange::Connection::Http2(Arc::clone(&connection)), ANYBODY);
+            }
+            exchange::Connection::Http2(connection)
+        } else {
+            // hyper's handshake waits for nothing.
+            let mut making = pin!(Http1::new(stream, origin));
+            let connection =
+                block_on(py, making.as_mut(), &Asker::default(), &mut Caller::default()).map_err(failed)?;
+            exchange::Connection::Http1(Box::new(connection))
+        };
+        place.fill(connection);
         Self::own(side, place)
     }
 
     /// Sends an `httpcore.Request` over this connection and returns its response.
     fn handle_request<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
-        let acquired = self.begin(request, namespace)?;
+        let acquired = self.begin(request, namespace, 0)?;
         let (parsed, place) = self.read(request, namespace, acquired)?;
         self.side.send(request, namespace, parsed, place)
     }
@@ -139,7 +161,7 @@ impl Connection {
     /// Begins to send an `httpcore.Request` over this connection from a task of `host`'s loop.
     fn start(&self, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
         let namespace = Namespace::of(request)?;
-        let acquired = self.begin(request, namespace)?;
+        let acquired = self.begin(request, namespace, host.get().shared.reactor.id())?;
         let (parsed, place) = self.read(request, namespace, acquired)?;
         self.side.start(host, request, namespace, parsed, place)
     }
@@ -166,6 +188,11 @@ impl Connection {
         self.status().without_protocol()
     }
 
+    /// How many requests at a time the peer of an HTTP/2 connection takes, once that is known.
+    fn max_requests(&self) -> Option<usize> {
+        self.status().max_requests()
+    }
+
     /// Whether the connection has no request on it.
     fn is_idle(&self) -> bool {
         let status = self.status();
@@ -174,7 +201,7 @@ impl Connection {
 
     /// Whether the connection can take a request now.
     fn is_available(&self) -> bool {
-        self.status().phase() == Phase::Idle
+        self.status().is_available()
     }
 
     /// Whether the connection has been idle for longer than the pool keeps it, or was closed by the server meanwhile.
@@ -220,7 +247,7 @@ impl Connection {
         log_closed(py, usize::from(log))
     }
 
-    fn own(side: Side, place: Acquired<Http1Connection>) -> PyResult<Self> {
+    fn own(side: Side, place: Acquired<exchange::Connection>) -> PyResult<Self> {
         let status =
             place.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a place without a status"))?;
         Ok(Self { side, place: Mutex::new(Held { status, unused: Some(place) }), is_own: true })

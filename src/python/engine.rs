@@ -20,7 +20,8 @@ use super::sync_driver::{Caller, block_on};
 use super::{backend, body, network_stream, request, response, tls};
 use crate::ask::Asker;
 use crate::connection::establish::{Connector, OptionValue, SocketOption};
-use crate::exchange::{self, Client, Place};
+use crate::connection::http2::KeepAlive;
+use crate::exchange::{self, Client, Fetched, Place, Response};
 use crate::lock::lock;
 use crate::pool::{Limits, Phase, Pool};
 
@@ -55,6 +56,8 @@ impl Engine {
         network_backend,
         socket_options,
         own_backend,
+        http2_ping_interval,
+        http2_ping_timeout,
     ))]
     #[expect(clippy::too_many_arguments, reason = "httpcore's constructor, name by name")]
     fn new(
@@ -72,16 +75,14 @@ impl Engine {
         network_backend: Option<&Bound<'_, PyAny>>,
         socket_options: Option<&Bound<'_, PyAny>>,
         own_backend: &Bound<'_, PyAny>,
+        http2_ping_interval: Option<&Bound<'_, PyAny>>,
+        http2_ping_timeout: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        for (name, missing) in [
-            ("proxy", proxy.is_some()),
-            // A stream of the caller's may turn out to speak HTTP/1.1.
-            ("http2", http2 && network_backend.is_none()),
-            ("http1=False", !http1),
-        ] {
-            if missing {
-                return Err(PyNotImplementedError::new_err(format!("{name} is not implemented yet")));
-            }
+        if proxy.is_some() {
+            return Err(PyNotImplementedError::new_err("proxy is not implemented yet"));
+        }
+        if !http1 && !http2 {
+            return Err(PyValueError::new_err("http1 and http2 are both false: there is no protocol to speak"));
         }
         let max_connections = count(max_connections)?.unwrap_or(usize::MAX);
         let limits = Limits {
@@ -105,6 +106,9 @@ impl Engine {
             local_address: local_address.map(ip_address).transpose()?,
             uds: uds.map(path).transpose()?,
             socket_options: read_socket_options(socket_options)?,
+            http1,
+            http2,
+            keep_alive: keep_alive(http2_ping_interval, http2_ping_timeout)?,
             tls,
             backend: Mutex::new(network_backend.map(|object| backend::backend(object, &arguments))),
             tls_backend,
@@ -157,18 +161,17 @@ impl Engine {
         let namespace = Namespace::default(py)?;
         let parsed = request::read_arguments(namespace, method, url, headers, content, extensions)
             .map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let Some((parsed, stream)) = parsed else { return Ok(None) };
+        let Some((parsed, sources)) = parsed else { return Ok(None) };
         let asker = Asker::default();
         let mut future = Box::pin(exchange::fetch(Arc::clone(&self.side.client), parsed, None, asker.clone()));
-        let result = block_on(py, future.as_mut(), &asker, &mut Caller::new(stream, None));
+        let result = block_on(py, future.as_mut(), &asker, &mut Caller::new(sources, None));
         drop(future);
         let closed = backend::close_forsaken(py);
         let fetched = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
         closed?;
-        let stream = Bound::new(py, ResponseStream::new(fetched.body, namespace))?;
-        let content = response::join(py, &fetched.content)?;
-        let network_stream = network_stream::build(py, fetched.tap, namespace, false)?;
-        response::build(py, namespace, &fetched.head, stream.into_any(), network_stream, Some(content)).map(Some)
+        let Fetched { response: fetched, content } = fetched;
+        let content = response::join(py, &content)?;
+        respond(py, namespace, fetched, None, Some(content)).map(Some)
     }
 
     /// Begins to send an `httpcore.Request` from a task of `host`'s loop.
@@ -193,12 +196,12 @@ impl Engine {
         let namespace = Namespace::default(py)?;
         let parsed = request::read_arguments(namespace, method, url, headers, content, extensions)
             .map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let Some((parsed, stream)) = parsed else { return Ok(None) };
+        let Some((parsed, sources)) = parsed else { return Ok(None) };
         let asker = Asker::default();
         let reactor = Arc::clone(&host.get().shared.reactor);
         let fetching = Box::pin(exchange::fetch(Arc::clone(&self.side.client), parsed, Some(reactor), asker.clone()));
         let operation = Operation::Fetch(fetching);
-        Ok(Some(Exchange::start(host, namespace, asker, operation, stream.map(Bound::unbind), None)))
+        Ok(Some(Exchange::start(host, namespace, asker, operation, sources, None)))
     }
 
     /// The connections in the order in which they were made.
@@ -223,11 +226,12 @@ impl Engine {
 
     /// Active and queued requests and active and idle connections, in httpcore's words.
     fn summary(&self) -> String {
-        let statuses = self.side.client.pool.statuses();
+        let pool = &self.side.client.pool;
+        let statuses = pool.statuses();
         let idle = statuses.iter().filter(|status| status.phase() == Phase::Idle).count();
         let active = statuses.len() - idle;
-        let queued = self.side.client.pool.queued();
-        format!("Requests: {active} active, {queued} queued | Connections: {active} active, {idle} idle")
+        let (requests, queued) = (pool.active(), pool.queued());
+        format!("Requests: {requests} active, {queued} queued | Connections: {active} active, {idle} idle")
     }
 }
 
@@ -243,13 +247,13 @@ impl Side {
         &self,
         request: &Bound<'py, PyAny>,
         namespace: &'static Namespace,
-        (parsed, stream): Parsed<'py>,
+        (parsed, sources): Parsed,
         place: Place,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = request.py();
         let listener = Listener::of(request, namespace, &self.arguments, false)?;
         let asker = Asker::new(listener.is_some());
-        let mut caller = Caller::new(stream, listener);
+        let mut caller = Caller::new(sources, listener);
         let mut future = Box::pin(exchange::start(Arc::clone(&self.client), parsed, place, None, asker.clone()));
         let result = block_on(py, future.as_mut(), &asker, &mut caller);
         // Whatever is left of a failed exchange goes before the caller hears of it.
@@ -257,12 +261,7 @@ impl Side {
         let closed = backend::close_forsaken(py);
         let started = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
         closed?;
-        let mut stream = Bound::new(py, ResponseStream::new(started.body, namespace))?.into_any();
-        if let Some(listener) = &caller.listener {
-            stream = listener.wrap(py, stream, false)?;
-        }
-        let network_stream = network_stream::build(py, started.tap, namespace, false)?;
-        response::build(py, namespace, &started.head, stream, network_stream, None)
+        respond(py, namespace, started, Some(caller), None)
     }
 
     /// Begins to send a request from a task of `host`'s loop.
@@ -271,15 +270,37 @@ impl Side {
         host: Py<Host>,
         request: &Bound<'_, PyAny>,
         namespace: &'static Namespace,
-        (parsed, stream): Parsed<'_>,
+        (parsed, sources): Parsed,
         place: Place,
     ) -> PyResult<Exchange> {
         let listener = Listener::of(request, namespace, &self.arguments, true)?;
         let asker = Asker::new(listener.is_some());
         let reactor = Arc::clone(&host.get().shared.reactor);
         let starting = Box::pin(exchange::start(Arc::clone(&self.client), parsed, place, Some(reactor), asker.clone()));
-        Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), stream.map(Bound::unbind), listener))
+        Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), sources, listener))
     }
+}
+
+/// A response for a thread; `caller` is whom it answers, and `content` its body if that was read already.
+fn respond<'py>(
+    py: Python<'py>,
+    namespace: &'static Namespace,
+    response: Response,
+    caller: Option<Caller>,
+    content: Option<Bound<'py, PyBytes>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Response { head, body, tap, stream_id } = response;
+    let trailers = response::trailers(py, &head);
+    let network_stream = network_stream::build(py, tap, namespace, false)?;
+    let extensions = response::extensions(py, &head, stream_id, network_stream, trailers.as_ref())?;
+    let listener = caller.as_ref().and_then(|caller| caller.listener.as_ref());
+    let wrapping = listener.map(|listener| listener.clone_ref(py));
+    let stream = ResponseStream::new(body, namespace, caller, trailers)?;
+    let mut stream = Bound::new(py, stream)?.into_any();
+    if let Some(listener) = wrapping {
+        stream = listener.wrap(py, stream, stream_id, false)?;
+    }
+    response::build(py, namespace, &head, stream, extensions, content)
 }
 
 /// Writes the debug records of connections that were closed.
@@ -306,6 +327,14 @@ fn count(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
         Err(_) => value.extract()?,
     };
     Ok(Some(usize::try_from(count).unwrap_or(0)))
+}
+
+/// When an HTTP/2 connection is asked whether its peer is still there.
+fn keep_alive(interval: Option<&Bound<'_, PyAny>>, timeout: &Bound<'_, PyAny>) -> PyResult<Option<KeepAlive>> {
+    let timeout = request::seconds(timeout, || "http2_ping_timeout".to_owned())?;
+    let Some(interval) = interval else { return Ok(None) };
+    let interval = request::seconds(interval, || "http2_ping_interval".to_owned())?;
+    Ok(interval.zip(timeout).map(|(interval, timeout)| KeepAlive { interval, timeout }))
 }
 
 fn ip_address(address: &str) -> PyResult<IpAddr> {

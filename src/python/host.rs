@@ -4,9 +4,8 @@
 //! gives a connection back) is collected and resumed at once, before the engine hands control back to the loop; what wakes it
 //! from another thread makes the poller's descriptor readable.
 
-use std::cell::Cell;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Instant;
@@ -15,7 +14,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::io::reactor::Reactor;
+use crate::io::reactor::{Reactor, Running};
 use crate::io::timers::TimerKey;
 use crate::lock::lock;
 
@@ -56,8 +55,6 @@ pub struct Shared {
     here: Mutex<Vec<Arc<Task>>>,
     /// Woken from anywhere else.
     elsewhere: Mutex<Vec<Arc<Task>>>,
-    /// The thread on which the engine runs for this loop at the moment; 0 for none.
-    running_on: AtomicU64,
 }
 
 #[pymethods]
@@ -77,12 +74,7 @@ impl Host {
             (Some(current), Some(resume)) => How::Task { current, resume },
             _ => How::Future,
         };
-        let shared = Shared {
-            reactor: Arc::new(Reactor::new()?),
-            here: Mutex::default(),
-            elsewhere: Mutex::default(),
-            running_on: AtomicU64::new(0),
-        };
+        let shared = Shared { reactor: Arc::new(Reactor::new()?), here: Mutex::default(), elsewhere: Mutex::default() };
         Ok(Self {
             shared: Arc::new(shared),
             calls: Calls { token, wait, how, arm, checkpoint, resolve },
@@ -136,7 +128,21 @@ impl Host {
 impl Host {
     /// Ends a stretch of the engine's work on the loop's thread: whoever it woke is resumed.
     pub(super) fn leave(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
-        let mut failed = Ok(());
+        self.shared.reactor.run_jobs(false);
+        self.resume_woken(py, running)
+    }
+
+    /// Ends a stretch in which a task was parked that does not wait yet: what could wake it has its turn later.
+    pub(super) fn leave_parked(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
+        self.shared.reactor.postpone_jobs();
+        self.resume_woken(py, running)
+    }
+
+    fn resume_woken(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
+        let mut failed = match self.shared.reactor.take_new_deadline() {
+            Some(deadline) => self.arm(py, deadline),
+            None => Ok(()),
+        };
         loop {
             let woken = std::mem::take(&mut *lock(&self.shared.here));
             if woken.is_empty() {
@@ -234,35 +240,8 @@ impl Calls {
 impl Shared {
     /// Begins a stretch of the engine's work on the loop's thread.
     pub fn enter(&self) -> Running<'_> {
-        let before = self.running_on.swap(this_thread(), Ordering::AcqRel);
-        Running { shared: self, before }
+        self.reactor.enter()
     }
-}
-
-/// The engine runs on this thread for a loop.
-pub struct Running<'a> {
-    shared: &'a Shared,
-    before: u64,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.shared.running_on.store(self.before, Ordering::Release);
-    }
-}
-
-/// A number for the current thread, never 0.
-fn this_thread() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    thread_local! {
-        static THREAD: Cell<u64> = const { Cell::new(0) };
-    }
-    THREAD.with(|thread| {
-        if thread.get() == 0 {
-            thread.set(NEXT.fetch_add(1, Ordering::Relaxed));
-        }
-        thread.get()
-    })
 }
 
 const POLLING: u8 = 0;
@@ -336,7 +315,7 @@ impl Wake for Task {
             return;
         }
         let host = Arc::clone(&self.host);
-        if host.running_on.load(Ordering::Acquire) == this_thread() {
+        if host.reactor.is_running_here() {
             lock(&host.here).push(self);
         } else {
             lock(&host.elsewhere).push(self);

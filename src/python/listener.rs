@@ -11,7 +11,8 @@ use super::namespace::Namespace;
 use super::network_stream::address_tuple;
 use super::response;
 use crate::error::Error;
-use crate::trace::{Endpoints, Event, Moment, Outcome, Stage};
+use crate::response::ResponseHead;
+use crate::trace::{Endpoints, Event, Moment, Outcome, Protocol, Stage};
 
 /// Whoever follows a request: its `trace` callback, the debug log, or both.
 pub struct Listener {
@@ -61,10 +62,11 @@ impl Arguments {
             }
             Event::Retry
             | Event::Close
-            | Event::SendRequestHeaders
-            | Event::SendRequestBody
-            | Event::ReceiveResponseHeaders
-            | Event::ResponseClosed => {}
+            | Event::SendConnectionInit
+            | Event::SendRequestHeaders(_)
+            | Event::SendRequestBody(_)
+            | Event::ReceiveResponseHeaders(_)
+            | Event::ResponseClosed(_) => {}
         }
         Ok(kwargs)
     }
@@ -102,6 +104,15 @@ impl Listener {
         }))
     }
 
+    pub fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            callable: self.callable.clone_ref(py),
+            request: self.request.clone_ref(py),
+            arguments: self.arguments.clone_ref(py),
+            namespace: self.namespace,
+        }
+    }
+
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.callable)?;
         visit.call(&self.request)
@@ -133,16 +144,36 @@ impl Listener {
     }
 
     /// The response's body with its own moments reported as well.
-    pub fn wrap<'py>(&self, py: Python<'py>, stream: Bound<'py, PyAny>, is_async: bool) -> PyResult<Bound<'py, PyAny>> {
+    pub fn wrap<'py>(
+        &self,
+        py: Python<'py>,
+        stream: Bound<'py, PyAny>,
+        stream_id: Option<u32>,
+        is_async: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let class = if is_async { intern!(py, "AsyncTracedStream") } else { intern!(py, "TracedStream") };
         let class = py.import(intern!(py, "httpcore_rs._trace"))?.getattr(class)?;
-        class.call1((stream, &self.request, &self.callable))
+        class.call1((stream, &self.request, &self.callable, stream_id))
     }
 
     fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
         let kwargs = self.arguments.get().kwargs(py, event)?;
-        if matches!(event, Event::SendRequestHeaders | Event::SendRequestBody | Event::ReceiveResponseHeaders) {
-            kwargs.set_item("request", &self.request)?;
+        let protocol = match event {
+            Event::SendConnectionInit => {
+                kwargs.set_item("request", &self.request)?;
+                None
+            }
+            Event::SendRequestHeaders(protocol)
+            | Event::SendRequestBody(protocol)
+            | Event::ReceiveResponseHeaders(protocol) => {
+                kwargs.set_item("request", &self.request)?;
+                Some(protocol)
+            }
+            Event::ResponseClosed(protocol) => Some(protocol),
+            _ => None,
+        };
+        if let Some(Protocol::Http2(stream_id)) = protocol {
+            kwargs.set_item("stream_id", stream_id)?;
         }
         Ok(kwargs)
     }
@@ -174,10 +205,14 @@ fn returned(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
         Outcome::Carrier(stream) => super::backend::object_of(py, &stream),
         Outcome::Stream(endpoints) => Ok(Bound::new(py, ConnectedStream { endpoints })?.into_any()),
         Outcome::Head(head) => {
-            let version = PyBytes::new(py, head.version());
-            let reason = PyBytes::new(py, head.reason());
-            let head = (version, head.status, reason, response::headers(py, &head)?);
-            Ok(head.into_pyobject(py)?.into_any())
+            let headers = response::headers(py, &head)?;
+            Ok(match &head {
+                ResponseHead::Http1(parts) => {
+                    let reason = PyBytes::new(py, parts.reason());
+                    (response::version(py, &head), parts.status, reason, headers).into_pyobject(py)?.into_any()
+                }
+                ResponseHead::Http2(parts) => (parts.status, headers).into_pyobject(py)?.into_any(),
+            })
         }
     }
 }

@@ -17,7 +17,7 @@ use super::namespace::Namespace;
 use super::request;
 use super::sync_driver::{Caller, block_on};
 use crate::ask::Asker;
-use crate::connection::http1::Tap;
+use crate::connection::tap::Tap;
 
 /// The stream under a response: httpcore's `NetworkStream`.
 ///

@@ -5,28 +5,106 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
 
 use super::errors::Fault;
 use super::namespace::Namespace;
+use crate::ask::Answer;
 use crate::error::{Error, Kind};
 use crate::origin::{Origin, Scheme};
-use crate::request::{Content, Framing, HeadWriter, Request};
+use crate::request::{Content, Framing, HeadWriter, Request, check_trailers};
 use crate::timeout::Timeouts;
 
 /// Chunks from this size on are sent from Python's own memory; smaller ones are cheaper to copy.
 const BORROW_FROM: usize = 16 * 1024;
 
-/// A request, and the object that its body comes from if that has to be asked for it.
-pub type Parsed<'py> = (Request, Option<Bound<'py, PyAny>>);
+/// A request, and what has to be asked for the rest of it.
+pub type Parsed = (Request, Option<Sources>);
+
+/// What the caller's own objects contribute to a request while it is being sent.
+#[derive(Default)]
+pub struct Sources {
+    /// The body, until it is iterated over.
+    stream: Option<Py<PyAny>>,
+    iterator: Option<Py<PyAny>>,
+    /// The fields that follow it, read at its end.
+    trailers: Option<Py<PyAny>>,
+}
+
+impl Sources {
+    fn of(stream: Option<Bound<'_, PyAny>>, trailers: Option<Bound<'_, PyAny>>) -> Option<Self> {
+        (stream.is_some() || trailers.is_some()).then(|| Self {
+            stream: stream.map(Bound::unbind),
+            iterator: None,
+            trailers: trailers.map(Bound::unbind),
+        })
+    }
+
+    /// The next chunk of a body that is iterated over; `None` at its end.
+    pub fn next(&mut self, py: Python<'_>) -> PyResult<Option<Bytes>> {
+        let iterator = match (&self.iterator, self.stream.take()) {
+            (Some(iterator), _) => iterator.clone_ref(py),
+            (None, Some(stream)) => {
+                let iterator = stream.bind(py).try_iter()?.into_any().unbind();
+                self.iterator.insert(iterator).clone_ref(py)
+            }
+            (None, None) => return Ok(None),
+        };
+        let mut iterator = iterator.into_bound(py).cast_into::<PyIterator>()?;
+        match iterator.next() {
+            Some(item) => chunk(&item?).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// An awaitable for the next chunk of a body that is iterated over asynchronously.
+    pub fn anext<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(stream) = self.stream.take() {
+            let stream = stream.bind(py);
+            let iterator = stream.call_method0(intern!(py, "__aiter__")).map_err(|error| {
+                let name = stream.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+                let explained = PyTypeError::new_err(format!(
+                    "the body of a request to an async pool must be an async iterable, not {name}"
+                ));
+                explained.set_cause(py, Some(error));
+                explained
+            })?;
+            self.iterator = Some(iterator.unbind());
+        }
+        match &self.iterator {
+            Some(iterator) => iterator.bind(py).call_method0(intern!(py, "__anext__")),
+            None => Err(PyRuntimeError::new_err("the request has no body")),
+        }
+    }
+
+    /// The fields that follow the body, as they are now.
+    pub fn trailers(&self, py: Python<'_>) -> PyResult<Answer> {
+        let mut fields = Vec::new();
+        if let Some(trailers) = &self.trailers {
+            for field in trailers.bind(py).try_iter()? {
+                let (name, value) = pair(field?)?;
+                let (Some(name), Some(value)) = (text(&name), text(&value)) else {
+                    return Err(PyTypeError::new_err("trailing_headers must be pairs of bytes, or of ASCII strings"));
+                };
+                fields.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
+            }
+        }
+        Ok(check_trailers(&fields).map_or_else(Answer::Failed, |()| Answer::Trailers(fields)))
+    }
+
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        [&self.stream, &self.iterator, &self.trailers].into_iter().flatten().try_for_each(|object| visit.call(object))
+    }
+}
 
 /// Reads an `httpcore.Request`.
-pub fn read<'py>(request: &Bound<'py, PyAny>) -> Result<Parsed<'py>, Fault> {
+pub fn read(request: &Bound<'_, PyAny>) -> Result<Parsed, Fault> {
     let py = request.py();
     let url = request.getattr(intern!(py, "url"))?;
     let mut origin = read_origin(&url)?;
@@ -38,7 +116,7 @@ pub fn read<'py>(request: &Bound<'py, PyAny>) -> Result<Parsed<'py>, Fault> {
         writer.header(bytes_of(&name, "header name")?, bytes_of(&value, "header value")?)?;
     }
     let head = writer.finish()?;
-    let (timeouts, server_name) = read_extensions(&request.getattr(intern!(py, "extensions"))?)?;
+    let Extensions { timeouts, server_name, trailers } = read_extensions(&request.getattr(intern!(py, "extensions"))?)?;
     let stream = request.getattr(intern!(py, "stream"))?;
     let (content, stream) = match inline(&stream)? {
         // An empty stream is asked for nothing, one without a declared length for what it may not have.
@@ -46,7 +124,8 @@ pub fn read<'py>(request: &Bound<'py, PyAny>) -> Result<Parsed<'py>, Fault> {
         _ => (Content::Streamed, Some(stream)),
     };
     origin.server_name = server_name.filter(|_| origin.scheme.is_tls());
-    Ok((Request { origin: Arc::new(origin), head, content, timeouts }, stream))
+    let has_trailers = trailers.is_some();
+    Ok((Request { origin: Arc::new(origin), head, content, timeouts, has_trailers }, Sources::of(stream, trailers)))
 }
 
 /// Reads the arguments of `pool.request()`, completing them as httpcore does: `Host` comes first, the framing of a body last.
@@ -60,7 +139,7 @@ pub fn read_arguments<'py>(
     headers: Option<&Bound<'py, PyAny>>,
     content: Option<&Bound<'py, PyAny>>,
     extensions: Option<&Bound<'py, PyAny>>,
-) -> Result<Option<Parsed<'py>>, Fault> {
+) -> Result<Option<Parsed>, Fault> {
     let py = method.py();
     let url_class = namespace.url.bind(py);
     let parsed;
@@ -133,12 +212,14 @@ pub fn read_arguments<'py>(
         }
     };
     let head = writer.finish()?;
-    let (timeouts, server_name) = match extensions {
+    let Extensions { timeouts, server_name, trailers } = match extensions {
         Some(extensions) => read_extensions(extensions)?,
-        None => Default::default(),
+        None => Extensions::default(),
     };
     origin.server_name = server_name.filter(|_| origin.scheme.is_tls());
-    Ok(Some((Request { origin: Arc::new(origin), head, content, timeouts }, stream)))
+    let has_trailers = trailers.is_some();
+    let request = Request { origin: Arc::new(origin), head, content, timeouts, has_trailers };
+    Ok(Some((request, Sources::of(stream, trailers))))
 }
 
 /// A name and a value: a tuple of two, or whatever else has two items.
@@ -229,7 +310,15 @@ pub fn origin(origin: &Bound<'_, PyAny>) -> PyResult<Origin> {
     })
 }
 
-fn read_extensions(extensions: &Bound<'_, PyAny>) -> PyResult<(Timeouts, Option<String>)> {
+/// What of a request's extensions the engine needs.
+#[derive(Default)]
+struct Extensions<'py> {
+    timeouts: Timeouts,
+    server_name: Option<String>,
+    trailers: Option<Bound<'py, PyAny>>,
+}
+
+fn read_extensions<'py>(extensions: &Bound<'py, PyAny>) -> PyResult<Extensions<'py>> {
     let py = extensions.py();
     let mut timeouts = Timeouts::default();
     if let Some(values) = get(extensions, intern!(py, "timeout"))? {
@@ -250,7 +339,8 @@ fn read_extensions(extensions: &Bound<'_, PyAny>) -> PyResult<(Timeouts, Option<
             Err(_) => name.extract::<String>()?,
         }),
     };
-    Ok((timeouts, server_name))
+    let trailers = get(extensions, intern!(py, "trailing_headers"))?;
+    Ok(Extensions { timeouts, server_name, trailers })
 }
 
 /// `mapping.get(name)`, where `None` is as good as nothing.

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::namespace::Namespace;
-use crate::connection::http1::ResponseHead;
+use crate::response::ResponseHead;
 
 /// A `bytes` object that is made once.
 macro_rules! intern_bytes {
@@ -22,25 +22,13 @@ pub fn build<'py>(
     namespace: &Namespace,
     head: &ResponseHead,
     stream: Bound<'py, PyAny>,
-    network_stream: Bound<'py, PyAny>,
+    extensions: Bound<'py, PyDict>,
     content: Option<Bound<'py, PyBytes>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let headers = headers(py, head)?;
-    let version = match head.version() {
-        b"HTTP/1.1" => intern_bytes!(py, b"HTTP/1.1").clone(),
-        version => PyBytes::new(py, version),
-    };
-    let extensions = PyDict::new(py);
-    extensions.set_item(intern!(py, "http_version"), version)?;
-    let reason = match head.reason() {
-        b"OK" => intern_bytes!(py, b"OK").clone(),
-        reason => PyBytes::new(py, reason),
-    };
-    extensions.set_item(intern!(py, "reason_phrase"), reason)?;
-    extensions.set_item(intern!(py, "network_stream"), network_stream)?;
 
     let response = namespace.empty_response(py)?;
-    response.setattr(intern!(py, "status"), head.status)?;
+    response.setattr(intern!(py, "status"), head.status())?;
     response.setattr(intern!(py, "headers"), headers)?;
     response.setattr(intern!(py, "stream"), stream)?;
     response.setattr(intern!(py, "extensions"), extensions)?;
@@ -51,9 +39,69 @@ pub fn build<'py>(
     Ok(response)
 }
 
+/// What the response's extensions say, `network_stream` included. `trailing_headers` is there where fields may follow the body.
+pub fn extensions<'py>(
+    py: Python<'py>,
+    head: &ResponseHead,
+    stream_id: Option<u32>,
+    network_stream: Bound<'py, PyAny>,
+    trailers: Option<&Bound<'py, PyList>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let extensions = PyDict::new(py);
+    extensions.set_item(intern!(py, "http_version"), version(py, head))?;
+    if let ResponseHead::Http1(head) = head {
+        let reason = match head.reason() {
+            b"OK" => intern_bytes!(py, b"OK").clone(),
+            reason => PyBytes::new(py, reason),
+        };
+        extensions.set_item(intern!(py, "reason_phrase"), reason)?;
+    }
+    extensions.set_item(intern!(py, "network_stream"), network_stream)?;
+    if let Some(stream_id) = stream_id {
+        extensions.set_item(intern!(py, "stream_id"), stream_id)?;
+    }
+    if let Some(trailers) = trailers {
+        extensions.set_item(intern!(py, "trailing_headers"), trailers)?;
+    }
+    Ok(extensions)
+}
+
+/// The version as httpcore says it.
+pub fn version<'py>(py: Python<'py>, head: &ResponseHead) -> Bound<'py, PyBytes> {
+    match head {
+        ResponseHead::Http1(head) => match head.version() {
+            b"HTTP/1.1" => intern_bytes!(py, b"HTTP/1.1").clone(),
+            version => PyBytes::new(py, version),
+        },
+        ResponseHead::Http2(_) => intern_bytes!(py, b"HTTP/2").clone(),
+    }
+}
+
+/// The list for the fields that may follow the body, empty until they have come; `None` where none can.
+pub fn trailers<'py>(py: Python<'py>, head: &ResponseHead) -> Option<Bound<'py, PyList>> {
+    let can_have = match head {
+        ResponseHead::Http1(head) => head.is_chunked(),
+        ResponseHead::Http2(_) => true,
+    };
+    can_have.then(|| PyList::empty(py))
+}
+
+/// Puts the fields that came into their list.
+pub fn fill(trailers: &Bound<'_, PyList>, fields: &[(Bytes, Bytes)]) -> PyResult<()> {
+    let py = trailers.py();
+    fields.iter().try_for_each(|(name, value)| trailers.append((PyBytes::new(py, name), PyBytes::new(py, value))))
+}
+
 /// Names and values as they came, in a list of pairs.
 pub fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyList>> {
-    PyList::new(py, head.headers().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
+    let pair = |name: &[u8], value: &[u8]| (PyBytes::new(py, name), PyBytes::new(py, value));
+    match head {
+        ResponseHead::Http1(head) => PyList::new(py, head.headers().map(|(name, value)| pair(name, value))),
+        ResponseHead::Http2(head) => {
+            let headers: Vec<_> = head.headers.iter().collect();
+            PyList::new(py, headers.into_iter().map(|(name, value)| pair(name.as_str().as_bytes(), value.as_bytes())))
+        }
+    }
 }
 
 /// The chunks of a body as one object.

@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 use super::backend::{self, Called};
 use super::errors::{Fault, raised};
 use super::listener::Listener;
-use super::request;
+use super::request::Sources;
 use crate::ask::{Answer, Ask, Asker, mismatch};
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
@@ -188,40 +188,35 @@ impl Wake for Alarm {
     }
 }
 
-/// What the caller brought: the request's body, an iterable and then its iterator, and a listener.
+/// What the caller brought: what is still to be asked for, and a listener.
 #[derive(Default)]
 pub struct Caller {
-    stream: Option<Py<PyAny>>,
-    iterator: Option<Py<PyAny>>,
+    sources: Option<Sources>,
     pub listener: Option<Listener>,
 }
 
 impl Caller {
-    /// Without a stream no body will be asked for.
-    pub fn new(stream: Option<Bound<'_, PyAny>>, listener: Option<Listener>) -> Self {
-        Self { stream: stream.map(Bound::unbind), iterator: None, listener }
+    /// Without sources nothing will be asked for.
+    pub fn new(sources: Option<Sources>, listener: Option<Listener>) -> Self {
+        Self { sources, listener }
     }
 
-    fn next(&mut self, py: Python<'_>) -> PyResult<Option<bytes::Bytes>> {
-        let iterator = match (&self.iterator, self.stream.take()) {
-            (Some(iterator), _) => iterator.clone_ref(py),
-            (None, Some(stream)) => {
-                let iterator = stream.bind(py).try_iter()?.into_any().unbind();
-                self.iterator.insert(iterator).clone_ref(py)
-            }
-            (None, None) => return Ok(None),
-        };
-        let mut iterator = iterator.into_bound(py).cast_into::<pyo3::types::PyIterator>()?;
-        match iterator.next() {
-            Some(chunk) => request::chunk(&chunk?).map(Some),
-            None => Ok(None),
-        }
+    /// Whether there is something to ask for.
+    pub fn has_sources(&self) -> bool {
+        self.sources.is_some()
     }
 }
 
 fn perform(py: Python<'_>, ask: Ask, caller: &mut Caller) -> PyResult<Answer> {
     match ask {
-        Ask::Chunk => caller.next(py).map(Answer::Chunk),
+        Ask::Chunk => match &mut caller.sources {
+            Some(sources) => sources.next(py).map(Answer::Chunk),
+            None => Ok(Answer::Chunk(None)),
+        },
+        Ask::Trailers => match &caller.sources {
+            Some(sources) => sources.trailers(py),
+            None => Ok(Answer::Trailers(Vec::new())),
+        },
         // Threads are switched without being asked.
         Ask::Yield => py.check_signals().map(|()| Answer::Done),
         Ask::Trace(moment) => match &caller.listener {

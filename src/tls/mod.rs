@@ -65,13 +65,15 @@ impl TlsConfig {
         Ok(config)
     }
 
-    /// Speaks TLS on a connected socket. Dropping the future closes the socket.
-    pub async fn handshake(&self, socket: Socket, name: &str) -> Result<TlsStream<Socket>> {
+    /// Speaks TLS on a connected socket, offering `protocols` (ALPN). Dropping the future closes the socket.
+    pub async fn handshake(&self, socket: Socket, name: &str, protocols: &[&[u8]]) -> Result<TlsStream<Socket>> {
         let failed = |message: String| Error::new(Kind::ConnectError, message);
         let config = self.rustls().map_err(|error| failed(error.message))?;
         let server_name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
             .map_err(|_| failed(format!("TLS needs a host name or an address, and {name:?} is neither")))?;
-        TlsConnector::from(config).connect(server_name, socket).await.map_err(|error| {
+        let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let connector = TlsConnector::from(config);
+        connector.with_alpn(protocols).connect(server_name, socket).await.map_err(|error| {
             failed(format!("the TLS handshake with {name} failed: {}", Explained(&error))).with_source(error)
         })
     }
@@ -130,7 +132,6 @@ fn build(trust: &Trust, identity: Option<&Identity>) -> std::result::Result<Arc<
         None => builder.with_no_client_auth(),
         Some(identity) => with_identity(builder, identity)?,
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if std::env::var_os("SSLKEYLOGFILE").is_some() {
         config.key_log = Arc::new(KeyLogFile::new());
     }

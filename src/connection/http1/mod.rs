@@ -4,7 +4,6 @@
 //! then. Only a connection whose exchange is complete goes back to the pool.
 
 mod response_head;
-mod tap;
 mod upload;
 mod wire;
 
@@ -14,18 +13,19 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
 pub use self::response_head::ResponseHead;
-pub use self::tap::Tap;
 use self::upload::{Upload, Uploader};
-use self::wire::WireHandle;
+pub use self::wire::{Wire, WireHandle};
+use super::disconnected;
+use super::tap::Tap;
 use crate::ask::Asker;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::YIELD_AFTER;
@@ -34,8 +34,9 @@ use crate::io::reactor::Reactor;
 use crate::io::stream::Stream;
 use crate::origin::Origin;
 use crate::request::{Content, Framing, Method, Request, RequestHead};
+use crate::stall::Stall;
 use crate::timeout::Seconds;
-use crate::trace::{Event, Outcome};
+use crate::trace::{Event, Outcome, Protocol};
 
 /// A connection that speaks HTTP/1.1.
 pub struct Http1 {
@@ -47,6 +48,8 @@ pub struct Http1 {
     /// The last poll of a body gave content.
     got_content: bool,
     flag: Arc<Flag>,
+    /// The fields that came behind the body.
+    trailers: Vec<(Bytes, Bytes)>,
     /// hyper's wakers: its halves are polled together here, so their waking each other only means "poll again".
     hyper_waker: Waker,
 }
@@ -89,7 +92,17 @@ impl Http1 {
             .map_err(|error| Error::new(Kind::ConnectError, format!("{origin}: {error}")))?;
         let flag = Arc::new(Flag::default());
         let hyper_waker = Waker::from(Arc::clone(&flag));
-        Ok(Self { origin, sender, hyper, hyper_ended: false, wire, got_content: false, flag, hyper_waker })
+        Ok(Self {
+            origin,
+            sender,
+            hyper,
+            hyper_ended: false,
+            wire,
+            got_content: false,
+            flag,
+            trailers: Vec::new(),
+            hyper_waker,
+        })
     }
 
     /// Moves an idle connection to the loop that is going to use it.
@@ -118,7 +131,7 @@ impl Http1 {
     }
 
     async fn exchange(&mut self, request: &Request, asker: &Asker) -> Result<Response> {
-        let mut phase = Event::SendRequestHeaders;
+        let mut phase = Event::SendRequestHeaders(Protocol::Http1);
         let result = match asker.started(&phase).await {
             Ok(()) if asker.is_traced() => {
                 asker.interruptible(self.exchange_in_phases(request, asker, &mut phase)).await
@@ -129,7 +142,7 @@ impl Http1 {
         match result {
             Err(error) if asker.is_traced() => {
                 let error = asker.failed(&phase, error).await;
-                asker.span(|| Event::ResponseClosed, |()| Outcome::Nothing, async { Ok(()) }).await?;
+                asker.span(|| Event::ResponseClosed(Protocol::Http1), |()| Outcome::Nothing, async { Ok(()) }).await?;
                 Err(error)
             }
             result => result,
@@ -140,8 +153,10 @@ impl Http1 {
     async fn exchange_in_phases(&mut self, request: &Request, asker: &Asker, phase: &mut Event) -> Result<Response> {
         let head = &request.head;
         let mut uploader = Uploader::new(head.framing);
+        let announced = announced_trailers(request, asker).await?;
         if let Content::Inline(content) = &request.content {
             uploader.push(content.clone())?;
+            add_trailers(&uploader, announced.as_ref(), asker).await?;
             uploader.end()?;
         } else if matches!(head.framing, Framing::None | Framing::Length(0)) {
             // There can be no body, but only the caller's iterator knows that there is none.
@@ -151,7 +166,7 @@ impl Http1 {
             uploader.end()?;
         }
         self.wire.lock().begin(head.bytes.clone(), head.method == Method::Connect);
-        let mut response = pin!(self.sender.send_request(for_hyper(head, uploader.body())));
+        let mut response = pin!(self.sender.send_request(for_hyper(head, uploader.body(), announced.as_ref())));
         let mut exchange = Sending {
             sent: false,
             pause: asker.is_traced(),
@@ -165,6 +180,7 @@ impl Http1 {
             wire: &self.wire,
             flag: &self.flag,
             waker: &self.hyper_waker,
+            trailers: &mut self.trailers,
         };
         let mut unyielded = 0;
         let step = loop {
@@ -172,15 +188,15 @@ impl Http1 {
             let step = std::future::poll_fn(polling).await;
             match step {
                 Step::WantsChunk => {
-                    if matches!(phase, Event::SendRequestHeaders) {
-                        next_phase(asker, phase, Event::SendRequestBody).await?;
+                    if matches!(phase, Event::SendRequestHeaders(_)) {
+                        next_phase(asker, phase, Event::SendRequestBody(Protocol::Http1)).await?;
                     }
-                    match asker.chunk().await? {
-                        Some(chunk) => {
-                            unyielded += chunk.len();
-                            uploader.push(chunk)?;
-                        }
-                        None => uploader.end()?,
+                    if let Some(chunk) = asker.chunk().await? {
+                        unyielded += chunk.len();
+                        uploader.push(chunk)?;
+                    } else {
+                        add_trailers(&uploader, announced.as_ref(), asker).await?;
+                        uploader.end()?;
                     }
                     if unyielded >= YIELD_AFTER {
                         unyielded = 0;
@@ -189,8 +205,8 @@ impl Http1 {
                     exchange.stall = Stall::default();
                 }
                 Step::Sent => {
-                    if matches!(phase, Event::SendRequestHeaders) {
-                        next_phase(asker, phase, Event::SendRequestBody).await?;
+                    if matches!(phase, Event::SendRequestHeaders(_)) {
+                        next_phase(asker, phase, Event::SendRequestBody(Protocol::Http1)).await?;
                     }
                     let failure = self.wire.lock().take_write_error();
                     match failure {
@@ -198,7 +214,7 @@ impl Http1 {
                         Some(error) => drop(asker.failed(phase, error).await),
                         None => asker.complete(phase, Outcome::Nothing).await?,
                     }
-                    *phase = Event::ReceiveResponseHeaders;
+                    *phase = Event::ReceiveResponseHeaders(Protocol::Http1);
                     asker.started(phase).await?;
                 }
                 step => break step,
@@ -218,9 +234,9 @@ impl Http1 {
             return Err(Error::remote(message));
         }
         if asker.is_traced() {
-            asker.complete(phase, Outcome::Head(head.clone())).await?;
+            asker.complete(phase, Outcome::Head(crate::response::ResponseHead::Http1(head.clone()))).await?;
         }
-        let tap = Tap::new(&self.wire);
+        let tap = Tap::http1(&self.wire);
         Ok(Response { head, body, tap })
     }
 
@@ -268,6 +284,11 @@ impl Http1 {
             wire.ask(asker, timeout, None);
         }
         Poll::Pending
+    }
+
+    /// The fields that came behind the body that was read last.
+    pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
+        std::mem::take(&mut self.trailers)
     }
 
     /// Whether the connection has left HTTP.
@@ -319,19 +340,36 @@ impl Http1 {
             wire: &self.wire,
             flag: &self.flag,
             waker: &self.hyper_waker,
+            trailers: &mut self.trailers,
         }
     }
-}
-
-/// The server ended the stream before it answered. In httpcore's words.
-pub fn disconnected() -> Error {
-    Error::remote("Server disconnected without sending a response.")
 }
 
 /// Why a response body could not be read on.
 pub enum BodyFault {
     Broken(hyper::Error),
     TimedOut,
+}
+
+/// The names of the fields that may follow the body: those that there are now, and those that `Trailer` announces for later.
+async fn announced_trailers(request: &Request, asker: &Asker) -> Result<Option<Bytes>> {
+    if !request.has_trailers {
+        return Ok(None);
+    }
+    let mut names = request.head.trailer.as_deref().unwrap_or_default().to_vec();
+    for (name, _) in asker.trailers().await? {
+        names.extend_from_slice(b",");
+        names.extend_from_slice(&name);
+    }
+    Ok(Some(names.trim_ascii_start().strip_prefix(b",").unwrap_or(&names).to_vec().into()))
+}
+
+async fn add_trailers(uploader: &Uploader, announced: Option<&Bytes>, asker: &Asker) -> Result<()> {
+    if announced.is_some() {
+        let fields = asker.trailers().await?;
+        uploader.set_trailers(&fields, announced)?;
+    }
+    Ok(())
 }
 
 async fn next_phase(asker: &Asker, phase: &mut Event, next: Event) -> Result<()> {
@@ -341,7 +379,7 @@ async fn next_phase(asker: &Asker, phase: &mut Event, next: Event) -> Result<()>
 }
 
 /// The request as hyper needs it: nothing but what frames it. What goes on the wire is the caller's head.
-fn for_hyper(head: &RequestHead, body: Upload) -> http::Request<Upload> {
+fn for_hyper(head: &RequestHead, body: Upload, trailers: Option<&Bytes>) -> http::Request<Upload> {
     let mut request = http::Request::new(body);
     *request.method_mut() = match head.method {
         Method::Head => http::Method::HEAD,
@@ -358,6 +396,12 @@ fn for_hyper(head: &RequestHead, body: Upload) -> http::Request<Upload> {
         Framing::Chunked => {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+    }
+    // hyper sends those only that it has read of.
+    if let Some(names) =
+        trailers.filter(|names| !names.is_empty()).and_then(|names| HeaderValue::from_bytes(names).ok())
+    {
+        headers.insert(TRAILER, names);
     }
     if head.close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -376,6 +420,7 @@ struct Engine<'a> {
     wire: &'a WireHandle,
     flag: &'a Flag,
     waker: &'a Waker,
+    trailers: &'a mut Vec<(Bytes, Bytes)>,
 }
 
 impl Engine<'_> {
@@ -394,12 +439,14 @@ impl Engine<'_> {
         let mut cx = Context::from_waker(self.waker);
         loop {
             match Pin::new(&mut *body).poll_frame(&mut cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers are not handed on.
-                    if let Ok(chunk) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(chunk)));
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(chunk) => return Poll::Ready(Some(Ok(chunk))),
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            *self.trailers = super::pairs(&trailers);
+                        }
                     }
-                }
+                },
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
@@ -484,32 +531,6 @@ impl Sending {
             let limit = Seconds(self.write_timeout.unwrap_or_default());
             Error::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))
         }
-    }
-}
-
-/// Measures how long nothing has moved: a timeout bounds one operation, and every byte begins a new one.
-#[derive(Default)]
-pub struct Stall {
-    since: Option<(Instant, u64)>,
-}
-
-impl Stall {
-    /// Whether nothing has moved for `timeout`; if not, the current poll is repeated when that time has come.
-    fn is_over(&mut self, progress: u64, timeout: Option<Duration>) -> bool {
-        let Some(timeout) = timeout else { return false };
-        let now = Instant::now();
-        let since = match self.since {
-            Some((since, before)) if before == progress => since,
-            _ => {
-                self.since = Some((now, progress));
-                now
-            }
-        };
-        let Some(deadline) = since.checked_add(timeout) else { return false };
-        if now < deadline {
-            park::wake_at(deadline);
-        }
-        now >= deadline
     }
 }
 

@@ -95,6 +95,11 @@ impl ResponseHead {
         })
     }
 
+    /// Whether fields may follow the body.
+    pub fn is_chunked(&self) -> bool {
+        self.headers().any(|(name, _)| name.len() == 17 && name.eq_ignore_ascii_case(b"transfer-encoding"))
+    }
+
     pub fn is_informational(&self) -> bool {
         (100..200).contains(&self.status)
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::request::Framing;
 #[derive(Default)]
 struct Queue {
     next: Option<Bytes>,
+    trailers: Option<HeaderMap>,
     ended: bool,
     wanted: bool,
     chunked: bool,
@@ -41,6 +43,11 @@ impl Body for Upload {
         let mut queue = self.queue();
         if let Some(chunk) = queue.next.take() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        if queue.ended
+            && let Some(trailers) = queue.trailers.take()
+        {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         if queue.ended {
             return Poll::Ready(None);
@@ -89,7 +96,30 @@ impl Uploader {
     /// Whether hyper has everything.
     pub fn is_finished(&self) -> bool {
         let queue = self.upload.queue();
-        queue.ended && queue.next.is_none()
+        queue.ended && queue.next.is_none() && queue.trailers.is_none()
+    }
+
+    /// The fields that follow the body. Only those can that were there when it began, or that `Trailer` has announced, and only
+    /// behind a chunked body.
+    pub fn set_trailers(&self, fields: &[(Bytes, Bytes)], announced: Option<&Bytes>) -> Result<()> {
+        let mut queue = self.upload.queue();
+        let mut trailers = HeaderMap::with_capacity(fields.len());
+        for (name, value) in fields {
+            let is_announced = announced.is_some_and(|names| {
+                names.split(|&byte| byte == b',').any(|known| known.trim_ascii().eq_ignore_ascii_case(name))
+            });
+            if !queue.chunked || !is_announced {
+                return Err(Error::local(format!(
+                    "the trailer {} needs a chunked body, and to be known, or named by a Trailer header, when that begins",
+                    name.escape_ascii()
+                )));
+            }
+            let name = HeaderName::from_bytes(name).map_err(|_| Error::local("Illegal trailer name"))?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| Error::local("Illegal trailer value"))?;
+            trailers.append(name, value);
+        }
+        queue.trailers = (!trailers.is_empty()).then_some(trailers);
+        Ok(())
     }
 
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {

@@ -16,7 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::response_head::{BLANK_LINE, MAX_HEAD, ResponseHead};
 use crate::ask::Asker;
-use crate::error::{Error, Kind, OsError, Result};
+use crate::connection::failed;
+use crate::error::{Error, Kind, Result};
+use crate::io::carrier::Asked;
 use crate::io::park;
 use crate::io::stream::Stream;
 use crate::lock::lock;
@@ -57,6 +59,8 @@ pub struct Wire {
 
     /// Counts the exchanges on this connection.
     exchange: u64,
+    /// What the exchange has asked of a stream of the caller's.
+    asked: Asked,
 
     /// What is left to send of the caller's head; hyper's is dropped when it is out.
     head_out: Option<Bytes>,
@@ -91,6 +95,7 @@ impl WireHandle {
             stream,
             waker: Waker::noop().clone(),
             exchange: 0,
+            asked: Asked::Nothing,
             head_out: None,
             writing: Writing::Flowing,
             written: 0,
@@ -193,14 +198,16 @@ impl Wire {
     /// For a stream of the caller's: asks for what the exchange is waiting for.
     pub fn ask(&mut self, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
         if let Some(stream) = self.stream.carried() {
-            stream.ask(asker, read, write);
+            stream.ask(asker, &mut self.asked, read, write);
         }
     }
 
     /// For a stream of the caller's: takes the answer.
     pub fn hear(&mut self, asker: &Asker) {
-        if let Some(stream) = self.stream.carried() {
-            stream.hear(asker);
+        if let Some(stream) = self.stream.carried()
+            && let Some(timeout) = stream.hear(asker, &mut self.asked)
+        {
+            stream.fail_read(timeout);
         }
     }
 
@@ -444,14 +451,6 @@ impl Wire {
             && !self.has_write_failed()
             && self.head_in.is_empty()
             && self.for_hyper.is_empty()
-    }
-}
-
-/// The error for a failed read or write: what a stream of the caller's raised, or what the system said.
-fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
-    match error.downcast::<Error>() {
-        Ok(raised) => raised,
-        Err(error) => Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))).with_source(error),
     }
 }
 

@@ -13,11 +13,12 @@ use bytes::{Bytes, BytesMut};
 use socket2::SockAddr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wire::{Wire, WireHandle};
+use super::{http1, http2};
 use crate::error::{Error, Kind, OsError, Result};
 use crate::io::carrier::Handle;
 use crate::io::park::{deadline_in, timeout_at};
 use crate::io::socket::Socket;
+use crate::io::stream::Stream;
 use crate::lock::lock;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
@@ -27,10 +28,17 @@ const MAX_READ: usize = 256 * 1024;
 
 #[derive(Clone)]
 pub struct Tap {
-    wire: Weak<Mutex<Wire>>,
-    exchange: u64,
+    wire: Wire,
     origin: Arc<Origin>,
     carrier: Option<Box<Carrier>>,
+}
+
+#[derive(Clone)]
+enum Wire {
+    /// With the number of the exchange.
+    Http1(Weak<Mutex<http1::Wire>>, u64),
+    /// HTTP/2 is never left: its stream can only be looked at.
+    Http2(Weak<Mutex<http2::Wire>>),
 }
 
 /// The caller's own stream under an exchange.
@@ -43,14 +51,22 @@ pub struct Carrier {
 
 impl Tap {
     /// A tap on the exchange that is under way.
-    pub(super) fn new(handle: &WireHandle) -> Self {
+    pub fn http1(handle: &http1::WireHandle) -> Self {
         let mut wire = handle.lock();
         let is_upgraded = wire.is_upgraded();
         let stream = wire.stream().carried().map(|stream| stream.handle().clone());
         let carrier = stream.map(|stream| {
             Box::new(Carrier { stream, trailing: is_upgraded.then(|| wire.trailing().split().freeze()) })
         });
-        Self { wire: handle.downgrade(), exchange: wire.exchange(), origin: Arc::clone(wire.origin()), carrier }
+        let origin = Arc::clone(wire.origin());
+        Self { wire: Wire::Http1(handle.downgrade(), wire.exchange()), origin, carrier }
+    }
+
+    /// A tap on the connection of an exchange.
+    pub fn http2(handle: &http2::WireHandle, origin: &Arc<Origin>) -> Self {
+        let stream = handle.lock().stream().carried().map(|stream| stream.handle().clone());
+        let carrier = stream.map(|stream| Box::new(Carrier { stream, trailing: None }));
+        Self { wire: Wire::Http2(handle.downgrade()), origin: Arc::clone(origin), carrier }
     }
 
     /// The caller's own stream, if the bytes come over one. Then the tap itself has nothing to offer.
@@ -80,9 +96,14 @@ impl Tap {
 
     /// Looks at the socket, as long as the connection has it.
     pub fn with_socket<T>(&self, look: impl FnOnce(&socket2::Socket) -> T) -> Option<T> {
-        let wire = self.wire.upgrade()?;
-        let mut wire = lock(&wire);
-        wire.stream().socket().map(|socket| look(socket.socket()))
+        self.with_stream(|stream| stream.socket().map(|socket| look(socket.socket())))?
+    }
+
+    fn with_stream<T>(&self, look: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        match &self.wire {
+            Wire::Http1(wire, _) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
+            Wire::Http2(wire) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
+        }
     }
 
     pub fn local_address(&self) -> Option<SockAddr> {
@@ -95,9 +116,11 @@ impl Tap {
 
     /// Ends both directions of a stream that has left HTTP.
     pub fn shutdown(&self) {
-        if let Some(wire) = self.wire.upgrade() {
+        if let Wire::Http1(wire, exchange) = &self.wire
+            && let Some(wire) = wire.upgrade()
+        {
             let mut wire = lock(&wire);
-            if wire.exchange() == self.exchange && wire.is_upgraded() {
+            if wire.exchange() == *exchange && wire.is_upgraded() {
                 wire.stream().link().shutdown();
             }
         }
@@ -105,19 +128,22 @@ impl Tap {
 
     /// Whether a read would return at once.
     pub fn is_readable(&self) -> Option<bool> {
-        let wire = self.wire.upgrade()?;
-        let mut wire = lock(&wire);
-        wire.stream().socket().map(Socket::is_readable)
+        self.with_stream(|stream| stream.socket().map(Socket::is_readable))?
     }
 
     fn poll<T>(
         &self,
         cx: &mut Context<'_>,
-        operation: impl FnOnce(&mut Wire, &mut Context<'_>) -> Poll<io::Result<T>>,
+        operation: impl FnOnce(&mut http1::Wire, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let wire = self.wire.upgrade();
+        let (wire, exchange) = match &self.wire {
+            Wire::Http1(wire, exchange) => (wire.upgrade(), *exchange),
+            Wire::Http2(_) => {
+                return Poll::Ready(Err(io::Error::other("the connection speaks HTTP/2, which is never left")));
+            }
+        };
         let mut wire = wire.as_deref().map(lock);
-        let Some(wire) = wire.as_deref_mut().filter(|wire| wire.exchange() == self.exchange) else {
+        let Some(wire) = wire.as_deref_mut().filter(|wire| wire.exchange() == exchange) else {
             return Poll::Ready(Err(io::Error::other("the response that the stream belongs to is closed")));
         };
         if !wire.stream().socket().is_some_and(Socket::is_current) {
@@ -142,7 +168,7 @@ impl Tap {
     }
 }
 
-fn poll_read(wire: &mut Wire, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io::Result<Bytes>> {
+fn poll_read(wire: &mut http1::Wire, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io::Result<Bytes>> {
     let trailing = wire.trailing();
     if !trailing.is_empty() {
         let length = trailing.len().min(max_bytes);
@@ -161,7 +187,7 @@ fn poll_read(wire: &mut Wire, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io
     }
 }
 
-fn poll_write(wire: &mut Wire, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
+fn poll_write(wire: &mut http1::Wire, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
     while !bytes.is_empty() {
         match Pin::new(wire.stream()).poll_write(cx, bytes) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

@@ -1,0 +1,158 @@
+//! The body of a response on its stream.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::head;
+use super::stream::{Needs, Stream};
+use crate::ask::{Answer, Ask, Asker, mismatch};
+use crate::connection::pairs;
+use crate::error::{Error, Kind, Result};
+use crate::stall::Stall;
+use crate::timeout::Seconds;
+
+/// Reading it credits the peer with what was read. Dropping it resets the stream unless the response is complete.
+pub struct Body {
+    stream: Stream,
+    stall: Stall,
+    has_data_ended: bool,
+    is_complete: bool,
+    /// What the rest of the request needs of the caller, and he was asked for.
+    asked: Option<Needs>,
+    trailers: Vec<(Bytes, Bytes)>,
+    /// Whoever waits for the next chunk at the moment, to be told when the response is closed meanwhile.
+    reader: Option<Waker>,
+}
+
+impl Body {
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            stall: Stall::default(),
+            has_data_ended: false,
+            is_complete: false,
+            asked: None,
+            trailers: Vec::new(),
+            reader: None,
+        }
+    }
+
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The fields that came behind the body.
+    pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
+        std::mem::take(&mut self.trailers)
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    pub fn take_reader(&mut self) -> Option<Waker> {
+        self.reader.take()
+    }
+
+    /// Polls for the next chunk; `None` at the end.
+    pub fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        timeout: Option<Duration>,
+        asker: &Asker,
+    ) -> Poll<Result<Option<Bytes>>> {
+        let poll = self.poll(cx, timeout, asker);
+        if poll.is_ready() {
+            self.reader = None;
+        } else if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            self.reader = Some(cx.waker().clone());
+        }
+        poll
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, timeout: Option<Duration>, asker: &Asker) -> Poll<Result<Option<Bytes>>> {
+        if self.is_complete {
+            return Poll::Ready(Ok(None));
+        }
+        if let Some(needs) = self.asked {
+            let Some(answer) = asker.take_answer() else { return Poll::Pending };
+            self.asked = None;
+            if let Err(error) = self.hear(needs, answer) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        let poll = self.poll_data(cx, timeout, asker);
+        if let Some(error) = self.stream.take_timeout() {
+            return Poll::Ready(Err(error));
+        }
+        match poll {
+            Poll::Ready(Ok(Ok(chunk))) => {
+                self.stall = Stall::default();
+                self.is_complete = chunk.is_none();
+                Poll::Ready(Ok(chunk))
+            }
+            Poll::Ready(Ok(Err(error))) => Poll::Ready(Err(self.stream.connection().explain(&error))),
+            Poll::Ready(Err(needs)) => {
+                self.asked = Some(needs);
+                asker.post(if needs == Needs::Trailers { Ask::Trailers } else { Ask::Chunk });
+                Poll::Pending
+            }
+            Poll::Pending => {
+                if self.stall.is_over(self.stream.progress(), timeout) {
+                    let origin = &self.stream.connection().origin;
+                    let limit = Seconds(timeout.unwrap_or_default());
+                    let message = format!("no more of the response body from {origin} within {limit} (read timeout)");
+                    return Poll::Ready(Err(Error::new(Kind::ReadTimeout, message)));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn hear(&mut self, needs: Needs, answer: Answer) -> Result<()> {
+        match (needs, answer) {
+            (Needs::Trailers, Answer::Trailers(fields)) => self.stream.set_trailers(head::trailers(&fields)?),
+            (_, Answer::Chunk(chunk)) => self.stream.push(chunk),
+            (_, Answer::Failed(error)) => return Err(error),
+            _ => return Err(mismatch()),
+        }
+        Ok(())
+    }
+
+    fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+        timeout: Option<Duration>,
+        asker: &Asker,
+    ) -> Poll<std::result::Result<std::result::Result<Option<Bytes>, h2::Error>, Needs>> {
+        let Self { stream, has_data_ended, trailers, .. } = self;
+        stream.poll_body(cx, asker, timeout, |body, cx| {
+            while !*has_data_ended {
+                match body.poll_data(cx) {
+                    // A frame may be empty, or all padding.
+                    Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
+                    Poll::Ready(Some(Ok(chunk))) => {
+                        // It can only fail on a stream that is closed, where it is of no use any more.
+                        let _ = body.flow_control().release_capacity(chunk.len());
+                        return Poll::Ready(Ok(Some(chunk)));
+                    }
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                    Poll::Ready(None) => *has_data_ended = true,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            match body.poll_trailers(cx) {
+                Poll::Ready(Ok(fields)) => {
+                    if let Some(fields) = fields {
+                        *trailers = pairs(&fields);
+                    }
+                    Poll::Ready(Ok(None))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+    }
+}

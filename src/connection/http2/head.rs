@@ -1,0 +1,175 @@
+//! Heads in HTTP/2's form (RFC 9113, 8.3): a request's from the one that was written out for HTTP/1.1, a response's as it came.
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{HeaderMap, Method, Version};
+
+use crate::error::{Error, Result};
+use crate::request::{Request, RequestHead};
+
+/// A status and headers.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    pub status: u16,
+    pub headers: HeaderMap,
+}
+
+/// The request as h2 takes it: names in lower case, in their order, those of one name together; without the fields that
+/// belong to a connection of HTTP/1.1 (RFC 9113, 8.2.2).
+pub fn request(request: &Request) -> Result<http::Request<()>> {
+    let lines = Lines::of(&request.head);
+    let (method, target) = lines.request_line()?;
+    let mut headers = HeaderMap::with_capacity(16);
+    let mut authority = None;
+    for (name, value) in lines.fields() {
+        if name.eq_ignore_ascii_case(b"host") {
+            authority = Some(value);
+        } else if name.eq_ignore_ascii_case(b"te") && !value.eq_ignore_ascii_case(b"trailers") {
+            return Err(Error::local(format!("TE: {} cannot be sent over HTTP/2", value.escape_ascii())));
+        } else if !is_connection_specific(&name) {
+            append(&mut headers, &name, value)?;
+        }
+    }
+    let authority = authority.ok_or_else(|| Error::local("Missing mandatory Host: header"))?;
+    let mut parts = http::uri::Parts::default();
+    parts.authority =
+        Some(Authority::from_maybe_shared(authority.clone()).map_err(|_| unsendable("Host", &authority))?);
+    let method = Method::from_bytes(&method).map_err(|_| unsendable("method", &method))?;
+    if method != Method::CONNECT {
+        let scheme = request.origin.scheme.as_str();
+        parts.scheme = Some(Scheme::try_from(scheme).map_err(|_| unsendable("scheme", scheme.as_bytes()))?);
+        parts.path_and_query = Some(path(&target)?);
+    }
+    let mut converted = http::Request::new(());
+    *converted.method_mut() = method;
+    *converted.uri_mut() = Uri::from_parts(parts).map_err(|_| unsendable("target", &target))?;
+    *converted.version_mut() = Version::HTTP_2;
+    *converted.headers_mut() = headers;
+    Ok(converted)
+}
+
+/// Fields that follow a body.
+pub fn trailers(fields: &[(Bytes, Bytes)]) -> Result<HeaderMap> {
+    let mut trailers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        append(&mut trailers, name, value.clone())?;
+    }
+    Ok(trailers)
+}
+
+fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes) -> Result<()> {
+    let name = HeaderName::from_bytes(name).map_err(|_| unsendable("header name", name))?;
+    let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| unsendable("header value", &value))?;
+    headers.try_append(name, value).map_err(|_| Error::local("too many headers for HTTP/2"))?;
+    Ok(())
+}
+
+/// As it is, and all of it: what is left of a fragment by a parser would be another request than the caller's.
+fn path(target: &Bytes) -> Result<PathAndQuery> {
+    PathAndQuery::from_maybe_shared(target.clone())
+        .ok()
+        .filter(|path| path.as_str().as_bytes() == target)
+        .ok_or_else(|| unsendable("target", target))
+}
+
+fn is_connection_specific(name: &[u8]) -> bool {
+    let is = |field: &str| name.eq_ignore_ascii_case(field.as_bytes());
+    match name.len() {
+        7 => is("upgrade"),
+        10 => is("connection") || is("keep-alive"),
+        16 => is("proxy-connection"),
+        17 => is("transfer-encoding"),
+        _ => false,
+    }
+}
+
+fn unsendable(what: &str, value: &[u8]) -> Error {
+    Error::local(format!("Illegal {what} b'{}' for HTTP/2", value.escape_ascii()))
+}
+
+/// The lines of a head that was checked and written out.
+struct Lines {
+    first: Bytes,
+    fields: Bytes,
+}
+
+impl Lines {
+    fn of(head: &RequestHead) -> Self {
+        let end = memchr::memchr(b'\r', &head.bytes).map_or(head.bytes.len(), |end| end + 2);
+        Self { first: head.bytes.slice(..end.saturating_sub(2)), fields: head.bytes.slice(end..) }
+    }
+
+    fn request_line(&self) -> Result<(Bytes, Bytes)> {
+        let mut parts = self.first.split(|&byte| byte == b' ');
+        match (parts.next(), parts.next()) {
+            (Some(method), Some(target)) => Ok((self.first.slice_ref(method), self.first.slice_ref(target))),
+            _ => Err(unsendable("request line", &self.first)),
+        }
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (Bytes, Bytes)> {
+        let mut rest = self.fields.clone();
+        std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\r', &rest)?;
+            let line = rest.split_to(end);
+            let _line_end = rest.split_to(2);
+            let colon = memchr::memchr(b':', &line)?;
+            // `: ` stands between them, as it was written.
+            Some((line.slice(..colon), line.slice(colon + 2..)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::origin::{Origin, Scheme as OriginScheme};
+    use crate::request::{Content, HeadWriter};
+    use crate::timeout::Timeouts;
+
+    fn convert(method: &[u8], target: &[u8], headers: &[(&[u8], &[u8])]) -> Result<http::Request<()>> {
+        let mut writer = HeadWriter::new(method, target)?;
+        for (name, value) in headers {
+            writer.header(name, value)?;
+        }
+        let origin = Origin { scheme: OriginScheme::Https, host: "h".to_owned(), port: 443, server_name: None };
+        request(&Request {
+            origin: Arc::new(origin),
+            head: writer.finish()?,
+            content: Content::Inline(Bytes::new()),
+            timeouts: Timeouts::default(),
+            has_trailers: false,
+        })
+    }
+
+    #[test]
+    fn keeps_order_and_drops_what_belongs_to_a_connection() {
+        let headers: &[(&[u8], &[u8])] = &[
+            (b"X-B", b"1"),
+            (b"Host", b"example.com:8443"),
+            (b"Connection", b"keep-alive"),
+            (b"Keep-Alive", b"5"),
+            (b"Upgrade", b"h2c"),
+            (b"x-a", b"2"),
+            (b"X-B", b"3"),
+            (b"TE", b"trailers"),
+        ];
+        let converted = convert(b"GET", b"/path?q=%20{}", headers).expect("a legal request");
+        assert_eq!(converted.uri(), "https://example.com:8443/path?q=%20{}");
+        let fields: Vec<_> =
+            converted.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(fields, [("x-b", &b"1"[..]), ("x-b", b"3"), ("x-a", b"2"), ("te", b"trailers")]);
+    }
+
+    #[test]
+    fn refuses_what_it_could_only_send_otherwise() {
+        assert!(convert(b"GET", b"/a#b", &[(b"Host", b"h")]).is_err());
+        assert!(convert(b"GET", b"/<>", &[(b"Host", b"h")]).is_err());
+        assert!(convert(b"GET", b"/", &[(b"Host", b"h i")]).is_err());
+        assert!(convert(b"GET", b"/", &[(b"Host", b"h"), (b"TE", b"gzip")]).is_err());
+        assert!(convert(b"GET", b"/", &[(b"Host", b"h"), (b"X", b"a\x01b")]).is_err());
+    }
+}

@@ -1,0 +1,359 @@
+//! HTTP/2 on the h2 crate: one connection that several exchanges share.
+//!
+//! Who moves its bytes depends on who uses it:
+//!
+//! * On an event loop it is a job of the loop's reactor: polled when its socket is ready and when an exchange has given it
+//!   something to do, also while no exchange waits.
+//! * Threads poll it themselves. Each of them may, for it never takes long; but only one at a time, the leader, sleeps on the
+//!   socket. The others sleep until somebody has read what they wait for, or until the lead falls to them ([`turns`]).
+//! * A stream of the caller's `network_backend` is read and written by the exchanges, as by threads.
+//!
+//! Cancelling: dropping an exchange resets its stream (`CANCEL`) and leaves the connection to the others.
+
+mod body;
+mod head;
+mod keep_alive;
+mod stream;
+mod turns;
+mod wire;
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+
+pub use self::body::Body;
+pub use self::head::ResponseHead;
+pub use self::keep_alive::KeepAlive;
+use self::keep_alive::Pinger;
+pub use self::stream::{Failure, Response};
+use self::turns::Turns;
+pub use self::wire::{Wire, WireHandle};
+use super::disconnected;
+use crate::error::{Error, Kind, Result};
+use crate::fork::Generation;
+use crate::io::reactor::{Job, Reactor};
+use crate::io::stream::Stream;
+use crate::lock::lock;
+use crate::origin::Origin;
+use crate::pool::{Status, Watch};
+
+/// What one response may have waiting, in bytes: enough for 1 Gbit/s at 60 ms.
+const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
+/// What all of them together may have: no limit, so that a response that nobody reads never stops another.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// As for HTTP/1.1, in bytes.
+const MAX_HEADER_LIST: u32 = 100 * 1024;
+/// What h2 believes until the peer has said how many requests it takes: nothing that a peer can say.
+const UNKNOWN_LIMIT: usize = usize::MAX - 1;
+/// How many requests there are at a time if the peer names no limit.
+const DEFAULT_LIMIT: usize = 100;
+
+/// A connection that speaks HTTP/2.
+pub struct Http2 {
+    origin: Arc<Origin>,
+    wire: WireHandle,
+    // Both are left as they are in a forked child: h2 has locks that a thread of the parent may have held at the fork.
+    sender: ManuallyDrop<Mutex<SendRequest<Bytes>>>,
+    engine: ManuallyDrop<Mutex<Engine>>,
+    pulse: Arc<Pulse>,
+    waker: Waker,
+    turns: Mutex<Turns>,
+    /// Exchanges that are under way.
+    exchanges: AtomicUsize,
+    /// Whether somebody has reported that it was opened.
+    is_reported: AtomicBool,
+    watcher: OnceLock<Watcher>,
+    /// Why the peer takes no more requests, in its words.
+    farewell: OnceLock<String>,
+    generation: Generation,
+}
+
+/// h2's side of the connection.
+struct Engine {
+    /// `None` once it has ended.
+    connection: Option<h2::client::Connection<WireHandle, Bytes>>,
+    pinger: Option<Pinger>,
+    limit: usize,
+    is_retired: bool,
+}
+
+struct Watcher {
+    watch: Weak<dyn Watch>,
+    status: Arc<Status>,
+}
+
+impl Http2 {
+    /// Speaks HTTP/2 on a stream. Takes no I/O: what opens the connection goes out with the first request.
+    pub fn new(stream: Stream, origin: Arc<Origin>, keep_alive: Option<KeepAlive>) -> Result<Arc<Self>> {
+        let wire = WireHandle::new(stream, Arc::clone(&origin));
+        let mut builder = Builder::new();
+        builder
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .initial_max_send_streams(UNKNOWN_LIMIT)
+            .enable_push(false);
+        let mut handshake = std::pin::pin!(builder.handshake(wire.clone()));
+        let handshake = handshake.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let (sender, mut connection) = match handshake {
+            Poll::Ready(Ok(handshake)) => handshake,
+            Poll::Ready(Err(error)) => return Err(Error::new(Kind::ConnectError, format!("{origin}: {error}"))),
+            Poll::Pending => return Err(Error::new(Kind::Internal, "h2 waited for a stream that never lets wait")),
+        };
+        wire.lock().open();
+        let pinger = keep_alive.and_then(|keep_alive| Some(Pinger::new(keep_alive, connection.ping_pong()?)));
+        let engine = Engine { connection: Some(connection), pinger, limit: UNKNOWN_LIMIT, is_retired: false };
+        Ok(Arc::new_cyclic(|me| {
+            let pulse = Arc::new(Pulse { connection: me.clone(), ..Pulse::default() });
+            Self {
+                origin,
+                wire,
+                sender: ManuallyDrop::new(Mutex::new(sender)),
+                engine: ManuallyDrop::new(Mutex::new(engine)),
+                waker: Waker::from(Arc::clone(&pulse)),
+                pulse,
+                turns: Mutex::default(),
+                exchanges: AtomicUsize::new(0),
+                is_reported: AtomicBool::new(false),
+                watcher: OnceLock::new(),
+                farewell: OnceLock::new(),
+                generation: Generation::current(),
+            }
+        }))
+    }
+
+    /// From now on tells the pool how it fares.
+    pub fn watch(&self, watch: Weak<dyn Watch>, status: &Arc<Status>) {
+        // Set once, when the connection is put into its place.
+        let _ = self.watcher.set(Watcher { watch, status: Arc::clone(status) });
+    }
+
+    /// Moves an idle connection to the loop that is going to use it.
+    pub fn attach(&self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
+        let mut wire = self.wire.lock();
+        wire.stream().attach(reactor)?;
+        let has_job = reactor.is_some() && wire.stream().carried().is_none();
+        drop(wire);
+        self.pulse.set_reactor(reactor.filter(|_| has_job));
+        // h2 wakes nobody before it was polled.
+        Pulse::wake(&self.pulse);
+        Ok(())
+    }
+
+    /// Whether it can take requests, for all that has arrived until now.
+    pub fn is_usable(&self) -> bool {
+        {
+            let mut wire = self.wire.lock();
+            if let Some(socket) = wire.stream().socket() {
+                socket.expect_readable();
+            }
+        }
+        // Pings, settings and goodbyes that came while nobody looked. Nothing is asked of a stream of the caller's.
+        self.drive();
+        crate::io::park::clear();
+        !self.is_over()
+    }
+
+    /// Whether it takes no more requests. Then the pool knows, too: whoever learned it first may not have told it yet.
+    pub fn is_over(&self) -> bool {
+        let is_over = {
+            let engine = lock(&self.engine);
+            engine.connection.is_none() || engine.is_retired
+        };
+        if is_over {
+            self.report(None, true);
+        }
+        is_over
+    }
+
+    /// Whether a loop's reactor polls it.
+    fn is_job(&self) -> bool {
+        self.pulse.has_reactor.load(Ordering::Acquire)
+    }
+
+    /// Polls the connection until there is nothing left to do, or it has read for long enough.
+    fn drive(&self) {
+        let mut cx = Context::from_waker(&self.waker);
+        let (limit, is_retired) = {
+            let mut engine = lock(&self.engine);
+            let engine = &mut *engine;
+            self.wire.lock().refill();
+            loop {
+                self.pulse.is_dirty.store(false, Ordering::Release);
+                let Some(connection) = &mut engine.connection else { break };
+                let poll = Pin::new(connection).poll(&mut cx);
+                let alive = match &mut engine.pinger {
+                    Some(pinger) => pinger.poll(&mut cx, &self.wire, self.pulse.reactor().as_ref()),
+                    None => true,
+                };
+                if poll.is_ready() || !alive {
+                    // Dropping it ends all streams: h2 does not tell them of every error.
+                    engine.connection = None;
+                    break;
+                }
+                let is_exhausted = self.wire.lock().is_exhausted();
+                if is_exhausted || !self.pulse.is_dirty.load(Ordering::Acquire) {
+                    if is_exhausted {
+                        Pulse::wake(&self.pulse);
+                    }
+                    break;
+                }
+            }
+            engine.changes(&self.sender, &self.farewell, &self.wire)
+        };
+        self.report(limit, is_retired);
+    }
+
+    /// Wakes whoever sleeps on the socket, if there may be something to do that the socket does not tell.
+    fn rouse(&self) {
+        if self.pulse.is_dirty.load(Ordering::Acquire) || self.wire.lock().is_write_blocked() {
+            let leader = lock(&self.turns).leader();
+            if let Some(leader) = leader {
+                leader.wake();
+            }
+        }
+    }
+
+    /// Tells the pool, which may act on it at once: no lock of the connection is held.
+    fn report(&self, limit: Option<usize>, is_retired: bool) {
+        let Some(Watcher { watch, status }) = self.watcher.get() else { return };
+        if let Some(limit) = limit {
+            status.set_max_requests(limit);
+            if let Some(watch) = watch.upgrade() {
+                watch.limit_changed(status);
+            }
+        }
+        if is_retired && let Some(watch) = watch.upgrade() {
+            watch.retired(status);
+        }
+    }
+
+    /// What a stream's error means. `None` from h2: the stream ended without one.
+    fn explain(&self, error: &h2::Error) -> Error {
+        let origin = &self.origin;
+        let reason = error.reason().map(|reason| format!("{reason:?} ({reason})")).unwrap_or_default();
+        if error.is_io() {
+            let fault = self.wire.lock().fault();
+            return match (fault, self.farewell.get()) {
+                (Some(fault), _) => fault,
+                (None, Some(farewell)) => Error::remote(format!("{origin} closed the connection: {farewell}")),
+                (None, None) => disconnected(),
+            };
+        }
+        let message = match (error.is_reset(), error.is_remote()) {
+            (true, true) => format!("{origin} reset the stream: {reason}"),
+            (true, false) => format!("{origin} violated HTTP/2 on a stream: {reason}"),
+            _ if error.is_go_away() && error.is_remote() => {
+                let farewell = self.farewell.get().map_or(&reason, |farewell| farewell);
+                format!("{origin} closed the connection: {farewell}")
+            }
+            _ if error.is_go_away() => format!("{origin} violated HTTP/2: {reason}"),
+            _ => return Error::local(format!("HTTP/2 to {origin}: {error}")),
+        };
+        Error::remote(message)
+    }
+}
+
+impl Engine {
+    /// What there is to tell the pool: a new limit, and that there will be no more requests.
+    fn changes(
+        &mut self,
+        sender: &Mutex<SendRequest<Bytes>>,
+        farewell: &OnceLock<String>,
+        wire: &WireHandle,
+    ) -> (Option<usize>, bool) {
+        if self.is_retired {
+            return (None, false);
+        }
+        let mut sender = lock(sender);
+        if let Poll::Ready(Err(error)) = sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            if !error.is_io() {
+                // Set by the first goodbye, which says why.
+                let name = error.reason().map(|reason| format!("GOAWAY {reason:?}: ")).unwrap_or_default();
+                let _ = farewell.set(format!("{name}{error}"));
+            }
+            self.is_retired = true;
+        }
+        self.is_retired |= self.connection.is_none() || wire.lock().has_write_failed();
+        let limit = sender.current_max_send_streams();
+        let new_limit = (limit != self.limit).then_some(if limit == usize::MAX { DEFAULT_LIMIT } else { limit });
+        self.limit = limit;
+        (new_limit, self.is_retired)
+    }
+}
+
+impl Job for Http2 {
+    fn run(self: Arc<Self>) {
+        self.pulse.is_scheduled.store(false, Ordering::Release);
+        if self.generation.is_current() {
+            self.drive();
+        }
+    }
+
+    /// With several exchanges at a time, what they have to send goes out together.
+    fn is_urgent(&self) -> bool {
+        self.exchanges.load(Ordering::Acquire) <= 1
+    }
+}
+
+impl Drop for Http2 {
+    fn drop(&mut self) {
+        if !self.generation.is_current() {
+            return;
+        }
+        // SAFETY: neither is used after this, `drop` runs once, and `self` is not used any more by anybody else.
+        unsafe {
+            ManuallyDrop::drop(&mut self.engine);
+            ManuallyDrop::drop(&mut self.sender);
+        }
+    }
+}
+
+/// h2's waker: what it wakes is the connection, whoever polls it.
+#[derive(Default)]
+struct Pulse {
+    connection: Weak<Http2>,
+    is_dirty: AtomicBool,
+    is_scheduled: AtomicBool,
+    has_reactor: AtomicBool,
+    reactor: Mutex<Weak<Reactor>>,
+}
+
+impl Pulse {
+    fn set_reactor(&self, reactor: Option<&Arc<Reactor>>) {
+        *lock(&self.reactor) = reactor.map(Arc::downgrade).unwrap_or_default();
+        self.has_reactor.store(reactor.is_some(), Ordering::Release);
+        // Where it was scheduled nobody may be left to run it.
+        self.is_scheduled.store(false, Ordering::Release);
+    }
+
+    fn reactor(&self) -> Option<Arc<Reactor>> {
+        if self.has_reactor.load(Ordering::Acquire) { lock(&self.reactor).upgrade() } else { None }
+    }
+
+    fn wake(&self) {
+        self.is_dirty.store(true, Ordering::Release);
+        if !self.has_reactor.load(Ordering::Acquire) || self.is_scheduled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let (Some(reactor), Some(connection)) = (self.reactor(), self.connection.upgrade()) {
+            reactor.schedule(connection);
+        }
+    }
+}
+
+impl Wake for Pulse {
+    fn wake(self: Arc<Self>) {
+        Self::wake(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Self::wake(self);
+    }
+}

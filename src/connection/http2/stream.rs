@@ -1,0 +1,559 @@
+//! One exchange on a shared connection: a stream (RFC 9113, 5), its request on the way out and its response on the way in.
+
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+
+use super::turns::Turn;
+use super::{Body, Http2, ResponseHead, head};
+use crate::ask::Asker;
+use crate::connection::tap::Tap;
+use crate::error::{Error, Kind, Result};
+use crate::exchange::YIELD_AFTER;
+use crate::fork::Generation;
+use crate::io::carrier::Asked;
+use crate::io::park;
+use crate::lock::lock;
+use crate::request::{Content, Framing, Request};
+use crate::stall::Stall;
+use crate::timeout::Seconds;
+use crate::trace::{Event, Outcome, Protocol};
+
+/// Informational responses that are passed over before a server is taken to have no other.
+const MAX_INFORMATIONAL: usize = 100;
+
+/// How an exchange failed, and whether that leaves it open to send the request again elsewhere.
+#[derive(Debug)]
+pub struct Failure {
+    pub error: Error,
+    /// The peer said that it has not processed the request (RFC 9113, 8.7).
+    pub is_unprocessed: bool,
+    /// The connection ended before any of the response came.
+    pub is_cut_off: bool,
+    /// The caller's body has been asked for chunks, which cannot be asked for again.
+    pub has_begun_body: bool,
+}
+
+/// The parts of a response, its body still on the wire.
+pub struct Response {
+    pub head: ResponseHead,
+    pub body: Body,
+    pub tap: Tap,
+    pub stream_id: u32,
+}
+
+/// A stream of a connection. Dropping it resets the stream unless it is complete.
+pub struct Stream {
+    io: Io,
+    // Left as it is in a forked child.
+    halves: ManuallyDrop<Halves>,
+    generation: Generation,
+}
+
+/// An exchange's way to the connection.
+struct Io {
+    connection: Arc<Http2>,
+    turn: Turn,
+    /// A stream of the caller's gave nothing for as long as the exchange waits.
+    timed_out: Option<Error>,
+}
+
+/// h2's handles.
+#[derive(Default)]
+struct Halves {
+    response: Option<ResponseFuture>,
+    body: Option<RecvStream>,
+    /// `None` when the request is out, or the peer wants no more of it.
+    upload: Option<Upload>,
+    informational: usize,
+    /// Bytes of the request body that the peer has taken, or will.
+    sent: u64,
+}
+
+struct Upload {
+    send: SendStream<Bytes>,
+    chunk: Bytes,
+    has_ended: bool,
+    /// Whether there may be fields behind the body.
+    has_trailers: bool,
+    trailers: Option<HeaderMap>,
+}
+
+/// What an upload needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    /// That the peer takes more.
+    Room,
+    Chunk,
+    Trailers,
+}
+
+/// What a poll of an exchange came to.
+enum Step {
+    Needs(Needs),
+    /// The request is out. Only a traced exchange stops here.
+    Sent,
+    Response(http::Response<RecvStream>),
+    Failed(h2::Error),
+    TooManyInformational,
+    /// A stream of the caller's has failed the exchange, and no other.
+    Broken(Error),
+    TimedOut,
+}
+
+impl Http2 {
+    /// Sends a request and waits for the head of its response.
+    pub async fn send(self: &Arc<Self>, request: &Request, asker: &Asker) -> std::result::Result<Response, Failure> {
+        let mut failure =
+            Failure { error: disowned(), is_unprocessed: false, is_cut_off: false, has_begun_body: false };
+        match self.exchange(request, asker, &mut failure).await {
+            Ok(response) => Ok(response),
+            Err(error) => Err(Failure { error, ..failure }),
+        }
+    }
+
+    async fn exchange(self: &Arc<Self>, request: &Request, asker: &Asker, failure: &mut Failure) -> Result<Response> {
+        if !self.is_reported.swap(true, Ordering::AcqRel) {
+            asker.span(|| Event::SendConnectionInit, |()| Outcome::Nothing, async { Ok(()) }).await?;
+        }
+        let mut phase = None;
+        let exchange = self.exchange_in_phases(request, asker, failure, &mut phase);
+        let result = if asker.is_traced() { asker.interruptible(exchange).await } else { exchange.await };
+        match result {
+            Err(error) if asker.is_traced() => {
+                let Some((phase, stream_id)) = phase else { return Err(error) };
+                let error = asker.failed(&phase, error).await;
+                let closed = || Event::ResponseClosed(Protocol::Http2(stream_id));
+                asker.span(closed, |()| Outcome::Nothing, async { Ok(()) }).await?;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    /// Sends the request and waits for the head of the response. `phase` is where it stands, once there is a stream.
+    async fn exchange_in_phases(
+        self: &Arc<Self>,
+        request: &Request,
+        asker: &Asker,
+        failure: &mut Failure,
+        phase: &mut Option<(Event, u32)>,
+    ) -> Result<Response> {
+        // Without a length or a coding there is no body, whatever the caller has of it: as httpcore.
+        let is_bodiless = request.head.framing == Framing::None;
+        let mut stream = self.open(head::request(request)?, is_bodiless && !request.has_trailers, failure)?;
+        let stream_id = stream.id();
+        if let (Some(upload), Content::Inline(content)) = (&mut stream.halves.upload, &request.content) {
+            upload.chunk = content.clone();
+            upload.has_ended = true;
+        } else if let Some(upload) = &mut stream.halves.upload {
+            upload.has_ended = is_bodiless;
+        }
+        if let Some(upload) = &mut stream.halves.upload {
+            upload.has_trailers = request.has_trailers;
+        }
+        let tracing = asker.is_traced();
+        if tracing {
+            let event = Event::SendRequestHeaders(Protocol::Http2(stream_id));
+            *phase = Some((event.clone(), stream_id));
+            asker.started(&event).await?;
+            next_phase(asker, phase, Event::SendRequestBody(Protocol::Http2(stream_id))).await?;
+        }
+        let mut sending = Sending { reports_sent: tracing, stall: Stall::default() };
+        let mut unyielded = 0;
+        loop {
+            match std::future::poll_fn(|cx| sending.poll(cx, &mut stream, request, asker)).await {
+                Step::Needs(Needs::Trailers) => {
+                    let fields = asker.trailers().await?;
+                    stream.set_trailers(head::trailers(&fields)?);
+                }
+                Step::Needs(_) => {
+                    failure.has_begun_body = true;
+                    let chunk = asker.chunk().await?;
+                    unyielded += chunk.as_ref().map_or(0, Bytes::len);
+                    stream.push(chunk);
+                    stream.expect_answer();
+                    if unyielded >= YIELD_AFTER {
+                        unyielded = 0;
+                        asker.yield_now().await;
+                    }
+                    sending.stall = Stall::default();
+                }
+                Step::Sent => {
+                    next_phase(asker, phase, Event::ReceiveResponseHeaders(Protocol::Http2(stream_id))).await?;
+                }
+                Step::Response(response) => {
+                    if sending.reports_sent {
+                        // It came before all of the request was out.
+                        next_phase(asker, phase, Event::ReceiveResponseHeaders(Protocol::Http2(stream_id))).await?;
+                    }
+                    let (parts, body) = response.into_parts();
+                    stream.halves.response = None;
+                    stream.halves.body = Some(body);
+                    let head = ResponseHead { status: parts.status.as_u16(), headers: parts.headers };
+                    if let Some((event, _)) = phase {
+                        let head = crate::response::ResponseHead::Http2(head.clone());
+                        asker.complete(event, Outcome::Head(head)).await?;
+                    }
+                    let tap = Tap::http2(&self.wire, &self.origin);
+                    return Ok(Response { head, body: Body::new(stream), tap, stream_id });
+                }
+                Step::Failed(error) => return Err(self.failed(&error, failure)),
+                Step::TooManyInformational => {
+                    let message = format!("{} sent only informational responses (1xx)", self.origin);
+                    return Err(Error::remote(message));
+                }
+                Step::Broken(error) => return Err(error),
+                Step::TimedOut => return Err(timed_out(&stream, request)),
+            }
+        }
+    }
+
+    fn open(self: &Arc<Self>, request: http::Request<()>, is_bodiless: bool, failure: &mut Failure) -> Result<Stream> {
+        // A sender of its own: it would otherwise remember what another exchange waits for.
+        let mut sender = lock(&self.sender).clone();
+        let (response, send) =
+            sender.send_request(request, is_bodiless).map_err(|error| self.failed(&error, failure))?;
+        self.exchanges.fetch_add(1, Ordering::AcqRel);
+        let upload = (!is_bodiless).then(|| Upload {
+            send,
+            chunk: Bytes::new(),
+            has_ended: false,
+            has_trailers: false,
+            trailers: None,
+        });
+        Ok(Stream {
+            io: Io { connection: Arc::clone(self), turn: Turn::default(), timed_out: None },
+            halves: ManuallyDrop::new(Halves { response: Some(response), upload, ..Halves::default() }),
+            generation: Generation::current(),
+        })
+    }
+
+    /// The error of an exchange that got no response.
+    fn failed(&self, error: &h2::Error, failure: &mut Failure) -> Error {
+        let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        failure.is_unprocessed = error.is_remote() && (error.is_go_away() || is_refused);
+        failure.is_cut_off = error.is_io();
+        self.explain(error)
+    }
+}
+
+fn disowned() -> Error {
+    Error::new(Kind::Internal, "an exchange failed for no reason")
+}
+
+async fn next_phase(asker: &Asker, phase: &mut Option<(Event, u32)>, next: Event) -> Result<()> {
+    let Some((phase, _)) = phase else { return Ok(()) };
+    asker.complete(phase, Outcome::Nothing).await?;
+    *phase = next;
+    asker.started(phase).await
+}
+
+/// Sending a request and waiting for its response.
+struct Sending {
+    /// Stop when the request is out, to report it.
+    reports_sent: bool,
+    stall: Stall,
+}
+
+impl Sending {
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream, request: &Request, asker: &Asker) -> Poll<Step> {
+        let Stream { io, halves, .. } = stream;
+        let (read, write) = (request.timeouts.read, request.timeouts.write);
+        let step = io.poll(cx, asker, read, write, |cx| halves.poll_response(cx, &mut self.reports_sent));
+        if let Some(error) = io.timed_out.take() {
+            return Poll::Ready(Step::Broken(error));
+        }
+        if step.is_pending() {
+            let timeout = if stream.halves.upload.is_some() { write } else { read };
+            if self.stall.is_over(stream.progress(), timeout) {
+                return Poll::Ready(Step::TimedOut);
+            }
+        }
+        step
+    }
+}
+
+fn timed_out(stream: &Stream, request: &Request) -> Error {
+    let origin = &stream.io.connection.origin;
+    if stream.halves.upload.is_some() {
+        let limit = Seconds(request.timeouts.write.unwrap_or_default());
+        Error::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))
+    } else {
+        let limit = Seconds(request.timeouts.read.unwrap_or_default());
+        Error::new(Kind::ReadTimeout, format!("no response from {origin} within {limit} (read timeout)"))
+    }
+}
+
+impl Halves {
+    fn poll_response(&mut self, cx: &mut Context<'_>, reports_sent: &mut bool) -> Poll<Step> {
+        let needs = self.poll_upload(cx);
+        if needs == Needs::Nothing && std::mem::take(reports_sent) {
+            return Poll::Ready(Step::Sent);
+        }
+        let Some(response) = &mut self.response else { return Poll::Pending };
+        while let Poll::Ready(Some(Ok(_))) = response.poll_informational(cx) {
+            self.informational += 1;
+            if self.informational > MAX_INFORMATIONAL {
+                return Poll::Ready(Step::TooManyInformational);
+            }
+        }
+        match Pin::new(response).poll(cx) {
+            Poll::Ready(Ok(response)) => Poll::Ready(Step::Response(response)),
+            Poll::Ready(Err(error)) => Poll::Ready(Step::Failed(error)),
+            Poll::Pending if matches!(needs, Needs::Chunk | Needs::Trailers) => Poll::Ready(Step::Needs(needs)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Sends what there is of the body, as far as the peer takes it.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Needs {
+        let Some(upload) = &mut self.upload else { return Needs::Nothing };
+        let needs = upload.poll(cx, &mut self.sent);
+        if needs == Needs::Nothing {
+            self.upload = None;
+        }
+        needs
+    }
+}
+
+impl Upload {
+    /// A peer that takes no more is no error here: it may have answered, and the response says what there is to say.
+    fn poll(&mut self, cx: &mut Context<'_>, sent: &mut u64) -> Needs {
+        loop {
+            if !self.chunk.is_empty() {
+                self.send.reserve_capacity(self.chunk.len());
+                let capacity = self.send.capacity();
+                if capacity == 0 {
+                    match self.send.poll_capacity(cx) {
+                        Poll::Ready(Some(Ok(_))) => continue,
+                        Poll::Ready(_) => return Needs::Nothing,
+                        Poll::Pending => return Needs::Room,
+                    }
+                }
+                let part = self.chunk.split_to(capacity.min(self.chunk.len()));
+                *sent += part.len() as u64;
+                let is_last = self.chunk.is_empty() && self.has_ended && !self.has_trailers;
+                if self.send.send_data(part, is_last).is_err() || is_last {
+                    return Needs::Nothing;
+                }
+            } else if !self.has_ended {
+                return Needs::Chunk;
+            } else if !self.has_trailers {
+                // An error means that the stream is closed already.
+                let _ = self.send.send_data(Bytes::new(), true);
+                return Needs::Nothing;
+            } else if let Some(trailers) = self.trailers.take() {
+                let _ = self.send.send_trailers(trailers);
+                return Needs::Nothing;
+            } else {
+                return Needs::Trailers;
+            }
+        }
+    }
+}
+
+impl Stream {
+    pub fn id(&self) -> u32 {
+        match (&self.halves.response, &self.halves.body) {
+            (Some(response), _) => response.stream_id().as_u32(),
+            (None, Some(body)) => body.stream_id().as_u32(),
+            (None, None) => 0,
+        }
+    }
+
+    pub fn connection(&self) -> &Arc<Http2> {
+        &self.io.connection
+    }
+
+    /// Whether this process opened it, and not one that it was forked from.
+    pub fn is_current(&self) -> bool {
+        self.generation.is_current()
+    }
+
+    /// Why the exchange ends, though the connection goes on.
+    pub fn take_timeout(&mut self) -> Option<Error> {
+        self.io.timed_out.take()
+    }
+
+    /// Grows as long as the exchange moves. What moves for others on the same connection is no sign of that.
+    pub fn progress(&self) -> u64 {
+        let connection = &self.io.connection;
+        let is_alone = connection.exchanges.load(Ordering::Acquire) <= 1;
+        self.halves.sent + if is_alone { connection.wire.lock().moved() } else { 0 }
+    }
+
+    /// The next chunk of the request body; `None` at its end.
+    pub fn push(&mut self, chunk: Option<Bytes>) {
+        if let Some(upload) = &mut self.halves.upload {
+            match chunk {
+                Some(chunk) => upload.chunk = chunk,
+                None => upload.has_ended = true,
+            }
+        }
+    }
+
+    /// A thread that sends without ever having to wait does not hear of what has arrived: it looks.
+    pub fn expect_answer(&self) {
+        if !self.io.connection.is_job()
+            && let Some(socket) = self.io.connection.wire.lock().stream().socket()
+        {
+            socket.expect_readable();
+        }
+    }
+
+    pub fn set_trailers(&mut self, trailers: HeaderMap) {
+        if let Some(upload) = &mut self.halves.upload {
+            // No fields are a frame all the same: it ends the stream.
+            upload.has_trailers = !trailers.is_empty();
+            upload.trailers = Some(trailers);
+        }
+    }
+
+    /// Whether the request is still on its way.
+    pub fn is_uploading(&self) -> bool {
+        self.halves.upload.is_some()
+    }
+
+    /// Polls the response body with `receive`, and goes on with the request's if there is nothing of the response. If that
+    /// needs something of the caller, the response's body has to wait for it.
+    pub fn poll_body<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        asker: &Asker,
+        timeout: Option<Duration>,
+        mut receive: impl FnMut(&mut RecvStream, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<std::result::Result<T, Needs>> {
+        let Self { io, halves, .. } = self;
+        io.poll(cx, asker, timeout, None, |cx| {
+            let Some(body) = &mut halves.body else { return Poll::Pending };
+            if let Poll::Ready(received) = receive(body, cx) {
+                return Poll::Ready(Ok(received));
+            }
+            match halves.poll_upload(cx) {
+                needs @ (Needs::Chunk | Needs::Trailers) => Poll::Ready(Err(needs)),
+                Needs::Nothing | Needs::Room => Poll::Pending,
+            }
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.is_current() {
+            return;
+        }
+        // SAFETY: `halves` is not used after this, and `drop` runs once.
+        unsafe { ManuallyDrop::drop(&mut self.halves) };
+        let connection = &self.io.connection;
+        connection.exchanges.fetch_sub(1, Ordering::AcqRel);
+        if !connection.is_job() {
+            // The reset goes out now: nobody may poll the connection for a long time. Nobody waits for it either.
+            connection.drive();
+            connection.rouse();
+            park::clear();
+        }
+    }
+}
+
+impl Io {
+    /// Polls with the connection moved as far as it can be.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        asker: &Asker,
+        read: Option<Duration>,
+        write: Option<Duration>,
+        mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let connection = &self.connection;
+        if connection.is_job() {
+            return step(cx);
+        }
+        if self.turn.asked != Asked::Nothing
+            && let Some(stream) = connection.wire.lock().stream().carried()
+        {
+            self.timed_out = stream.hear(asker, &mut self.turn.asked);
+        }
+        loop {
+            connection.drive();
+            if let Poll::Ready(ready) = step(cx) {
+                if connection.pulse.is_dirty.load(Ordering::Acquire) {
+                    connection.drive();
+                }
+                self.leave();
+                // What TLS holds back wakes nobody who sleeps on the socket.
+                self.connection.rouse();
+                return Poll::Ready(ready);
+            }
+            if !connection.pulse.is_dirty.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        self.wait(cx, asker, read, write);
+        Poll::Pending
+    }
+
+    /// Sees to it that somebody reads what the exchange waits for.
+    fn wait(&mut self, cx: &Context<'_>, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
+        let connection = &self.connection;
+        let mut wire = connection.wire.lock();
+        let Some(stream) = wire.stream().carried() else {
+            if lock(&connection.turns).sleep(&mut self.turn, cx.waker()) {
+                // Whatever the last poll came to: this is what the others rely on.
+                if let Some(socket) = wire.stream().socket() {
+                    socket.wait_to_read(cx);
+                }
+            } else {
+                park::leave_reading_to_others();
+            }
+            park::needs_alarm();
+            return;
+        };
+        stream.ask(asker, &mut self.turn.asked, read, write);
+        if self.turn.asked == Asked::Nothing {
+            lock(&connection.turns).follow(&mut self.turn, cx.waker());
+            park::needs_alarm();
+        }
+    }
+
+    /// The exchange waits no longer: what it did for the others falls to one of them.
+    fn leave(&mut self) {
+        let connection = &self.connection;
+        let is_carried = {
+            let mut wire = connection.wire.lock();
+            match wire.stream().carried() {
+                Some(stream) => {
+                    stream.abandon(std::mem::take(&mut self.turn.asked));
+                    true
+                }
+                None => false,
+            }
+        };
+        let successor = {
+            let mut turns = lock(&connection.turns);
+            let successor = turns.leave(&mut self.turn);
+            if is_carried { successor.or_else(|| turns.pass_on()) } else { successor }
+        };
+        if let Some(successor) = successor {
+            successor.wake();
+        }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        if self.connection.generation.is_current() && !self.connection.is_job() {
+            self.leave();
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Between h2 and the stream.
+//!
+//! What h2 writes before the first request waits for it, so that making a connection takes no I/O. A failed write is kept to
+//! itself: the peer may have answered before it closed. And no poll reads without end: whoever waits for what has arrived has
+//! his turn in between.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connection::failed;
+use crate::error::{Error, Kind};
+use crate::io::stream::Stream;
+use crate::lock::lock;
+use crate::origin::Origin;
+
+/// Read in one go, in bytes.
+const READ_BUDGET: usize = 512 * 1024;
+/// Slices that are passed to the stream in one call, the preamble included.
+const MAX_SLICES: usize = 64;
+
+pub struct Wire {
+    origin: Arc<Origin>,
+    stream: Stream,
+    /// What is to go out in front of all that follows.
+    preamble: BytesMut,
+    /// Whether what is written goes into the preamble.
+    is_opening: bool,
+    budget: usize,
+    received: u64,
+    read_error: Option<Error>,
+    write_error: Option<Error>,
+    has_write_failed: bool,
+    is_write_blocked: bool,
+}
+
+/// A handle on the wire: h2 has one, the connection the other.
+#[derive(Clone)]
+pub struct WireHandle(Arc<Mutex<Wire>>);
+
+impl WireHandle {
+    pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
+        Self(Arc::new(Mutex::new(Wire {
+            origin,
+            stream,
+            preamble: BytesMut::new(),
+            is_opening: true,
+            budget: 0,
+            received: 0,
+            read_error: None,
+            write_error: None,
+            has_write_failed: false,
+            is_write_blocked: false,
+        })))
+    }
+
+    pub fn downgrade(&self) -> Weak<Mutex<Wire>> {
+        Arc::downgrade(&self.0)
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Wire> {
+        lock(&self.0)
+    }
+
+    /// The wire, unless somebody is at it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, Wire>> {
+        self.0.try_lock().ok()
+    }
+}
+
+impl Wire {
+    /// From now on what is written goes out.
+    pub fn open(&mut self) {
+        self.is_opening = false;
+    }
+
+    pub fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Bytes that the stream has moved so far, those of TLS included: as long as it grows, nothing stalls.
+    pub fn moved(&self) -> u64 {
+        self.stream.moved()
+    }
+
+    /// Bytes received so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Begins another go of reading.
+    pub fn refill(&mut self) {
+        self.budget = READ_BUDGET;
+    }
+
+    /// Whether the last go of reading ended because it was long enough.
+    pub fn is_exhausted(&self) -> bool {
+        self.budget == 0
+    }
+
+    /// Whether there is something to send that has to wait for the peer.
+    pub fn is_write_blocked(&self) -> bool {
+        self.is_write_blocked
+    }
+
+    pub fn has_write_failed(&self) -> bool {
+        self.has_write_failed
+    }
+
+    /// What went wrong, for one exchange: the error itself for the first that asks, the same words for all others.
+    pub fn fault(&mut self) -> Option<Error> {
+        let fault = self.read_error.as_mut().or(self.write_error.as_mut())?;
+        let copy = Error::new(fault.kind(), fault.message().to_owned());
+        Some(std::mem::replace(fault, copy))
+    }
+
+    /// Gives the connection up.
+    pub fn fail(&mut self, kind: Kind, message: impl FnOnce(&Origin) -> String) {
+        self.read_error = Some(Error::new(kind, message(&self.origin)));
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if self.has_write_failed {
+            return Poll::Ready(Ok(offered));
+        }
+        if self.is_opening {
+            for buf in bufs {
+                self.preamble.extend_from_slice(buf);
+            }
+            return Poll::Ready(Ok(offered));
+        }
+        let poll = self.poll_write_stream(cx, bufs);
+        self.is_write_blocked = poll.is_pending();
+        match poll {
+            Poll::Ready(Err(error)) => {
+                self.has_write_failed = true;
+                self.write_error = Some(failed(error, Kind::WriteError, "writing to", &self.origin));
+                Poll::Ready(Ok(offered))
+            }
+            poll => poll,
+        }
+    }
+
+    fn poll_write_stream(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        if self.preamble.is_empty() {
+            return stream.poll_write_vectored(cx, bufs);
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        slices[0] = IoSlice::new(&self.preamble);
+        let following = bufs.len().min(MAX_SLICES - 1);
+        slices[1..=following].copy_from_slice(&bufs[..following]);
+        let Poll::Ready(sent) = stream.poll_write_vectored(cx, &slices[..=following])? else { return Poll::Pending };
+        let of_preamble = sent.min(self.preamble.len());
+        self.preamble.advance(of_preamble);
+        if sent > of_preamble {
+            return Poll::Ready(Ok(sent - of_preamble));
+        }
+        // None of what was offered is out yet, which nobody is to take for the end.
+        if sent == 0 { Poll::Ready(Err(io::ErrorKind::WriteZero.into())) } else { self.poll_write_stream(cx, bufs) }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.has_write_failed || self.is_opening {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.preamble.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.preamble) {
+                Poll::Ready(Ok(sent)) if sent > 0 => self.preamble.advance(sent),
+                Poll::Ready(result) => {
+                    let error = result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    return self.record_flush(Err(error));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(result) => self.record_flush(result),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn record_flush(&mut self, result: io::Result<()>) -> Poll<io::Result<()>> {
+        if let Err(error) = result {
+            self.has_write_failed = true;
+            self.write_error = Some(failed(error, Kind::WriteError, "writing to", &self.origin));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.budget == 0 {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                let length = buf.filled().len() - before;
+                self.received += length as u64;
+                self.budget = self.budget.saturating_sub(length);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                let kind = error.kind();
+                self.read_error = Some(failed(error, Kind::ReadError, "reading from", &self.origin));
+                Poll::Ready(Err(kind.into()))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for WireHandle {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.lock().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for WireHandle {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.lock().poll_write(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.lock().poll_write(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().poll_flush(cx)
+    }
+
+    /// The descriptor is closed when the connection is dropped.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().poll_flush(cx)
+    }
+}

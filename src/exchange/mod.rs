@@ -1,0 +1,358 @@
+//! One request from the pool to its response.
+//!
+//! [`start`] waits for a connection, makes it if need be, and sends the request. What it returns owns the connection, or its
+//! share of it, and its place in the pool until the response is closed: dropping it, or the future, at any point gives both back.
+
+mod body;
+mod http1_body;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use self::body::ResponseBody;
+use self::body::Source;
+use self::http1_body::Http1Body;
+use crate::ask::Asker;
+use crate::connection::disconnected;
+use crate::connection::establish::{Attempt, Connector};
+use crate::connection::http1::{self, Http1};
+use crate::connection::http2::{self, Http2};
+use crate::connection::tap::Tap;
+use crate::error::{Error, Kind, Result};
+use crate::io::reactor::Reactor;
+use crate::pool::{Acquired, Destination, Lease, Pool, Share};
+use crate::request::{Content, Request};
+use crate::response::ResponseHead;
+use crate::trace::{Event, Outcome};
+
+/// Whoever reads a body that never has to wait lets others run after so many bytes.
+pub const YIELD_AFTER: usize = 1024 * 1024;
+
+/// How often a request that was not processed is sent again. A server that goes on refusing it has its way.
+const MAX_RESENDS: usize = 5;
+
+/// What a place in the pool holds.
+pub enum Connection {
+    /// A connection is moved about more often than it is made.
+    Http1(Box<Http1>),
+    Http2(Arc<Http2>),
+}
+
+impl Share for Connection {
+    fn share(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(connection) => Some(Self::Http2(Arc::clone(connection))),
+        }
+    }
+}
+
+/// What all requests of one pool share.
+pub struct Client {
+    pub pool: Pool<Connection>,
+    pub connector: Connector,
+}
+
+/// Where a request goes.
+pub enum Place {
+    /// Over any connection that can take it.
+    Any,
+    /// Over this one and no other.
+    This(Acquired<Connection>),
+}
+
+/// A response whose body is still to be read.
+pub struct Response {
+    pub head: ResponseHead,
+    pub body: ResponseBody,
+    pub tap: Tap,
+    /// Of an HTTP/2 response.
+    pub stream_id: Option<u32>,
+}
+
+/// Sends a request and waits for the head of its response.
+///
+/// Dropping the future ends the exchange: over HTTP/1.1 it closes the connection that the request was on, over HTTP/2 it resets
+/// the stream. The next one in line is served.
+pub async fn start(
+    client: Arc<Client>,
+    request: Request,
+    place: Place,
+    reactor: Option<Arc<Reactor>>,
+    asker: Asker,
+) -> Result<Response> {
+    let exchange = Exchange { client: &client, request: &request, reactor: reactor.as_ref(), asker: &asker };
+    let (mut place, is_free) = match place {
+        Place::Any => (exchange.acquire().await?, true),
+        Place::This(acquired) => (owned(acquired)?, false),
+    };
+    let mut resends = 0;
+    loop {
+        let attempt = match place {
+            (lease, Some(Connection::Http2(connection))) => exchange.over_http2(connection, lease).await,
+            (lease, connection) => exchange.over_new(lease, connection).await,
+        };
+        let (error, again) = match attempt {
+            Ok(response) => return Ok(response),
+            Err(Failed { error, again }) => (error, again),
+        };
+        match again {
+            // Whoever asked for this connection and no other decides himself.
+            Again::Elsewhere if !is_free => return Err(Error::new(Kind::ConnectionNotAvailable, "")),
+            Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
+            Again::Here(lease) if is_free => place = (lease, None),
+            Again::Never | Again::Here(_) => return Err(error),
+            Again::IfFree | Again::Elsewhere => {
+                resends += 1;
+                place = exchange.acquire().await?;
+            }
+        }
+    }
+}
+
+/// One exchange, wherever it goes.
+struct Exchange<'a> {
+    client: &'a Arc<Client>,
+    request: &'a Request,
+    reactor: Option<&'a Arc<Reactor>>,
+    asker: &'a Asker,
+}
+
+/// How an attempt failed.
+struct Failed {
+    error: Error,
+    again: Again,
+}
+
+/// Whether a request may be sent once more.
+enum Again {
+    Never,
+    /// On a new connection in the same place.
+    Here(Lease<Connection>),
+    /// On another connection.
+    IfFree,
+    /// The same, and this connection takes no more requests at all.
+    Elsewhere,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, again: Again::Never }
+    }
+}
+
+type Attempted<T> = std::result::Result<T, Failed>;
+
+fn owned(acquired: Acquired<Connection>) -> Result<(Lease<Connection>, Option<Connection>)> {
+    acquired.take().ok_or_else(|| Error::new(Kind::Internal, "the pool gave a connection without a place"))
+}
+
+impl Exchange<'_> {
+    async fn acquire(&self) -> Result<(Lease<Connection>, Option<Connection>)> {
+        let destination = Destination {
+            origin: Arc::clone(&self.request.origin),
+            owner: self.owner(),
+            multiplexing: self.client.connector.may_multiplex(&self.request.origin),
+        };
+        let acquired = self.client.pool.acquire(&destination, self.request.timeouts.pool).await?;
+        let place = owned(acquired)?;
+        if self.asker.is_traced() {
+            self.report_closed(self.client.pool.take_discarded()).await?;
+        }
+        Ok(place)
+    }
+
+    /// Who moves the bytes of a connection that is shared.
+    fn owner(&self) -> u64 {
+        self.reactor.map_or(0, |reactor| reactor.id())
+    }
+
+    async fn report_closed(&self, connections: usize) -> Result<()> {
+        for _ in 0..connections {
+            self.asker.span(|| Event::Close, |()| Outcome::Nothing, async { Ok(()) }).await?;
+        }
+        Ok(())
+    }
+
+    /// Over a connection that only this exchange uses until its protocol is known: an idle one, else a new one.
+    async fn over_new(&self, mut lease: Lease<Connection>, idle: Option<Connection>) -> Attempted<Response> {
+        if let Some(Connection::Http1(connection)) = idle {
+            if let Some(connection) = self.usable(connection).await? {
+                return self.over_http1(connection, lease, true).await;
+            }
+            self.report_closed(1).await?;
+            // For whoever wants a new one.
+            return Err(Failed { error: disconnected(), again: Again::Here(lease) });
+        }
+        // Boxed: it is large, and most requests do without.
+        match Box::pin(self.connect(&mut lease)).await? {
+            Connection::Http1(connection) => self.over_http1(connection, lease, false).await,
+            Connection::Http2(connection) => self.over_http2(connection, lease).await,
+        }
+    }
+
+    /// The idle connection, if it still can be used.
+    async fn usable(&self, connection: Box<Http1>) -> Result<Option<Box<Http1>>> {
+        let usable = !connection.is_stale(self.asker).await? && connection.attach(self.reactor).is_ok();
+        Ok(usable.then_some(connection))
+    }
+
+    /// A connection in a place that has none. Others get shares of it if it can be shared.
+    async fn connect(&self, lease: &mut Lease<Connection>) -> Result<Connection> {
+        let Self { request, reactor, asker, .. } = *self;
+        let connector = &self.client.connector;
+        let attempt = Attempt { origin: &request.origin, timeout: request.timeouts.connect, reactor, asker };
+        let status = Arc::clone(lease.status());
+        let closed = || {
+            let message = format!("the connection pool was closed while connecting to {}", request.origin);
+            Error::new(Kind::ConnectError, message)
+        };
+        status.connecting();
+        let stream = status.unless_closed(connector.connect(&attempt)).await.ok_or_else(closed)??;
+        status.connected(stream.link());
+        if status.is_closed_by_pool() {
+            return Err(closed());
+        }
+        let origin = Arc::clone(&request.origin);
+        if connector.speaks_http2(&stream) {
+            let connection = Http2::new(stream, origin, connector.keep_alive)?;
+            self.attach(&connection)?;
+            connection.watch(lease.watch(), &status);
+            lease.share(Connection::Http2(Arc::clone(&connection)), self.owner());
+            return Ok(Connection::Http2(connection));
+        }
+        if connector.may_multiplex(&origin) {
+            lease.keep_to_one();
+        }
+        Ok(Connection::Http1(Box::new(Http1::new(stream, origin).await?)))
+    }
+
+    fn attach(&self, connection: &Http2) -> Result<()> {
+        connection.attach(self.reactor).map_err(|error| {
+            Error::new(Kind::ConnectError, format!("the connection cannot be watched: {error}")).with_source(error)
+        })
+    }
+
+    async fn over_http1(
+        &self,
+        mut connection: Box<Http1>,
+        lease: Lease<Connection>,
+        reused: bool,
+    ) -> Attempted<Response> {
+        lease.status().begin_request();
+        match connection.send(self.request, self.asker).await {
+            Ok(http1::Response { head, body, tap }) => {
+                let expected = head.content_length();
+                let body = Http1Body::new(body, expected, self.request.timeouts.read, connection, lease);
+                Ok(Response {
+                    head: ResponseHead::Http1(head),
+                    body: ResponseBody::new(Source::Http1(body), self.asker.clone()),
+                    tap,
+                    stream_id: None,
+                })
+            }
+            Err(failure) => {
+                drop(connection);
+                if let Some(error) = closed_by_pool(&lease) {
+                    return Err(error.into());
+                }
+                let again = if reused && self.is_replaceable(&failure) { Again::Here(lease) } else { Again::Never };
+                Err(Failed { error: failure.error, again })
+            }
+        }
+    }
+
+    async fn over_http2(&self, connection: Arc<Http2>, lease: Lease<Connection>) -> Attempted<Response> {
+        let reused = lease.status().requests() > 0;
+        // One that was idle may have changed hands, and may have been closed meanwhile.
+        if reused {
+            self.attach(&connection)?;
+            if !connection.is_usable() {
+                return Err(Failed { error: disconnected(), again: Again::Elsewhere });
+            }
+        }
+        lease.status().begin_request();
+        match connection.send(self.request, self.asker).await {
+            Ok(http2::Response { head, body, tap, stream_id }) => Ok(Response {
+                head: ResponseHead::Http2(head),
+                body: ResponseBody::new(
+                    Source::Http2 { body: Box::new(body), lease, timeout: self.request.timeouts.read },
+                    self.asker.clone(),
+                ),
+                tap,
+                stream_id: Some(stream_id),
+            }),
+            Err(failure) => {
+                if let Some(error) = closed_by_pool(&lease) {
+                    return Err(error.into());
+                }
+                connection.is_over();
+                let http2::Failure { error, is_unprocessed, is_cut_off, has_begun_body } = failure;
+                let is_idempotent = self.request.head.method.is_idempotent();
+                let again = match (is_unprocessed, is_cut_off) {
+                    (true, _) if !has_begun_body => Again::Elsewhere,
+                    (_, true) if reused && is_idempotent && !has_begun_body => Again::IfFree,
+                    _ => Again::Never,
+                };
+                Err(Failed { error, again })
+            }
+        }
+    }
+
+    /// Whether a request that failed on a reused connection is sent once more on another one (RFC 9112, 9.3.1): the server closed
+    /// it before it answered, and either cannot have seen the request or may see it twice.
+    fn is_replaceable(&self, failure: &http1::Failure) -> bool {
+        let closed = matches!(failure.error.kind(), Kind::ReadError | Kind::WriteError | Kind::RemoteProtocolError);
+        let unseen = failure.written == 0;
+        let repeatable = matches!(self.request.content, Content::Inline(_));
+        closed && failure.received == 0 && repeatable && (unseen || self.request.head.method.is_idempotent())
+    }
+}
+
+/// A response with its whole body.
+pub struct Fetched {
+    pub response: Response,
+    pub content: Vec<Bytes>,
+}
+
+/// Sends a request and reads its response to the end.
+///
+/// Dropping the future is what it is for [`start`].
+pub async fn fetch(
+    client: Arc<Client>,
+    request: Request,
+    reactor: Option<Arc<Reactor>>,
+    asker: Asker,
+) -> Result<Fetched> {
+    let mut response = start(client, request, Place::Any, reactor, asker.clone()).await?;
+    let body = &mut response.body;
+    let mut content = Vec::new();
+    let mut budget = YIELD_AFTER;
+    while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await? {
+        budget = budget.saturating_sub(chunk.len());
+        content.push(chunk);
+        if budget == 0 {
+            budget = YIELD_AFTER;
+            asker.yield_now().await;
+        }
+    }
+    body.close();
+    Ok(Fetched { response, content })
+}
+
+fn closed_by_pool(lease: &Lease<Connection>) -> Option<Error> {
+    let status = lease.status();
+    status
+        .is_closed_by_pool()
+        .then(|| Error::new(Kind::ReadError, format!("the connection to {} was closed by its pool", status.origin)))
+}
+
+fn closed() -> Error {
+    Error::new(Kind::ReadError, "the response was closed before its body was read to the end")
+}
+
+/// A forked child: what comes on the connection is for its parent.
+fn foreign() -> Error {
+    Error::new(Kind::ReadError, "the response belongs to the process that sent its request")
+}
