@@ -21,7 +21,10 @@ async def read_body(receive: Any) -> bytes:
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """`/echo` describes the request, `/bytes/N` answers with N bytes, `/chunks/N` with N chunks of a KiB."""
+    """`/echo` describes the request, `/bytes/N` answers with N bytes, `/chunks/N` with N chunks of a KiB.
+
+    `/trailers` sends a trailer after the body, to whoever said that it takes them.
+    """
     if scope["type"] == "lifespan":
         while True:
             message = await receive()
@@ -43,9 +46,14 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     elif action == "bytes":
         chunks = [b"x" * int(rest[0])]
         headers = [(b"content-length", rest[0].encode())]
+    elif action == "trailers":
+        chunks = [b"hello"]
     else:
         chunks = (bytes([number % 256]) * 1024 for number in range(int(rest[0])))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    trailers = action == "trailers"
+    await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers})
     for chunk in chunks:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body"})
+    if trailers:
+        await send({"type": "http.response.trailers", "headers": [(b"x-checksum", b"123")]})

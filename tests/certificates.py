@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trustme
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -35,9 +36,12 @@ class Certificates:
         client.private_key_pem.write_to_path(str(self.client_key))
         client.private_key_and_cert_chain_pem.write_to_path(str(self.client_both))
 
-    def server_context(self, leaf: trustme.LeafCert | None = None) -> ssl.SSLContext:
+    def server_context(
+        self, leaf: trustme.LeafCert | None = None, *, alpn: Sequence[str] = ("http/1.1",)
+    ) -> ssl.SSLContext:
         """What a TLS server of the tests listens with."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_alpn_protocols(["http/1.1"])
+        if alpn:
+            context.set_alpn_protocols(alpn)
         (leaf or self.server).configure_cert(context)
         return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,13 +10,17 @@ import pytest
 
 from certificates import Certificates
 from flavours import FLAVOURS, Flavour
+from h2_peer import H2Peer
 from peers import Peer
+from programs import Program
 from servers import AsgiServer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
+    import h2_peer
     from peers import Script
 
 
@@ -25,6 +30,18 @@ class Serve(Protocol):
     def __call__(
         self, script: Script, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> Peer: ...
+
+
+class ServeH2(Protocol):
+    """What the fixture `serve_h2` gives."""
+
+    def __call__(
+        self,
+        script: h2_peer.Script,
+        *,
+        tls: bool | ssl.SSLContext = False,
+        settings: dict[int, int | None] | None = None,
+    ) -> H2Peer: ...
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -73,6 +90,44 @@ def serve() -> Iterator[Serve]:
         return started[-1]
 
     yield start
+    end(started)
+
+
+@pytest.fixture
+def serve_h2(certificates: Certificates) -> Iterator[ServeH2]:
+    """Starts scripted HTTP/2 peers. A script that fails, and a client that breaks the protocol, fail the test."""
+    started: list[H2Peer] = []
+
+    def start(
+        script: h2_peer.Script,
+        *,
+        tls: bool | ssl.SSLContext = False,
+        settings: dict[int, int | None] | None = None,
+    ) -> H2Peer:
+        context = certificates.server_context(alpn=["h2"]) if tls is True else tls or None
+        started.append(H2Peer(script, settings=settings, tls=context))
+        return started[-1]
+
+    yield start
+    end(started)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Starts programs, from their source and their arguments."""
+    with contextlib.ExitStack() as stack:
+
+        def start(source: str, *arguments: str) -> Program:
+            started = Program(tmp_path / "program.py", source, *arguments)
+            stack.enter_context(started.process)
+            stack.callback(started.process.kill)
+            return started
+
+        yield start
+
+
+def end(started: Iterable[Peer]) -> None:
+    """Closes peers, and raises what a script raised."""
     for peer in started:
         peer.close()
     for peer in started:

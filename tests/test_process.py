@@ -1,17 +1,13 @@
 """What concerns the whole process: forks, signals, its exit, its threads and its descriptors.
 
-Each scenario is a small program of its own, run with Python's development mode and with every warning an error. It gets
-the peer's URL as its argument.
+Each scenario is a small program of its own (`programs`), which gets the peer's URL as its argument.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,57 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from peers import always, echo, reply, silence
+from programs import THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from certificates import Certificates
     from conftest import Serve
     from peers import Connection
-
-PRELUDE = """
-import asyncio, gc, json, os, signal, sys, threading
-import httpcore_rs
-# Ignored in what a shell runs in the background, and inherited from there.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-url = sys.argv[1]
-"""
-
-
-class Program:
-    """A script under way."""
-
-    def __init__(self, path: Path, source: str, *arguments: str) -> None:
-        path.write_text(PRELUDE + textwrap.dedent(source))
-        command = [sys.executable, "-X", "dev", "-W", "error", str(path), *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def wait_for(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < deadline, "this did not become true in time"
-            time.sleep(0.005)
-
-    def output(self) -> str:
-        """What the program printed, which must have ended well and in silence."""
-        out, err = self.process.communicate(timeout=30)
-        assert (self.process.returncode, err) == (0, ""), out + err
-        return out
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    with contextlib.ExitStack() as stack:
-
-        def start(source: str, *arguments: str) -> Program:
-            started = Program(tmp_path / "program.py", source, *arguments)
-            stack.enter_context(started.process)
-            stack.callback(started.process.kill)
-            return started
-
-        yield start
 
 
 def numbered(connection: Connection) -> None:
@@ -346,13 +297,6 @@ def test_a_process_ends_in_silence_whatever_it_left_open(serve: Serve, program: 
 
 
 # Threads and descriptors.
-
-THREADS = """
-def check():
-    assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
-    if os.path.exists("/proc/self/task"):
-        assert len(os.listdir("/proc/self/task")) == 1, os.listdir("/proc/self/task")
-"""
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio", "trio"])

@@ -1,0 +1,55 @@
+"""Small programs that a test runs in a process of their own: for forks, signals, exits and threads.
+
+They run with Python's development mode and with every warning an error, and get what they ask for as arguments.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PRELUDE = """
+import asyncio, gc, json, os, signal, sys, threading
+import httpcore_rs
+# Ignored in what a shell runs in the background, and inherited from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+url = sys.argv[1]
+"""
+
+
+class Program:
+    """A script under way."""
+
+    def __init__(self, path: Path, source: str, *arguments: str) -> None:
+        path.write_text(PRELUDE + textwrap.dedent(source))
+        command = [sys.executable, "-X", "dev", "-W", "error", str(path), *arguments]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline, "this did not become true in time"
+            time.sleep(0.005)
+
+    def output(self) -> str:
+        """What the program printed, which must have ended well and in silence."""
+        out, err = self.process.communicate(timeout=30)
+        assert (self.process.returncode, err) == (0, ""), out + err
+        return out
+
+
+# Defines `check`, which finds no thread but the main one, in Python and in the system.
+THREADS = """
+def check():
+    assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
+    if os.path.exists("/proc/self/task"):
+        assert len(os.listdir("/proc/self/task")) == 1, os.listdir("/proc/self/task")
+"""
