@@ -17,8 +17,10 @@ from bench.checks import LARGE, SMALL
 from bench.measure import Effort, Result
 from bench.picture import draw
 from bench.report import print_result, print_targets
-from bench.sections import IDLE, SECTIONS, Setting
+from bench.sections import IDLE, SECTIONS
+from bench.setting import Setting
 from bench.targets import targets
+from servers.certificates import Certificates, certificates
 from servers.granian import granian
 from servers.nginx import find_nginx, nginx
 from servers.process import free_ports
@@ -42,13 +44,13 @@ def main() -> int:
 
         new_loop = uvloop.new_event_loop
     results: dict[str, Result] = {}
-    with _server() as (name, ports), sink(LARGE) as upload:
+    with certificates() as tls, _server(tls) as (name, ports, secure), sink(LARGE) as upload:
         caption = (
             f"{name} on this machine, {os.cpu_count()} cores, CPython {platform.python_version()}, "
             f"{'uvloop' if options.uvloop else 'asyncio'}, medians of {effort.rounds} interleaved rounds"
         )
         print(f"{caption}\nratio: a candidate's time in times of httpcore_rs, the median over the rounds\n", flush=True)
-        setting = Setting(ports, upload, effort, new_loop)
+        setting = Setting(ports, secure, tls.ca, upload, effort, new_loop)
         for section in options.only:
             for result in SECTIONS[section](setting):
                 results[result.key] = result
@@ -86,14 +88,15 @@ def _sections(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _server() -> Iterator[tuple[str, list[int]]]:
+def _server(tls: Certificates) -> Iterator[tuple[str, list[int], str]]:
+    """Its name, its ports for HTTP/1.1, and its URL for HTTP/2 over TLS."""
     if find_nginx():
-        ports = free_ports(max(IDLE))
-        with nginx({"1k": SMALL, "64m": LARGE}, ports):
-            yield "nginx", ports
+        secure, *ports = free_ports(1 + max(IDLE))
+        with nginx({"1k": SMALL, "64m": LARGE}, ports, secure=(secure, tls)):
+            yield "nginx", ports, f"https://127.0.0.1:{secure}"
     else:
-        with granian() as url:
-            yield "granian (nginx was not found)", [int(url.rpartition(":")[2])]
+        with granian() as url, granian(tls, http="2") as secure_url:
+            yield "granian (nginx was not found)", [int(url.rpartition(":")[2])], secure_url
 
 
 def _allow_many_sockets() -> None:

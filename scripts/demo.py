@@ -7,7 +7,8 @@ import sys
 import time
 from importlib.metadata import version
 
-from servers.granian import certificates, granian
+from servers.certificates import certificates
+from servers.granian import granian
 from showcase.comparison import compare
 from showcase.faults import faults
 from showcase.programs import asynchronous, synchronous

@@ -35,8 +35,9 @@ class AsyncClient(Protocol):
 class AsyncPool:
     """A connection pool of httpcore or of httpcore_rs."""
 
-    def __init__(self, module: ModuleType) -> None:
-        self._pool = module.AsyncConnectionPool(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    def __init__(self, module: ModuleType, **more: Any) -> None:
+        limits = {"max_connections": CONNECTIONS, "max_keepalive_connections": CONNECTIONS}
+        self._pool = module.AsyncConnectionPool(**limits, **more)
 
     def target(self, url: str) -> httpcore.URL:
         return httpcore.URL(url)
@@ -133,12 +134,12 @@ class Aiohttp:
 class AsyncPyreqwest:
     """pyreqwest's asynchronous client."""
 
-    def __init__(self) -> None:
+    def __init__(self, configured: Callable[[Any], Any] = lambda builder: builder) -> None:
         from pyreqwest.client import ClientBuilder
         from pyreqwest.http import Url
 
         self._url = Url
-        self._client = ClientBuilder().pool_idle_timeout(timedelta(hours=1)).build()
+        self._client = configured(ClientBuilder().pool_idle_timeout(timedelta(hours=1))).build()
 
     def target(self, url: str) -> Any:
         return self._url(url)

@@ -6,10 +6,11 @@ round, and the median over the rounds is what is printed.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Callable
@@ -36,13 +37,17 @@ class Series:
 
 @dataclass
 class Result:
-    """What one section measured: a series for each candidate, in the order in which they are shown."""
+    """What one section measured: a series for each candidate, in the order in which they are shown.
+
+    `failed` says of the others why they have none.
+    """
 
     key: str
     title: str
     series: dict[str, Series]
     show_cpu: bool = False
     unit: str = "us"
+    failed: dict[str, str] = field(default_factory=dict)
 
     def time(self, name: str) -> float:
         """Median wall time of one piece of work, in microseconds."""
@@ -77,21 +82,37 @@ def measure(
     unit: str = "us",
 ) -> Result:
     """Measure all candidates in rounds. `at_least` and `at_most` bound how often a sample repeats the work."""
+    result = Result(key, title, {name: Series() for name in candidates}, show_cpu, unit)
     counts = {}
     for name, work in candidates.items():
         _progress(f"{title}: warming up {name}")
-        counts[name] = _calibrate(work, effort.seconds, at_least, at_most)
-    result = Result(key, title, {name: Series() for name in candidates}, show_cpu, unit)
+        with _failing(result, name):
+            counts[name] = _calibrate(work, effort.seconds, at_least, at_most)
     names = list(candidates)
     for turn in range(effort.rounds):
         # Everybody has another neighbour before them in the next round.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            if name not in result.series:
+                continue
             _progress(f"{title}: round {turn + 1} of {effort.rounds}, {name}")
-            wall, cpu = _sample(candidates[name], counts[name])
-            result.series[name].wall.append(wall)
-            result.series[name].cpu.append(cpu)
+            with _failing(result, name):
+                wall, cpu = _sample(candidates[name], counts[name])
+                result.series[name].wall.append(wall)
+                result.series[name].cpu.append(cpu)
     _progress("")
     return result
+
+
+@contextlib.contextmanager
+def _failing(result: Result, name: str) -> Iterator[None]:
+    """Leaves a candidate out from here on if it fails, unless it is ours: the others are measured all the same."""
+    try:
+        yield
+    except Exception as exc:
+        if "httpcore_rs" in name:
+            raise
+        del result.series[name]
+        result.failed[name] = f"{type(exc).__name__}: {exc}".splitlines()[0]
 
 
 def _calibrate(work: Work, seconds: float, at_least: int, at_most: int | None) -> int:

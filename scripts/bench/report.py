@@ -12,12 +12,14 @@ def print_result(result: Result) -> None:
     """One line for each candidate: its time, its CPU time, and its time in ours."""
     unit, scale = result.unit, {"us": 1, "ms": 1000}[result.unit]
     cpu = f"{'cpu ' + unit:>10}" if result.show_cpu else ""
-    width = max(map(len, result.series)) + 2
+    width = max(map(len, [*result.series, *result.failed])) + 2
     print(f"{result.title}\n  {'':{width}}{unit:>10}{cpu}{'ratio':>10}")
     for name in result.series:
         base = next((base for base in _bases(name) if base in result.series), name)
         spent = f"{result.cpu(name) / scale:>10.1f}" if result.show_cpu else ""
         print(f"  {name:{width}}{result.time(name) / scale:>10.1f}{spent}{result.ratio(name, base):>9.2f}x")
+    for name, why in result.failed.items():
+        print(f"  {name:{width}}failed: {why[:80]}")
     print(flush=True)
 
 

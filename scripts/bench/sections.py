@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
@@ -17,11 +15,13 @@ import httpx
 import urllib3
 
 import httpcore_rs
-from bench import async_clients, sync_clients
+from bench import async_clients, http2, sync_clients
 from bench.async_clients import AsyncClient
-from bench.checks import LARGE, SMALL, expect
-from bench.measure import Effort, Result, Series, Work, measure
+from bench.checks import LARGE, expect
+from bench.measure import Result, Series, Work, measure
+from bench.setting import Setting, made, made_on_loop
 from bench.sync_clients import SyncClient
+from bench.work import async_gets, gets, in_threads, repeat, run
 
 THREADS = 8
 TASKS = (1, 20, 100)
@@ -32,69 +32,19 @@ _NO_BODIES = ("httpx, no I/O",)
 _NO_POOL = (*_NO_BODIES, "httpx + httpcore_rs", "httpx", "bare socket", "bare protocol")
 
 
-@dataclass(frozen=True)
-class Setting:
-    """The server's ports, where bodies are sent to, which loop to use, and how long to measure."""
-
-    ports: Sequence[int]
-    upload: str
-    effort: Effort
-    new_loop: Callable[[], asyncio.AbstractEventLoop]
-
-    def url(self, path: str, port: int = 0) -> str:
-        return f"http://127.0.0.1:{self.ports[port]}{path}"
-
-    @property
-    def few(self) -> Effort:
-        """For work that takes long."""
-        return Effort(max(3, self.effort.rounds // 2), self.effort.seconds)
-
-
-@contextlib.contextmanager
-def _sync(without: Sequence[str] = ()) -> Iterator[dict[str, SyncClient]]:
-    makers = sync_clients.candidates()
-    clients = {name: make() for name, make in makers.items() if name not in without}
-    try:
-        yield clients
-    finally:
-        for client in clients.values():
-            client.close()
-
-
-@contextlib.contextmanager
-def _async(
-    setting: Setting, without: Sequence[str] = ()
-) -> Iterator[tuple[asyncio.AbstractEventLoop, dict[str, AsyncClient]]]:
-    """All clients on one event loop, which runs only while one of them is measured."""
-    loop = setting.new_loop()
-
-    async def make() -> dict[str, AsyncClient]:
-        makers = async_clients.candidates()
-        return {name: make() for name, make in makers.items() if name not in without}
-
-    clients = loop.run_until_complete(make())
-    try:
-        yield loop, clients
-    finally:
-        for client in clients.values():
-            loop.run_until_complete(client.close())
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
 def sync(setting: Setting) -> Iterator[Result]:
     """One thread, one request after the other."""
-    with _sync() as clients:
-        work = {name: _gets(client, setting.url("/1k")) for name, client in clients.items()}
+    with made(sync_clients.candidates()) as clients:
+        work = {name: gets(client, setting.url("/1k")) for name, client in clients.items()}
         yield measure("sync", "GET 1 KiB, sync", work, setting.effort, show_cpu=True)
 
 
 def threads(setting: Setting) -> Iterator[Result]:
     """Threads that share one client."""
-    with _sync() as clients, ThreadPoolExecutor(THREADS) as executor:
+    with made(sync_clients.candidates()) as clients, ThreadPoolExecutor(THREADS) as executor:
         work = {}
         for name, client in clients.items():
-            work[name] = _in_threads(executor, _gets(client, setting.url("/1k")))
+            work[name] = in_threads(executor, THREADS, gets(client, setting.url("/1k")))
         title = f"GET 1 KiB, sync, {THREADS} threads"
         yield measure("threads", title, work, setting.effort, at_least=4 * THREADS, show_cpu=True)
 
@@ -103,8 +53,8 @@ def tasks(setting: Setting) -> Iterator[Result]:
     """Tasks that share one client, each with one request after the other."""
     for count in TASKS:
         # New clients: connections that more tasks left behind would be a burden on those that scan them.
-        with _async(setting) as (loop, clients):
-            work = {name: _async_gets(loop, client, setting.url("/1k"), count) for name, client in clients.items()}
+        with made_on_loop(setting, async_clients.candidates()) as (loop, clients):
+            work = {name: async_gets(loop, client, setting.url("/1k"), count) for name, client in clients.items()}
             title = f"GET 1 KiB, async, {count} {'task' if count == 1 else 'tasks'}"
             yield measure(f"async-{count}", title, work, setting.effort, at_least=2 * count, show_cpu=True)
 
@@ -126,15 +76,15 @@ def bodies(setting: Setting) -> Iterator[Result]:
         expect(await client.upload(upload), 204, 0)
 
     few = setting.few
-    with _sync(_NO_BODIES) as clients:
-        work = {name: _repeat(partial(down, client)) for name, client in clients.items()}
+    with made(sync_clients.candidates(), _NO_BODIES) as clients:
+        work = {name: repeat(partial(down, client)) for name, client in clients.items()}
         yield measure("sync-down", "64 MiB down, sync", work, few, show_cpu=True, unit="ms")
-        work = {name: _repeat(partial(up, client)) for name, client in clients.items()}
+        work = {name: repeat(partial(up, client)) for name, client in clients.items()}
         yield measure("sync-up", "64 MiB up, sync", work, few, show_cpu=True, unit="ms")
-    with _async(setting, _NO_BODIES) as (loop, aclients):
-        work = {name: _repeat(partial(_run, loop, async_down, client)) for name, client in aclients.items()}
+    with made_on_loop(setting, async_clients.candidates(), _NO_BODIES) as (loop, aclients):
+        work = {name: repeat(partial(run, loop, async_down, client)) for name, client in aclients.items()}
         yield measure("async-down", "64 MiB down, async", work, few, show_cpu=True, unit="ms")
-        work = {name: _repeat(partial(_run, loop, async_up, client)) for name, client in aclients.items()}
+        work = {name: repeat(partial(run, loop, async_up, client)) for name, client in aclients.items()}
         yield measure("async-up", "64 MiB up, async", work, few, show_cpu=True, unit="ms")
 
 
@@ -146,19 +96,19 @@ def idle(setting: Setting) -> Iterator[Result]:
     with contextlib.ExitStack() as stack:
         work: dict[str, Work] = {}
         for count in IDLE:
-            for name, client in stack.enter_context(_sync(_NO_POOL)).items():
+            for name, client in stack.enter_context(made(sync_clients.candidates(), _NO_POOL)).items():
                 for port in range(count):
-                    _gets(client, setting.url("/1k", port))(1)
-                work[f"{name}, {count} idle"] = _gets(client, setting.url("/1k"))
+                    gets(client, setting.url("/1k", port))(1)
+                work[f"{name}, {count} idle"] = gets(client, setting.url("/1k"))
         yield measure("sync-idle", "GET 1 KiB, sync, idle connections in the pool", _sorted(work), setting.effort)
     with contextlib.ExitStack() as stack:
         work = {}
         for count in IDLE:
-            loop, clients = stack.enter_context(_async(setting, _NO_POOL))
+            loop, clients = stack.enter_context(made_on_loop(setting, async_clients.candidates(), _NO_POOL))
             for name, aclient in clients.items():
                 for port in range(count):
-                    _async_gets(loop, aclient, setting.url("/1k", port), 1)(1)
-                work[f"{name}, {count} idle"] = _async_gets(loop, aclient, setting.url("/1k"), 1)
+                    async_gets(loop, aclient, setting.url("/1k", port), 1)(1)
+                work[f"{name}, {count} idle"] = async_gets(loop, aclient, setting.url("/1k"), 1)
         yield measure("async-idle", "GET 1 KiB, async, idle connections in the pool", _sorted(work), setting.effort)
 
 
@@ -170,15 +120,15 @@ def construct(setting: Setting) -> Iterator[Result]:
         await async_clients.Aiohttp().close()
 
     work = {
-        "httpcore_rs": _repeat(lambda: httpcore_rs.ConnectionPool().close()),
-        "httpx + httpcore_rs": _repeat(lambda: httpx.Client(transport=httpcore_rs.SyncTransport()).close()),
-        "httpcore": _repeat(lambda: httpcore.ConnectionPool(ssl_context=httpcore.default_ssl_context()).close()),
-        "httpx": _repeat(lambda: httpx.Client().close()),
-        "urllib3": _repeat(lambda: urllib3.PoolManager().clear()),
-        "aiohttp": _repeat(lambda: loop.run_until_complete(session())),
+        "httpcore_rs": repeat(lambda: httpcore_rs.ConnectionPool().close()),
+        "httpx + httpcore_rs": repeat(lambda: httpx.Client(transport=httpcore_rs.SyncTransport()).close()),
+        "httpcore": repeat(lambda: httpcore.ConnectionPool(ssl_context=httpcore.default_ssl_context()).close()),
+        "httpx": repeat(lambda: httpx.Client().close()),
+        "urllib3": repeat(lambda: urllib3.PoolManager().clear()),
+        "aiohttp": repeat(lambda: loop.run_until_complete(session())),
     }
     if sys.version_info >= (3, 11):
-        work["pyreqwest"] = _repeat(lambda: sync_clients.Pyreqwest().close())
+        work["pyreqwest"] = repeat(lambda: sync_clients.Pyreqwest().close())
     yield measure("construct", "making a client", work, setting.effort)
     loop.close()
     yield _first_clients(setting.few.rounds)
@@ -190,56 +140,11 @@ SECTIONS: dict[str, Callable[[Setting], Iterator[Result]]] = {
     "threads": threads,
     "async": tasks,
     "bodies": bodies,
+    "http2": http2.requests,
+    "http2-bodies": http2.bodies,
     "idle": idle,
     "construct": construct,
 }
-
-
-def _run(
-    loop: asyncio.AbstractEventLoop, job: Callable[[AsyncClient], Coroutine[None, None, None]], client: AsyncClient
-) -> None:
-    loop.run_until_complete(job(client))
-
-
-def _repeat(once: Callable[[], object]) -> Work:
-    def work(count: int) -> None:
-        for _ in range(count):
-            once()
-
-    return work
-
-
-def _gets(client: SyncClient, url: str) -> Work:
-    target = client.target(url)
-
-    def work(count: int) -> None:
-        for _ in range(count):
-            expect(client.get(target), 200, SMALL)
-
-    return work
-
-
-def _in_threads(executor: ThreadPoolExecutor, gets: Work) -> Work:
-    def work(count: int) -> None:
-        share = [count // THREADS + (number < count % THREADS) for number in range(THREADS)]
-        for done in [executor.submit(gets, part) for part in share]:
-            done.result()
-
-    return work
-
-
-def _async_gets(loop: asyncio.AbstractEventLoop, client: AsyncClient, url: str, concurrent: int) -> Work:
-    target = client.target(url)
-
-    async def task(count: int) -> None:
-        for _ in range(count):
-            expect(await client.get(target), 200, SMALL)
-
-    async def everybody(count: int) -> None:
-        share = [count // concurrent + (number < count % concurrent) for number in range(concurrent)]
-        await asyncio.gather(*map(task, share))
-
-    return lambda count: loop.run_until_complete(everybody(count))
 
 
 def _first_clients(rounds: int) -> Result:

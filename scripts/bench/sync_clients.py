@@ -37,8 +37,9 @@ class SyncClient(Protocol):
 class Pool:
     """A connection pool of httpcore or of httpcore_rs."""
 
-    def __init__(self, module: ModuleType) -> None:
-        self._pool = module.ConnectionPool(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    def __init__(self, module: ModuleType, **more: Any) -> None:
+        limits = {"max_connections": CONNECTIONS, "max_keepalive_connections": CONNECTIONS}
+        self._pool = module.ConnectionPool(**limits, **more)
 
     def target(self, url: str) -> httpcore.URL:
         return httpcore.URL(url)
@@ -111,12 +112,12 @@ class NoTransport(httpx.BaseTransport):
 class Pyreqwest:
     """pyreqwest's blocking client."""
 
-    def __init__(self) -> None:
+    def __init__(self, configured: Callable[[Any], Any] = lambda builder: builder) -> None:
         from pyreqwest.client import SyncClientBuilder
         from pyreqwest.http import Url
 
         self._url = Url
-        self._client = SyncClientBuilder().pool_idle_timeout(timedelta(hours=1)).build()
+        self._client = configured(SyncClientBuilder().pool_idle_timeout(timedelta(hours=1))).build()
 
     def target(self, url: str) -> Any:
         return self._url(url)

@@ -39,6 +39,7 @@ def targets(results: dict[str, Result]) -> Iterator[Target]:
     yield from _requests(results)
     yield from _pools(results)
     yield from _bodies(results)
+    yield from _http2(results)
 
 
 def _requests(results: dict[str, Result]) -> Iterator[Target]:
@@ -74,6 +75,16 @@ def _bodies(results: dict[str, Result]) -> Iterator[Target]:
     # No bound was set for this one: it is shown since the aim is to pass the best peer everywhere.
     if (found := results.get("async-up")) and (best := found.best(PEERS)):
         yield Target(f"{found.title}, of {best}'s time (the best peer)", found.ratio(OURS, best), 1.0, "x")
+
+
+def _http2(results: dict[str, Result]) -> Iterator[Target]:
+    for key, bound in (("h2-async-100", 0.6), ("h2-sync-down", 1.0), ("h2-async-down", 1.0)):
+        if found := results.get(key):
+            if "pyreqwest" in found.series:
+                yield Target(f"{found.title}, of pyreqwest's time", found.ratio(OURS, "pyreqwest"), bound, "x")
+            if "httpcore" in found.series:
+                got = found.ratio("httpcore", OURS)
+                yield Target(f"{found.title}, times faster than httpcore", got, 5, "x", at_least=True)
 
 
 def _beside(result: Result) -> str:
