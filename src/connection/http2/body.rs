@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::head;
-use super::stream::{Needs, Stream};
+use super::stream::Stream;
+use super::upload::Needs;
 use crate::ask::{Answer, Ask, Asker, mismatch};
 use crate::connection::pairs;
 use crate::error::{Error, Kind, Result};

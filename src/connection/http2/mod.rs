@@ -15,6 +15,7 @@ mod head;
 mod keep_alive;
 mod stream;
 mod turns;
+mod upload;
 mod wire;
 
 use std::io;

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use http::HeaderMap;
 
 use super::turns::Turn;
+use super::upload::{Needs, Upload};
 use super::{Body, Http2, ResponseHead, head};
 use crate::ask::Asker;
 use crate::connection::tap::Tap;
@@ -22,7 +23,7 @@ use crate::fork::Generation;
 use crate::io::carrier::Asked;
 use crate::io::park;
 use crate::lock::lock;
-use crate::request::{Content, Framing, Request};
+use crate::request::Request;
 use crate::stall::Stall;
 use crate::timeout::Seconds;
 use crate::trace::{Event, Outcome, Protocol};
@@ -78,25 +79,6 @@ struct Halves {
     sent: u64,
 }
 
-struct Upload {
-    send: SendStream<Bytes>,
-    chunk: Bytes,
-    has_ended: bool,
-    /// Whether there may be fields behind the body.
-    has_trailers: bool,
-    trailers: Option<HeaderMap>,
-}
-
-/// What an upload needs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Needs {
-    Nothing,
-    /// That the peer takes more.
-    Room,
-    Chunk,
-    Trailers,
-}
-
 /// What a poll of an exchange came to.
 enum Step {
     Needs(Needs),
@@ -148,19 +130,8 @@ impl Http2 {
         failure: &mut Failure,
         phase: &mut Option<(Event, u32)>,
     ) -> Result<Response> {
-        // Without a length or a coding there is no body, whatever the caller has of it: as httpcore.
-        let is_bodiless = request.head.framing == Framing::None;
-        let mut stream = self.open(head::request(request)?, is_bodiless && !request.has_trailers, failure)?;
+        let mut stream = self.open(request, failure)?;
         let stream_id = stream.id();
-        if let (Some(upload), Content::Inline(content)) = (&mut stream.halves.upload, &request.content) {
-            upload.chunk = content.clone();
-            upload.has_ended = true;
-        } else if let Some(upload) = &mut stream.halves.upload {
-            upload.has_ended = is_bodiless;
-        }
-        if let Some(upload) = &mut stream.halves.upload {
-            upload.has_trailers = request.has_trailers;
-        }
         let tracing = asker.is_traced();
         if tracing {
             let event = Event::SendRequestHeaders(Protocol::Http2(stream_id));
@@ -218,19 +189,14 @@ impl Http2 {
         }
     }
 
-    fn open(self: &Arc<Self>, request: http::Request<()>, is_bodiless: bool, failure: &mut Failure) -> Result<Stream> {
+    fn open(self: &Arc<Self>, request: &Request, failure: &mut Failure) -> Result<Stream> {
+        let has_upload = Upload::is_needed(request);
         // A sender of its own: it would otherwise remember what another exchange waits for.
         let mut sender = lock(&self.sender).clone();
         let (response, send) =
-            sender.send_request(request, is_bodiless).map_err(|error| self.failed(&error, failure))?;
+            sender.send_request(head::request(request)?, !has_upload).map_err(|error| self.failed(&error, failure))?;
         self.exchanges.fetch_add(1, Ordering::AcqRel);
-        let upload = (!is_bodiless).then(|| Upload {
-            send,
-            chunk: Bytes::new(),
-            has_ended: false,
-            has_trailers: false,
-            trailers: None,
-        });
+        let upload = has_upload.then(|| Upload::new(send, request));
         Ok(Stream {
             io: Io { connection: Arc::clone(self), turn: Turn::default(), timed_out: None },
             halves: ManuallyDrop::new(Halves { response: Some(response), upload, ..Halves::default() }),
@@ -326,42 +292,6 @@ impl Halves {
     }
 }
 
-impl Upload {
-    /// A peer that takes no more is no error here: it may have answered, and the response says what there is to say.
-    fn poll(&mut self, cx: &mut Context<'_>, sent: &mut u64) -> Needs {
-        loop {
-            if !self.chunk.is_empty() {
-                self.send.reserve_capacity(self.chunk.len());
-                let capacity = self.send.capacity();
-                if capacity == 0 {
-                    match self.send.poll_capacity(cx) {
-                        Poll::Ready(Some(Ok(_))) => continue,
-                        Poll::Ready(_) => return Needs::Nothing,
-                        Poll::Pending => return Needs::Room,
-                    }
-                }
-                let part = self.chunk.split_to(capacity.min(self.chunk.len()));
-                *sent += part.len() as u64;
-                let is_last = self.chunk.is_empty() && self.has_ended && !self.has_trailers;
-                if self.send.send_data(part, is_last).is_err() || is_last {
-                    return Needs::Nothing;
-                }
-            } else if !self.has_ended {
-                return Needs::Chunk;
-            } else if !self.has_trailers {
-                // An error means that the stream is closed already.
-                let _ = self.send.send_data(Bytes::new(), true);
-                return Needs::Nothing;
-            } else if let Some(trailers) = self.trailers.take() {
-                let _ = self.send.send_trailers(trailers);
-                return Needs::Nothing;
-            } else {
-                return Needs::Trailers;
-            }
-        }
-    }
-}
-
 impl Stream {
     pub fn id(&self) -> u32 {
         match (&self.halves.response, &self.halves.body) {
@@ -395,10 +325,7 @@ impl Stream {
     /// The next chunk of the request body; `None` at its end.
     pub fn push(&mut self, chunk: Option<Bytes>) {
         if let Some(upload) = &mut self.halves.upload {
-            match chunk {
-                Some(chunk) => upload.chunk = chunk,
-                None => upload.has_ended = true,
-            }
+            upload.push(chunk);
         }
     }
 
@@ -413,9 +340,7 @@ impl Stream {
 
     pub fn set_trailers(&mut self, trailers: HeaderMap) {
         if let Some(upload) = &mut self.halves.upload {
-            // No fields are a frame all the same: it ends the stream.
-            upload.has_trailers = !trailers.is_empty();
-            upload.trailers = Some(trailers);
+            upload.set_trailers(trailers);
         }
     }
 
