@@ -147,7 +147,8 @@ async def test_no_more_idle_connections_than_allowed(flavour: Flavour, serve_h2:
         for peer in peers:
             await flavour.gather(*[lambda peer=peer: pool.request("GET", peer.url)] * 5)
             assert len(pool.connections) == kept
-        await flavour.until(lambda: sum(peer.closed(1) for peer in peers) >= 3 - kept)
+        # Those that came late may have needed one more, when the first was not kept.
+        await flavour.until(lambda: sum(peer.closed(len(peer.connections)) for peer in peers) >= 3 - kept)
 
 
 async def test_closing_says_goodbye_and_gives_the_descriptor_back(flavour: Flavour, serve_h2: ServeH2) -> None:
