@@ -173,6 +173,7 @@ def test_a_handler_may_send_requests_over_the_same_connection(
 ) -> None:
     def respond(session: Session, stream: Stream) -> None:
         if stream.target == b"/slow":
+            time.sleep(0.1)  # until the client sleeps
             os.kill(running.process.pid, signal.SIGUSR1)
             session.when(lambda: len(peer.streams) == 2, lambda: session.respond(stream, b"slow"))
         else:
