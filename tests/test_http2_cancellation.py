@@ -299,6 +299,31 @@ async def test_frames_for_streams_that_were_cancelled(flavour: Flavour, serve_h2
         await still_works(pool, peer)
 
 
+async def test_thousands_of_frames_for_streams_that_were_cancelled(flavour: Flavour, serve_h2: ServeH2) -> None:
+    """What was under way when many big responses were left is no offence, however much of it there is."""
+    count = 100
+
+    def script(session: Session) -> None:
+        streams = [session.read_head() for _ in range(count)]
+        for stream in streams:
+            session.head(stream, 200)
+        session.until(lambda: all(stream.reset is not None for stream in streams))
+        for _ in range(50):
+            session.frame(*[DataFrame(stream.id, b"x" * 1000) for stream in streams])
+            session.flush()
+        OK(session)
+
+    peer = serve_h2(script)
+    async with http2_pool(flavour, max_connections=1) as pool:
+        request = httpcore.Request("GET", peer.url, headers={"Host": "test"})
+        responses = await flavour.gather(*[lambda: pool.handle(request)] * count)
+        for response in responses:
+            await response.close()
+        for _ in range(3):
+            assert (await pool.request("GET", peer.url)).content == b"ok"
+        await still_works(pool, peer)
+
+
 async def test_a_head_for_a_stream_that_was_cancelled(flavour: Flavour, serve_h2: ServeH2) -> None:
     """Its headers change the compression's context, and so have to be read whoever wanted them."""
 
