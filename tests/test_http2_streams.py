@@ -61,6 +61,25 @@ async def test_a_reset_names_its_reason(flavour: Flavour, serve_h2: ServeH2, rea
         await still_works(pool, peer)
 
 
+async def test_1500_resets_leave_the_connection_as_it_is(flavour: Flavour, serve_h2: ServeH2) -> None:
+    def respond(session: Session, stream: Stream) -> None:
+        if stream.target == b"/":
+            session.respond(stream, b"ok")
+        else:
+            session.reset(stream)
+
+    peer = serve_h2(always(respond))
+    async with http2_pool(flavour, max_connections=1) as pool:
+
+        async def ask() -> None:
+            for _ in range(100):
+                with pytest.raises(httpcore.RemoteProtocolError, match="INTERNAL_ERROR"):
+                    await pool.request("GET", peer.url + "reset")
+
+        await flavour.gather(*[ask] * 15)
+        await still_works(pool, peer)
+
+
 async def test_a_reset_for_an_unknown_reason(flavour: Flavour, serve_h2: ServeH2) -> None:
     def respond(session: Session, stream: Stream) -> None:
         if stream.id == 1:
