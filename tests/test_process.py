@@ -156,6 +156,19 @@ def test_ctrl_c_ends_the_wait_for_a_slot(serve: Serve, program: Any) -> None:
     assert running.output() == f"{pool}\nworks\n"
 
 
+def test_a_signal_that_another_thread_received(serve: Serve, program: Any) -> None:
+    """Its handler runs on the main thread, whose sleep it does not end."""
+    source = """
+    threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
+    try:
+        httpcore_rs.ConnectionPool().request("GET", url)
+    except KeyboardInterrupt:
+        print("interrupted")
+    """
+    running = program(source, serve(silence).url)
+    assert running.output() == "interrupted\n"
+
+
 def test_other_signals_interrupt_nothing(serve: Serve, program: Any) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()

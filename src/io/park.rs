@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::bell::Bell;
 use super::socket::{Direction, Shared};
 
 /// The notes of one poll.
@@ -20,11 +21,20 @@ pub struct Park {
     pub deadline: Option<Instant>,
     /// Another thread may wake the exchange while it waits for its sockets.
     pub needs_alarm: bool,
+    /// What wakes it then, if there is one already.
+    pub bell: Option<Arc<Bell>>,
+}
+
+impl Park {
+    /// Sleeps no longer than until `deadline`.
+    pub fn wake_at(&mut self, deadline: Instant) {
+        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+    }
 }
 
 thread_local! {
     static CURRENT: RefCell<Park> =
-        const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false }) };
+        const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false, bell: None }) };
 }
 
 /// Forgets the notes of the poll before.
@@ -33,6 +43,7 @@ pub fn clear() {
         park.interests.clear();
         park.deadline = None;
         park.needs_alarm = false;
+        park.bell = None;
     });
 }
 
@@ -48,7 +59,11 @@ pub fn deadline() -> Option<Instant> {
 
 /// Notes that the poll waits for a socket that no reactor watches.
 pub(super) fn wait_for(socket: &Arc<Shared>, direction: Direction) {
-    CURRENT.with_borrow_mut(|park| park.interests.push((Arc::clone(socket), direction)));
+    CURRENT.with_borrow_mut(|park| {
+        if !park.interests.iter().any(|(known, what)| *what == direction && Arc::ptr_eq(known, socket)) {
+            park.interests.push((Arc::clone(socket), direction));
+        }
+    });
 }
 
 /// Takes back that the poll waits for something to read: somebody else sees to that.
@@ -58,14 +73,15 @@ pub fn leave_reading_to_others() {
 
 /// Notes that the poll must be repeated at `deadline`, whatever else happens.
 pub fn wake_at(deadline: Instant) {
-    CURRENT.with_borrow_mut(|park| {
-        park.deadline = Some(park.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
-    });
+    CURRENT.with_borrow_mut(|park| park.wake_at(deadline));
 }
 
-/// Notes that the waker counts, too, not only sockets and deadlines.
-pub fn needs_alarm() {
-    CURRENT.with_borrow_mut(|park| park.needs_alarm = true);
+/// Notes that the waker counts, too, not only sockets and deadlines; and the bell that it is to ring, if there is one.
+pub fn needs_alarm(bell: Option<Arc<Bell>>) {
+    CURRENT.with_borrow_mut(|park| {
+        park.needs_alarm = true;
+        park.bell = bell;
+    });
 }
 
 /// When a limit that begins now is over; never, if there is none or it lies beyond all time.

@@ -1,17 +1,26 @@
 //! Sleeping in `poll(2)`: how a thread without an event loop waits.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::bell::Bell;
 use super::park::Park;
 use super::socket::Direction;
 
-/// Sleeps until something that `park` waits for has happened, `alarm` turns readable, or a signal arrives.
-pub fn sleep(park: &Park, alarm: Option<BorrowedFd<'_>>) -> io::Result<()> {
+/// What ended a sleep.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    BySignal,
+    /// What it slept for, or its deadline.
+    Otherwise,
+}
+
+/// Sleeps until something that `park` waits for has happened, the bell rings, or a signal arrives.
+pub fn sleep(park: &Park, bell: Option<&Bell>) -> io::Result<Woken> {
     // One exchange waits for one socket, or a few while it races addresses.
     let mut descriptors: Vec<PollFd<'_>> = Vec::with_capacity(park.interests.len() + 1);
     for (socket, direction) in &park.interests {
@@ -21,13 +30,13 @@ pub fn sleep(park: &Park, alarm: Option<BorrowedFd<'_>>) -> io::Result<()> {
         };
         descriptors.push(PollFd::from_borrowed_fd(socket.as_fd(), flags));
     }
-    if let Some(alarm) = alarm {
-        descriptors.push(PollFd::from_borrowed_fd(alarm, PollFlags::IN));
+    if let Some(bell) = bell {
+        descriptors.push(PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN));
     }
     let timeout = park.deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
     match poll(&mut descriptors, timeout.as_ref()) {
         Ok(_) => {}
-        Err(Errno::INTR) => return Ok(()),
+        Err(Errno::INTR) => return Ok(Woken::BySignal),
         Err(error) => return Err(error.into()),
     }
     for ((socket, _), descriptor) in park.interests.iter().zip(&descriptors) {
@@ -39,7 +48,11 @@ pub fn sleep(park: &Park, alarm: Option<BorrowedFd<'_>>) -> io::Result<()> {
             socket.set_ready(readable, writable, closed);
         }
     }
-    Ok(())
+    let is_ringing = descriptors.get(park.interests.len()).is_some_and(|bell| !bell.revents().is_empty());
+    if let (Some(bell), true) = (bell, is_ringing) {
+        bell.silence();
+    }
+    Ok(Woken::Otherwise)
 }
 
 /// Rounded up to the next millisecond, the resolution of `poll(2)` where there is no `ppoll`: never early, never a busy loop.

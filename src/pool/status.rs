@@ -164,7 +164,7 @@ impl Status {
             }
             let poll = connecting.as_mut().poll(cx).map(Some);
             if poll.is_pending() {
-                park::needs_alarm();
+                park::needs_alarm(None);
             }
             poll
         })

@@ -5,14 +5,13 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::io::{PipeReader, PipeWriter, Write};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyOSError;
@@ -26,8 +25,9 @@ use super::request::Sources;
 use crate::ask::{Answer, Ask, Asker, mismatch};
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
+use crate::io::bell::Bell;
 use crate::io::park::{self, Park};
-use crate::io::sleep::sleep;
+use crate::io::sleep::{Woken, sleep};
 use crate::lock::lock;
 
 /// Runs `future` to its end. `caller` is what it may ask for.
@@ -56,9 +56,10 @@ fn run<T>(
     let waker = Waker::from(Arc::clone(&alarm));
     let mut cx = Context::from_waker(&waker);
     let mut interrupted = false;
+    let mut lookout = signals.then(Lookout::new);
     loop {
         park::clear();
-        alarm.woken.store(false, Ordering::Release);
+        alarm.reset();
         if let Poll::Ready(result) = poll_caught(future.as_mut(), &mut cx) {
             return result.map_err(Fault::Engine);
         }
@@ -74,15 +75,42 @@ fn run<T>(
             continue;
         }
         // Taken before any handler runs: a handler may send requests of its own.
-        let park = park::take();
-        if signals {
+        wait(park::take(), &alarm, lookout.as_mut())?;
+        if let Some(lookout) = &mut lookout
+            && lookout.is_due()
             // Ctrl-C raises here; any other signal's handler has run, and the wait goes on with the time that is left.
-            if let Err(exception) = handle_signals() {
-                interrupt(asker, exception, &mut interrupted)?;
-                continue;
-            }
+            && let Err(exception) = handle_signals()
+        {
+            interrupt(asker, exception, &mut interrupted)?;
         }
-        wait(park, &alarm)?;
+    }
+}
+
+/// When the main thread looks for signals.
+///
+/// One that arrives while it sleeps ends that sleep. One that arrives just before, or that another thread received, does not: there
+/// is no call that looks and sleeps in one, and looking before each sleep would take the interpreter for nothing. So it looks up
+/// from time to time.
+struct Lookout {
+    next: Instant,
+    was_disturbed: bool,
+}
+
+impl Lookout {
+    /// Too short to be noticed by whoever presses Ctrl-C, too long to be noticed by the machine.
+    const INTERVAL: Duration = Duration::from_millis(50);
+
+    fn new() -> Self {
+        Self { next: Instant::now() + Self::INTERVAL, was_disturbed: false }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = std::mem::take(&mut self.was_disturbed) || now >= self.next;
+        if is_due {
+            self.next = now + Self::INTERVAL;
+        }
+        is_due
     }
 }
 
@@ -137,38 +165,79 @@ pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
 }
 
 /// Sleeps until a socket is ready, the alarm rings, a deadline has passed, or a signal arrives.
-fn wait(mut park: Park, alarm: &Alarm) -> Result<()> {
+fn wait(mut park: Park, alarm: &Alarm, lookout: Option<&mut Lookout>) -> Result<()> {
     /// How often a thread looks again when there is no descriptor left to wake it by.
     const BLIND: Duration = Duration::from_millis(5);
 
-    // Sockets wake their own thread. Another thread wakes this one where it waits for the pool, or for a connection that the
-    // pool may close.
-    let reader = if park.needs_alarm || park.interests.is_empty() { alarm.set().map(Some) } else { Ok(None) };
-    if alarm.woken.load(Ordering::Acquire) {
+    if let Some(lookout) = &lookout {
+        park.wake_at(lookout.next);
+    } else if park.interests.is_empty() {
+        alarm.park(park.deadline);
         return Ok(());
     }
-    let reader = reader.unwrap_or_else(|_| {
-        let soon = Instant::now() + BLIND;
-        park.deadline = Some(park.deadline.map_or(soon, |deadline| deadline.min(soon)));
+    // Sockets wake their own thread. Another thread wakes this one where it waits for the pool, or for a connection that is
+    // shared or that the pool may close.
+    let bell = if park.needs_alarm || park.interests.is_empty() {
+        let bell = park.bell.take().map_or_else(|| Bell::new().map(Arc::new), Ok);
+        if bell.is_err() {
+            park.wake_at(Instant::now() + BLIND);
+        }
+        bell.ok()
+    } else {
         None
-    });
-    sleep(&park, reader.as_ref().map(AsFd::as_fd))
-        .map_err(|error| Error::new(Kind::Internal, format!("poll(2) failed: {error}")).with_source(error))
+    };
+    if let Some(bell) = &bell {
+        alarm.set(Sleeper::AtBell(Arc::clone(bell)));
+    }
+    if alarm.has_rung() {
+        return Ok(());
+    }
+    let woken = sleep(&park, bell.as_deref())
+        .map_err(|error| Error::new(Kind::Internal, format!("poll(2) failed: {error}")).with_source(error))?;
+    if let Some(lookout) = lookout {
+        lookout.was_disturbed |= woken == Woken::BySignal;
+    }
+    Ok(())
 }
 
-/// Wakes a thread that sleeps without a socket.
+/// Wakes a thread that sleeps for something else than its sockets, too.
 #[derive(Default)]
 struct Alarm {
-    woken: AtomicBool,
-    pipe: Mutex<Option<(Arc<PipeReader>, PipeWriter)>>,
+    has_rung: AtomicBool,
+    sleeper: Mutex<Option<Sleeper>>,
+}
+
+/// How the thread sleeps.
+enum Sleeper {
+    Parked(Thread),
+    AtBell(Arc<Bell>),
 }
 
 impl Alarm {
-    fn set(&self) -> std::io::Result<Arc<PipeReader>> {
-        let (reader, writer) = std::io::pipe()?;
-        let reader = Arc::new(reader);
-        *lock(&self.pipe) = Some((Arc::clone(&reader), writer));
-        Ok(reader)
+    /// To be called before the poll whose wakers count. What was done before it rang is seen by that poll.
+    fn reset(&self) {
+        self.has_rung.swap(false, Ordering::AcqRel);
+    }
+
+    fn has_rung(&self) -> bool {
+        self.has_rung.load(Ordering::Acquire)
+    }
+
+    fn set(&self, sleeper: Sleeper) {
+        *lock(&self.sleeper) = Some(sleeper);
+    }
+
+    /// Sleeps without a descriptor until the alarm rings or the deadline has passed. May return early: whoever rings takes the
+    /// sleeper first, so the next one has to set it again.
+    fn park(&self, deadline: Option<Instant>) {
+        self.set(Sleeper::Parked(thread::current()));
+        if self.has_rung() {
+            return;
+        }
+        match deadline {
+            Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
+            None => thread::park(),
+        }
     }
 }
 
@@ -178,12 +247,11 @@ impl Wake for Alarm {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        // The reader is held until the byte is written: without one the write would raise SIGPIPE.
-        let pipe = lock(&self.pipe).take();
-        if let Some((_reader, mut writer)) = pipe {
-            // The pipe is new and empty: there is room.
-            let _ = writer.write(&[0]);
+        self.has_rung.store(true, Ordering::Release);
+        match lock(&self.sleeper).take() {
+            Some(Sleeper::Parked(thread)) => thread.unpark(),
+            Some(Sleeper::AtBell(bell)) => bell.ring(),
+            None => {}
         }
     }
 }

@@ -38,6 +38,7 @@ pub use self::wire::{Wire, WireHandle};
 use super::disconnected;
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
+use crate::io::bell::Bell;
 use crate::io::reactor::{Job, Reactor};
 use crate::io::stream::Stream;
 use crate::lock::lock;
@@ -55,6 +56,10 @@ const UNKNOWN_LIMIT: usize = usize::MAX - 1;
 /// How many requests there are at a time if the peer names no limit.
 const DEFAULT_LIMIT: usize = 100;
 
+/// Streams that were reset and are remembered for a second: what still comes for them is ignored. What comes for others is answered
+/// with one more reset.
+const REMEMBERED_RESETS: usize = 1024;
+
 /// A connection that speaks HTTP/2.
 pub struct Http2 {
     origin: Arc<Origin>,
@@ -65,6 +70,8 @@ pub struct Http2 {
     pulse: Arc<Pulse>,
     waker: Waker,
     turns: Mutex<Turns>,
+    /// Wakes the thread that sleeps on the socket. Only threads need it.
+    bell: OnceLock<Arc<Bell>>,
     /// Exchanges that are under way.
     exchanges: AtomicUsize,
     /// Whether somebody has reported that it was opened.
@@ -99,6 +106,9 @@ impl Http2 {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEADER_LIST)
             .initial_max_send_streams(UNKNOWN_LIMIT)
+            .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            // A peer may go on sending for a stream that was reset long ago: it has not heard of it yet.
+            .max_local_error_reset_streams(None)
             .enable_push(false);
         let mut handshake = std::pin::pin!(builder.handshake(wire.clone()));
         let handshake = handshake.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -120,6 +130,7 @@ impl Http2 {
                 waker: Waker::from(Arc::clone(&pulse)),
                 pulse,
                 turns: Mutex::default(),
+                bell: OnceLock::new(),
                 exchanges: AtomicUsize::new(0),
                 is_reported: AtomicBool::new(false),
                 watcher: OnceLock::new(),
@@ -209,6 +220,15 @@ impl Http2 {
             engine.changes(&self.sender, &self.farewell, &self.wire)
         };
         self.report(limit, is_retired);
+    }
+
+    /// What wakes whoever sleeps on the socket; `None` if there is no descriptor left for it.
+    fn bell(&self) -> Option<Arc<Bell>> {
+        if self.bell.get().is_none() {
+            // If another thread was first, its bell it is.
+            let _ = self.bell.set(Arc::new(Bell::new().ok()?));
+        }
+        self.bell.get().cloned()
     }
 
     /// Wakes whoever sleeps on the socket, if there may be something to do that the socket does not tell.

@@ -438,16 +438,17 @@ impl Io {
                 if let Some(socket) = wire.stream().socket() {
                     socket.wait_to_read(cx);
                 }
+                park::needs_alarm(connection.bell());
             } else {
                 park::leave_reading_to_others();
+                park::needs_alarm(None);
             }
-            park::needs_alarm();
             return;
         };
         stream.ask(asker, &mut self.turn.asked, read, write);
         if self.turn.asked == Asked::Nothing {
             lock(&connection.turns).follow(&mut self.turn, cx.waker());
-            park::needs_alarm();
+            park::needs_alarm(None);
         }
     }
 
