@@ -59,7 +59,8 @@ async def test_a_response_is_the_body_of_a_request(flavour: Flavour, serve_h2: S
     assert len(peer.connections) == 1
 
 
-async def test_a_body_sends_requests_itself(flavour: Flavour, serve_h2: ServeH2) -> None:
+@pytest.mark.parametrize("used_before", [True, False])
+async def test_a_body_sends_requests_itself(flavour: Flavour, serve_h2: ServeH2, used_before: bool) -> None:
     def script(session: Session) -> None:
         while True:
             stream = session.read_request()
@@ -71,7 +72,8 @@ async def test_a_body_sends_requests_itself(flavour: Flavour, serve_h2: ServeH2)
 
     peer = serve_h2(script)
     async with http2_pool(flavour, max_connections=1) as pool:
-        await pool.request("GET", peer.url)  # from now on it is known that there may be two streams
+        if used_before:
+            await pool.request("GET", peer.url)  # from now on it is known that there may be two streams
         for _ in range(3):
             assert (await pool.request("POST", peer.url, content=flavour.body(body()))).content == b"ok" * 5
         assert "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]" in repr(pool)

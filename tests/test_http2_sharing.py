@@ -187,6 +187,31 @@ async def test_a_limit_that_is_raised(flavour: Flavour, serve_h2: ServeH2) -> No
     assert peer.sessions[0].most_open == 8
 
 
+async def test_a_limit_that_is_raised_while_nobody_reads(flavour: Flavour, serve_h2: ServeH2) -> None:
+    """Whoever waits for room learns of it himself."""
+
+    def script(session: Session) -> None:
+        first = session.read_head()
+        session.head(first, 200)
+        session.wait(raise_)
+        session.configure({MAX_CONCURRENT_STREAMS: 3})
+        for _ in range(2):
+            session.respond(session.read_head(), b"there is room")
+        session.data(first, b"late", end=True)
+
+    raise_ = threading.Event()
+    peer = serve_h2(script, settings={MAX_CONCURRENT_STREAMS: 1})
+    async with http2_pool(flavour, max_connections=1) as pool:
+        async with pool.stream("GET", peer.url) as response:
+            tasks = [flavour.start(lambda: pool.request("GET", peer.url)) for _ in range(2)]
+            await flavour.until(lambda: "Requests: 1 active, 2 queued" in repr(pool))
+            raise_.set()
+            assert [(await task.wait()).content for task in tasks] == [b"there is room"] * 2
+            assert await response.read() == b"late"
+        assert "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]" in repr(pool)
+    assert len(peer.connections) == 1
+
+
 async def test_a_limit_that_is_lowered(flavour: Flavour, serve_h2: ServeH2) -> None:
     go = threading.Event()
 

@@ -6,7 +6,10 @@
 mod body;
 mod http1_body;
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 
@@ -17,7 +20,7 @@ use crate::ask::Asker;
 use crate::connection::disconnected;
 use crate::connection::establish::{Attempt, Connector};
 use crate::connection::http1::{self, Http1};
-use crate::connection::http2::{self, Http2};
+use crate::connection::http2::{self, Attendance, Http2};
 use crate::connection::tap::Tap;
 use crate::error::{Error, Kind, Result};
 use crate::io::reactor::Reactor;
@@ -44,6 +47,15 @@ impl Share for Connection {
         match self {
             Self::Http1(_) => None,
             Self::Http2(connection) => Some(Self::Http2(Arc::clone(connection))),
+        }
+    }
+}
+
+impl Connection {
+    fn attendance(&self) -> Option<Attendance> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(connection) => Attendance::new(connection),
         }
     }
 }
@@ -155,12 +167,34 @@ impl Exchange<'_> {
             owner: self.owner(),
             multiplexing: self.client.connector.may_multiplex(&self.request.origin),
         };
-        let acquired = self.client.pool.acquire(&destination, self.request.timeouts.pool).await?;
+        let waiting = self.client.pool.acquire(&destination, self.request.timeouts.pool);
+        let acquired = match self.reactor {
+            Some(_) => waiting.await?,
+            None => self.attending(&destination, waiting).await?,
+        };
         let place = owned(acquired)?;
         if self.asker.is_traced() {
             self.report_closed(self.client.pool.take_discarded()).await?;
         }
         Ok(place)
+    }
+
+    /// Waits in a thread for room on connections that nobody else may be reading at the moment.
+    async fn attending<T>(&self, destination: &Destination, waiting: impl Future<Output = T>) -> T {
+        let mut waiting = pin!(waiting);
+        let mut attendances: Option<Vec<Attendance>> = None;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(granted) = waiting.as_mut().poll(cx) {
+                return Poll::Ready(granted);
+            }
+            let attendances = attendances.get_or_insert_with(|| {
+                let shared = self.client.pool.shared(destination);
+                shared.iter().filter_map(Connection::attendance).collect()
+            });
+            attendances.retain_mut(|attendance| attendance.poll(cx, self.asker));
+            Poll::Pending
+        })
+        .await
     }
 
     /// Who moves the bytes of a connection that is shared.

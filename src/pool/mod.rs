@@ -167,6 +167,11 @@ impl<C: Share> Pool<C> {
         }
     }
 
+    /// The shared connections that requests of a destination could join, had they room.
+    pub fn shared(&self, destination: &Destination) -> Vec<C> {
+        self.process().state().shared(destination)
+    }
+
     /// A place for a connection of the caller's own choosing, within no limits.
     pub fn place(&self, origin: &Arc<Origin>) -> Acquired<C> {
         let process = self.process();

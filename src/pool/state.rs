@@ -296,6 +296,13 @@ impl<C: Share> State<C> {
         (statuses, self.idle.drain().map(|(_, idle)| idle.connection).chain(shared).collect())
     }
 
+    /// The shared connections that requests of a destination could join, had they room.
+    pub fn shared(&self, destination: &Destination) -> Vec<C> {
+        let Destination { origin, owner, .. } = destination;
+        let joinable = |shared: &&Shared<C>| shared.route.owner == *owner && shared.route.origin == *origin;
+        self.shared.values().filter(joinable).filter_map(|shared| shared.connection.share()).collect()
+    }
+
     pub fn statuses(&self) -> Vec<Arc<Status>> {
         let mut statuses: Vec<_> = self.connections.values().cloned().collect();
         statuses.sort_unstable_by_key(|status| status.id);

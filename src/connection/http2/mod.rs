@@ -10,6 +10,7 @@
 //!
 //! Cancelling: dropping an exchange resets its stream (`CANCEL`) and leaves the connection to the others.
 
+mod access;
 mod body;
 mod head;
 mod keep_alive;
@@ -28,6 +29,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 
+pub use self::access::Attendance;
 pub use self::body::Body;
 pub use self::head::ResponseHead;
 pub use self::keep_alive::KeepAlive;

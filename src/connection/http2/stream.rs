@@ -12,7 +12,7 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::HeaderMap;
 
-use super::turns::Turn;
+use super::access::Io;
 use super::upload::{Needs, Upload};
 use super::{Body, Http2, ResponseHead, head};
 use crate::ask::Asker;
@@ -20,7 +20,6 @@ use crate::connection::tap::Tap;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::YIELD_AFTER;
 use crate::fork::Generation;
-use crate::io::carrier::Asked;
 use crate::io::park;
 use crate::lock::lock;
 use crate::request::Request;
@@ -57,14 +56,6 @@ pub struct Stream {
     // Left as it is in a forked child.
     halves: ManuallyDrop<Halves>,
     generation: Generation,
-}
-
-/// An exchange's way to the connection.
-struct Io {
-    connection: Arc<Http2>,
-    turn: Turn,
-    /// A stream of the caller's gave nothing for as long as the exchange waits.
-    timed_out: Option<Error>,
 }
 
 /// h2's handles.
@@ -198,7 +189,7 @@ impl Http2 {
         self.exchanges.fetch_add(1, Ordering::AcqRel);
         let upload = has_upload.then(|| Upload::new(send, request));
         Ok(Stream {
-            io: Io { connection: Arc::clone(self), turn: Turn::default(), timed_out: None },
+            io: Io::new(self),
             halves: ManuallyDrop::new(Halves { response: Some(response), upload, ..Halves::default() }),
             generation: Generation::current(),
         })
@@ -386,100 +377,6 @@ impl Drop for Stream {
             connection.drive();
             connection.rouse();
             park::clear();
-        }
-    }
-}
-
-impl Io {
-    /// Polls with the connection moved as far as it can be.
-    fn poll<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        asker: &Asker,
-        read: Option<Duration>,
-        write: Option<Duration>,
-        mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        let connection = &self.connection;
-        if connection.is_job() {
-            return step(cx);
-        }
-        if self.turn.asked != Asked::Nothing
-            && let Some(stream) = connection.wire.lock().stream().carried()
-        {
-            self.timed_out = stream.hear(asker, &mut self.turn.asked);
-        }
-        loop {
-            connection.drive();
-            if let Poll::Ready(ready) = step(cx) {
-                if connection.pulse.is_dirty.load(Ordering::Acquire) {
-                    connection.drive();
-                }
-                self.leave();
-                // What TLS holds back wakes nobody who sleeps on the socket.
-                self.connection.rouse();
-                return Poll::Ready(ready);
-            }
-            if !connection.pulse.is_dirty.load(Ordering::Acquire) {
-                break;
-            }
-        }
-        self.wait(cx, asker, read, write);
-        Poll::Pending
-    }
-
-    /// Sees to it that somebody reads what the exchange waits for.
-    fn wait(&mut self, cx: &Context<'_>, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
-        let connection = &self.connection;
-        let mut wire = connection.wire.lock();
-        let Some(stream) = wire.stream().carried() else {
-            if lock(&connection.turns).sleep(&mut self.turn, cx.waker()) {
-                // Whatever the last poll came to: this is what the others rely on.
-                if let Some(socket) = wire.stream().socket() {
-                    socket.wait_to_read(cx);
-                }
-                park::needs_alarm(connection.bell());
-            } else {
-                park::leave_reading_to_others();
-                park::needs_alarm(None);
-            }
-            return;
-        };
-        stream.ask(asker, &mut self.turn.asked, read, write);
-        if self.turn.asked == Asked::Nothing {
-            lock(&connection.turns).follow(&mut self.turn, cx.waker());
-            park::needs_alarm(None);
-        }
-    }
-
-    /// The exchange waits no longer: what it did for the others falls to one of them.
-    fn leave(&mut self) {
-        let connection = &self.connection;
-        let is_carried = {
-            let mut wire = connection.wire.lock();
-            match wire.stream().carried() {
-                Some(stream) => {
-                    stream.abandon(std::mem::take(&mut self.turn.asked));
-                    true
-                }
-                None => false,
-            }
-        };
-        let successor = {
-            let mut turns = lock(&connection.turns);
-            let successor = turns.leave(&mut self.turn);
-            if is_carried { successor.or_else(|| turns.pass_on()) } else { successor }
-        };
-        if let Some(successor) = successor {
-            successor.wake();
-        }
-    }
-}
-
-impl Drop for Io {
-    fn drop(&mut self) {
-        if self.connection.generation.is_current() && !self.connection.is_job() {
-            self.leave();
         }
     }
 }

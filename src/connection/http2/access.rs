@@ -1,0 +1,141 @@
+//! How exchanges get the connection polled: by a loop's reactor, or by themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::Http2;
+use super::turns::Turn;
+use crate::ask::Asker;
+use crate::error::Error;
+use crate::io::carrier::Asked;
+use crate::io::park;
+use crate::lock::lock;
+
+/// An exchange's way to the connection.
+pub struct Io {
+    pub connection: Arc<Http2>,
+    turn: Turn,
+    /// A stream of the caller's gave nothing for as long as the exchange waits.
+    pub timed_out: Option<Error>,
+}
+
+/// The part in a connection of a thread that waits for room on it: it takes its turn at reading, for what makes room may be said by the
+/// peer while nobody else reads.
+pub struct Attendance(Io);
+
+impl Attendance {
+    /// `None` if there is nothing to read for a thread: it is a loop's connection, or the caller's backend is asked by exchanges only.
+    pub fn new(connection: &Arc<Http2>) -> Option<Self> {
+        let is_socket = connection.wire.lock().stream().socket().is_some();
+        (is_socket && !connection.is_job()).then(|| Self(Io::new(connection)))
+    }
+
+    /// Moves the connection as far as it can be, and notes what the thread has to wait for. Returns whether there is anything left to
+    /// wait for.
+    pub fn poll(&mut self, cx: &mut Context<'_>, asker: &Asker) -> bool {
+        let Self(io) = self;
+        let is_over = io.connection.is_over();
+        if !is_over {
+            let _: Poll<()> = io.poll(cx, asker, None, None, |_| Poll::Pending);
+        }
+        !is_over
+    }
+}
+
+impl Io {
+    pub fn new(connection: &Arc<Http2>) -> Self {
+        Self { connection: Arc::clone(connection), turn: Turn::default(), timed_out: None }
+    }
+
+    /// Polls with the connection moved as far as it can be.
+    pub fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        asker: &Asker,
+        read: Option<Duration>,
+        write: Option<Duration>,
+        mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let connection = &self.connection;
+        if connection.is_job() {
+            return step(cx);
+        }
+        if self.turn.asked != Asked::Nothing
+            && let Some(stream) = connection.wire.lock().stream().carried()
+        {
+            self.timed_out = stream.hear(asker, &mut self.turn.asked);
+        }
+        loop {
+            connection.drive();
+            if let Poll::Ready(ready) = step(cx) {
+                if connection.pulse.is_dirty.load(Ordering::Acquire) {
+                    connection.drive();
+                }
+                self.leave();
+                // What TLS holds back wakes nobody who sleeps on the socket.
+                self.connection.rouse();
+                return Poll::Ready(ready);
+            }
+            if !connection.pulse.is_dirty.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        self.wait(cx, asker, read, write);
+        Poll::Pending
+    }
+
+    /// Sees to it that somebody reads what the exchange waits for.
+    fn wait(&mut self, cx: &Context<'_>, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
+        let connection = &self.connection;
+        let mut wire = connection.wire.lock();
+        let Some(stream) = wire.stream().carried() else {
+            let leads = lock(&connection.turns).sleep(&mut self.turn, cx.waker());
+            match wire.stream().socket() {
+                // Whatever the last poll came to: this is what the others rely on.
+                Some(socket) if leads => socket.wait_to_read(cx),
+                Some(socket) => socket.leave_reading_to_others(),
+                None => {}
+            }
+            park::needs_alarm(if leads { connection.bell() } else { None });
+            return;
+        };
+        stream.ask(asker, &mut self.turn.asked, read, write);
+        if self.turn.asked == Asked::Nothing {
+            lock(&connection.turns).follow(&mut self.turn, cx.waker());
+            park::needs_alarm(None);
+        }
+    }
+
+    /// The exchange waits no longer: what it did for the others falls to one of them.
+    fn leave(&mut self) {
+        let connection = &self.connection;
+        let is_carried = {
+            let mut wire = connection.wire.lock();
+            match wire.stream().carried() {
+                Some(stream) => {
+                    stream.abandon(std::mem::take(&mut self.turn.asked));
+                    true
+                }
+                None => false,
+            }
+        };
+        let successor = {
+            let mut turns = lock(&connection.turns);
+            let successor = turns.leave(&mut self.turn);
+            if is_carried { successor.or_else(|| turns.pass_on()) } else { successor }
+        };
+        if let Some(successor) = successor {
+            successor.wake();
+        }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        if self.connection.generation.is_current() && !self.connection.is_job() {
+            self.leave();
+        }
+    }
+}
