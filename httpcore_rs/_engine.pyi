@@ -119,6 +119,7 @@ class Host:
         arm: Callable[[float], None],
         checkpoint: Callable[[], Awaitable[None]],
         resolve: Callable[[str, int, float | None], Awaitable[typing.Any]],
+        spawn: Callable[[Coroutine[typing.Any, typing.Any, object]], Callable[[], None]],
         current: Callable[[], typing.Any] | None = None,
         resume: Callable[[typing.Any], None] | None = None,
     ) -> Host: ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import sys
 import threading
 import typing
@@ -98,7 +99,23 @@ def _asyncio_host(loop: typing.Any) -> Host:
         except asyncio.TimeoutError:
             return None
 
-    host = Host(loop, wait=loop.create_future, arm=arm, checkpoint=checkpoint, resolve=resolve)
+    # The loop itself holds its tasks weakly.
+    tasks: set[asyncio.Task[object]] = set()
+
+    def spawn(coroutine: typing.Coroutine[typing.Any, typing.Any, object]) -> typing.Callable[[], None]:
+        task: asyncio.Task[object] = loop.create_task(coroutine)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        reference = weakref.ref(task)
+
+        def cancel() -> None:
+            task = reference()
+            if task is not None:
+                task.cancel()
+
+        return cancel
+
+    host = Host(loop, wait=loop.create_future, arm=arm, checkpoint=checkpoint, resolve=resolve, spawn=spawn)
     # What the host holds must not hold the host: it goes with its loop, without waiting for the garbage collector.
     reference = weakref.ref(host)
     loop.add_reader(host.fileno(), host.turn)
@@ -139,6 +156,16 @@ def _trio_host(token: object) -> Host:
             return await trio.socket.getaddrinfo(name, port, type=trio.socket.SOCK_STREAM)
         return None
 
+    def spawn(coroutine: typing.Coroutine[typing.Any, typing.Any, object]) -> typing.Callable[[], None]:
+        carrying = trio.CancelScope()
+
+        async def carry() -> None:
+            with carrying:
+                await coroutine
+
+        trio.lowlevel.spawn_system_task(carry, name="httpcore_rs upload", context=contextvars.copy_context())
+        return carrying.cancel
+
     async def watch() -> None:
         nonlocal scope, wanted
         descriptor = host.fileno()
@@ -156,6 +183,7 @@ def _trio_host(token: object) -> Host:
         arm=arm,
         checkpoint=trio.lowlevel.checkpoint,
         resolve=resolve,
+        spawn=spawn,
         current=trio.lowlevel.current_task,
         resume=resume,
     )

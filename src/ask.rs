@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::connection::http2::Courier;
 use crate::error::{Error, Result};
 use crate::io::carrier::Handle;
 use crate::lock::lock;
@@ -27,6 +28,8 @@ pub enum Ask {
     Chunk,
     /// The fields that follow the request body.
     Trailers,
+    /// That a task of its own sees to the rest of an upload.
+    SendOff(Arc<Courier>),
     /// The addresses of a host name.
     Resolve { host: String, port: u16 },
     /// Nothing, but others should have a chance to run.
@@ -102,6 +105,13 @@ impl Asker {
     pub async fn trailers(&self) -> Result<Vec<(Bytes, Bytes)>> {
         match self.ask(Ask::Trailers).await {
             Answer::Trailers(fields) => Ok(fields),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    pub async fn send_off(&self, courier: Arc<Courier>) -> Result<()> {
+        match self.ask(Ask::SendOff(courier)).await {
+            Answer::Done => Ok(()),
             other => Err(unexpected(other)),
         }
     }

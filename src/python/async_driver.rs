@@ -27,6 +27,7 @@ use super::request::{self, Sources};
 use super::response;
 use super::sync_driver::{addresses, panicked, poll_caught};
 use crate::ask::{Answer, Ask, Asker};
+use crate::connection::http2::Courier;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::{Fetched, Response, ResponseBody};
 use crate::io::park;
@@ -46,6 +47,8 @@ pub enum Operation {
     Read(Pending<Bytes>),
     /// All bytes sent to such a stream.
     Write(Pending<()>),
+    /// The rest of an upload, which another exchange has left to a task of its own.
+    Carry(Arc<Courier>, Pending<()>),
 }
 
 enum Output {
@@ -282,6 +285,16 @@ impl Exchange {
                 break end(py, &mut state, Err(to_pyerr(py, self.namespace, interruption)));
             }
             if let Some(ask) = self.asker.take() {
+                if let Ask::SendOff(courier) = ask {
+                    match self.send_off(py, &mut state, &courier) {
+                        Ok(()) => self.asker.answer(Answer::Done),
+                        Err(error) => {
+                            drop(running);
+                            return self.interrupt(py, state, error);
+                        }
+                    }
+                    continue;
+                }
                 if matches!(ask, Ask::Trailers) {
                     let sources = state.sources.clone();
                     match sources.map_or(Ok(Answer::Trailers(Vec::new())), |sources| lock(&sources).trailers(py)) {
@@ -339,6 +352,17 @@ impl Exchange {
         next
     }
 
+    /// Begins the task that carries out an upload, and asks the caller's iterator from now on.
+    fn send_off(&self, py: Python<'_>, state: &mut State, courier: &Arc<Courier>) -> PyResult<()> {
+        let host = self.host.get();
+        let asker = Asker::default();
+        let carrying = Operation::Carry(Arc::clone(courier), Box::pin(Arc::clone(courier).carry(asker.clone())));
+        let (task, sources) = (Task::new(&host.shared), state.sources.take());
+        let exchange = Self::new(self.host.clone_ref(py), self.namespace, task, asker, carrying, sources, None);
+        courier.cancel_with(host.spawn(py, super::engine::drive(py, exchange)?)?);
+        Ok(())
+    }
+
     /// Ends the operation with an exception. If somebody listens to it, the engine tells him first.
     fn interrupt<'py>(
         &self,
@@ -363,11 +387,21 @@ impl Exchange {
         let host = self.host.get();
         let running = host.shared.enter();
         self.task.finish();
+        let mut outcome = Err(());
         match state.operation.take() {
             Some(Operation::Chunk(body, _)) => lock(&body).close(),
+            Some(Operation::Carry(courier, carrying)) => {
+                drop(carrying);
+                let is_cancelled = !error.is_instance_of::<PyException>(py);
+                courier.fail(raised(Kind::Raised, error.clone_ref(py)));
+                if !is_cancelled {
+                    // It is raised by the exchange whose upload this is.
+                    outcome = Ok(Output::Written);
+                }
+            }
             operation => drop(operation),
         }
-        let closing = end(py, &mut state, Err(error));
+        let closing = end(py, &mut state, outcome.map_err(|()| error));
         drop(state);
         host.leave(py, running)?;
         closing
@@ -442,6 +476,7 @@ impl Operation {
             Self::Chunk(body, _) => poll_chunk(body, cx).map_ok(Output::Chunk),
             Self::Read(reading) => poll_caught(reading.as_mut(), cx).map_ok(Output::Read),
             Self::Write(writing) => poll_caught(writing.as_mut(), cx).map_ok(|()| Output::Written),
+            Self::Carry(_, carrying) => poll_caught(carrying.as_mut(), cx).map_ok(|()| Output::Written),
         }
     }
 }

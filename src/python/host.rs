@@ -39,6 +39,8 @@ struct Calls {
     checkpoint: Py<PyAny>,
     /// `(host, port, timeout) -> awaitable`
     resolve: Py<PyAny>,
+    /// `(coroutine) -> cancel`: begins a task for it, which `cancel()` cancels.
+    spawn: Py<PyAny>,
 }
 
 /// How a waiting task is resumed.
@@ -52,21 +54,54 @@ enum How {
 pub struct Shared {
     pub reactor: Arc<Reactor>,
     /// Woken on the loop's thread while the engine runs there.
-    here: Mutex<Vec<Arc<Task>>>,
+    here: Mutex<Vec<Woken>>,
     /// Woken from anywhere else.
-    elsewhere: Mutex<Vec<Arc<Task>>>,
+    elsewhere: Mutex<Vec<Woken>>,
+}
+
+/// What there is to do for the loop.
+enum Woken {
+    Resume(Arc<Task>),
+    Cancel(Arc<Canceller>),
+}
+
+impl Shared {
+    /// Sees to it that the loop does it: at once if the engine runs on its thread now.
+    fn add(&self, woken: Woken) {
+        if self.reactor.is_running_here() {
+            lock(&self.here).push(woken);
+        } else {
+            lock(&self.elsewhere).push(woken);
+            self.reactor.notify();
+        }
+    }
+}
+
+/// Cancels a task that the engine has begun. Waking it does.
+struct Canceller {
+    host: Arc<Shared>,
+    cancel: Py<PyAny>,
+}
+
+impl Wake for Canceller {
+    fn wake(self: Arc<Self>) {
+        let host = Arc::clone(&self.host);
+        host.add(Woken::Cancel(self));
+    }
 }
 
 #[pymethods]
 impl Host {
     #[new]
-    #[pyo3(signature = (token, *, wait, arm, checkpoint, resolve, current = None, resume = None))]
+    #[pyo3(signature = (token, *, wait, arm, checkpoint, resolve, spawn, current = None, resume = None))]
+    #[expect(clippy::too_many_arguments, reason = "they are named")]
     fn new(
         token: Py<PyAny>,
         wait: Py<PyAny>,
         arm: Py<PyAny>,
         checkpoint: Py<PyAny>,
         resolve: Py<PyAny>,
+        spawn: Py<PyAny>,
         current: Option<Py<PyAny>>,
         resume: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
@@ -77,7 +112,7 @@ impl Host {
         let shared = Shared { reactor: Arc::new(Reactor::new()?), here: Mutex::default(), elsewhere: Mutex::default() };
         Ok(Self {
             shared: Arc::new(shared),
-            calls: Calls { token, wait, how, arm, checkpoint, resolve },
+            calls: Calls { token, wait, how, arm, checkpoint, resolve, spawn },
             armed: Mutex::default(),
         })
     }
@@ -114,7 +149,7 @@ impl Host {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let calls = &self.calls;
-        for object in [&calls.token, &calls.wait, &calls.arm, &calls.checkpoint, &calls.resolve] {
+        for object in [&calls.token, &calls.wait, &calls.arm, &calls.checkpoint, &calls.resolve, &calls.spawn] {
             visit.call(object)?;
         }
         if let How::Task { current, resume } = &calls.how {
@@ -148,12 +183,16 @@ impl Host {
             if woken.is_empty() {
                 break;
             }
-            for task in woken {
-                let waiter = lock(&task.waiter).take();
-                if let Some(waiter) = waiter {
-                    // One that cannot be resumed must not keep the others from it.
-                    failed = failed.and(self.calls.resume(waiter.bind(py)));
-                }
+            for woken in woken {
+                let done = match woken {
+                    Woken::Resume(task) => {
+                        let waiter = lock(&task.waiter).take();
+                        waiter.map_or(Ok(()), |waiter| self.calls.resume(waiter.bind(py)))
+                    }
+                    Woken::Cancel(canceller) => canceller.cancel.call0(py).map(drop),
+                };
+                // One that cannot be resumed must not keep the others from it.
+                failed = failed.and(done);
             }
         }
         drop(running);
@@ -190,6 +229,12 @@ impl Host {
 
     pub(super) fn checkpoint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.calls.checkpoint.bind(py).call0()
+    }
+
+    /// Begins a task for a coroutine. Waking what is returned cancels it.
+    pub(super) fn spawn(&self, py: Python<'_>, coroutine: Bound<'_, PyAny>) -> PyResult<Waker> {
+        let cancel = self.calls.spawn.bind(py).call1((coroutine,))?.unbind();
+        Ok(Waker::from(Arc::new(Canceller { host: Arc::clone(&self.shared), cancel })))
     }
 
     /// An awaitable for the addresses of a name; it gives `None` when `deadline` comes first.
@@ -315,12 +360,7 @@ impl Wake for Task {
             return;
         }
         let host = Arc::clone(&self.host);
-        if host.reactor.is_running_here() {
-            lock(&host.here).push(self);
-        } else {
-            lock(&host.elsewhere).push(self);
-            host.reactor.notify();
-        }
+        host.add(Woken::Resume(self));
     }
 
     fn wake_by_ref(self: &Arc<Self>) {

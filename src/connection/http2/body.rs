@@ -85,7 +85,7 @@ impl Body {
             }
         }
         let poll = self.poll_data(cx, timeout, asker);
-        if let Some(error) = self.stream.take_timeout() {
+        if let Some(error) = self.stream.take_failure() {
             return Poll::Ready(Err(error));
         }
         match poll {
@@ -101,6 +101,8 @@ impl Body {
                 Poll::Pending
             }
             Poll::Pending => {
+                // As long as the request is under way it is that which may stall, unless it waits for the caller.
+                let timeout = timeout.filter(|_| !self.stream.has_courier());
                 if self.stall.is_over(self.stream.progress(), timeout) {
                     let origin = &self.stream.connection().origin;
                     let limit = Seconds(timeout.unwrap_or_default());
@@ -115,7 +117,10 @@ impl Body {
     fn hear(&mut self, needs: Needs, answer: Answer) -> Result<()> {
         match (needs, answer) {
             (Needs::Trailers, Answer::Trailers(fields)) => self.stream.set_trailers(head::trailers(&fields)?),
-            (_, Answer::Chunk(chunk)) => self.stream.push(chunk),
+            (_, Answer::Chunk(chunk)) => {
+                self.stream.push(chunk);
+                self.stream.expect_answer();
+            }
             (_, Answer::Failed(error)) => return Err(error),
             _ => return Err(mismatch()),
         }

@@ -12,6 +12,7 @@
 
 mod access;
 mod body;
+mod courier;
 mod head;
 mod keep_alive;
 mod stream;
@@ -31,6 +32,7 @@ use h2::client::{Builder, SendRequest};
 
 pub use self::access::Attendance;
 pub use self::body::Body;
+pub use self::courier::Courier;
 pub use self::head::ResponseHead;
 pub use self::keep_alive::KeepAlive;
 use self::keep_alive::Pinger;

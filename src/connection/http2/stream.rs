@@ -13,8 +13,8 @@ use h2::{Reason, RecvStream};
 use http::HeaderMap;
 
 use super::access::Io;
-use super::upload::{Needs, Upload};
-use super::{Body, Http2, ResponseHead, head};
+use super::upload::{Needs, Upload, took_nothing};
+use super::{Body, Courier, Http2, ResponseHead, head};
 use crate::ask::Asker;
 use crate::connection::tap::Tap;
 use crate::error::{Error, Kind, Result};
@@ -64,10 +64,20 @@ struct Halves {
     response: Option<ResponseFuture>,
     body: Option<RecvStream>,
     /// `None` when the request is out, or the peer wants no more of it.
-    upload: Option<Upload>,
+    upload: Option<Uploading>,
+    /// Why the upload failed, and the exchange with it.
+    failure: Option<Error>,
     informational: usize,
     /// Bytes of the request body that the peer has taken, or will.
     sent: u64,
+}
+
+/// Who sees to the rest of the request.
+enum Uploading {
+    /// The exchange, as it is polled.
+    Here(Upload),
+    /// A task of its own.
+    Courier(Arc<Courier>),
 }
 
 /// What a poll of an exchange came to.
@@ -134,6 +144,12 @@ impl Http2 {
         let mut unyielded = 0;
         loop {
             match std::future::poll_fn(|cx| sending.poll(cx, &mut stream, request, asker)).await {
+                Step::Needs(_) if self.is_job() => {
+                    failure.has_begun_body = true;
+                    if let Some(courier) = stream.hand_over(request.timeouts.write) {
+                        asker.send_off(courier).await?;
+                    }
+                }
                 Step::Needs(Needs::Trailers) => {
                     let fields = asker.trailers().await?;
                     stream.set_trailers(head::trailers(&fields)?);
@@ -187,7 +203,7 @@ impl Http2 {
         let (response, send) =
             sender.send_request(head::request(request)?, !has_upload).map_err(|error| self.failed(&error, failure))?;
         self.exchanges.fetch_add(1, Ordering::AcqRel);
-        let upload = has_upload.then(|| Upload::new(send, request));
+        let upload = has_upload.then(|| Uploading::Here(Upload::new(send, request)));
         Ok(Stream {
             io: Io::new(self),
             halves: ManuallyDrop::new(Halves { response: Some(response), upload, ..Halves::default() }),
@@ -227,11 +243,16 @@ impl Sending {
         let Stream { io, halves, .. } = stream;
         let (read, write) = (request.timeouts.read, request.timeouts.write);
         let step = io.poll(cx, asker, read, write, |cx| halves.poll_response(cx, &mut self.reports_sent));
-        if let Some(error) = io.timed_out.take() {
+        if let Some(error) = io.timed_out.take().or_else(|| halves.failure.take()) {
             return Poll::Ready(Step::Broken(error));
         }
         if step.is_pending() {
-            let timeout = if stream.halves.upload.is_some() { write } else { read };
+            let timeout = match &halves.upload {
+                Some(Uploading::Here(_)) => write,
+                // It has its own, for as long as it does not wait for the caller.
+                Some(Uploading::Courier(_)) => None,
+                None => read,
+            };
             if self.stall.is_over(stream.progress(), timeout) {
                 return Poll::Ready(Step::TimedOut);
             }
@@ -243,17 +264,18 @@ impl Sending {
 fn timed_out(stream: &Stream, request: &Request) -> Error {
     let origin = &stream.io.connection.origin;
     if stream.halves.upload.is_some() {
-        let limit = Seconds(request.timeouts.write.unwrap_or_default());
-        Error::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))
-    } else {
-        let limit = Seconds(request.timeouts.read.unwrap_or_default());
-        Error::new(Kind::ReadTimeout, format!("no response from {origin} within {limit} (read timeout)"))
+        return took_nothing(origin, request.timeouts.write);
     }
+    let limit = Seconds(request.timeouts.read.unwrap_or_default());
+    Error::new(Kind::ReadTimeout, format!("no response from {origin} within {limit} (read timeout)"))
 }
 
 impl Halves {
     fn poll_response(&mut self, cx: &mut Context<'_>, reports_sent: &mut bool) -> Poll<Step> {
         let needs = self.poll_upload(cx);
+        if self.failure.is_some() {
+            return Poll::Pending;
+        }
         if needs == Needs::Nothing && std::mem::take(reports_sent) {
             return Poll::Ready(Step::Sent);
         }
@@ -274,8 +296,17 @@ impl Halves {
 
     /// Sends what there is of the body, as far as the peer takes it.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Needs {
-        let Some(upload) = &mut self.upload else { return Needs::Nothing };
-        let needs = upload.poll(cx, &mut self.sent);
+        let needs = match &mut self.upload {
+            None => Needs::Nothing,
+            Some(Uploading::Here(upload)) => upload.poll(cx, &mut self.sent),
+            Some(Uploading::Courier(courier)) => match courier.poll_done(cx) {
+                Poll::Pending => Needs::Room,
+                Poll::Ready(done) => {
+                    self.failure = done.err();
+                    Needs::Nothing
+                }
+            },
+        };
         if needs == Needs::Nothing {
             self.upload = None;
         }
@@ -302,8 +333,23 @@ impl Stream {
     }
 
     /// Why the exchange ends, though the connection goes on.
-    pub fn take_timeout(&mut self) -> Option<Error> {
-        self.io.timed_out.take()
+    pub fn take_failure(&mut self) -> Option<Error> {
+        self.io.timed_out.take().or_else(|| self.halves.failure.take())
+    }
+
+    /// Leaves the rest of the upload to somebody else.
+    fn hand_over(&mut self, write_timeout: Option<Duration>) -> Option<Arc<Courier>> {
+        match self.halves.upload.take() {
+            Some(Uploading::Here(upload)) => {
+                let courier = Courier::new(upload, &self.io.connection, write_timeout);
+                self.halves.upload = Some(Uploading::Courier(Arc::clone(&courier)));
+                Some(courier)
+            }
+            before => {
+                self.halves.upload = before;
+                None
+            }
+        }
     }
 
     /// Grows as long as the exchange moves. What moves for others on the same connection is no sign of that.
@@ -315,7 +361,7 @@ impl Stream {
 
     /// The next chunk of the request body; `None` at its end.
     pub fn push(&mut self, chunk: Option<Bytes>) {
-        if let Some(upload) = &mut self.halves.upload {
+        if let Some(Uploading::Here(upload)) = &mut self.halves.upload {
             upload.push(chunk);
         }
     }
@@ -330,14 +376,19 @@ impl Stream {
     }
 
     pub fn set_trailers(&mut self, trailers: HeaderMap) {
-        if let Some(upload) = &mut self.halves.upload {
+        if let Some(Uploading::Here(upload)) = &mut self.halves.upload {
             upload.set_trailers(trailers);
         }
     }
 
-    /// Whether the request is still on its way.
+    /// Whether the exchange has still to send parts of the request.
     pub fn is_uploading(&self) -> bool {
-        self.halves.upload.is_some()
+        matches!(self.halves.upload, Some(Uploading::Here(_)))
+    }
+
+    /// Whether somebody else has.
+    pub fn has_courier(&self) -> bool {
+        matches!(self.halves.upload, Some(Uploading::Courier(_)))
     }
 
     /// Polls the response body with `receive`, and goes on with the request's if there is nothing of the response. If that
@@ -367,6 +418,9 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if !self.is_current() {
             return;
+        }
+        if let Some(Uploading::Courier(courier)) = &self.halves.upload {
+            courier.dismiss();
         }
         // SAFETY: `halves` is not used after this, and `drop` runs once.
         unsafe { ManuallyDrop::drop(&mut self.halves) };

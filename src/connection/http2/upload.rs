@@ -1,12 +1,16 @@
 //! The body of a request on its way into h2, as far as the peer takes it.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::SendStream;
 use http::HeaderMap;
 
+use crate::error::{Error, Kind};
+use crate::origin::Origin;
 use crate::request::{Content, Framing, Request};
+use crate::timeout::Seconds;
 
 pub struct Upload {
     send: SendStream<Bytes>,
@@ -88,4 +92,10 @@ impl Upload {
             }
         }
     }
+}
+
+/// The peer leaves no room.
+pub fn took_nothing(origin: &Origin, timeout: Option<Duration>) -> Error {
+    let limit = Seconds(timeout.unwrap_or_default());
+    Error::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))
 }
