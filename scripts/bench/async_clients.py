@@ -102,6 +102,32 @@ class NoAsyncTransport(httpx.AsyncBaseTransport):
         return httpx.Response(200, headers=list(NoTransport.headers), stream=_Stream(), extensions=extensions)
 
 
+class BarePool:
+    """The floor of a pool under httpx's transport: prebuilt requests on bare protocols, responses made up."""
+
+    def __init__(self) -> None:
+        self._bare = BareProtocol()
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        url = request.url
+        address = (url.host.decode(), url.port or 80)
+        prebuilt = b"GET %b HTTP/1.1\r\nHost: %b:%d\r\n\r\n" % (url.target, url.host, address[1])
+        status, length = await self._bare.get((address, prebuilt))
+        extensions = {"http_version": b"HTTP/1.1", "reason_phrase": b"OK"}
+        return httpcore.Response(
+            status, headers=list(NoTransport.headers), content=b"x" * length, extensions=extensions
+        )
+
+    async def aclose(self) -> None:
+        await self._bare.close()
+
+
+def _over_bare_protocols() -> AsyncHttpx:
+    transport = httpx.AsyncHTTPTransport(limits=LIMITS)
+    transport._pool = BarePool()  # type: ignore[assignment]  # noqa: SLF001
+    return AsyncHttpx(transport)
+
+
 class Aiohttp:
     """aiohttp's session."""
 
@@ -172,6 +198,7 @@ def candidates() -> dict[str, Callable[[], AsyncClient]]:
         "pyreqwest": AsyncPyreqwest,
         "aiohttp": Aiohttp,
         "httpx, no I/O": lambda: AsyncHttpx(NoAsyncTransport()),
+        "httpx + bare protocol": _over_bare_protocols,
         "httpx + httpcore_rs": lambda: AsyncHttpx(httpcore_rs.AsyncTransport(limits=LIMITS)),
         "httpx": lambda: AsyncHttpx(httpx.AsyncHTTPTransport(limits=LIMITS)),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import threading
 from collections import defaultdict
 from itertools import chain
@@ -47,9 +48,10 @@ def _address(url: str) -> _Address:
 
 
 class BareSocket:
-    """A blocking socket for each thread and server."""
+    """A blocking socket for each thread and server, with Python's TLS on it if there is a context."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
         self._local = threading.local()
         self._sockets: list[socket.socket] = []
 
@@ -85,9 +87,12 @@ class BareSocket:
     def _socket(self, address: _Address) -> socket.socket:
         sockets: dict[Any, socket.socket] = self._local.__dict__
         if address not in sockets:
-            sockets[address] = socket.create_connection(address)
-            sockets[address].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._sockets.append(sockets[address])
+            sock = socket.create_connection(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                sock = self._context.wrap_socket(sock, server_hostname=address[0])
+            sockets[address] = sock
+            self._sockets.append(sock)
         return sockets[address]
 
 

@@ -18,6 +18,7 @@ import httpx
 
 import httpcore_rs
 from bench.async_clients import AsyncClient, AsyncHttpx, AsyncPool, AsyncPyreqwest
+from bench.bare import BareSocket
 from bench.checks import LARGE, expect
 from bench.measure import Result, measure
 from bench.setting import Setting, made, made_on_loop
@@ -59,7 +60,9 @@ def bodies(setting: Setting) -> Iterator[Result]:
     async def async_down(client: AsyncClient) -> None:
         expect(await client.download(url), 200, LARGE)
 
-    with made(_candidates(setting.ca)) as clients:
+    # What the server and TLS take, without HTTP/2.
+    bare = {"bare TLS socket, HTTP/1.1": lambda: BareSocket(_trusting(setting.ca))}
+    with made({**bare, **_candidates(setting.ca)}) as clients:
         work = {name: repeat(partial(down, client)) for name, client in clients.items()}
         yield measure("h2-sync-down", "HTTP/2, 64 MiB down, sync", work, setting.few, show_cpu=True, unit="ms")
     with made_on_loop(setting, _async_candidates(setting.ca)) as (loop, aclients):

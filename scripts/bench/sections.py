@@ -27,8 +27,8 @@ THREADS = 8
 TASKS = (1, 20, 100)
 IDLE = (1, 50, 200)
 
-# httpx without a transport has nothing to stream, and sections about the pool leave httpx out.
-_NO_BODIES = ("httpx, no I/O",)
+# httpx has nothing to stream where responses are made up, and sections about the pool leave it out.
+_NO_BODIES = ("httpx, no I/O", "httpx + bare protocol")
 _NO_POOL = (*_NO_BODIES, "httpx + httpcore_rs", "httpx", "bare socket", "bare protocol")
 
 

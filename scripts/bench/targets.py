@@ -9,7 +9,9 @@ from bench.measure import Result
 
 OURS = "httpcore_rs"
 OVER_OURS = "httpx + httpcore_rs"
+OVER_BARE = "httpx + bare protocol"
 FLOOR = "httpx, no I/O"
+BARE_TLS = "bare TLS socket, HTTP/1.1"
 PEERS = ("aiohttp", "pyreqwest", "urllib3", "httpcore")
 
 
@@ -44,7 +46,8 @@ def targets(results: dict[str, Result]) -> Iterator[Target]:
 
 def _requests(results: dict[str, Result]) -> Iterator[Target]:
     if (found := results.get("sync")) and "pyreqwest" in found.series:
-        yield Target("sync, of pyreqwest's time", found.ratio(OURS, "pyreqwest"), 0.7, "x", beside=_beside(found))
+        beside = f"; a bare socket: {found.ratio('bare socket', 'pyreqwest'):.2f}x"
+        yield Target("sync, of pyreqwest's time", found.ratio(OURS, "pyreqwest"), 0.7, "x", beside=beside)
     for tasks in (20, 100):
         if found := results.get(f"async-{tasks}"):
             title = f"async, {tasks} tasks"
@@ -53,7 +56,8 @@ def _requests(results: dict[str, Result]) -> Iterator[Target]:
                 yield Target(f"{title}, of {peer}'s time", found.ratio(OURS, peer), 0.6, "x")
     if found := results.get("async-20"):
         title = "httpx.AsyncClient over our transport, 20 tasks"
-        yield Target(f"{title}, above its floor", found.difference(OVER_OURS, FLOOR), 40, " us")
+        beside = f"; over bare protocols: {found.difference(OVER_BARE, FLOOR):.2f} us"
+        yield Target(f"{title}, above its floor", found.difference(OVER_OURS, FLOOR), 40, " us", beside=beside)
         yield Target(f"{title}, times faster than httpx", found.ratio("httpx", OVER_OURS), 5, "x", at_least=True)
 
 
@@ -84,7 +88,9 @@ def _http2(results: dict[str, Result]) -> Iterator[Target]:
                 yield Target(f"{found.title}, of pyreqwest's time", found.ratio(OURS, "pyreqwest"), bound, "x")
             if "httpcore" in found.series:
                 got = found.ratio("httpcore", OURS)
-                yield Target(f"{found.title}, times faster than httpcore", got, 5, "x", at_least=True)
+                bare = f"; {BARE_TLS}: {found.ratio('httpcore', BARE_TLS):.2f}x" if BARE_TLS in found.series else ""
+                title = f"{found.title}, times faster than httpcore"
+                yield Target(title, got, 5, "x", at_least=True, beside=bare)
 
 
 def _beside(result: Result) -> str:
