@@ -1,7 +1,7 @@
 import os
 import ssl
 import typing
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, NetworkBackend, Origin, Proxy, Request, Response
 from httpcore import AsyncNetworkStream as _AsyncNetworkStream

@@ -7,7 +7,7 @@ mod body;
 mod http1_body;
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -95,17 +95,17 @@ pub async fn start(
     asker: Asker,
 ) -> Result<Response> {
     let exchange = Exchange { client: &client, request: &request, reactor: reactor.as_ref(), asker: &asker };
-    let (mut place, is_free) = match place {
-        Place::Any => (exchange.acquire().await?, true),
-        Place::This(acquired) => (owned(acquired)?, false),
+    let (mut given, is_free) = match place {
+        Place::Any => (None, true),
+        Place::This(acquired) => (Some(owned(acquired)?), false),
     };
     let mut resends = 0;
     loop {
-        let attempt = match place {
-            (lease, Some(Connection::Http2(connection))) => exchange.over_http2(connection, lease).await,
-            (lease, connection) => exchange.over_new(lease, connection).await,
+        let place = match given.take() {
+            Some(place) => place,
+            None => pin!(exchange.acquire()).await?,
         };
-        let (error, again) = match attempt {
+        let (error, again) = match pin!(exchange.attempt(place)).await {
             Ok(response) => return Ok(response),
             Err(Failed { error, again }) => (error, again),
         };
@@ -113,12 +113,9 @@ pub async fn start(
             // Whoever asked for this connection and no other decides himself.
             Again::Elsewhere if !is_free => return Err(Error::new(Kind::ConnectionNotAvailable, "")),
             Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
-            Again::Here(lease) if is_free => place = (lease, None),
+            Again::Here(lease) if is_free => given = Some((lease, None)),
             Again::Never | Again::Here(_) => return Err(error),
-            Again::IfFree | Again::Elsewhere => {
-                resends += 1;
-                place = exchange.acquire().await?;
-            }
+            Again::IfFree | Again::Elsewhere => resends += 1,
         }
     }
 }
@@ -167,7 +164,7 @@ impl Exchange<'_> {
             owner: self.owner(),
             multiplexing: self.client.connector.may_multiplex(&self.request.origin),
         };
-        let waiting = self.client.pool.acquire(&destination, self.request.timeouts.pool);
+        let waiting = pin!(self.client.pool.acquire(&destination, self.request.timeouts.pool));
         let acquired = match self.reactor {
             Some(_) => waiting.await?,
             None => self.attending(&destination, waiting).await?,
@@ -180,8 +177,7 @@ impl Exchange<'_> {
     }
 
     /// Waits in a thread for room on connections that nobody else may be reading at the moment.
-    async fn attending<T>(&self, destination: &Destination, waiting: impl Future<Output = T>) -> T {
-        let mut waiting = pin!(waiting);
+    async fn attending<T>(&self, destination: &Destination, mut waiting: Pin<&mut impl Future<Output = T>>) -> T {
         let mut attendances: Option<Vec<Attendance>> = None;
         std::future::poll_fn(|cx| {
             if let Poll::Ready(granted) = waiting.as_mut().poll(cx) {
@@ -209,20 +205,27 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Over a connection that only this exchange uses until its protocol is known: an idle one, else a new one.
-    async fn over_new(&self, mut lease: Lease<Connection>, idle: Option<Connection>) -> Attempted<Response> {
-        if let Some(Connection::Http1(connection)) = idle {
-            if let Some(connection) = self.usable(connection).await? {
-                return self.over_http1(connection, lease, true).await;
+    /// Over the connection that is in the place, else over a new one.
+    ///
+    /// Futures are pinned before they are awaited: where they are not, the compiler keeps room for each of them twice.
+    async fn attempt(&self, (mut lease, found): (Lease<Connection>, Option<Connection>)) -> Attempted<Response> {
+        let reused = found.is_some();
+        let connection = match found {
+            // Boxed: it is large, and most requests do without.
+            None => Box::pin(self.connect(&mut lease)).await?,
+            Some(Connection::Http1(connection)) => {
+                let Some(connection) = self.usable(connection).await? else {
+                    self.report_closed(1).await?;
+                    // For whoever wants a new one.
+                    return Err(Failed { error: disconnected(), again: Again::Here(lease) });
+                };
+                Connection::Http1(connection)
             }
-            self.report_closed(1).await?;
-            // For whoever wants a new one.
-            return Err(Failed { error: disconnected(), again: Again::Here(lease) });
-        }
-        // Boxed: it is large, and most requests do without.
-        match Box::pin(self.connect(&mut lease)).await? {
-            Connection::Http1(connection) => self.over_http1(connection, lease, false).await,
-            Connection::Http2(connection) => self.over_http2(connection, lease).await,
+            Some(shared) => shared,
+        };
+        match connection {
+            Connection::Http1(connection) => pin!(self.over_http1(connection, lease, reused)).await,
+            Connection::Http2(connection) => pin!(self.over_http2(connection, lease)).await,
         }
     }
 
@@ -243,7 +246,7 @@ impl Exchange<'_> {
             Error::new(Kind::ConnectError, message)
         };
         status.connecting();
-        let stream = status.unless_closed(connector.connect(&attempt)).await.ok_or_else(closed)??;
+        let stream = status.unless_closed(pin!(connector.connect(&attempt))).await.ok_or_else(closed)??;
         status.connected(stream.link());
         if status.is_closed_by_pool() {
             return Err(closed());
@@ -275,7 +278,8 @@ impl Exchange<'_> {
         reused: bool,
     ) -> Attempted<Response> {
         lease.status().begin_request();
-        match connection.send(self.request, self.asker).await {
+        let sent = pin!(connection.send(self.request, self.asker)).await;
+        match sent {
             Ok(http1::Response { head, body, tap }) => {
                 let expected = head.content_length();
                 let body = Http1Body::new(body, expected, self.request.timeouts.read, connection, lease);
@@ -307,7 +311,8 @@ impl Exchange<'_> {
             }
         }
         lease.status().begin_request();
-        match connection.send(self.request, self.asker).await {
+        let sent = pin!(connection.send(self.request, self.asker)).await;
+        match sent {
             Ok(http2::Response { head, body, tap, stream_id }) => Ok(Response {
                 head: ResponseHead::Http2(head),
                 body: ResponseBody::new(
@@ -359,7 +364,7 @@ pub async fn fetch(
     reactor: Option<Arc<Reactor>>,
     asker: Asker,
 ) -> Result<Fetched> {
-    let mut response = start(client, request, Place::Any, reactor, asker.clone()).await?;
+    let mut response = pin!(start(client, request, Place::Any, reactor, asker.clone())).await?;
     let body = &mut response.body;
     let mut content = Vec::new();
     let mut budget = YIELD_AFTER;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
@@ -155,8 +155,7 @@ impl Status {
     }
 
     /// Runs `connecting` until the pool is closed; then it is dropped, and `None` returned.
-    pub async fn unless_closed<T>(&self, connecting: impl Future<Output = T>) -> Option<T> {
-        let mut connecting = pin!(connecting);
+    pub async fn unless_closed<T>(&self, mut connecting: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         std::future::poll_fn(|cx| {
             self.details().connecting = Some(cx.waker().clone());
             if self.is_closed_by_pool() {

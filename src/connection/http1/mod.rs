@@ -124,7 +124,8 @@ impl Http1 {
 
     /// Sends a request and waits for the head of its response.
     pub async fn send(&mut self, request: &Request, asker: &Asker) -> std::result::Result<Response, Failure> {
-        self.exchange(request, asker).await.map_err(|error| {
+        let exchanged = pin!(self.exchange(request, asker)).await;
+        exchanged.map_err(|error| {
             let (written, received) = self.wire.lock().progress();
             Failure { error, written, received }
         })
@@ -133,10 +134,10 @@ impl Http1 {
     async fn exchange(&mut self, request: &Request, asker: &Asker) -> Result<Response> {
         let mut phase = Event::SendRequestHeaders(Protocol::Http1);
         let result = match asker.started(&phase).await {
-            Ok(()) if asker.is_traced() => {
-                asker.interruptible(self.exchange_in_phases(request, asker, &mut phase)).await
+            Ok(()) => {
+                let exchange = pin!(self.exchange_in_phases(request, asker, &mut phase));
+                if asker.is_traced() { asker.interruptible(exchange).await } else { exchange.await }
             }
-            Ok(()) => self.exchange_in_phases(request, asker, &mut phase).await,
             Err(error) => Err(error),
         };
         match result {

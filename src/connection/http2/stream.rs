@@ -1,7 +1,7 @@
 //! One exchange on a shared connection: a stream (RFC 9113, 5), its request on the way out and its response on the way in.
 
 use std::mem::ManuallyDrop;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -98,7 +98,8 @@ impl Http2 {
     pub async fn send(self: &Arc<Self>, request: &Request, asker: &Asker) -> std::result::Result<Response, Failure> {
         let mut failure =
             Failure { error: disowned(), is_unprocessed: false, is_cut_off: false, has_begun_body: false };
-        match self.exchange(request, asker, &mut failure).await {
+        let exchanged = pin!(self.exchange(request, asker, &mut failure)).await;
+        match exchanged {
             Ok(response) => Ok(response),
             Err(error) => Err(Failure { error, ..failure }),
         }
@@ -109,8 +110,10 @@ impl Http2 {
             asker.span(|| Event::SendConnectionInit, |()| Outcome::Nothing, async { Ok(()) }).await?;
         }
         let mut phase = None;
-        let exchange = self.exchange_in_phases(request, asker, failure, &mut phase);
-        let result = if asker.is_traced() { asker.interruptible(exchange).await } else { exchange.await };
+        let result = {
+            let exchange = pin!(self.exchange_in_phases(request, asker, failure, &mut phase));
+            if asker.is_traced() { asker.interruptible(exchange).await } else { exchange.await }
+        };
         match result {
             Err(error) if asker.is_traced() => {
                 let Some((phase, stream_id)) = phase else { return Err(error) };
