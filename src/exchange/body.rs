@@ -21,6 +21,25 @@ pub struct ResponseBody {
     asker: Asker,
 }
 
+/// What a caller gets at a time, unless one piece is larger, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// What has arrived of a body, in the pieces in which it did.
+pub struct Chunk {
+    pub first: Bytes,
+    pub more: Vec<Bytes>,
+}
+
+impl Chunk {
+    pub fn len(&self) -> usize {
+        self.pieces().map(Bytes::len).sum()
+    }
+
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> + Clone {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+}
+
 pub enum Source {
     Http1(Http1Body),
     Http2 {
@@ -78,6 +97,18 @@ impl ResponseBody {
                 }
             }
         }
+    }
+
+    /// Polls for the next chunk as callers get it: with what has arrived behind it, up to a limit. Small pieces cost as much as large ones.
+    pub fn poll_large_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
+        self.poll_chunk(cx).map_ok(|first| {
+            let first = first?;
+            let more = match &mut self.source {
+                Source::Http2 { body, .. } => body.take_arrived(CHUNK.saturating_sub(first.len())),
+                Source::Http1(_) | Source::Closed(..) => Vec::new(),
+            };
+            Some(Chunk { first, more })
+        })
     }
 
     /// Gives the connection back. Idempotent. Whoever waits for a chunk wakes up to a `ReadError`.

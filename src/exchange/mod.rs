@@ -13,8 +13,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-pub use self::body::ResponseBody;
 use self::body::Source;
+pub use self::body::{Chunk, ResponseBody};
 use self::http1_body::Http1Body;
 use crate::ask::Asker;
 use crate::connection::disconnected;

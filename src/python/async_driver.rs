@@ -29,7 +29,7 @@ use super::sync_driver::{addresses, panicked, poll_caught};
 use crate::ask::{Answer, Ask, Asker};
 use crate::connection::http2::Courier;
 use crate::error::{Error, Kind, Result};
-use crate::exchange::{Fetched, Response, ResponseBody};
+use crate::exchange::{Chunk, Fetched, Response, ResponseBody};
 use crate::io::park;
 use crate::lock::lock;
 
@@ -54,7 +54,7 @@ pub enum Operation {
 enum Output {
     Response(Response),
     Fetched(Fetched),
-    Chunk(Option<Bytes>),
+    Chunk(Option<Chunk>),
     Read(Bytes),
     Written,
 }
@@ -178,12 +178,12 @@ impl Exchange {
         match output {
             Some(Output::Response(response)) => self.respond(py, response, None),
             Some(Output::Fetched(Fetched { response, content })) => {
-                let content = response::join(py, &content)?;
+                let content = response::join(py, content.iter())?;
                 self.respond(py, response, Some(content))
             }
             Some(Output::Read(bytes)) => Ok(PyBytes::new(py, &bytes).into_any()),
             Some(Output::Written) => Ok(py.None().into_bound(py)),
-            Some(Output::Chunk(Some(chunk))) => Ok(PyBytes::new(py, &chunk).into_any()),
+            Some(Output::Chunk(Some(chunk))) => Ok(response::chunk(py, &chunk)?.into_any()),
             Some(Output::Chunk(None)) => Err(PyStopAsyncIteration::new_err(())),
             None => Err(PyRuntimeError::new_err("the exchange has no result")),
         }
@@ -482,9 +482,9 @@ impl Operation {
 }
 
 /// Polls a body, a panic being an error like any other.
-pub fn poll_chunk(body: &Mutex<ResponseBody>, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+pub fn poll_chunk(body: &Mutex<ResponseBody>, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
     let mut body = lock(body);
-    catch_unwind(AssertUnwindSafe(|| body.poll_chunk(cx))).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| body.poll_large_chunk(cx))).unwrap_or_else(|panic| {
         body.close();
         Poll::Ready(Err(panicked(&*panic)))
     })

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -19,7 +18,7 @@ use super::namespace::Namespace;
 use super::request::Sources;
 use super::response;
 use super::sync_driver::{Caller, block_on};
-use crate::exchange::{ResponseBody, YIELD_AFTER};
+use crate::exchange::{Chunk, ResponseBody, YIELD_AFTER};
 use crate::lock::lock;
 
 /// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
@@ -59,7 +58,7 @@ impl ResponseStream {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         // The lock is held while polling, never while sleeping: `close()` may come from another thread.
-        let mut next = pin!(std::future::poll_fn(|cx| lock(&self.body).poll_chunk(cx)));
+        let mut next = pin!(std::future::poll_fn(|cx| lock(&self.body).poll_large_chunk(cx)));
         let asker = lock(&self.body).asker().clone();
         let mut caller = lock(&self.caller).take().unwrap_or_default();
         let result = block_on(py, next.as_mut(), &asker, &mut caller);
@@ -68,7 +67,7 @@ impl ResponseStream {
                 if caller.has_sources() {
                     *lock(&self.caller) = Some(caller);
                 }
-                Ok(Some(PyBytes::new(py, &chunk)))
+                response::chunk(py, &chunk).map(Some)
             }
             Ok(None) => {
                 if let Some(trailers) = &self.trailers {
@@ -219,8 +218,8 @@ impl Completed {
         Self { value: Mutex::new(Some(py.None())) }
     }
 
-    fn with<'py>(py: Python<'py>, chunk: &Bytes) -> PyResult<Bound<'py, PyAny>> {
-        let value = Mutex::new(Some(PyBytes::new(py, chunk).into_any().unbind()));
+    fn with<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyAny>> {
+        let value = Mutex::new(Some(response::chunk(py, chunk)?.into_any().unbind()));
         Ok(Bound::new(py, Self { value })?.into_any())
     }
 }

@@ -170,7 +170,7 @@ impl Engine {
         let fetched = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
         closed?;
         let Fetched { response: fetched, content } = fetched;
-        let content = response::join(py, &content)?;
+        let content = response::join(py, content.iter())?;
         respond(py, namespace, fetched, None, Some(content)).map(Some)
     }
 

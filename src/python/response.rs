@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::namespace::Namespace;
+use crate::exchange::Chunk;
 use crate::response::ResponseHead;
 
 /// A `bytes` object that is made once.
@@ -104,17 +105,22 @@ pub fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py,
     }
 }
 
-/// The chunks of a body as one object.
-pub fn join<'py>(py: Python<'py>, chunks: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {
-    if let [chunk] = chunks {
-        return Ok(PyBytes::new(py, chunk));
-    }
-    PyBytes::new_with(py, chunks.iter().map(Bytes::len).sum(), |mut buffer| {
-        for chunk in chunks {
-            let (here, rest) = buffer.split_at_mut(chunk.len());
-            here.copy_from_slice(chunk);
+/// The pieces of a body as one object.
+pub fn join<'a, 'py>(
+    py: Python<'py>,
+    pieces: impl Iterator<Item = &'a Bytes> + Clone,
+) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, pieces.clone().map(Bytes::len).sum(), |mut buffer| {
+        for piece in pieces {
+            let (here, rest) = buffer.split_at_mut(piece.len());
+            here.copy_from_slice(piece);
             buffer = rest;
         }
         Ok(())
     })
+}
+
+/// A chunk as callers get it.
+pub fn chunk<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyBytes>> {
+    if chunk.more.is_empty() { Ok(PyBytes::new(py, &chunk.first)) } else { join(py, chunk.pieces()) }
 }

@@ -4,6 +4,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
 
 use super::head;
 use super::stream::Stream;
@@ -73,6 +74,21 @@ impl Body {
         poll
     }
 
+    /// What has arrived besides, up to so many bytes.
+    pub fn take_arrived(&mut self, limit: usize) -> Vec<Bytes> {
+        let mut arrived = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut left = limit;
+        // The end, and what went wrong, are seen by the next poll.
+        while left > 0
+            && let Some(Poll::Ready(Some(Ok(chunk)))) = self.stream.body().map(|body| receive(body, &mut cx))
+        {
+            left = left.saturating_sub(chunk.len());
+            arrived.push(chunk);
+        }
+        arrived
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, timeout: Option<Duration>, asker: &Asker) -> Poll<Result<Option<Bytes>>> {
         if self.is_complete {
             return Poll::Ready(Ok(None));
@@ -136,14 +152,10 @@ impl Body {
         let Self { stream, has_data_ended, trailers, .. } = self;
         stream.poll_body(cx, asker, timeout, |body, cx| {
             while !*has_data_ended {
-                match body.poll_data(cx) {
+                match receive(body, cx) {
                     // A frame may be empty, or all padding.
                     Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
-                    Poll::Ready(Some(Ok(chunk))) => {
-                        // It can only fail on a stream that is closed, where it is of no use any more.
-                        let _ = body.flow_control().release_capacity(chunk.len());
-                        return Poll::Ready(Ok(Some(chunk)));
-                    }
+                    Poll::Ready(Some(Ok(chunk))) => return Poll::Ready(Ok(Some(chunk))),
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                     Poll::Ready(None) => *has_data_ended = true,
                     Poll::Pending => return Poll::Pending,
@@ -161,4 +173,14 @@ impl Body {
             }
         })
     }
+}
+
+/// Takes what a frame brought, and credits the peer with it.
+fn receive(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Option<std::result::Result<Bytes, h2::Error>>> {
+    let poll = body.poll_data(cx);
+    if let Poll::Ready(Some(Ok(chunk))) = &poll {
+        // It can only fail on a stream that is closed, where it is of no use any more.
+        let _ = body.flow_control().release_capacity(chunk.len());
+    }
+    poll
 }

@@ -330,6 +330,11 @@ impl Stream {
         &self.io.connection
     }
 
+    /// h2's side of the response body.
+    pub fn body(&mut self) -> Option<&mut RecvStream> {
+        self.halves.body.as_mut()
+    }
+
     /// Whether this process opened it, and not one that it was forked from.
     pub fn is_current(&self) -> bool {
         self.generation.is_current()
