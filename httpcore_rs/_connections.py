@@ -179,9 +179,10 @@ class _HTTP2View:
 
 
 class HTTPConnection(_SyncConnection):
-    """A connection to one origin, made by the first request. It takes one request at a time.
+    """A connection to one origin, made by the first request. It takes one request at a time, over HTTP/2 many.
 
-    A request that it cannot take now raises `ConnectionNotAvailable`, one to another origin `RuntimeError`.
+    A request that it cannot take now raises `ConnectionNotAvailable`; over HTTP/2 it waits until there is room, within the `pool`
+    timeout. One to another origin raises `RuntimeError`.
     """
 
     def __init__(
@@ -239,9 +240,10 @@ class HTTP2Connection(_HTTP2View, _SyncConnection):
 
 
 class AsyncHTTPConnection(_AsyncConnection):
-    """A connection to one origin, made by the first request. It takes one request at a time.
+    """A connection to one origin, made by the first request. It takes one request at a time, over HTTP/2 many.
 
-    A request that it cannot take now raises `ConnectionNotAvailable`, one to another origin `RuntimeError`.
+    A request that it cannot take now raises `ConnectionNotAvailable`; over HTTP/2 it waits until there is room, within the `pool`
+    timeout. One to another origin raises `RuntimeError`.
     """
 
     def __init__(

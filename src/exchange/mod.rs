@@ -72,6 +72,8 @@ pub enum Place {
     Any,
     /// Over this one and no other.
     This(Acquired<Connection>),
+    /// Over the one of this number and no other, when it has room.
+    InLineFor(u64),
 }
 
 /// A response whose body is still to be read.
@@ -94,11 +96,14 @@ pub async fn start(
     reactor: Option<Arc<Reactor>>,
     asker: Asker,
 ) -> Result<Response> {
-    let exchange = Exchange { client: &client, request: &request, reactor: reactor.as_ref(), asker: &asker };
-    let (mut given, is_free) = match place {
-        Place::Any => (None, true),
-        Place::This(acquired) => (Some(owned(acquired)?), false),
+    let (mut given, only) = match place {
+        Place::Any => (None, None),
+        Place::This(acquired) => (Some(owned(acquired)?), None),
+        Place::InLineFor(connection) => (None, Some(connection)),
     };
+    // Whoever asked for one connection and no other decides himself what to do when it fails him.
+    let is_free = given.is_none() && only.is_none();
+    let exchange = Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), asker: &asker };
     let mut resends = 0;
     loop {
         let place = match given.take() {
@@ -110,7 +115,6 @@ pub async fn start(
             Err(Failed { error, again }) => (error, again),
         };
         match again {
-            // Whoever asked for this connection and no other decides himself.
             Again::Elsewhere if !is_free => return Err(Error::new(Kind::ConnectionNotAvailable, "")),
             Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
             Again::Here(lease) if is_free => given = Some((lease, None)),
@@ -124,6 +128,7 @@ pub async fn start(
 struct Exchange<'a> {
     client: &'a Arc<Client>,
     request: &'a Request,
+    only: Option<u64>,
     reactor: Option<&'a Arc<Reactor>>,
     asker: &'a Asker,
 }
@@ -163,6 +168,7 @@ impl Exchange<'_> {
             origin: Arc::clone(&self.request.origin),
             owner: self.owner(),
             multiplexing: self.client.connector.may_multiplex(&self.request.origin),
+            only: self.only,
         };
         let waiting = pin!(self.client.pool.acquire(&destination, self.request.timeouts.pool));
         let acquired = match self.reactor {

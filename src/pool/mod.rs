@@ -43,6 +43,8 @@ pub struct Destination {
     pub owner: u64,
     /// Whether a connection to the origin may turn out to carry several requests at a time.
     pub multiplexing: bool,
+    /// Over this connection and no other: its number.
+    pub only: Option<u64>,
 }
 
 /// The owner of a connection whose bytes are moved by whoever uses it.
@@ -139,6 +141,7 @@ impl<C: Share> Pool<C> {
 
     /// Waits for a connection, first come, first served.
     ///
+    /// If there is only one that may be used, and it will never be free again, this ends with `ConnectionNotAvailable`.
     /// Dropping the future leaves the queue; a connection that was handed over at that very moment goes to the next in line.
     pub async fn acquire(&self, destination: &Destination, timeout: Option<Duration>) -> Result<Acquired<C>> {
         let process = self.process();
@@ -152,19 +155,26 @@ impl<C: Share> Pool<C> {
         let _in_line = InLine { process: &process, ticket };
         match timeout_at(timeout.and_then(|timeout| now.checked_add(timeout)), granted).await {
             Ok(Ok(acquired)) => Ok(acquired),
+            Ok(Err(_)) if destination.only.is_some() => Err(Error::new(Kind::ConnectionNotAvailable, "")),
             Ok(Err(_)) => {
                 Err(Error::new(Kind::PoolTimeout, "the connection pool went away while a request waited for it"))
             }
-            Err(_) => Err(Error::new(
-                Kind::PoolTimeout,
-                format!(
-                    "no connection to {} became free within {} (pool timeout): all {} connections are in use",
-                    destination.origin,
-                    Seconds(timeout.unwrap_or_default()),
-                    self.limits.max_connections
-                ),
-            )),
+            Err(_) => Err(self.timed_out(destination, timeout.unwrap_or_default())),
         }
+    }
+
+    fn timed_out(&self, destination: &Destination, limit: Duration) -> Error {
+        let (origin, limit) = (&destination.origin, Seconds(limit));
+        let message = match destination.only {
+            None => {
+                let count = self.limits.max_connections;
+                format!(
+                    "no connection to {origin} became free within {limit} (pool timeout): all {count} connections are in use"
+                )
+            }
+            Some(_) => format!("the connection to {origin} took no more requests within {limit} (pool timeout)"),
+        };
+        Error::new(Kind::PoolTimeout, message)
     }
 
     /// The shared connections that requests of a destination could join, had they room.
@@ -257,7 +267,10 @@ impl<C: Share> Process<C> {
             let next = self.state().next_grant();
             let Some((waiter, grant)) = next else { break };
             // If he has just left, what he would have got comes back, which serves the one behind him.
-            drop(waiter.send(Lease::accept(Arc::clone(self), grant)));
+            match grant {
+                Some(grant) => drop(waiter.send(Lease::accept(Arc::clone(self), grant))),
+                None => drop(waiter),
+            }
         }
         let surplus = self.state().surplus(Instant::now());
         self.discard(surplus);

@@ -49,6 +49,8 @@ enum Found<C> {
     /// A connection that is being made.
     Host,
     Nothing,
+    /// Nothing, now and later.
+    Never,
 }
 
 struct Idle<C> {
@@ -65,6 +67,13 @@ struct Shared<C> {
     requests: usize,
     /// No more requests: the peer said so, or the pool does.
     retired: bool,
+}
+
+impl<C> Shared<C> {
+    /// Whether requests of this owner can join.
+    fn is_for(&self, owner: u64) -> bool {
+        self.route.owner == owner || self.route.owner == ANYBODY
+    }
 }
 
 /// Between which ends a shared connection carries requests.
@@ -127,6 +136,11 @@ impl<C: Share> State<C> {
             Found::Grant(grant) => Decision::Granted(grant),
             Found::Host => self.wait(destination, true),
             Found::Nothing => self.wait(destination, false),
+            Found::Never => {
+                // Nobody will ever hand anything over.
+                let (_, never) = oneshot::channel();
+                Decision::Wait(self.id(), never)
+            }
         };
         (decision, expired)
     }
@@ -147,11 +161,7 @@ impl<C: Share> State<C> {
         }
         let shared = self.shared.get(&status.id)?;
         let is_open = self.open.get(&shared.route).is_some_and(|ids| ids.contains(&status.id));
-        if is_open && (shared.route.owner == owner || shared.route.owner == ANYBODY) {
-            self.join(status.id)
-        } else {
-            None
-        }
+        if is_open && shared.is_for(owner) { self.join(status.id) } else { None }
     }
 
     /// Forgets this very connection; it is returned if it was idle. The queue is to be served.
@@ -258,12 +268,13 @@ impl<C: Share> State<C> {
         closing
     }
 
-    /// The first in line and what he gets, if there is anything to give.
-    pub fn next_grant(&mut self) -> Option<(Handover<C>, Grant<C>)> {
+    /// The first in line and what he gets, if there is anything to give; `None` for him if there never will be.
+    pub fn next_grant(&mut self) -> Option<(Handover<C>, Option<Grant<C>>)> {
         loop {
             let (ticket, waiter) = self.waiters.pop_first()?;
             match self.seek(&waiter.destination) {
-                Found::Grant(grant) => return Some((waiter.handover, grant)),
+                Found::Grant(grant) => return Some((waiter.handover, Some(grant))),
+                Found::Never => return Some((waiter.handover, None)),
                 Found::Host => self.receive(ticket, waiter),
                 Found::Nothing => {
                     self.waiters.insert(ticket, waiter);
@@ -299,7 +310,7 @@ impl<C: Share> State<C> {
     /// The shared connections that requests of a destination could join, had they room.
     pub fn shared(&self, destination: &Destination) -> Vec<C> {
         let Destination { origin, owner, .. } = destination;
-        let joinable = |shared: &&Shared<C>| shared.route.owner == *owner && shared.route.origin == *origin;
+        let joinable = |shared: &&Shared<C>| shared.is_for(*owner) && shared.route.origin == *origin;
         self.shared.values().filter(joinable).filter_map(|shared| shared.connection.share()).collect()
     }
 
@@ -339,7 +350,10 @@ impl<C: Share> State<C> {
     /// A shared connection with room, else an idle one, else one that is being made and may be shared, else a place for a new one,
     /// else the place of the idle connection used longest ago.
     fn seek(&mut self, destination: &Destination) -> Found<C> {
-        let Destination { origin, owner, multiplexing } = destination;
+        let Destination { origin, owner, multiplexing, only } = destination;
+        if let Some(id) = only {
+            return self.seek_one(*id, *owner);
+        }
         let route = || Route { origin: Arc::clone(origin), owner: *owner };
         if !self.open.is_empty()
             && let Some(id) = self.open.get(&route()).and_then(|ids| ids.front().copied())
@@ -367,6 +381,19 @@ impl<C: Share> State<C> {
             self.connecting.insert(route(), Connecting { id: grant.status.id, guests: BTreeMap::new() });
         }
         Found::Grant(Grant { closing, ..grant })
+    }
+
+    /// This very connection. It may have room later if it is being made, or is shared.
+    fn seek_one(&mut self, id: u64, owner: u64) -> Found<C> {
+        let Some(status) = self.connections.get(&id).map(Arc::clone) else { return Found::Never };
+        if let Some(grant) = self.take(&status, owner) {
+            return Found::Grant(grant);
+        }
+        let may_have_room = match self.shared.get(&id) {
+            Some(shared) => !shared.retired && shared.is_for(owner),
+            None => !status.is_connected(),
+        };
+        if may_have_room { Found::Nothing } else { Found::Never }
     }
 
     /// An idle connection for a request, and for others if it can be shared.
@@ -521,6 +548,13 @@ mod tests {
         }
     }
 
+    impl State<Connection> {
+        fn served(&mut self) -> Option<(Handover<Connection>, Grant<Connection>)> {
+            let (handover, grant) = self.next_grant()?;
+            Some((handover, grant.expect("what one connection only can give was not asked for")))
+        }
+    }
+
     fn origin(host: &str) -> Arc<Origin> {
         Arc::new(Origin { scheme: Scheme::Http, host: host.to_owned(), port: 80, server_name: None })
     }
@@ -534,11 +568,11 @@ mod tests {
     }
 
     fn to(origin: &Arc<Origin>) -> Destination {
-        Destination { origin: Arc::clone(origin), owner: 0, multiplexing: false }
+        Destination { origin: Arc::clone(origin), owner: 0, multiplexing: false, only: None }
     }
 
     fn to_shared(origin: &Arc<Origin>, owner: u64) -> Destination {
-        Destination { origin: Arc::clone(origin), owner, multiplexing: true }
+        Destination { origin: Arc::clone(origin), owner, multiplexing: true, only: None }
     }
 
     fn granted(state: &mut State<Connection>, origin: &Arc<Origin>, now: Instant) -> Grant<Connection> {
@@ -618,12 +652,12 @@ mod tests {
 
         // The first in line asked for another origin: he gets the place, and the idle connection goes.
         state.keep(&grant.status, "to a", now);
-        let (_, grant) = state.next_grant().expect("a place");
+        let (_, grant) = state.served().expect("a place");
         assert_eq!((grant.status.origin.host.as_str(), grant.closing), ("b", Some("to a")));
-        assert!(state.next_grant().is_none());
+        assert!(state.served().is_none());
 
         state.free(&grant.status);
-        let (_, grant) = state.next_grant().expect("a place");
+        let (_, grant) = state.served().expect("a place");
         assert_eq!(grant.status.origin.host, "a");
         assert_eq!(state.queued(), 0);
     }
@@ -650,13 +684,13 @@ mod tests {
 
         // The limit is not known: still nobody joins.
         state.share(&first.status, "h2", 0);
-        assert!(state.next_grant().is_none());
+        assert!(state.served().is_none());
 
         first.status.set_max_requests(2);
         state.limit_changed(&first.status);
-        let (_, second) = state.next_grant().expect("room on the first connection");
+        let (_, second) = state.served().expect("room on the first connection");
         assert_eq!((second.connection, second.status.id), (Some("h2"), first.status.id));
-        let (_, third) = state.next_grant().expect("a place for a second connection");
+        let (_, third) = state.served().expect("a place for a second connection");
         assert_eq!((third.connection, state.statuses().len()), (None, 2));
 
         assert!(state.end_request(&first.status, now).is_empty());
@@ -671,7 +705,7 @@ mod tests {
         ticket_to(&mut state, &to_shared(&a, 0), now);
         state.keep_to_one(&first.status);
         for _ in 0..2 {
-            let (_, grant) = state.next_grant().expect("a place");
+            let (_, grant) = state.served().expect("a place");
             assert_eq!(grant.connection, None);
         }
         assert_eq!(state.statuses().len(), 3);
@@ -684,8 +718,8 @@ mod tests {
         ticket_to(&mut state, &to_shared(&a, 0), now);
         ticket_to(&mut state, &to_shared(&a, 0), now);
         state.free(&first.status);
-        let (_, second) = state.next_grant().expect("a place");
-        assert!(state.next_grant().is_none());
+        let (_, second) = state.served().expect("a place");
+        assert!(state.served().is_none());
         assert_eq!((state.queued(), state.active()), (0, 2));
         assert_ne!(second.status.id, first.status.id);
     }
@@ -713,9 +747,9 @@ mod tests {
         assert!(state.retire(&first.status).is_none());
         ticket_to(&mut state, &to_shared(&a, 0), now);
         assert!(state.end_request(&first.status, now).is_empty());
-        assert!(state.next_grant().is_none());
+        assert!(state.served().is_none());
         assert_eq!(state.end_request(&first.status, now), ["h2"]);
-        assert!(state.next_grant().is_some());
+        assert!(state.served().is_some());
     }
 
     #[test]
@@ -728,7 +762,7 @@ mod tests {
         // Nobody overtakes, not even where there would be room: the one in line needs the connection to end.
         ticket_to(&mut state, &to_shared(&a, 0), now);
         state.end_request(&first.status, now);
-        let (_, grant) = state.next_grant().expect("the place");
+        let (_, grant) = state.served().expect("the place");
         assert_eq!((grant.status.origin.host.as_str(), grant.closing), ("b", Some("h2")));
     }
 }

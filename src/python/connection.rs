@@ -49,13 +49,8 @@ impl Connection {
         Arc::clone(&lock(&self.place).status)
     }
 
-    /// The right to send one request over the connection.
-    fn begin(
-        &self,
-        request: &Bound<'_, PyAny>,
-        namespace: &Namespace,
-        owner: u64,
-    ) -> PyResult<Acquired<exchange::Connection>> {
+    /// The right to send one request over the connection, or a place in line for it.
+    fn begin(&self, request: &Bound<'_, PyAny>, namespace: &Namespace, owner: u64) -> PyResult<Place> {
         let py = request.py();
         let origin = request.getattr(intern!(py, "url"))?.getattr(intern!(py, "origin"))?;
         if !self.can_handle_request(&origin)? {
@@ -65,7 +60,7 @@ impl Connection {
         }
         let mut held = lock(&self.place);
         if let Some(unused) = held.unused.take() {
-            return Ok(unused);
+            return Ok(Place::This(unused));
         }
         if self.is_own && held.status.has_failed() {
             // It has never been connected: it can be tried again.
@@ -73,9 +68,18 @@ impl Connection {
             if let Some(status) = place.status() {
                 held.status = Arc::clone(status);
             }
-            return Ok(place);
+            return Ok(Place::This(place));
         }
-        self.side.client.pool.take(&held.status, owner).ok_or_else(|| namespace.not_available(py))
+        let Side { client, .. } = &self.side;
+        let Held { status, .. } = &*held;
+        match client.pool.take(status, owner) {
+            Some(acquired) => Ok(Place::This(acquired)),
+            // Others share it, or will when it is made. Nobody overtakes those of a pool.
+            None if self.is_own && (status.is_multiplexed() || client.connector.may_multiplex(&status.origin)) => {
+                Ok(Place::InLineFor(status.id))
+            }
+            None => Err(namespace.not_available(py)),
+        }
     }
 
     /// Reads the request. One that cannot be sent costs the connection, if there is one, as in httpcore.
@@ -83,17 +87,19 @@ impl Connection {
         &self,
         request: &Bound<'_, PyAny>,
         namespace: &Namespace,
-        acquired: Acquired<exchange::Connection>,
+        place: Place,
     ) -> PyResult<(request::Parsed, Place)> {
         match request::read(request) {
-            Ok(parsed) => Ok((parsed, Place::This(acquired))),
+            Ok(parsed) => Ok((parsed, place)),
             Err(fault) => {
-                if acquired.has_connection() {
-                    self.status().begin_request();
-                    // Both are given up: the connection is closed.
-                    drop(acquired.take());
-                } else {
-                    lock(&self.place).unused = Some(acquired);
+                match place {
+                    Place::This(acquired) if acquired.has_connection() => {
+                        self.status().begin_request();
+                        // Both are given up: the connection is closed.
+                        drop(acquired.take());
+                    }
+                    Place::This(acquired) => lock(&self.place).unused = Some(acquired),
+                    Place::InLineFor(_) | Place::Any => {}
                 }
                 Err(fault.into_pyerr(request.py(), namespace))
             }
@@ -153,16 +159,16 @@ impl Connection {
     /// Sends an `httpcore.Request` over this connection and returns its response.
     fn handle_request<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
-        let acquired = self.begin(request, namespace, 0)?;
-        let (parsed, place) = self.read(request, namespace, acquired)?;
+        let place = self.begin(request, namespace, 0)?;
+        let (parsed, place) = self.read(request, namespace, place)?;
         self.side.send(request, namespace, parsed, place)
     }
 
     /// Begins to send an `httpcore.Request` over this connection from a task of `host`'s loop.
     fn start(&self, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
         let namespace = Namespace::of(request)?;
-        let acquired = self.begin(request, namespace, host.get().shared.reactor.id())?;
-        let (parsed, place) = self.read(request, namespace, acquired)?;
+        let place = self.begin(request, namespace, host.get().shared.reactor.id())?;
+        let (parsed, place) = self.read(request, namespace, place)?;
         self.side.start(host, request, namespace, parsed, place)
     }
 
