@@ -181,8 +181,8 @@ class _HTTP2View:
 class HTTPConnection(_SyncConnection):
     """A connection to one origin, made by the first request. It takes one request at a time, over HTTP/2 many.
 
-    A request that it cannot take now raises `ConnectionNotAvailable`; over HTTP/2 it waits until there is room, within the `pool`
-    timeout. One to another origin raises `RuntimeError`.
+    A request that it cannot take now raises `ConnectionNotAvailable`; over HTTP/2 it waits until there is room, within
+    the `pool` timeout. One to another origin raises `RuntimeError`.
     """
 
     def __init__(
@@ -242,8 +242,8 @@ class HTTP2Connection(_HTTP2View, _SyncConnection):
 class AsyncHTTPConnection(_AsyncConnection):
     """A connection to one origin, made by the first request. It takes one request at a time, over HTTP/2 many.
 
-    A request that it cannot take now raises `ConnectionNotAvailable`; over HTTP/2 it waits until there is room, within the `pool`
-    timeout. One to another origin raises `RuntimeError`.
+    A request that it cannot take now raises `ConnectionNotAvailable`; over HTTP/2 it waits until there is room, within
+    the `pool` timeout. One to another origin raises `RuntimeError`.
     """
 
     def __init__(
