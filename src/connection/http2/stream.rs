@@ -147,7 +147,7 @@ impl Http2 {
         let mut unyielded = 0;
         loop {
             match std::future::poll_fn(|cx| sending.poll(cx, &mut stream, request, asker)).await {
-                Step::Needs(_) if self.is_job() => {
+                Step::Needs(Needs::Chunk) if self.is_job() => {
                     failure.has_begun_body = true;
                     if let Some(courier) = stream.hand_over(request.timeouts.write) {
                         asker.send_off(courier).await?;
