@@ -164,6 +164,15 @@ impl Http2 {
 
     /// Whether it can take requests, for all that has arrived until now.
     pub fn is_usable(&self) -> bool {
+        let is_read = if self.is_job() {
+            self.exchanges.load(Ordering::Acquire) > 0
+        } else {
+            lock(&self.turns).leader().is_some()
+        };
+        if is_read {
+            // Whoever reads it would know.
+            return !self.is_over();
+        }
         {
             let mut wire = self.wire.lock();
             if let Some(socket) = wire.stream().socket() {
