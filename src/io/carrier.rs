@@ -162,6 +162,11 @@ impl Carried {
         }
     }
 
+    /// Whether there is a read or a write that nobody has asked for yet.
+    pub fn is_anything_wanted(&self) -> bool {
+        (self.wants_write.is_some() && self.is_writing.is_none()) || (self.wants_read && !self.is_reading)
+    }
+
     /// The stream's read has failed for good.
     pub fn fail_read(&mut self, error: Error) {
         self.read_failed = Some(error);

@@ -102,9 +102,20 @@ impl Io {
             return;
         };
         stream.ask(asker, &mut self.turn.asked, read, write);
+        let is_more_wanted = stream.is_anything_wanted();
+        drop(wire);
+        let mut turns = lock(&connection.turns);
         if self.turn.asked == Asked::Nothing {
-            lock(&connection.turns).follow(&mut self.turn, cx.waker());
+            turns.follow(&mut self.turn, cx.waker());
             park::needs_alarm(None);
+            return;
+        }
+        // Busy with the stream it hears of nothing else: whatever there is to do besides falls to those who wait.
+        turns.set_busy(&mut self.turn);
+        let other = if is_more_wanted { turns.pass_on() } else { None };
+        drop(turns);
+        if let Some(other) = other {
+            other.wake();
         }
     }
 

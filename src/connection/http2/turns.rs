@@ -71,6 +71,12 @@ impl Turns {
         turn.role = Role::Follower;
     }
 
+    /// The exchange does something for all, and cannot be woken before that is done.
+    pub fn set_busy(&mut self, turn: &mut Turn) {
+        self.forget(turn);
+        turn.role = Role::Awake;
+    }
+
     /// The exchange has what it came for, or has given up. If nobody leads now, whoever is to must be woken: also when it was this
     /// one that was woken to lead and had no need to.
     pub fn leave(&mut self, turn: &mut Turn) -> Option<Waker> {
@@ -121,6 +127,17 @@ mod tests {
         assert!(turns.leave(&mut second).is_some(), "which has what it came for, and so the third is");
         assert!(turns.sleep(&mut third, waker));
         assert!(turns.leave(&mut third).is_none());
+    }
+
+    #[test]
+    fn nobody_who_is_busy_is_woken() {
+        let (mut turns, waker) = (Turns::default(), Waker::noop());
+        let [mut first, mut second] = [Turn::default(), Turn::default()];
+        turns.follow(&mut first, waker);
+        turns.follow(&mut second, waker);
+        turns.set_busy(&mut first);
+        assert!(turns.pass_on().is_some(), "the second");
+        assert!(turns.pass_on().is_none());
     }
 
     #[test]
