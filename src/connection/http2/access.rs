@@ -19,7 +19,15 @@ pub struct Io {
     turn: Turn,
     /// A stream of the caller's gave nothing for as long as the exchange waits.
     pub timed_out: Option<Error>,
+    /// The exchange has something to send that waits for room.
+    pub awaits_room: bool,
+    /// The read that it has asked for is a short one.
+    reads_briefly: bool,
 }
+
+/// How long an exchange that waits for room reads a stream of the caller's at a time. Room may come to it by what others do, and whoever
+/// is in the middle of a read cannot be told.
+const BRIEFLY: Duration = Duration::from_millis(20);
 
 /// The part in a connection of a thread that waits for room on it: it takes its turn at reading, for what makes room may be said by the
 /// peer while nobody else reads.
@@ -46,7 +54,13 @@ impl Attendance {
 
 impl Io {
     pub fn new(connection: &Arc<Http2>) -> Self {
-        Self { connection: Arc::clone(connection), turn: Turn::default(), timed_out: None }
+        Self {
+            connection: Arc::clone(connection),
+            turn: Turn::default(),
+            timed_out: None,
+            awaits_room: false,
+            reads_briefly: false,
+        }
     }
 
     /// Polls with the connection moved as far as it can be.
@@ -65,7 +79,7 @@ impl Io {
         if self.turn.asked != Asked::Nothing
             && let Some(stream) = connection.wire.lock().stream().carried()
         {
-            self.timed_out = stream.hear(asker, &mut self.turn.asked);
+            self.timed_out = stream.hear(asker, &mut self.turn.asked).filter(|_| !self.reads_briefly);
         }
         loop {
             connection.drive();
@@ -101,7 +115,11 @@ impl Io {
             park::needs_alarm(if leads { connection.bell() } else { None });
             return;
         };
-        stream.ask(asker, &mut self.turn.asked, read, write);
+        if self.turn.asked == Asked::Nothing {
+            let brief = if self.awaits_room { Some(read.map_or(BRIEFLY, |read| read.min(BRIEFLY))) } else { read };
+            self.reads_briefly = self.awaits_room;
+            stream.ask(asker, &mut self.turn.asked, brief, write);
+        }
         let is_more_wanted = stream.is_anything_wanted();
         drop(wire);
         let mut turns = lock(&connection.turns);

@@ -245,6 +245,7 @@ impl Sending {
     fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream, request: &Request, asker: &Asker) -> Poll<Step> {
         let Stream { io, halves, .. } = stream;
         let (read, write) = (request.timeouts.read, request.timeouts.write);
+        io.awaits_room = matches!(halves.upload, Some(Uploading::Here(_)));
         let step = io.poll(cx, asker, read, write, |cx| halves.poll_response(cx, &mut self.reports_sent));
         if let Some(error) = io.timed_out.take().or_else(|| halves.failure.take()) {
             return Poll::Ready(Step::Broken(error));
@@ -409,6 +410,7 @@ impl Stream {
         mut receive: impl FnMut(&mut RecvStream, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<std::result::Result<T, Needs>> {
         let Self { io, halves, .. } = self;
+        io.awaits_room = matches!(halves.upload, Some(Uploading::Here(_)));
         io.poll(cx, asker, timeout, None, |cx| {
             let Some(body) = &mut halves.body else { return Poll::Pending };
             if let Poll::Ready(received) = receive(body, cx) {
