@@ -162,6 +162,11 @@ impl Carried {
         }
     }
 
+    /// Whether its reads and writes are awaited. Those of threads share the timeout of one socket.
+    pub fn is_async(&self) -> bool {
+        self.handle.carrier.is_async()
+    }
+
     /// Whether there is a read or a write that nobody has asked for yet.
     pub fn is_anything_wanted(&self) -> bool {
         (self.wants_write.is_some() && self.is_writing.is_none()) || (self.wants_read && !self.is_reading)

@@ -116,9 +116,9 @@ impl Io {
             return;
         };
         if self.turn.asked == Asked::Nothing {
-            let brief = if self.awaits_room { Some(read.map_or(BRIEFLY, |read| read.min(BRIEFLY))) } else { read };
-            self.reads_briefly = self.awaits_room;
-            stream.ask(asker, &mut self.turn.asked, brief, write);
+            self.reads_briefly = self.awaits_room && stream.is_async();
+            let read = if self.reads_briefly { Some(read.map_or(BRIEFLY, |read| read.min(BRIEFLY))) } else { read };
+            stream.ask(asker, &mut self.turn.asked, read, write);
         }
         let is_more_wanted = stream.is_anything_wanted();
         drop(wire);
