@@ -169,7 +169,12 @@ impl Carried {
 
     /// Whether there is a read or a write that nobody has asked for yet.
     pub fn is_anything_wanted(&self) -> bool {
-        (self.wants_write.is_some() && self.is_writing.is_none()) || (self.wants_read && !self.is_reading)
+        self.is_write_wanted() || (self.wants_read && !self.is_reading)
+    }
+
+    /// Whether there is a write that nobody has asked for yet.
+    pub fn is_write_wanted(&self) -> bool {
+        self.wants_write.is_some() && self.is_writing.is_none()
     }
 
     /// The stream's read has failed for good.

@@ -72,10 +72,10 @@ impl Io {
         write: Option<Duration>,
         mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let connection = &self.connection;
-        if connection.is_job() {
+        if self.connection.is_job() {
             return step(cx);
         }
+        let connection = Arc::clone(&self.connection);
         if self.turn.asked != Asked::Nothing
             && let Some(stream) = connection.wire.lock().stream().carried()
         {
@@ -83,6 +83,9 @@ impl Io {
         }
         loop {
             connection.drive();
+            if self.writes_for_others(asker, write) {
+                return Poll::Pending;
+            }
             if let Poll::Ready(ready) = step(cx) {
                 if connection.pulse.is_dirty.load(Ordering::Acquire) {
                     connection.drive();
@@ -98,6 +101,24 @@ impl Io {
         }
         self.wait(cx, asker, read, write);
         Poll::Pending
+    }
+
+    /// Asks for a write that nobody else can ask for: the others are in the middle of something, and what is to go out may be theirs. The
+    /// exchange may have what it came for, and leave for good.
+    fn writes_for_others(&mut self, asker: &Asker, write: Option<Duration>) -> bool {
+        let connection = &self.connection;
+        if self.turn.asked != Asked::Nothing || connection.exchanges.load(Ordering::Acquire) <= 1 {
+            return false;
+        }
+        let mut wire = connection.wire.lock();
+        let Some(stream) = wire.stream().carried() else { return false };
+        let mut turns = lock(&connection.turns);
+        if !stream.is_write_wanted() || turns.has_followers() {
+            return false;
+        }
+        stream.ask(asker, &mut self.turn.asked, None, write);
+        turns.set_busy(&mut self.turn);
+        true
     }
 
     /// Sees to it that somebody reads what the exchange waits for.

@@ -71,6 +71,11 @@ impl Turns {
         turn.role = Role::Follower;
     }
 
+    /// Whether anybody could be woken to do something.
+    pub fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
     /// The exchange does something for all, and cannot be woken before that is done.
     pub fn set_busy(&mut self, turn: &mut Turn) {
         self.forget(turn);
