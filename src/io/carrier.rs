@@ -162,9 +162,9 @@ impl Carried {
         }
     }
 
-    /// Whether its reads and writes are awaited. Those of threads share the timeout of one socket.
-    pub fn is_async(&self) -> bool {
-        self.handle.carrier.is_async()
+    /// Whether somebody writes.
+    pub fn is_writing(&self) -> bool {
+        self.is_writing.is_some()
     }
 
     /// Whether there is a read or a write that nobody has asked for yet.

@@ -21,13 +21,7 @@ pub struct Io {
     pub timed_out: Option<Error>,
     /// The exchange has something to send that waits for room.
     pub awaits_room: bool,
-    /// The read that it has asked for is a short one.
-    reads_briefly: bool,
 }
-
-/// How long an exchange that waits for room reads a stream of the caller's at a time. Room may come to it by what others do, and whoever
-/// is in the middle of a read cannot be told.
-const BRIEFLY: Duration = Duration::from_millis(20);
 
 /// The part in a connection of a thread that waits for room on it: it takes its turn at reading, for what makes room may be said by the
 /// peer while nobody else reads.
@@ -59,7 +53,6 @@ impl Io {
             turn: Turn::default(),
             timed_out: None,
             awaits_room: false,
-            reads_briefly: false,
         }
     }
 
@@ -79,7 +72,7 @@ impl Io {
         if self.turn.asked != Asked::Nothing
             && let Some(stream) = connection.wire.lock().stream().carried()
         {
-            self.timed_out = stream.hear(asker, &mut self.turn.asked).filter(|_| !self.reads_briefly);
+            self.timed_out = stream.hear(asker, &mut self.turn.asked);
         }
         loop {
             connection.drive();
@@ -136,9 +129,8 @@ impl Io {
             park::needs_alarm(if leads { connection.bell() } else { None });
             return;
         };
-        if self.turn.asked == Asked::Nothing {
-            self.reads_briefly = self.awaits_room && stream.is_async();
-            let read = if self.reads_briefly { Some(read.map_or(BRIEFLY, |read| read.min(BRIEFLY))) } else { read };
+        // What is being written may open its stream, and so give it room: in the middle of a read it would not hear of that.
+        if !(self.awaits_room && stream.is_writing()) {
             stream.ask(asker, &mut self.turn.asked, read, write);
         }
         let is_more_wanted = stream.is_anything_wanted();
