@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
@@ -196,12 +196,15 @@ impl Asker {
         self.line().interruption.take()
     }
 
-    /// Does `work` until it is interrupted.
-    pub async fn interruptible<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let mut work = pin!(work);
-        std::future::poll_fn(|cx| match self.take_interruption() {
-            Some(error) => Poll::Ready(Err(error)),
-            None => work.as_mut().poll(cx),
+    /// Does `work` until it is interrupted, as only a traced exchange is.
+    pub async fn interruptible<T>(&self, mut work: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
+        std::future::poll_fn(|cx| {
+            if self.traced
+                && let Some(error) = self.take_interruption()
+            {
+                return Poll::Ready(Err(error));
+            }
+            work.as_mut().poll(cx)
         })
         .await
     }

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
@@ -157,7 +158,7 @@ impl Asker {
         }
         let event = event();
         self.started(&event).await?;
-        match self.interruptible(work).await {
+        match self.interruptible(pin!(work)).await {
             Ok(value) => {
                 self.complete(&event, outcome(&value)).await?;
                 Ok(value)

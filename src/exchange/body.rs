@@ -99,7 +99,8 @@ impl ResponseBody {
         }
     }
 
-    /// Polls for the next chunk as callers get it: with what has arrived behind it, up to a limit. Small pieces cost as much as large ones.
+    /// Polls for the next chunk as callers get it: with what has arrived behind it, up to a limit. Small pieces cost as much as
+    /// large ones.
     pub fn poll_large_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         self.poll_chunk(cx).map_ok(|first| {
             let first = first?;

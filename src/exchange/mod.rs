@@ -32,6 +32,21 @@ use crate::trace::{Event, Outcome};
 /// Whoever reads a body that never has to wait lets others run after so many bytes.
 pub const YIELD_AFTER: usize = 1024 * 1024;
 
+/// How many bytes a body has moved since others last had a chance to run.
+#[derive(Default)]
+pub struct Stretch(usize);
+
+impl Stretch {
+    /// So many more. If that is enough, others have their chance.
+    pub async fn moved(&mut self, bytes: usize, asker: &Asker) {
+        self.0 += bytes;
+        if self.0 >= YIELD_AFTER {
+            self.0 = 0;
+            asker.yield_now().await;
+        }
+    }
+}
+
 /// How often a request that was not processed is sent again. A server that goes on refusing it has its way.
 const MAX_RESENDS: usize = 5;
 
@@ -373,14 +388,11 @@ pub async fn fetch(
     let mut response = pin!(start(client, request, Place::Any, reactor, asker.clone())).await?;
     let body = &mut response.body;
     let mut content = Vec::new();
-    let mut budget = YIELD_AFTER;
+    let mut stretch = Stretch::default();
     while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await? {
-        budget = budget.saturating_sub(chunk.len());
+        let length = chunk.len();
         content.push(chunk);
-        if budget == 0 {
-            budget = YIELD_AFTER;
-            asker.yield_now().await;
-        }
+        stretch.moved(length, &asker).await;
     }
     body.close();
     Ok(Fetched { response, content })

@@ -2,8 +2,8 @@
 //!
 //! [`socket`] moves bytes and remembers what the kernel last said about readiness. What a poll could not finish it leaves in
 //! [`park`]: the descriptors and the deadline that the calling thread has to wait for. A thread sleeps on them in `poll(2)`
-//! ([`sleep`]), where another may wake it ([`bell`]); an event loop has its sockets in a [`reactor`] and its deadlines in [`timers`]. Where the caller brings streams of
-//! his own, they take the place of sockets ([`carrier`]).
+//! ([`sleep`]), where another may wake it ([`bell`]); an event loop has its sockets in a [`reactor`] and its deadlines in
+//! [`timers`]. Where the caller brings streams of his own, they take the place of sockets ([`carrier`]).
 
 pub mod bell;
 pub mod carrier;

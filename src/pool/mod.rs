@@ -151,6 +151,7 @@ impl<C: Share> Pool<C> {
         let (ticket, granted) = match decision {
             Decision::Granted(grant) => return Ok(Lease::accept(process, grant)),
             Decision::Wait(ticket, granted) => (ticket, granted),
+            Decision::Never => return Err(Error::new(Kind::ConnectionNotAvailable, "")),
         };
         let _in_line = InLine { process: &process, ticket };
         match timeout_at(timeout.and_then(|timeout| now.checked_add(timeout)), granted).await {

@@ -41,6 +41,8 @@ pub enum Decision<C: Share> {
     Granted(Grant<C>),
     /// The ticket of a place in line, and where the connection will be handed over.
     Wait(u64, oneshot::Receiver<Acquired<C>>),
+    /// There is nothing, now and later.
+    Never,
 }
 
 /// What there is for a destination.
@@ -136,11 +138,7 @@ impl<C: Share> State<C> {
             Found::Grant(grant) => Decision::Granted(grant),
             Found::Host => self.wait(destination, true),
             Found::Nothing => self.wait(destination, false),
-            Found::Never => {
-                // Nobody will ever hand anything over.
-                let (_, never) = oneshot::channel();
-                Decision::Wait(self.id(), never)
-            }
+            Found::Never => Decision::Never,
         };
         (decision, expired)
     }
@@ -582,7 +580,7 @@ mod tests {
     fn granted_to(state: &mut State<Connection>, destination: &Destination, now: Instant) -> Grant<Connection> {
         match state.acquire(destination, now).0 {
             Decision::Granted(grant) => grant,
-            Decision::Wait(..) => panic!("there should have been room"),
+            Decision::Wait(..) | Decision::Never => panic!("there should have been room"),
         }
     }
 
@@ -592,7 +590,7 @@ mod tests {
 
     fn ticket_to(state: &mut State<Connection>, destination: &Destination, now: Instant) -> u64 {
         match state.acquire(destination, now).0 {
-            Decision::Granted(_) => panic!("there should have been no room"),
+            Decision::Granted(_) | Decision::Never => panic!("there should have been no room"),
             Decision::Wait(ticket, _) => ticket,
         }
     }

@@ -183,7 +183,7 @@ impl Exchange {
             }
             Some(Output::Read(bytes)) => Ok(PyBytes::new(py, &bytes).into_any()),
             Some(Output::Written) => Ok(py.None().into_bound(py)),
-            Some(Output::Chunk(Some(chunk))) => Ok(response::chunk(py, &chunk)?.into_any()),
+            Some(Output::Chunk(Some(chunk))) => Ok(response::join(py, chunk.pieces())?.into_any()),
             Some(Output::Chunk(None)) => Err(PyStopAsyncIteration::new_err(())),
             None => Err(PyRuntimeError::new_err("the exchange has no result")),
         }

@@ -67,7 +67,7 @@ impl ResponseStream {
                 if caller.has_sources() {
                     *lock(&self.caller) = Some(caller);
                 }
-                response::chunk(py, &chunk).map(Some)
+                response::join(py, chunk.pieces()).map(Some)
             }
             Ok(None) => {
                 if let Some(trailers) = &self.trailers {
@@ -219,7 +219,7 @@ impl Completed {
     }
 
     fn with<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyAny>> {
-        let value = Mutex::new(Some(response::chunk(py, chunk)?.into_any().unbind()));
+        let value = Mutex::new(Some(response::join(py, chunk.pieces())?.into_any().unbind()));
         Ok(Bound::new(py, Self { value })?.into_any())
     }
 }

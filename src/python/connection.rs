@@ -74,7 +74,7 @@ impl Connection {
         let Held { status, .. } = &*held;
         match client.pool.take(status, owner) {
             Some(acquired) => Ok(Place::This(acquired)),
-            // Others share it, or will when it is made. Nobody overtakes those of a pool.
+            // Others share it, or may when it is made. One of a pool is for the pool to give.
             None if self.is_own && (status.is_multiplexed() || client.connector.may_multiplex(&status.origin)) => {
                 Ok(Place::InLineFor(status.id))
             }

@@ -6,7 +6,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::namespace::Namespace;
-use crate::exchange::Chunk;
 use crate::response::ResponseHead;
 
 /// A `bytes` object that is made once.
@@ -110,6 +109,10 @@ pub fn join<'a, 'py>(
     py: Python<'py>,
     pieces: impl Iterator<Item = &'a Bytes> + Clone,
 ) -> PyResult<Bound<'py, PyBytes>> {
+    let mut some = pieces.clone();
+    if let (Some(piece), None) = (some.next(), some.next()) {
+        return Ok(PyBytes::new(py, piece));
+    }
     PyBytes::new_with(py, pieces.clone().map(Bytes::len).sum(), |mut buffer| {
         for piece in pieces {
             let (here, rest) = buffer.split_at_mut(piece.len());
@@ -118,9 +121,4 @@ pub fn join<'a, 'py>(
         }
         Ok(())
     })
-}
-
-/// A chunk as callers get it.
-pub fn chunk<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyBytes>> {
-    if chunk.more.is_empty() { Ok(PyBytes::new(py, &chunk.first)) } else { join(py, chunk.pieces()) }
 }

@@ -28,7 +28,7 @@ use super::disconnected;
 use super::tap::Tap;
 use crate::ask::Asker;
 use crate::error::{Error, Kind, Result};
-use crate::exchange::YIELD_AFTER;
+use crate::exchange::Stretch;
 use crate::io::park;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Stream;
@@ -134,10 +134,7 @@ impl Http1 {
     async fn exchange(&mut self, request: &Request, asker: &Asker) -> Result<Response> {
         let mut phase = Event::SendRequestHeaders(Protocol::Http1);
         let result = match asker.started(&phase).await {
-            Ok(()) => {
-                let exchange = pin!(self.exchange_in_phases(request, asker, &mut phase));
-                if asker.is_traced() { asker.interruptible(exchange).await } else { exchange.await }
-            }
+            Ok(()) => asker.interruptible(pin!(self.exchange_in_phases(request, asker, &mut phase))).await,
             Err(error) => Err(error),
         };
         match result {
@@ -183,7 +180,7 @@ impl Http1 {
             waker: &self.hyper_waker,
             trailers: &mut self.trailers,
         };
-        let mut unyielded = 0;
+        let mut stretch = Stretch::default();
         let step = loop {
             let polling = |cx: &mut Context<'_>| exchange.poll(cx, &mut engine, &uploader, response.as_mut(), asker);
             let step = std::future::poll_fn(polling).await;
@@ -193,15 +190,12 @@ impl Http1 {
                         next_phase(asker, phase, Event::SendRequestBody(Protocol::Http1)).await?;
                     }
                     if let Some(chunk) = asker.chunk().await? {
-                        unyielded += chunk.len();
+                        let length = chunk.len();
                         uploader.push(chunk)?;
+                        stretch.moved(length, asker).await;
                     } else {
                         add_trailers(&uploader, announced.as_ref(), asker).await?;
                         uploader.end()?;
-                    }
-                    if unyielded >= YIELD_AFTER {
-                        unyielded = 0;
-                        asker.yield_now().await;
                     }
                     exchange.stall = Stall::default();
                 }

@@ -23,19 +23,20 @@ pub struct Io {
     pub awaits_room: bool,
 }
 
-/// The part in a connection of a thread that waits for room on it: it takes its turn at reading, for what makes room may be said by the
-/// peer while nobody else reads.
+/// The part in a connection of a thread that waits for room on it: it takes its turn at reading, for what makes room may be said
+/// by the peer while nobody else reads.
 pub struct Attendance(Io);
 
 impl Attendance {
-    /// `None` if there is nothing to read for a thread: it is a loop's connection, or the caller's backend is asked by exchanges only.
+    /// `None` if there is nothing to read for a thread: it is a loop's connection, or over a stream of the caller's, which only
+    /// exchanges ask.
     pub fn new(connection: &Arc<Http2>) -> Option<Self> {
-        let is_socket = connection.wire.lock().stream().socket().is_some();
-        (is_socket && !connection.is_job()).then(|| Self(Io::new(connection)))
+        let is_for_threads = !connection.is_carried && !connection.is_job();
+        is_for_threads.then(|| Self(Io::new(connection)))
     }
 
-    /// Moves the connection as far as it can be, and notes what the thread has to wait for. Returns whether there is anything left to
-    /// wait for.
+    /// Moves the connection as far as it can be, and notes what the thread has to wait for. Returns whether there is anything
+    /// left to wait for.
     pub fn poll(&mut self, cx: &mut Context<'_>, asker: &Asker) -> bool {
         let Self(io) = self;
         let is_over = io.connection.is_over();
@@ -48,12 +49,7 @@ impl Attendance {
 
 impl Io {
     pub fn new(connection: &Arc<Http2>) -> Self {
-        Self {
-            connection: Arc::clone(connection),
-            turn: Turn::default(),
-            timed_out: None,
-            awaits_room: false,
-        }
+        Self { connection: Arc::clone(connection), turn: Turn::default(), timed_out: None, awaits_room: false }
     }
 
     /// Polls with the connection moved as far as it can be.
@@ -96,11 +92,12 @@ impl Io {
         Poll::Pending
     }
 
-    /// Asks for a write that nobody else can ask for: the others are in the middle of something, and what is to go out may be theirs. The
-    /// exchange may have what it came for, and leave for good.
+    /// Asks for a write that nobody else can ask for: the others are in the middle of something, and what is to go out may be
+    /// theirs. The exchange may have what it came for, and leave for good.
     fn writes_for_others(&mut self, asker: &Asker, write: Option<Duration>) -> bool {
         let connection = &self.connection;
-        if self.turn.asked != Asked::Nothing || connection.exchanges.load(Ordering::Acquire) <= 1 {
+        let is_alone = connection.exchanges.load(Ordering::Acquire) <= 1;
+        if !connection.is_carried || is_alone || self.turn.asked != Asked::Nothing {
             return false;
         }
         let mut wire = connection.wire.lock();
@@ -153,20 +150,13 @@ impl Io {
     /// The exchange waits no longer: what it did for the others falls to one of them.
     fn leave(&mut self) {
         let connection = &self.connection;
-        let is_carried = {
-            let mut wire = connection.wire.lock();
-            match wire.stream().carried() {
-                Some(stream) => {
-                    stream.abandon(std::mem::take(&mut self.turn.asked));
-                    true
-                }
-                None => false,
-            }
-        };
+        if let Some(stream) = connection.wire.lock().stream().carried() {
+            stream.abandon(std::mem::take(&mut self.turn.asked));
+        }
         let successor = {
             let mut turns = lock(&connection.turns);
             let successor = turns.leave(&mut self.turn);
-            if is_carried { successor.or_else(|| turns.pass_on()) } else { successor }
+            if connection.is_carried { successor.or_else(|| turns.pass_on()) } else { successor }
         };
         if let Some(successor) = successor {
             successor.wake();

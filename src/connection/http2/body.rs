@@ -133,10 +133,7 @@ impl Body {
     fn hear(&mut self, needs: Needs, answer: Answer) -> Result<()> {
         match (needs, answer) {
             (Needs::Trailers, Answer::Trailers(fields)) => self.stream.set_trailers(head::trailers(&fields)?),
-            (_, Answer::Chunk(chunk)) => {
-                self.stream.push(chunk);
-                self.stream.expect_answer();
-            }
+            (_, Answer::Chunk(chunk)) => self.stream.push(chunk),
             (_, Answer::Failed(error)) => return Err(error),
             _ => return Err(mismatch()),
         }

@@ -4,7 +4,6 @@
 //! what the server has answered so far: the exchange waits for the response, and the courier for the iterator and for room.
 
 use std::mem::ManuallyDrop;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use super::upload::{Needs, Upload, took_nothing};
 use super::{Http2, head};
 use crate::ask::Asker;
 use crate::error::{Error, Result};
-use crate::exchange::YIELD_AFTER;
+use crate::exchange::Stretch;
 use crate::fork::Generation;
 use crate::lock::lock;
 use crate::stall::Stall;
@@ -67,17 +66,14 @@ impl Courier {
     }
 
     async fn carry_chunks(&self, asker: &Asker) -> Result<()> {
-        let mut unyielded = 0;
+        let mut stretch = Stretch::default();
         loop {
             match std::future::poll_fn(|cx| self.poll_load(cx)).await? {
                 Needs::Chunk => {
                     let chunk = asker.chunk().await?;
-                    unyielded += chunk.as_ref().map_or(0, Bytes::len);
+                    let length = chunk.as_ref().map_or(0, Bytes::len);
                     self.with_upload(|upload| upload.push(chunk));
-                    if unyielded >= YIELD_AFTER {
-                        unyielded = 0;
-                        asker.yield_now().await;
-                    }
+                    stretch.moved(length, asker).await;
                 }
                 Needs::Trailers => {
                     let trailers = head::trailers(&asker.trailers().await?)?;
@@ -96,9 +92,7 @@ impl Courier {
         };
         match upload.poll(cx, sent) {
             Needs::Room => {
-                let is_alone = connection.exchanges.load(Ordering::Acquire) <= 1;
-                let progress = *sent + if is_alone { connection.wire.lock().moved() } else { 0 };
-                if stall.is_over(progress, self.write_timeout) {
+                if stall.is_over(connection.progress(*sent), self.write_timeout) {
                     return Poll::Ready(Err(took_nothing(&connection.origin, self.write_timeout)));
                 }
                 Poll::Pending

@@ -68,6 +68,8 @@ const REMEMBERED_RESETS: usize = 1024;
 pub struct Http2 {
     origin: Arc<Origin>,
     wire: WireHandle,
+    /// Whether it is over a stream of the caller's.
+    is_carried: bool,
     // Both are left as they are in a forked child: h2 has locks that a thread of the parent may have held at the fork.
     sender: ManuallyDrop<Mutex<SendRequest<Bytes>>>,
     engine: ManuallyDrop<Mutex<Engine>>,
@@ -103,6 +105,7 @@ struct Watcher {
 impl Http2 {
     /// Speaks HTTP/2 on a stream. Takes no I/O: what opens the connection goes out with the first request.
     pub fn new(stream: Stream, origin: Arc<Origin>, keep_alive: Option<KeepAlive>) -> Result<Arc<Self>> {
+        let is_carried = matches!(stream, Stream::Carried(_));
         let wire = WireHandle::new(stream, Arc::clone(&origin));
         let mut builder = Builder::new();
         builder
@@ -129,6 +132,7 @@ impl Http2 {
             Self {
                 origin,
                 wire,
+                is_carried,
                 sender: ManuallyDrop::new(Mutex::new(sender)),
                 engine: ManuallyDrop::new(Mutex::new(engine)),
                 waker: Waker::from(Arc::clone(&pulse)),
@@ -200,6 +204,13 @@ impl Http2 {
     /// Whether a loop's reactor polls it.
     fn is_job(&self) -> bool {
         self.pulse.has_reactor.load(Ordering::Acquire)
+    }
+
+    /// How far an exchange has come that has sent so many bytes: grows as long as it moves. What moves for others on the same
+    /// connection is no sign of that.
+    fn progress(&self, sent: u64) -> u64 {
+        let is_alone = self.exchanges.load(Ordering::Acquire) <= 1;
+        sent + if is_alone { self.wire.lock().moved() } else { 0 }
     }
 
     /// Polls the connection until there is nothing left to do, or it has read for long enough.

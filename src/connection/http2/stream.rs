@@ -18,7 +18,7 @@ use super::{Body, Courier, Http2, ResponseHead, head};
 use crate::ask::Asker;
 use crate::connection::tap::Tap;
 use crate::error::{Error, Kind, Result};
-use crate::exchange::YIELD_AFTER;
+use crate::exchange::Stretch;
 use crate::fork::Generation;
 use crate::io::park;
 use crate::lock::lock;
@@ -110,10 +110,7 @@ impl Http2 {
             asker.span(|| Event::SendConnectionInit, |()| Outcome::Nothing, async { Ok(()) }).await?;
         }
         let mut phase = None;
-        let result = {
-            let exchange = pin!(self.exchange_in_phases(request, asker, failure, &mut phase));
-            if asker.is_traced() { asker.interruptible(exchange).await } else { exchange.await }
-        };
+        let result = asker.interruptible(pin!(self.exchange_in_phases(request, asker, failure, &mut phase))).await;
         match result {
             Err(error) if asker.is_traced() => {
                 let Some((phase, stream_id)) = phase else { return Err(error) };
@@ -144,7 +141,7 @@ impl Http2 {
             next_phase(asker, phase, Event::SendRequestBody(Protocol::Http2(stream_id))).await?;
         }
         let mut sending = Sending { reports_sent: tracing, stall: Stall::default() };
-        let mut unyielded = 0;
+        let mut stretch = Stretch::default();
         loop {
             match std::future::poll_fn(|cx| sending.poll(cx, &mut stream, request, asker)).await {
                 Step::Needs(Needs::Chunk) if self.is_job() => {
@@ -160,13 +157,9 @@ impl Http2 {
                 Step::Needs(_) => {
                     failure.has_begun_body = true;
                     let chunk = asker.chunk().await?;
-                    unyielded += chunk.as_ref().map_or(0, Bytes::len);
+                    let length = chunk.as_ref().map_or(0, Bytes::len);
                     stream.push(chunk);
-                    stream.expect_answer();
-                    if unyielded >= YIELD_AFTER {
-                        unyielded = 0;
-                        asker.yield_now().await;
-                    }
+                    stretch.moved(length, asker).await;
                     sending.stall = Stall::default();
                 }
                 Step::Sent => {
@@ -361,22 +354,17 @@ impl Stream {
         }
     }
 
-    /// Grows as long as the exchange moves. What moves for others on the same connection is no sign of that.
+    /// Grows as long as the exchange moves.
     pub fn progress(&self) -> u64 {
-        let connection = &self.io.connection;
-        let is_alone = connection.exchanges.load(Ordering::Acquire) <= 1;
-        self.halves.sent + if is_alone { connection.wire.lock().moved() } else { 0 }
+        self.io.connection.progress(self.halves.sent)
     }
 
-    /// The next chunk of the request body; `None` at its end.
+    /// The next chunk of the request body; `None` at its end. A thread that sends without ever having to wait does not hear of what
+    /// has arrived: it looks.
     pub fn push(&mut self, chunk: Option<Bytes>) {
         if let Some(Uploading::Here(upload)) = &mut self.halves.upload {
             upload.push(chunk);
         }
-    }
-
-    /// A thread that sends without ever having to wait does not hear of what has arrived: it looks.
-    pub fn expect_answer(&self) {
         if !self.io.connection.is_job()
             && let Some(socket) = self.io.connection.wire.lock().stream().socket()
         {
