@@ -19,6 +19,7 @@ from peers import Peer
 
 if TYPE_CHECKING:
     import ssl
+    import threading
     from collections.abc import Awaitable
 
     from certificates import Certificates
@@ -99,6 +100,17 @@ def only_root(session: Session) -> None:
         stream = session.read_head()
         if stream.target == b"/":
             session.respond(stream, b"ok")
+
+
+def holding(go: threading.Event) -> Script:
+    """Answers no request until the test says so, and from then on every one at once."""
+
+    def script(session: Session) -> None:
+        while True:
+            stream = session.read_head()
+            session.when(go.is_set, lambda stream=stream: session.respond(stream, stream.target))
+
+    return script
 
 
 def silence(session: Session) -> None:

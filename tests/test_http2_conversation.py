@@ -75,21 +75,25 @@ class Waiting:
             self.state = "ended"
 
 
+async def questions(flavour: Flavour, heard: list[bytes]) -> AsyncIterator[bytes]:
+    """A body whose every part depends on the answer to the one before.
+
+    In a thread it cannot wait: it yields nothing for as long as there is nothing to say.
+    """
+    for number in range(ROUNDS):
+        yield b"question %d" % number
+        while len(heard) <= number:
+            await flavour.sleep(0.001)
+            if not flavour.is_async:
+                yield b""
+
+
 async def test_a_conversation(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """In a thread the body cannot wait. It yields nothing for as long as there is nothing to say."""
     peer = serve_h2(answering)
     heard: list[bytes] = []
 
-    async def body() -> AsyncIterator[bytes]:
-        for number in range(ROUNDS):
-            yield b"question %d" % number
-            while len(heard) <= number:
-                await flavour.sleep(0.001)
-                if not flavour.is_async:
-                    yield b""
-
     async with http2_pool(flavour, max_connections=1) as pool:
-        await talk(pool, peer.url, flavour.body(body()), heard)
+        await talk(pool, peer.url, flavour.body(questions(flavour, heard)), heard)
         await still_works(pool, peer)
     assert heard == [b"answer %d" % number for number in range(ROUNDS)]
 
@@ -110,14 +114,7 @@ async def test_two_conversations_on_one_connection(async_flavour: Flavour, serve
 
     async def ask(name: str) -> list[bytes]:
         heard: list[bytes] = []
-
-        async def body() -> AsyncIterator[bytes]:
-            for number in range(ROUNDS):
-                yield b"question %d" % number
-                while len(heard) <= number:
-                    await async_flavour.sleep(0.001)
-
-        await talk(pool, peer.url + name, body(), heard)
+        await talk(pool, peer.url + name, questions(async_flavour, heard), heard)
         return heard
 
     peer = serve_h2(script)

@@ -8,28 +8,17 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import pytest
 
-from h2_peer import MAX_CONCURRENT_STREAMS, OK, http2_pool
+from h2_peer import MAX_CONCURRENT_STREAMS, OK, holding, http2_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import ServeH2
     from flavours import Flavour, Pool, Task
-    from h2_peer import H2Peer, Script
+    from h2_peer import H2Peer
     from h2_session import Session
 
 IDLE = "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]"
-
-
-def holding(go: threading.Event) -> Script:
-    """Answers no request until the test says so, and from then on every one at once."""
-
-    def script(session: Session) -> None:
-        while True:
-            stream = session.read_head()
-            session.when(go.is_set, lambda stream=stream: session.respond(stream, stream.target))
-
-    return script
 
 
 def start(pool: Pool, peer: H2Peer, count: int, timeout: float = 30.0) -> list[Task]:

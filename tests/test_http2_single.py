@@ -10,7 +10,7 @@ import httpcore
 import pytest
 
 import httpcore_rs
-from h2_peer import MAX_CONCURRENT_STREAMS
+from h2_peer import MAX_CONCURRENT_STREAMS, holding
 from peers import reply
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from certificates import Certificates
     from conftest import Serve, ServeH2
     from flavours import Flavour, Task
-    from h2_peer import Script
     from h2_session import Session
     from peers import Connection
 
@@ -55,17 +54,6 @@ async def single(flavour: Flavour, url: str, **arguments: Any) -> AsyncIterator[
         yield connection
     finally:
         await flavour.call(connection.raw, "close")
-
-
-def holding(go: threading.Event) -> Script:
-    """Answers no request until the test says so, and from then on every one at once."""
-
-    def script(session: Session) -> None:
-        while True:
-            stream = session.read_head()
-            session.when(go.is_set, lambda stream=stream: session.respond(stream, stream.target))
-
-    return script
 
 
 @pytest.mark.parametrize("limit", [1, 3, None])
