@@ -51,6 +51,9 @@ _SECURE = """
         listen 127.0.0.1:{port} ssl http2;
         ssl_certificate {tls.certificate};
         ssl_certificate_key {tls.key};
+        # Large bodies in few calls, so that they measure the client and not the server.
+        http2_chunk_size 16k;
+        output_buffers 2 512k;
         root {home}/files;
     }}
 """
