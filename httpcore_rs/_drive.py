@@ -6,6 +6,7 @@ Everything is awaited here, in the caller's own task, with his context variables
 
 from __future__ import annotations
 
+import functools
 import typing
 
 from ._hosts import shield
@@ -29,15 +30,21 @@ async def drive(exchange: Exchange) -> typing.Any:
     return exchange.result()
 
 
-async def close_streams(streams: list[AsyncNetworkStream], failure: BaseException | None) -> None:
-    """Closes streams of a `network_backend`, all of them, also in a task that is being cancelled.
+async def close_streams(
+    resets: list[Exchange], streams: list[AsyncNetworkStream], failure: BaseException | None
+) -> None:
+    """Sends resets and closes streams of a `network_backend`, all of them, also in a task that is being cancelled.
 
     Then raises `failure`, which was there first, or else what the first stream raised.
     """
     with shield():
-        for stream in streams:
+        steps: list[typing.Callable[[], typing.Awaitable[object]]] = [
+            functools.partial(drive, reset) for reset in resets
+        ]
+        steps += [stream.aclose for stream in streams]
+        for step in steps:
             try:
-                await stream.aclose()
+                await step()
             except Exception as exc:  # noqa: BLE001, PERF203  # The others are closed as well.
                 failure = failure or exc
     if failure is not None:

@@ -274,7 +274,7 @@ impl Exchange {
                     }
                     // Whatever is left of it (a failed connection) goes now.
                     state.operation = None;
-                    break end(py, &mut state, result.map_err(|error| to_pyerr(py, self.namespace, error)));
+                    break self.end(py, &mut state, result.map_err(|error| to_pyerr(py, self.namespace, error)));
                 }
                 Poll::Pending => {}
             }
@@ -282,7 +282,7 @@ impl Exchange {
                 // Nobody listened at that point.
                 self.task.finish();
                 state.operation = None;
-                break end(py, &mut state, Err(to_pyerr(py, self.namespace, interruption)));
+                break self.end(py, &mut state, Err(to_pyerr(py, self.namespace, interruption)));
             }
             if let Some(ask) = self.asker.take() {
                 if let Ask::SendOff(courier) = ask {
@@ -401,10 +401,33 @@ impl Exchange {
             }
             operation => drop(operation),
         }
-        let closing = end(py, &mut state, outcome.map_err(|()| error));
+        let closing = self.end(py, &mut state, outcome.map_err(|()| error));
         drop(state);
         host.leave(py, running)?;
         closing
+    }
+
+    /// The end of an operation. Streams of the caller's that were left behind are closed before anybody hears of it.
+    fn end<'py>(
+        &self,
+        py: Python<'py>,
+        state: &mut State,
+        result: PyResult<Output>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let failure = match result {
+            Ok(output) => {
+                state.output = Some(output);
+                None
+            }
+            Err(failure) => Some(failure),
+        };
+        match backend::closing_forsaken(py, Some((&self.host, self.namespace)), failure.as_ref())? {
+            None => failure.map_or(Ok(None), Err),
+            Some(closing) => {
+                state.awaited = Some(Awaited::Closing);
+                Ok(Some(closing))
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -415,24 +438,6 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.task.finish();
-    }
-}
-
-/// The end of an operation. Streams of the caller's that were left behind are closed before anybody hears of it.
-fn end<'py>(py: Python<'py>, state: &mut State, result: PyResult<Output>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let failure = match result {
-        Ok(output) => {
-            state.output = Some(output);
-            None
-        }
-        Err(failure) => Some(failure),
-    };
-    match backend::closing_forsaken(py, failure.as_ref())? {
-        None => failure.map_or(Ok(None), Err),
-        Some(closing) => {
-            state.awaited = Some(Awaited::Closing);
-            Ok(Some(closing))
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The caller's `network_backend` and its streams, as the drivers use them.
 
 use std::any::Any;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,14 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use super::async_driver::{Exchange, Operation};
 use super::errors::from_exception;
+use super::host::Host;
 use super::listener::Arguments;
-use crate::ask::{Answer, Ask, Backend};
+use super::namespace::Namespace;
+use super::sync_driver::{Caller, block_on};
+use crate::ask::{Answer, Ask, Asker, Backend};
+use crate::connection::http2::take_unsent_resets;
 use crate::io::carrier::{Carrier, Handle, take_forsaken};
 use crate::trace::Event;
 
@@ -184,9 +190,15 @@ fn data(value: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     }
 }
 
-/// Closes the streams that were left to this thread. All of them, whatever one of them raises.
+/// Sends the resets and closes the streams that were left to this thread. All of them, whatever one of them raises.
 pub fn close_forsaken(py: Python<'_>) -> PyResult<()> {
     let mut result = Ok(());
+    for reset in take_unsent_resets(false) {
+        let asker = Asker::default();
+        if let Err(fault) = block_on(py, pin!(reset.send(asker.clone())), &asker, &mut Caller::default()) {
+            result = result.and(Err(fault.into_pyerr(py, Namespace::default(py)?)));
+        }
+    }
     for stream in take_forsaken(false) {
         let closed = object_of(py, &stream).and_then(|stream| stream.call_method0(intern!(py, "close")));
         result = result.and(closed.map(drop));
@@ -194,19 +206,33 @@ pub fn close_forsaken(py: Python<'_>) -> PyResult<()> {
     result
 }
 
-/// A coroutine that closes the async streams that were left to this thread, if there are any, and then raises `failure`, if there
-/// is one.
-pub fn closing_forsaken<'py>(py: Python<'py>, failure: Option<&PyErr>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let forsaken = take_forsaken(true);
-    if forsaken.is_empty() {
+/// Who sends something in a task.
+pub type Sender<'a> = (&'a Py<Host>, &'static Namespace);
+
+/// A coroutine that sends the resets and closes the async streams that were left to this thread, if there are any, and then raises
+/// `failure`, if there is one. `sender` is whoever can send something.
+pub fn closing_forsaken<'py>(
+    py: Python<'py>,
+    sender: Option<Sender<'_>>,
+    failure: Option<&PyErr>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let (unsent, forsaken) = (take_unsent_resets(true), take_forsaken(true));
+    if unsent.is_empty() && forsaken.is_empty() {
         return Ok(None);
     }
-    let streams = PyList::empty(py);
+    let (resets, streams) = (PyList::empty(py), PyList::empty(py));
+    if let Some((host, namespace)) = sender {
+        for reset in unsent {
+            let asker = Asker::default();
+            let sending = Operation::Write(Box::pin(reset.send(asker.clone())));
+            resets.append(Exchange::start(host.clone_ref(py), namespace, asker, sending, None, None))?;
+        }
+    }
     for stream in &forsaken {
         streams.append(object_of(py, stream)?)?;
     }
     py.import(intern!(py, "httpcore_rs._drive"))?
-        .call_method1(intern!(py, "close_streams"), (streams, failure.map(|failure| failure.value(py))))
+        .call_method1(intern!(py, "close_streams"), (resets, streams, failure.map(|failure| failure.value(py))))
         .map(Some)
 }
 

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::async_driver::{Exchange, poll_chunk};
-use super::backend;
+use super::backend::{self, Sender};
 use super::errors::to_pyerr;
 use super::host::{Host, Task};
 use super::namespace::Namespace;
@@ -160,7 +160,7 @@ impl AsyncResponseStream {
                 }
                 Poll::Ready(Err(error)) => {
                     let exception = to_pyerr(py, self.namespace, error);
-                    return backend::closing_forsaken(py, Some(&exception))?
+                    return backend::closing_forsaken(py, Some(self.sender()), Some(&exception))?
                         .map_or(Err(exception), |closing| Ok(Some(closing)));
                 }
                 Poll::Pending => {}
@@ -178,11 +178,15 @@ impl AsyncResponseStream {
         let running = host.shared.enter();
         lock(&self.body).close();
         host.leave(py, running)?;
-        closed(py)
+        closed(py, Some(self.sender()))
     }
 }
 
 impl AsyncResponseStream {
+    fn sender(&self) -> Sender<'_> {
+        (&self.host, self.namespace)
+    }
+
     fn reading(&self, py: Python<'_>) -> Reading {
         Reading {
             body: Arc::clone(&self.body),
@@ -200,8 +204,8 @@ pub struct Reading {
 }
 
 /// What is awaited after something was closed: that streams of the caller's are closed as well.
-pub fn closed(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    match backend::closing_forsaken(py, None)? {
+pub fn closed<'py>(py: Python<'py>, sender: Option<Sender<'_>>) -> PyResult<Bound<'py, PyAny>> {
+    match backend::closing_forsaken(py, sender, None)? {
         Some(closing) => Ok(closing),
         None => Ok(Bound::new(py, Completed::nothing(py))?.into_any()),
     }

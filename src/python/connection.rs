@@ -181,7 +181,7 @@ impl Connection {
     /// The same in a task: returns what to await.
     fn aclose<'py>(&self, py: Python<'py>, log: bool) -> PyResult<Bound<'py, PyAny>> {
         self.end(py, log)?;
-        body::closed(py)
+        body::closed(py, None)
     }
 
     /// Origin, protocol, state and number of requests, in httpcore's words.

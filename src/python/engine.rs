@@ -221,7 +221,7 @@ impl Engine {
     fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let closed = py.detach(|| self.side.client.pool.close());
         log_closed(py, closed)?;
-        body::closed(py)
+        body::closed(py, None)
     }
 
     /// Active and queued requests and active and idle connections, in httpcore's words.

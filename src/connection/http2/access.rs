@@ -65,11 +65,7 @@ impl Io {
             return step(cx);
         }
         let connection = Arc::clone(&self.connection);
-        if self.turn.asked != Asked::Nothing
-            && let Some(stream) = connection.wire.lock().stream().carried()
-        {
-            self.timed_out = stream.hear(asker, &mut self.turn.asked);
-        }
+        self.hear(asker);
         loop {
             connection.drive();
             if self.writes_for_others(asker, write) {
@@ -90,6 +86,37 @@ impl Io {
         }
         self.wait(cx, asker, read, write);
         Poll::Pending
+    }
+
+    /// Sends what there is to send over a stream of the caller's, and reads nothing. Whether nothing is left, or somebody else
+    /// writes.
+    pub fn write_out(&mut self, asker: &Asker, timeout: Duration) -> bool {
+        let connection = Arc::clone(&self.connection);
+        if !self.hear(asker) {
+            return false;
+        }
+        connection.drive();
+        let mut wire = connection.wire.lock();
+        if let Some(stream) = wire.stream().carried()
+            && stream.is_write_wanted()
+        {
+            stream.ask(asker, &mut self.turn.asked, None, Some(timeout));
+            lock(&connection.turns).set_busy(&mut self.turn);
+            return false;
+        }
+        drop(wire);
+        self.leave();
+        true
+    }
+
+    /// Takes the answer to what it has asked of a stream of the caller's. Whether it waits for none any more.
+    fn hear(&mut self, asker: &Asker) -> bool {
+        if self.turn.asked != Asked::Nothing
+            && let Some(stream) = self.connection.wire.lock().stream().carried()
+        {
+            self.timed_out = stream.hear(asker, &mut self.turn.asked);
+        }
+        self.turn.asked == Asked::Nothing
     }
 
     /// Asks for a write that nobody else can ask for: the others are in the middle of something, and what is to go out may be

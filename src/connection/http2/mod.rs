@@ -17,6 +17,7 @@ mod head;
 mod keep_alive;
 mod stream;
 mod turns;
+mod unsent;
 mod upload;
 mod wire;
 
@@ -38,6 +39,7 @@ pub use self::keep_alive::KeepAlive;
 use self::keep_alive::Pinger;
 pub use self::stream::{Failure, Response};
 use self::turns::Turns;
+pub use self::unsent::{UnsentReset, take_unsent_resets};
 pub use self::wire::{Wire, WireHandle};
 use super::disconnected;
 use crate::error::{Error, Kind, Result};

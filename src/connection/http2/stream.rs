@@ -14,7 +14,7 @@ use http::HeaderMap;
 
 use super::access::Io;
 use super::upload::{Needs, Upload, took_nothing};
-use super::{Body, Courier, Http2, ResponseHead, head};
+use super::{Body, Courier, Http2, ResponseHead, UnsentReset, head};
 use crate::ask::Asker;
 use crate::connection::tap::Tap;
 use crate::error::{Error, Kind, Result};
@@ -268,6 +268,11 @@ fn timed_out(stream: &Stream, request: &Request) -> Error {
 }
 
 impl Halves {
+    /// Whether both sides have said all that they had to say.
+    fn is_complete(&self) -> bool {
+        self.upload.is_none() && self.body.as_ref().is_some_and(RecvStream::is_end_stream)
+    }
+
     fn poll_response(&mut self, cx: &mut Context<'_>, reports_sent: &mut bool) -> Poll<Step> {
         let needs = self.poll_upload(cx);
         if self.failure.is_some() {
@@ -420,6 +425,7 @@ impl Drop for Stream {
         if let Some(Uploading::Courier(courier)) = &self.halves.upload {
             courier.dismiss();
         }
+        let is_reset = self.io.connection.is_carried && !self.halves.is_complete();
         // SAFETY: `halves` is not used after this, and `drop` runs once.
         unsafe { ManuallyDrop::drop(&mut self.halves) };
         let connection = &self.io.connection;
@@ -429,6 +435,9 @@ impl Drop for Stream {
             connection.drive();
             connection.rouse();
             park::clear();
+            if is_reset {
+                UnsentReset::leave(connection);
+            }
         }
     }
 }
