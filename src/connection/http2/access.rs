@@ -21,6 +21,8 @@ pub struct Io {
     pub timed_out: Option<Error>,
     /// The exchange has something to send that waits for room.
     pub awaits_room: bool,
+    /// The exchange takes what was read before it reads more, which else would pile up.
+    pub takes_first: bool,
 }
 
 /// The part in a connection of a thread that waits for room on it: it takes its turn at reading, for what makes room may be said
@@ -49,7 +51,13 @@ impl Attendance {
 
 impl Io {
     pub fn new(connection: &Arc<Http2>) -> Self {
-        Self { connection: Arc::clone(connection), turn: Turn::default(), timed_out: None, awaits_room: false }
+        Self {
+            connection: Arc::clone(connection),
+            turn: Turn::default(),
+            timed_out: None,
+            awaits_room: false,
+            takes_first: false,
+        }
     }
 
     /// Polls with the connection moved as far as it can be.
@@ -66,10 +74,13 @@ impl Io {
         }
         let connection = Arc::clone(&self.connection);
         self.hear(asker);
+        let mut takes_first = self.takes_first && !connection.is_carried;
         loop {
-            connection.drive();
-            if self.writes_for_others(asker, write) {
-                return Poll::Pending;
+            if !takes_first {
+                connection.drive();
+                if self.writes_for_others(asker, write) {
+                    return Poll::Pending;
+                }
             }
             if let Poll::Ready(ready) = step(cx) {
                 if connection.pulse.is_dirty.load(Ordering::Acquire) {
@@ -80,7 +91,7 @@ impl Io {
                 self.connection.rouse();
                 return Poll::Ready(ready);
             }
-            if !connection.pulse.is_dirty.load(Ordering::Acquire) {
+            if !std::mem::take(&mut takes_first) && !connection.has_more() {
                 break;
             }
         }

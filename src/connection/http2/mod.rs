@@ -237,7 +237,8 @@ impl Http2 {
                 }
                 let is_exhausted = self.wire.lock().is_exhausted();
                 if is_exhausted || !self.pulse.is_dirty.load(Ordering::Acquire) {
-                    if is_exhausted {
+                    // Threads see for themselves that there is more to read.
+                    if is_exhausted && self.is_job() {
                         Pulse::wake(&self.pulse);
                     }
                     break;
@@ -257,9 +258,14 @@ impl Http2 {
         self.bell.get().cloned()
     }
 
+    /// Whether another poll would find something to do at once.
+    fn has_more(&self) -> bool {
+        self.pulse.is_dirty.load(Ordering::Acquire) || self.wire.lock().is_exhausted()
+    }
+
     /// Wakes whoever sleeps on the socket, if there may be something to do that the socket does not tell.
     fn rouse(&self) {
-        if self.pulse.is_dirty.load(Ordering::Acquire) || self.wire.lock().is_write_blocked() {
+        if self.has_more() || self.wire.lock().is_write_blocked() {
             let leader = lock(&self.turns).leader();
             if let Some(leader) = leader {
                 leader.wake();

@@ -404,6 +404,8 @@ impl Stream {
     ) -> Poll<std::result::Result<T, Needs>> {
         let Self { io, halves, .. } = self;
         io.awaits_room = matches!(halves.upload, Some(Uploading::Here(_)));
+        // What the caller is asked for may depend on what he is still to read.
+        io.takes_first = halves.upload.is_none();
         io.poll(cx, asker, timeout, None, |cx| {
             let Some(body) = &mut halves.body else { return Poll::Pending };
             if let Poll::Ready(received) = receive(body, cx) {

@@ -5,21 +5,25 @@
 //! his turn in between.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::failed;
 use crate::error::{Error, Kind};
+use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::lock::lock;
 use crate::origin::Origin;
 
 /// Read in one go, in bytes.
 const READ_BUDGET: usize = 512 * 1024;
+/// What is asked of a plain socket at a time once it gives more than h2 asks for, in bytes.
+const READ_AHEAD: usize = 128 * 1024;
 /// Slices that are passed to the stream in one call, the preamble included.
 const MAX_SLICES: usize = 64;
 
@@ -32,10 +36,47 @@ pub struct Wire {
     is_opening: bool,
     budget: usize,
     received: u64,
+    ahead: Ahead,
     read_error: Option<Error>,
     write_error: Option<Error>,
     has_write_failed: bool,
     is_write_blocked: bool,
+}
+
+/// What was read from a socket and h2 has not asked for yet. It asks for a few kilobytes at a time, and each of them would be a system
+/// call.
+#[derive(Default)]
+struct Ahead {
+    /// None are allocated before there was use for them.
+    buffer: Box<[u8]>,
+    unread: Range<usize>,
+    /// Whether the last read gave all that was asked for: then there is probably more.
+    is_worthwhile: bool,
+}
+
+impl Ahead {
+    fn poll_read(&mut self, socket: &mut Socket, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let asked = buf.remaining();
+        if self.unread.is_empty() {
+            if !self.is_worthwhile {
+                self.buffer = Box::default();
+                ready!(Pin::new(socket).poll_read(cx, buf))?;
+                self.is_worthwhile = buf.remaining() == 0;
+                return Poll::Ready(Ok(()));
+            }
+            if self.buffer.is_empty() {
+                self.buffer = vec![0; READ_AHEAD].into_boxed_slice();
+            }
+            let mut ahead = ReadBuf::new(&mut self.buffer);
+            ready!(Pin::new(socket).poll_read(cx, &mut ahead))?;
+            self.unread = 0..ahead.filled().len();
+            self.is_worthwhile = self.unread.len() >= asked;
+        }
+        let length = asked.min(self.unread.len());
+        buf.put_slice(&self.buffer[self.unread.start..][..length]);
+        self.unread.start += length;
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// A handle on the wire: h2 has one, the connection the other.
@@ -51,6 +92,7 @@ impl WireHandle {
             is_opening: true,
             budget: 0,
             received: 0,
+            ahead: Ahead::default(),
             read_error: None,
             write_error: None,
             has_write_failed: false,
@@ -198,7 +240,11 @@ impl Wire {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+        let poll = match &mut self.stream {
+            Stream::Plain(socket) => self.ahead.poll_read(socket, cx, buf),
+            stream => Pin::new(stream).poll_read(cx, buf),
+        };
+        match poll {
             Poll::Ready(Ok(())) => {
                 let length = buf.filled().len() - before;
                 self.received += length as u64;
