@@ -44,13 +44,13 @@ def main() -> int:
 
         new_loop = uvloop.new_event_loop
     results: dict[str, Result] = {}
-    with certificates() as tls, _server(tls) as (name, ports, secure), sink(LARGE) as upload:
+    with certificates() as tls, _server(tls) as (name, ports, urls), sink(LARGE) as upload:
         caption = (
             f"{name} on this machine, {os.cpu_count()} cores, CPython {platform.python_version()}, "
             f"{'uvloop' if options.uvloop else 'asyncio'}, medians of {effort.rounds} interleaved rounds"
         )
         print(f"{caption}\nratio: a candidate's time in times of httpcore_rs, the median over the rounds\n", flush=True)
-        setting = Setting(ports, secure, tls.ca, upload, effort, new_loop)
+        setting = Setting(ports, *urls, tls.ca, upload, effort, new_loop)
         for section in options.only:
             for result in SECTIONS[section](setting):
                 results[result.key] = result
@@ -88,15 +88,15 @@ def _sections(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _server(tls: Certificates) -> Iterator[tuple[str, list[int], str]]:
-    """Its name, its ports for HTTP/1.1, and its URL for HTTP/2 over TLS."""
+def _server(tls: Certificates) -> Iterator[tuple[str, list[int], tuple[str, str]]]:
+    """Its name, its ports for HTTP/1.1, and its URLs for HTTP/2, plain and over TLS."""
     if find_nginx():
-        secure, *ports = free_ports(1 + max(IDLE))
-        with nginx({"1k": SMALL, "64m": LARGE}, ports, secure=(secure, tls)):
-            yield "nginx", ports, f"https://127.0.0.1:{secure}"
+        plain, secure, *ports = free_ports(2 + max(IDLE))
+        with nginx({"1k": SMALL, "64m": LARGE}, ports, http2=(plain, secure, tls)):
+            yield "nginx", ports, (f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{secure}")
     else:
-        with granian() as url, granian(tls, http="2") as secure_url:
-            yield "granian (nginx was not found)", [int(url.rpartition(":")[2])], secure_url
+        with granian() as url, granian(http="2") as plain_url, granian(tls, http="2") as secure_url:
+            yield "granian (nginx was not found)", [int(url.rpartition(":")[2])], (plain_url, secure_url)
 
 
 def _allow_many_sockets() -> None:

@@ -1,4 +1,4 @@
-"""HTTP/2 over TLS, on one connection: its candidates, and its sections.
+"""HTTP/2 on one connection, over TLS for the most part: its candidates, and its sections.
 
 A candidate that fails (httpcore's connections are not always up to several threads) is shown without a time.
 """
@@ -51,23 +51,34 @@ def requests(setting: Setting) -> Iterator[Result]:
 
 
 def bodies(setting: Setting) -> Iterator[Result]:
-    """64 MiB down, streamed."""
-    url = f"{setting.secure}/64m"
+    """64 MiB down, streamed, over TLS and without it."""
 
-    def down(client: SyncClient) -> None:
+    def down(client: SyncClient, url: str) -> None:
         expect(client.download(url), 200, LARGE)
 
-    async def async_down(client: AsyncClient) -> None:
+    async def async_down(client: AsyncClient, url: str) -> None:
         expect(await client.download(url), 200, LARGE)
 
     # What the server and TLS take, without HTTP/2.
     bare = {"bare TLS socket, HTTP/1.1": lambda: BareSocket(_trusting(setting.ca))}
-    with made({**bare, **_candidates(setting.ca)}) as clients:
-        work = {name: repeat(partial(down, client)) for name, client in clients.items()}
-        yield measure("h2-sync-down", "HTTP/2, 64 MiB down, sync", work, setting.few, show_cpu=True, unit="ms")
-    with made_on_loop(setting, _async_candidates(setting.ca)) as (loop, aclients):
-        work = {name: repeat(partial(run, loop, async_down, client)) for name, client in aclients.items()}
-        yield measure("h2-async-down", "HTTP/2, 64 MiB down, async", work, setting.few, show_cpu=True, unit="ms")
+    for key, title, url, more in (
+        ("h2", "HTTP/2", setting.secure, bare),
+        ("h2c", "HTTP/2 without TLS", setting.plain, {}),
+    ):
+        target = f"{url}/64m"
+        with made({**more, **_candidates(setting.ca)}) as clients:
+            work = {name: repeat(partial(down, client, target)) for name, client in clients.items()}
+            yield measure(
+                f"{key}-sync-down", f"{title}, 64 MiB down, sync", work, setting.few, show_cpu=True, unit="ms"
+            )
+        with made_on_loop(setting, _async_candidates(setting.ca)) as (loop, aclients):
+            work = {
+                name: repeat(partial(run, loop, partial(async_down, url=target), client))
+                for name, client in aclients.items()
+            }
+            yield measure(
+                f"{key}-async-down", f"{title}, 64 MiB down, async", work, setting.few, show_cpu=True, unit="ms"
+            )
 
 
 def _candidates(ca: str) -> dict[str, Callable[[], SyncClient]]:

@@ -17,11 +17,12 @@ from bench.sync_clients import SyncClient
 class Setting:
     """The servers' addresses, which loop to use, and how long to measure.
 
-    `ports` speak HTTP/1.1. `secure` is the URL of HTTP/2 over TLS, and `ca` the file of who signed its certificate.
-    Bodies are sent to `upload`.
+    `ports` speak HTTP/1.1. `plain` is the URL of HTTP/2, `secure` that of HTTP/2 over TLS, and `ca` the file of who
+    signed its certificate. Bodies are sent to `upload`.
     """
 
     ports: Sequence[int]
+    plain: str
     secure: str
     ca: str
     upload: str

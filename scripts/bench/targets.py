@@ -82,7 +82,8 @@ def _bodies(results: dict[str, Result]) -> Iterator[Target]:
 
 
 def _http2(results: dict[str, Result]) -> Iterator[Target]:
-    for key, bound in (("h2-async-100", 0.6), ("h2-sync-down", 1.0), ("h2-async-down", 1.0)):
+    bodies = [f"{protocol}-{way}-down" for protocol in ("h2", "h2c") for way in ("sync", "async")]
+    for key, bound in (("h2-async-100", 0.6), *((key, 1.0) for key in bodies)):
         if found := results.get(key):
             if "pyreqwest" in found.series:
                 yield Target(f"{found.title}, of pyreqwest's time", found.ratio(OURS, "pyreqwest"), bound, "x")

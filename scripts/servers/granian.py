@@ -1,4 +1,4 @@
-"""granian with the application in `app.py`, over plain HTTP/1.1 or TLS, or HTTP/2 over TLS."""
+"""granian with the application in `app.py`, speaking HTTP/1.1 or HTTP/2, plain or over TLS."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """nginx, unprivileged, with a configuration of its own in a temporary folder.
 
-It serves files, the same on every one of its ports, so that one nginx stands for many origins. One more port may speak
-HTTP/2 over TLS. (Not plain: with `sendfile` nginx then stalls for 40 ms, between Nagle and delayed acknowledgements.)
+It serves files, the same on every one of its ports, so that one nginx stands for many origins. Two more ports may speak
+HTTP/2, plain and over TLS.
 """
 
 from __future__ import annotations
@@ -42,18 +42,21 @@ http {{
         {listen}
         root {home}/files;
     }}
-    {secure}
+    {http2}
 }}
 """
 
-_SECURE = """
+_HTTP2 = """
     server {{
-        listen 127.0.0.1:{port} ssl http2;
+        listen 127.0.0.1:{plain} http2;
+        listen 127.0.0.1:{secure} ssl http2;
         ssl_certificate {tls.certificate};
         ssl_certificate_key {tls.key};
         # Large bodies in few calls, so that they measure the client and not the server.
         http2_chunk_size 16k;
         output_buffers 2 512k;
+        # With it nginx stalls for 40 ms over plain HTTP/2, between Nagle and delayed acknowledgements.
+        sendfile off;
         root {home}/files;
     }}
 """
@@ -66,9 +69,9 @@ def find_nginx() -> str | None:
 
 @contextlib.contextmanager
 def nginx(
-    files: dict[str, int], ports: Sequence[int], *, secure: tuple[int, Certificates] | None = None
+    files: dict[str, int], ports: Sequence[int], *, http2: tuple[int, int, Certificates] | None = None
 ) -> Iterator[None]:
-    """Serve files of the given sizes on the given ports of 127.0.0.1; on `secure` by HTTP/2 over TLS."""
+    """Serve files of the given sizes on the given ports of 127.0.0.1; on two of `http2` by that, plain and over TLS."""
     binary = find_nginx()
     if binary is None:
         raise RuntimeError("nginx was not found")
@@ -81,8 +84,8 @@ def nginx(
         listen = "\n        ".join(f"listen 127.0.0.1:{port};" for port in ports)
         # Started by root, nginx would hand its worker to a user who may not read the folder.
         user = f"user {getpass.getuser()};" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
-        more = "" if secure is None else _SECURE.format(home=home, port=secure[0], tls=secure[1])
-        config = _CONFIG.format(home=home, listen=listen, user=user, secure=more)
+        more = "" if http2 is None else _HTTP2.format(home=home, plain=http2[0], secure=http2[1], tls=http2[2])
+        config = _CONFIG.format(home=home, listen=listen, user=user, http2=more)
         (home / "nginx.conf").write_text(config)
         command = [binary, "-p", folder, "-c", str(home / "nginx.conf"), "-e", "error.log"]
         with running(command, port=ports[0], cwd=folder):
