@@ -15,6 +15,8 @@ use super::socket::{Shared, Socket};
 pub enum Stream {
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
+    /// Through a proxy that is itself spoken to over TLS.
+    TlsInTls(Box<TlsStream<TlsStream<Socket>>>),
     Carried(Box<Carried>),
 }
 
@@ -56,13 +58,14 @@ impl Stream {
         match self {
             Self::Plain(socket) => Some(socket),
             Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::TlsInTls(stream) => Some(stream.get_ref().0.get_ref().0),
             Self::Carried(_) => None,
         }
     }
 
     pub fn carried(&mut self) -> Option<&mut Carried> {
         match self {
-            Self::Plain(_) | Self::Tls(_) => None,
+            Self::Plain(_) | Self::Tls(_) | Self::TlsInTls(_) => None,
             Self::Carried(stream) => Some(stream),
         }
     }
@@ -72,6 +75,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.moved(),
             Self::Tls(stream) => stream.get_ref().0.moved(),
+            Self::TlsInTls(stream) => stream.get_ref().0.get_ref().0.moved(),
             Self::Carried(stream) => stream.moved(),
         }
     }
@@ -81,6 +85,7 @@ impl Stream {
         match self {
             Self::Plain(_) => false,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::TlsInTls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
             Self::Carried(stream) => stream.handle().carrier().has_chosen_http2(),
         }
     }
@@ -89,6 +94,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.attach(reactor),
             Self::Tls(stream) => stream.get_mut().0.attach(reactor),
+            Self::TlsInTls(stream) => stream.get_mut().0.get_mut().0.attach(reactor),
             Self::Carried(_) => Ok(()),
         }
     }
@@ -98,6 +104,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => Link::Socket(socket.downgrade()),
             Self::Tls(stream) => Link::Socket(stream.get_ref().0.downgrade()),
+            Self::TlsInTls(stream) => Link::Socket(stream.get_ref().0.get_ref().0.downgrade()),
             Self::Carried(stream) => Link::Carried(stream.handle().clone()),
         }
     }
@@ -107,11 +114,8 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Tls(stream) => match Pin::new(stream).poll_read(cx, buf) {
-                // Closed without TLS's goodbye: an end of stream, as for Python's `ssl`. Framing tells whether it came too early.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-                poll => poll,
-            },
+            Self::Tls(stream) => without_goodbye(Pin::new(stream).poll_read(cx, buf)),
+            Self::TlsInTls(stream) => without_goodbye(Pin::new(stream).poll_read(cx, buf)),
             Self::Carried(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -122,6 +126,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Carried(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -134,6 +139,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Carried(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -146,6 +152,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_flush(cx),
             Self::Carried(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -154,7 +161,16 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Carried(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// Closed without TLS's goodbye: an end of stream, as for Python's `ssl`. Framing tells whether it came too early.
+fn without_goodbye(poll: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+    match poll {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+        poll => poll,
     }
 }

@@ -17,12 +17,12 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, KeyLogFile};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use self::trust::{Source, Trust};
 use crate::error::{Error, Kind, Result};
-use crate::io::socket::Socket;
 
 /// The certificate that a client shows: a chain and its key, each in a PEM file (which may be the same).
 #[derive(Clone, Debug)]
@@ -65,15 +65,18 @@ impl TlsConfig {
         Ok(config)
     }
 
-    /// Speaks TLS on a connected socket, offering `protocols` (ALPN). Dropping the future closes the socket.
-    pub async fn handshake(&self, socket: Socket, name: &str, protocols: &[&[u8]]) -> Result<TlsStream<Socket>> {
+    /// Speaks TLS on a connected stream, offering `protocols` (ALPN). Dropping the future closes the stream.
+    pub async fn handshake<S>(&self, stream: S, name: &str, protocols: &[&[u8]]) -> Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let failed = |message: String| Error::new(Kind::ConnectError, message);
         let config = self.rustls().map_err(|error| failed(error.message))?;
         let server_name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
             .map_err(|_| failed(format!("TLS needs a host name or an address, and {name:?} is neither")))?;
         let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let connector = TlsConnector::from(config);
-        connector.with_alpn(protocols).connect(server_name, socket).await.map_err(|error| {
+        connector.with_alpn(protocols).connect(server_name, stream).await.map_err(|error| {
             failed(format!("the TLS handshake with {name} failed: {}", Explained(&error))).with_source(error)
         })
     }
