@@ -1,6 +1,6 @@
 """httpcore's connection pools with the engine in Rust.
 
-`ConnectionPool` and `AsyncConnectionPool` are ours. Data types and exceptions are httpcore's own objects, so `except`
+Pools, proxies and connections are ours. Data types and exceptions are httpcore's own objects, so `except`
 and `isinstance` keep working. `SyncTransport` and `AsyncTransport` put the pools under httpx, and need it only then.
 """
 
@@ -59,6 +59,7 @@ from ._connections import (
     HTTPConnection,
 )
 from ._engine import TLSConfig
+from ._proxies import AsyncHTTPProxy, AsyncSOCKSProxy, HTTPProxy, SOCKSProxy
 from ._sync import ConnectionPool
 
 if typing.TYPE_CHECKING:
@@ -75,10 +76,12 @@ __all__ = [
     "AsyncHTTP2Connection",
     "AsyncHTTP11Connection",
     "AsyncHTTPConnection",
+    "AsyncHTTPProxy",
     "AsyncMockBackend",
     "AsyncMockStream",
     "AsyncNetworkBackend",
     "AsyncNetworkStream",
+    "AsyncSOCKSProxy",
     "AsyncTransport",
     "ConnectError",
     "ConnectTimeout",
@@ -88,6 +91,7 @@ __all__ = [
     "HTTP2Connection",
     "HTTP11Connection",
     "HTTPConnection",
+    "HTTPProxy",
     "LocalProtocolError",
     "MockBackend",
     "MockStream",
@@ -104,6 +108,7 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "Response",
+    "SOCKSProxy",
     "SyncBackend",
     "SyncTransport",
     "TLSConfig",

@@ -8,7 +8,7 @@ import typing
 
 from httpcore._backends.auto import AutoBackend
 
-from ._connections import AsyncHTTPConnection, views
+from ._connections import ASYNC_VIEWS, views
 from ._drive import drive
 from ._engine import Engine
 from ._hosts import current_host
@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
     import ssl
     import types
 
-    from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, Proxy, Request, Response
+    from httpcore import SOCKET_OPTION, URL, AsyncConnectionInterface, AsyncNetworkBackend, Proxy, Request, Response
     from httpcore._models import Extensions, HeaderTypes
     from typing_extensions import Self
 
@@ -58,7 +58,8 @@ class AsyncConnectionPool:
         Parameters:
             ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. With an `ssl.SSLContext`
                 Python's `ssl` does TLS, exactly as it is told, over a stream of httpcore's; that is slower.
-            proxy: Not implemented yet: anything but `None` raises `NotImplementedError`.
+            proxy: The `httpcore.Proxy` that all requests go through: `http`, `https`, `socks5` or `socks5h`. See
+                `AsyncHTTPProxy` and `AsyncSOCKSProxy`.
             max_connections: How many connections there may be at a time; further requests wait, first come, first
                 served. `None` for no limit.
             max_keepalive_connections: How many idle connections are kept. `None` for no limit.
@@ -69,7 +70,8 @@ class AsyncConnectionPool:
             retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again,
                 after 0, 0.5, 1, 2, 4 ... seconds.
             local_address: The IP address to connect from; also chooses the address family.
-            uds: The path of a Unix domain socket to connect to, whatever the URL's host.
+            uds: The path of a Unix domain socket to connect to, whatever the URL's host. Without effect if there is a
+                proxy, as in httpcore.
             network_backend: What makes the connections in the engine's place: an object with the methods of
                 `httpcore.AsyncNetworkBackend`. Its streams carry the bytes, its timeouts count, and it does TLS.
             socket_options: `setsockopt` arguments that are applied to every socket.
@@ -95,9 +97,9 @@ class AsyncConnectionPool:
         )
 
     @property
-    def connections(self) -> list[AsyncHTTPConnection]:
+    def connections(self) -> typing.Sequence[AsyncConnectionInterface]:
         """The connections in the pool at the moment, in the order in which they were made."""
-        return views(AsyncHTTPConnection, self._engine.connections())
+        return views(ASYNC_VIEWS, self._engine.connections())
 
     @property
     def _network_backend(self) -> AsyncNetworkBackend:

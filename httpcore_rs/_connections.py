@@ -106,10 +106,11 @@ class _View:
 _AnyView = typing.TypeVar("_AnyView", bound=_View)
 
 
-def views(cls: type[_AnyView], connections: list[Connection]) -> list[_AnyView]:
-    """The connections of a pool as its users see them."""
+def views(classes: typing.Mapping[str, type[_AnyView]], connections: list[Connection]) -> list[_AnyView]:
+    """The connections of a pool as its users see them: each in the class for the way that it leads to its origin."""
 
     def view(connection: Connection) -> _AnyView:
+        cls = classes[connection.route()]
         made = cls.__new__(cls)
         made._connection = connection  # noqa: SLF001  # An instance that its __init__ does not make.
         return made
@@ -298,3 +299,41 @@ class AsyncHTTP2Connection(_HTTP2View, _AsyncConnection):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self._connection.state()}]>"
+
+
+class ForwardHTTPConnection(_SyncConnection):
+    """A connection to an HTTP proxy that passes on requests to one origin."""
+
+
+class TunnelHTTPConnection(_SyncConnection):
+    """A connection to an origin through the tunnel of an HTTP proxy."""
+
+
+class Socks5Connection(_SyncConnection):
+    """A connection to an origin through a SOCKS5 proxy."""
+
+
+class AsyncForwardHTTPConnection(_AsyncConnection):
+    """A connection to an HTTP proxy that passes on requests to one origin."""
+
+
+class AsyncTunnelHTTPConnection(_AsyncConnection):
+    """A connection to an origin through the tunnel of an HTTP proxy."""
+
+
+class AsyncSocks5Connection(_AsyncConnection):
+    """A connection to an origin through a SOCKS5 proxy."""
+
+
+SYNC_VIEWS: dict[str, type[_SyncConnection]] = {
+    "direct": HTTPConnection,
+    "forward": ForwardHTTPConnection,
+    "tunnel": TunnelHTTPConnection,
+    "socks5": Socks5Connection,
+}
+ASYNC_VIEWS: dict[str, type[_AsyncConnection]] = {
+    "direct": AsyncHTTPConnection,
+    "forward": AsyncForwardHTTPConnection,
+    "tunnel": AsyncTunnelHTTPConnection,
+    "socks5": AsyncSocks5Connection,
+}

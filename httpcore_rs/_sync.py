@@ -8,7 +8,7 @@ import typing
 
 from httpcore import SyncBackend
 
-from ._connections import HTTPConnection, views
+from ._connections import SYNC_VIEWS, views
 from ._engine import Engine
 from ._interface import build_request
 
@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
     import ssl
     import types
 
-    from httpcore import SOCKET_OPTION, URL, NetworkBackend, Proxy, Request, Response
+    from httpcore import SOCKET_OPTION, URL, ConnectionInterface, NetworkBackend, Proxy, Request, Response
     from httpcore._models import Extensions, HeaderTypes
     from typing_extensions import Self
 
@@ -52,7 +52,8 @@ class ConnectionPool:
         Parameters:
             ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. With an `ssl.SSLContext`
                 Python's `ssl` does TLS, exactly as it is told, over a stream of httpcore's; that is slower.
-            proxy: Not implemented yet: anything but `None` raises `NotImplementedError`.
+            proxy: The `httpcore.Proxy` that all requests go through: `http`, `https`, `socks5` or `socks5h`. See
+                `HTTPProxy` and `SOCKSProxy`.
             max_connections: How many connections there may be at a time; further requests wait, first come, first
                 served. `None` for no limit.
             max_keepalive_connections: How many idle connections are kept. `None` for no limit.
@@ -63,7 +64,8 @@ class ConnectionPool:
             retries: How often a connection that fails to be made (`ConnectError`, `ConnectTimeout`) is tried again,
                 after 0, 0.5, 1, 2, 4 ... seconds.
             local_address: The IP address to connect from; also chooses the address family.
-            uds: The path of a Unix domain socket to connect to, whatever the URL's host.
+            uds: The path of a Unix domain socket to connect to, whatever the URL's host. Without effect if there is a
+                proxy, as in httpcore.
             network_backend: What makes the connections in the engine's place: an object with the methods of
                 `httpcore.NetworkBackend`. Its streams carry the bytes, its timeouts count, and it does TLS.
             socket_options: `setsockopt` arguments that are applied to every socket.
@@ -89,9 +91,9 @@ class ConnectionPool:
         )
 
     @property
-    def connections(self) -> list[HTTPConnection]:
+    def connections(self) -> typing.Sequence[ConnectionInterface]:
         """The connections in the pool at the moment, in the order in which they were made."""
-        return views(HTTPConnection, self._engine.connections())
+        return views(SYNC_VIEWS, self._engine.connections())
 
     @property
     def _network_backend(self) -> NetworkBackend:

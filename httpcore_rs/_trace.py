@@ -6,12 +6,13 @@ whoever reads the body: these are reported by the streams of this file, which th
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import typing
 
 if typing.TYPE_CHECKING:
-    from httpcore import Request
+    from httpcore import Proxy, Request
 
     from ._engine import AsyncResponseStream, ResponseStream
 
@@ -29,6 +30,18 @@ def _log(logger: logging.Logger, name: str, info: Info) -> None:
         logger.debug(name)
     else:
         logger.debug("%s %s", name, " ".join(f"{key}={value!r}" for key, value in info.items()))
+
+
+def tunnel_request(package: str, proxy: Proxy, request: Request) -> Request:
+    """The request with which a proxy is asked for the tunnel that `request` goes through, as listeners see it."""
+    models = importlib.import_module(package)
+    origin = request.url.origin
+    target = b"%b:%d" % (origin.host, origin.port)
+    url = models.URL(scheme=proxy.url.scheme, host=proxy.url.host, port=proxy.url.port, target=target)
+    given = {name.lower() for name, _ in proxy.headers}
+    own = [(name, value) for name, value in ((b"Host", target), (b"Accept", b"*/*")) if name.lower() not in given]
+    connect: Request = models.Request(b"CONNECT", url, headers=own + proxy.headers, extensions=request.extensions)
+    return connect
 
 
 class Listener:

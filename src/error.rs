@@ -21,6 +21,7 @@ pub enum Kind {
     RemoteProtocolError,
     LocalProtocolError,
     UnsupportedProtocol,
+    ProxyError,
     /// A single connection cannot take a request now.
     ConnectionNotAvailable,
     /// An exception of the caller's own code, which passes through unchanged.
@@ -31,7 +32,7 @@ pub enum Kind {
 
 impl Kind {
     /// Those that are httpcore's.
-    pub const OF_HTTPCORE: [Self; 10] = [
+    pub const OF_HTTPCORE: [Self; 11] = [
         Self::ConnectError,
         Self::ConnectTimeout,
         Self::ReadError,
@@ -42,6 +43,7 @@ impl Kind {
         Self::RemoteProtocolError,
         Self::LocalProtocolError,
         Self::UnsupportedProtocol,
+        Self::ProxyError,
     ];
 }
 

@@ -9,6 +9,7 @@
 //! | [`exchange`] | one request from the pool to its response |
 //! | [`pool`] | who may use which connection, and who waits |
 //! | [`connection`] | making connections, HTTP/1.1 and HTTP/2 on them |
+//! | [`proxy`] | forwarding, tunnels, SOCKS |
 //! | [`tls`] | rustls: trust, identity, handshake |
 //! | [`io`] | sockets, readiness, deadlines |
 //! | [`ask`] | what an exchange needs of the interpreter while it runs |
@@ -25,6 +26,7 @@ mod io;
 mod lock;
 mod origin;
 mod pool;
+mod proxy;
 mod python;
 mod request;
 mod response;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::error::{Error, Kind, Result};
+
 /// The schemes that httpcore's pools accept. `ws` and `wss` are origins of their own, as in httpcore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -10,6 +12,8 @@ pub enum Scheme {
     Https,
     Ws,
     Wss,
+    /// Of a proxy; no request has it.
+    Socks5,
 }
 
 impl Scheme {
@@ -29,11 +33,16 @@ impl Scheme {
             Self::Https => "https",
             Self::Ws => "ws",
             Self::Wss => "wss",
+            Self::Socks5 => "socks5",
         }
     }
 
     pub fn default_port(self) -> i64 {
-        if self.is_tls() { 443 } else { 80 }
+        match self {
+            Self::Http | Self::Ws => 80,
+            Self::Https | Self::Wss => 443,
+            Self::Socks5 => 1080,
+        }
     }
 
     pub fn is_tls(self) -> bool {
@@ -55,11 +64,30 @@ pub struct Origin {
 impl Origin {
     /// What `Host` says: the port only if it is not the scheme's own.
     pub fn authority(&self) -> Cow<'_, str> {
-        if self.port == self.scheme.default_port() {
-            Cow::Borrowed(&self.host)
-        } else {
-            Cow::Owned(format!("{}:{}", self.host, self.port))
-        }
+        if self.port == self.scheme.default_port() { self.bracketed_host() } else { self.host_and_port().into() }
+    }
+
+    /// The port always included.
+    pub fn host_and_port(&self) -> String {
+        format!("{}:{}", self.bracketed_host(), self.port)
+    }
+
+    /// An address of IPv6 without brackets.
+    pub fn bare_host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
+
+    /// The port, if a connection can have such a one.
+    pub fn tcp_port(&self) -> Result<u16> {
+        u16::try_from(self.port).map_err(|_| {
+            let message = format!("connecting to {self} failed: {} is not a port (0-65535)", self.port);
+            Error::new(Kind::ConnectError, message)
+        })
+    }
+
+    fn bracketed_host(&self) -> Cow<'_, str> {
+        let is_bare = self.host.contains(':') && !self.host.starts_with('[');
+        if is_bare { format!("[{}]", self.host).into() } else { Cow::Borrowed(&self.host) }
     }
 }
 

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use socket2::{SockAddr, Socket};
 
 use crate::ask::{Answer, Ask, Asker};
@@ -19,8 +20,23 @@ use crate::response::ResponseHead;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http1,
+    /// HTTP/1.1 with a proxy that is asked for a tunnel.
+    Connect,
     /// With the number of the stream.
     Http2(u32),
+}
+
+/// The part of the way to an origin that is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// To the origin itself.
+    Direct,
+    ToHttpProxy,
+    ToSocksProxy,
+    /// To the origin, through the tunnel of an HTTP proxy.
+    ThroughTunnel,
+    /// To the origin, through a SOCKS proxy.
+    ThroughSocks,
 }
 
 /// What begins, and with which arguments.
@@ -31,6 +47,7 @@ pub enum Event {
         port: i64,
         local_address: Option<IpAddr>,
         timeout: Option<Duration>,
+        leg: Leg,
     },
     ConnectUnixSocket {
         path: String,
@@ -41,7 +58,10 @@ pub enum Event {
         server_hostname: String,
         timeout: Option<Duration>,
         by_backend: bool,
+        leg: Leg,
     },
+    /// A SOCKS proxy is asked to connect to an origin.
+    SetupSocks5(Box<SocksRequest>),
     Retry,
     /// An idle connection makes room, or is too old, or was closed by the server. Only logged: it is on no request's behalf.
     Close,
@@ -53,21 +73,32 @@ pub enum Event {
     ResponseClosed(Protocol),
 }
 
+/// What a SOCKS proxy is asked for, and on which stream.
+#[derive(Clone, Debug)]
+pub struct SocksRequest {
+    pub stream: Outcome,
+    pub host: String,
+    pub port: i64,
+    pub username: Option<Bytes>,
+}
+
 impl Event {
     /// The logger it belongs to, without the package's name.
     pub fn logger(&self) -> &'static str {
         match self {
-            Self::ConnectTcp { .. }
-            | Self::ConnectUnixSocket { .. }
-            | Self::StartTls { .. }
-            | Self::Retry
-            | Self::Close => "connection",
+            Self::ConnectTcp { leg, .. } | Self::StartTls { leg, .. } => match leg {
+                Leg::Direct | Leg::ToHttpProxy => "connection",
+                Leg::ThroughTunnel => "proxy",
+                Leg::ToSocksProxy | Leg::ThroughSocks => "socks",
+            },
+            Self::SetupSocks5(_) => "socks",
+            Self::ConnectUnixSocket { .. } | Self::Retry | Self::Close => "connection",
             Self::SendConnectionInit => "http2",
             Self::SendRequestHeaders(protocol)
             | Self::SendRequestBody(protocol)
             | Self::ReceiveResponseHeaders(protocol)
             | Self::ResponseClosed(protocol) => match protocol {
-                Protocol::Http1 => "http11",
+                Protocol::Http1 | Protocol::Connect => "http11",
                 Protocol::Http2(_) => "http2",
             },
         }
@@ -78,6 +109,7 @@ impl Event {
             Self::ConnectTcp { .. } => "connect_tcp",
             Self::ConnectUnixSocket { .. } => "connect_unix_socket",
             Self::StartTls { .. } => "start_tls",
+            Self::SetupSocks5(_) => "setup_socks5_connection",
             Self::Retry => "retry",
             Self::Close => "close",
             Self::SendConnectionInit => "send_connection_init",
@@ -98,7 +130,7 @@ pub enum Stage {
 }
 
 /// What it returned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
     Nothing,
     Stream(Box<Endpoints>),
@@ -108,7 +140,7 @@ pub enum Outcome {
 }
 
 /// Who is connected to whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoints {
     pub local: Option<SockAddr>,
     pub peer: Option<SockAddr>,

@@ -1,4 +1,4 @@
-"""The constructors take httpcore's and httpx's arguments. What is not there yet says so: nothing is ignored."""
+"""The constructors take httpcore's and httpx's arguments."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import httpcore_rs
 
 POOLS = ["ConnectionPool", "AsyncConnectionPool"]
+PROXIES = ["HTTPProxy", "AsyncHTTPProxy", "SOCKSProxy", "AsyncSOCKSProxy"]
 TRANSPORTS = {"SyncTransport": httpx.HTTPTransport, "AsyncTransport": httpx.AsyncHTTPTransport}
 
 
@@ -30,6 +31,14 @@ def test_signatures_are_httpcores(name: str, method: str) -> None:
     assert all(kind is inspect.Parameter.KEYWORD_ONLY and name.startswith("http2_ping_") for name, kind in added)
 
 
+@pytest.mark.parametrize("name", PROXIES)
+def test_signatures_of_proxies_are_httpcores(name: str) -> None:
+    ours = parameters(getattr(httpcore_rs, name).__init__)
+    theirs = parameters(getattr(httpcore, name).__init__)
+    assert ours[: len(theirs)] == theirs
+    assert all(kind is inspect.Parameter.KEYWORD_ONLY for _, kind, _ in ours[len(theirs) :])
+
+
 @pytest.mark.parametrize(("name", "theirs"), TRANSPORTS.items())
 def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
     ours = dict(inspect.signature(getattr(httpcore_rs, name)).parameters)
@@ -38,30 +47,6 @@ def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
         if parameter.name != "limits":
             assert ours[parameter.name].default == parameter.default
     assert ours["limits"].default == httpx.Limits(max_connections=100, max_keepalive_connections=20)
-
-
-@pytest.mark.parametrize("name", POOLS)
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("proxy", httpcore.Proxy("http://127.0.0.1:3128")),
-    ],
-)
-def test_what_a_pool_cannot_do_yet_it_names(name: str, argument: str, value: object) -> None:
-    with pytest.raises(NotImplementedError, match=argument):
-        getattr(httpcore_rs, name)(**{argument: value})
-
-
-@pytest.mark.parametrize("name", TRANSPORTS)
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("proxy", "http://127.0.0.1:3128"),
-    ],
-)
-def test_what_a_transport_cannot_do_yet_it_names(name: str, argument: str, value: object) -> None:
-    with pytest.raises(NotImplementedError, match=argument):
-        getattr(httpcore_rs, name)(**{argument: value})
 
 
 @pytest.mark.parametrize("name", [*POOLS, *TRANSPORTS])

@@ -1,5 +1,6 @@
-//! From an origin to a stream: name, address, socket, TLS, and trying again.
+//! From an origin to a stream: name, address, socket, the way through a proxy, TLS, and trying again.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,9 +19,12 @@ use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::lock::lock;
 use crate::origin::Origin;
+use crate::proxy::{self, Proxy, Route, socks5, tunnel};
 use crate::timeout::Seconds;
 use crate::tls::TlsConfig;
-use crate::trace::{Endpoints, Event, Outcome};
+use crate::trace::{Endpoints, Event, Leg, Outcome, SocksRequest};
+
+const HTTP1: &[&[u8]] = &[b"http/1.1"];
 
 /// httpcore's backoff between attempts: 0, 0.5, 1, 2, 4, ... seconds.
 const BACKOFF_FACTOR: Duration = Duration::from_millis(500);
@@ -29,28 +33,51 @@ const BACKOFF_FACTOR: Duration = Duration::from_millis(500);
 pub struct Connector {
     pub retries: usize,
     pub local_address: Option<IpAddr>,
-    /// A Unix domain socket to connect to, whatever the origin.
+    /// A Unix domain socket to connect to, whatever the origin, unless there is a proxy.
     pub uds: Option<String>,
     pub socket_options: Vec<SocketOption>,
-    pub tls: TlsConfig,
+    pub proxy: Option<Proxy>,
+    pub tls: Tls,
     /// The caller's own way to make streams, if he has one.
     pub backend: Mutex<Option<Backend>>,
+    /// The way to make those whose TLS is not ours to do.
+    pub tls_backend: Option<Backend>,
     /// Which protocols are spoken; at least one of them.
     pub http1: bool,
     pub http2: bool,
     /// For connections that speak HTTP/2.
     pub keep_alive: Option<KeepAlive>,
-    /// The way to make those with TLS, where it is not ours to do.
-    pub tls_backend: Option<Backend>,
+}
+
+/// Who does TLS.
+pub enum Tls {
+    Rustls(TlsConfig),
+    /// Whoever carries the bytes: the caller brought an `ssl.SSLContext`.
+    Carrier,
 }
 
 /// What one attempt needs besides.
 pub struct Attempt<'a> {
     pub origin: &'a Origin,
-    /// Covers name resolution, TCP and TLS of one attempt.
+    /// Covers one attempt: name resolution, TCP, what is said to a proxy, and TLS.
     pub timeout: Option<Duration>,
     pub reactor: Option<&'a Arc<Reactor>>,
     pub asker: &'a Asker,
+}
+
+/// An attempt that has begun.
+struct Way<'a> {
+    attempt: &'a Attempt<'a>,
+    deadline: Option<Instant>,
+    /// What makes the stream, if it is not we. Then the timeouts are its streams' own.
+    backend: Option<Backend>,
+}
+
+/// Who is at the other end of a socket.
+#[derive(Clone, Copy)]
+struct Peer<'a> {
+    origin: &'a Origin,
+    leg: Leg,
 }
 
 impl Connector {
@@ -79,91 +106,214 @@ impl Connector {
     }
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
-        if let Some(backend) = self.backend() {
+        let origin = attempt.origin;
+        let way = Way { attempt, deadline: park::deadline_in(attempt.timeout), backend: self.backend_to(origin)? };
+        if let Some(proxy) = &self.proxy {
             // Boxed: not the usual way.
-            return Box::pin(self.connect_through(backend, attempt)).await;
+            return Box::pin(self.connect_by(proxy, &way)).await;
         }
-        if let Some(backend) = self.tls_backend.clone().filter(|_| attempt.origin.scheme.is_tls()) {
-            port(attempt.origin)?;
-            return Box::pin(self.connect_through(backend, attempt)).await;
-        }
-        let Attempt { origin, asker, timeout, .. } = *attempt;
-        let deadline = park::deadline_in(timeout);
-        let connecting = in_time(attempt, deadline, "connecting", self.socket(attempt));
-        let socket = asker.span(|| self.connect_event(attempt), connected, connecting).await?;
-        if !origin.scheme.is_tls() {
-            return Ok(Stream::Plain(socket));
-        }
-        let name = server_name(origin);
-        let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend: false };
-        // Boxed: a TLS session is large.
-        let handshake = Box::pin(self.tls.handshake(socket, name, self.protocols()));
-        let handshake = in_time(attempt, deadline, "the TLS handshake", handshake);
-        let stream = asker.span(event, |stream| connected(stream.get_ref().0), handshake).await?;
-        Ok(Stream::Tls(Box::new(stream)))
+        let stream = self.open(&way, Peer { origin, leg: Leg::Direct }).await?;
+        if origin.scheme.is_tls() { self.secure(&way, stream, Leg::Direct).await } else { Ok(stream) }
     }
 
-    /// Connects by the caller's backend, TLS included. Timeouts are its streams' own.
-    async fn connect_through(&self, backend: Backend, attempt: &Attempt<'_>) -> Result<Stream> {
-        let Attempt { origin, asker, timeout, .. } = *attempt;
-        let event = self.connect_event(attempt);
-        let connecting = asker.connect(Arc::clone(&backend), None, event.clone());
-        let stream = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), connecting).await?;
-        let mut stream = Carried::new(stream);
-        if origin.scheme.is_tls() {
-            let server_hostname = server_name(origin).to_owned();
-            let event = Event::StartTls { server_hostname, timeout, by_backend: true };
-            let handshake = asker.connect(backend, Some(stream.handle().clone()), event.clone());
-            let secured = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), handshake).await?;
-            stream.release();
-            stream = Carried::new(secured);
+    async fn connect_by(&self, proxy: &Proxy, way: &Way<'_>) -> Result<Stream> {
+        let &Attempt { origin, asker, .. } = way.attempt;
+        let is_socks = matches!(proxy.protocol, proxy::Protocol::Socks5(_));
+        let leg = if is_socks { Leg::ToSocksProxy } else { Leg::ToHttpProxy };
+        let mut stream = self.open(way, Peer { origin: &proxy.origin, leg }).await?;
+        if proxy.origin.scheme.is_tls() {
+            stream = self.secure(way, stream, leg).await?;
         }
-        Ok(Stream::Carried(Box::new(stream)))
+        // A forwarding proxy is where the connection ends.
+        let leg = match (proxy.route(origin), &proxy.protocol) {
+            (Route::Tunnel, _) => {
+                let opening = tunnel::open(stream, proxy, origin, way.patience(), asker);
+                stream = way.handshake(proxy, opening).await?;
+                Leg::ThroughTunnel
+            }
+            (_, proxy::Protocol::Socks5(credentials)) => {
+                let event = setup_socks5(&stream, origin, credentials.as_ref());
+                let patience = way.patience();
+                let opening = socks5::connect(stream, &proxy.origin, credentials.as_ref(), origin, patience, asker);
+                stream = asker.span(|| event, opened, way.handshake(proxy, opening)).await?;
+                Leg::ThroughSocks
+            }
+            _ => return Ok(stream),
+        };
+        if origin.scheme.is_tls() { self.secure(way, stream, leg).await } else { Ok(stream) }
+    }
+
+    /// A stream to an origin or a proxy, without TLS.
+    async fn open(&self, way: &Way<'_>, peer: Peer<'_>) -> Result<Stream> {
+        let asker = way.attempt.asker;
+        if let Some(backend) = &way.backend {
+            let event = self.connect_event(way, peer);
+            let connecting = asker.connect(Arc::clone(backend), None, event.clone());
+            let stream = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), connecting).await?;
+            return Ok(Stream::Carried(Box::new(Carried::new(stream))));
+        }
+        let connecting = way.in_time(|| format!("connecting to {peer}"), self.socket(way, peer));
+        let socket = asker.span(|| self.connect_event(way, peer), connected, connecting).await?;
+        Ok(Stream::Plain(socket))
+    }
+
+    /// The stream with TLS on it, to the origin or to the proxy.
+    async fn secure(&self, way: &Way<'_>, stream: Stream, leg: Leg) -> Result<Stream> {
+        let &Attempt { origin, asker, timeout, .. } = way.attempt;
+        let (origin, tls, protocols) = match &self.proxy {
+            Some(proxy) if leg == Leg::ToHttpProxy => (&*proxy.origin, &proxy.tls, HTTP1),
+            _ => (origin, &self.tls, self.protocols()),
+        };
+        let name = server_name(origin);
+        let by_backend = way.backend.is_some();
+        let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend, leg };
+        let securing = || format!("the TLS handshake to {}", Peer { origin, leg });
+        let backend = way.backend.as_ref().map(Arc::clone);
+        match (stream, tls, backend) {
+            (Stream::Carried(stream), _, Some(backend)) => {
+                let event = event();
+                let handshake = asker.connect(backend, Some(stream.handle().clone()), event.clone());
+                let secured = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), handshake).await?;
+                stream.release();
+                Ok(Stream::Carried(Box::new(Carried::new(secured))))
+            }
+            // Boxed: a TLS session is large.
+            (Stream::Plain(socket), Tls::Rustls(tls), _) => {
+                let handshake = Box::pin(async {
+                    let stream = tls.handshake(socket, name, protocols).await?;
+                    Ok(Stream::Tls(Box::new(stream)))
+                });
+                asker.span(event, opened, way.in_time(securing, handshake)).await
+            }
+            (Stream::Tls(stream), Tls::Rustls(tls), _) => {
+                let handshake = Box::pin(async {
+                    let stream = tls.handshake(*stream, name, protocols).await?;
+                    Ok(Stream::TlsInTls(Box::new(stream)))
+                });
+                asker.span(event, opened, way.in_time(securing, handshake)).await
+            }
+            _ => Err(Error::new(Kind::Internal, "there is nobody to do TLS on the stream")),
+        }
     }
 
     /// What TLS offers (ALPN), the preferred one first.
     fn protocols(&self) -> &'static [&'static [u8]] {
         match (self.http1, self.http2) {
-            (_, false) => &[b"http/1.1"],
+            (_, false) => HTTP1,
             (true, true) => &[b"h2", b"http/1.1"],
             (false, true) => &[b"h2"],
         }
     }
 
-    /// Whether a connection to the origin may turn out to speak HTTP/2.
-    pub fn may_multiplex(&self, origin: &Origin) -> bool {
-        self.http2 && (origin.scheme.is_tls() || !self.http1)
+    /// How connections lead to an origin.
+    pub fn route(&self, origin: &Origin) -> Route {
+        self.proxy.as_ref().map_or(Route::Direct, |proxy| proxy.route(origin))
     }
 
-    /// Whether it is HTTP/2 that is spoken on a stream: TLS has chosen it, or there is nothing else.
-    pub fn speaks_http2(&self, stream: &Stream) -> bool {
-        stream.has_chosen_http2() || (self.http2 && !self.http1)
-    }
-
-    fn connect_event(&self, attempt: &Attempt<'_>) -> Event {
-        let Attempt { origin, timeout, .. } = *attempt;
-        if let Some(path) = &self.uds {
-            return Event::ConnectUnixSocket { path: path.clone(), timeout };
+    /// Where connections for an origin end.
+    pub fn end<'a>(&'a self, origin: &'a Arc<Origin>) -> &'a Arc<Origin> {
+        match &self.proxy {
+            Some(proxy) if proxy.route(origin) == Route::Forward => &proxy.origin,
+            _ => origin,
         }
+    }
+
+    /// Whether a connection to the origin may turn out to speak HTTP/2. Those to proxies do not.
+    pub fn may_multiplex(&self, origin: &Origin) -> bool {
+        self.http2 && (origin.scheme.is_tls() || !self.http1) && self.route(origin) != Route::Forward
+    }
+
+    /// Whether it is HTTP/2 that is spoken on a stream for the origin: TLS has chosen it, or there is nothing else.
+    pub fn speaks_http2(&self, origin: &Origin, stream: &Stream) -> bool {
+        self.route(origin) != Route::Forward && (stream.has_chosen_http2() || (self.http2 && !self.http1))
+    }
+
+    fn connect_event(&self, way: &Way<'_>, peer: Peer<'_>) -> Event {
+        let timeout = way.attempt.timeout;
+        if let Some(path) = self.unix_socket() {
+            return Event::ConnectUnixSocket { path: path.to_owned(), timeout };
+        }
+        let Peer { origin, leg } = peer;
         let host = origin.host.clone();
-        Event::ConnectTcp { host, port: origin.port, local_address: self.local_address, timeout }
+        Event::ConnectTcp { host, port: origin.port, local_address: self.local_address, timeout, leg }
+    }
+
+    fn unix_socket(&self) -> Option<&str> {
+        self.uds.as_deref().filter(|_| self.proxy.is_none())
     }
 
     fn backend(&self) -> Option<Backend> {
         lock(&self.backend).clone()
     }
 
-    async fn socket(&self, attempt: &Attempt<'_>) -> Result<Socket> {
-        let config = SocketConfig { local_address: self.local_address, options: self.socket_options.clone() };
-        if let Some(path) = &self.uds {
-            return happy_eyeballs::connect_unix(path, &config, attempt.reactor)
-                .await
-                .map_err(|error| failed(path, error));
+    /// What makes a stream to an origin, if it is not we.
+    fn backend_to(&self, origin: &Origin) -> Result<Option<Backend>> {
+        let backend = self.backend();
+        if backend.is_some() {
+            return Ok(backend);
         }
-        let addresses = addresses(attempt).await?;
-        happy_eyeballs::connect(addresses, &config, attempt.reactor)
-            .await
-            .map_err(|error| failed(attempt.origin, error))
+        let by_proxy = self.proxy.as_ref().filter(|proxy| proxy.origin.scheme.is_tls());
+        let to_origin = origin.scheme.is_tls() && self.route(origin) != Route::Forward;
+        let is_ours = by_proxy.is_none_or(|proxy| matches!(proxy.tls, Tls::Rustls(_)))
+            && (!to_origin || matches!(self.tls, Tls::Rustls(_)));
+        if is_ours {
+            return Ok(None);
+        }
+        // Python's sockets take it for granted that it is one.
+        self.proxy.as_ref().map_or(origin, |proxy| &*proxy.origin).tcp_port()?;
+        Ok(self.tls_backend.clone())
+    }
+
+    async fn socket(&self, way: &Way<'_>, peer: Peer<'_>) -> Result<Socket> {
+        let config = SocketConfig { local_address: self.local_address, options: self.socket_options.clone() };
+        let reactor = way.attempt.reactor;
+        if let Some(path) = self.unix_socket() {
+            return happy_eyeballs::connect_unix(path, &config, reactor).await.map_err(|error| failed(path, error));
+        }
+        let addresses = addresses(peer.origin, way.attempt.asker).await?;
+        happy_eyeballs::connect(addresses, &config, reactor).await.map_err(|error| failed(peer, error))
+    }
+}
+
+impl Way<'_> {
+    /// One part of an attempt; the deadline is that of the whole.
+    async fn in_time<T>(&self, what: impl FnOnce() -> String, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match park::timeout_at(self.deadline, work).await {
+            Ok(result) => result,
+            Err(_) => Err(self.timed_out(&what())),
+        }
+    }
+
+    /// What is said to a proxy. A stream of the caller's keeps the time itself.
+    async fn handshake(&self, proxy: &Proxy, work: impl Future<Output = Result<Stream>>) -> Result<Stream> {
+        let what = || format!("the handshake with the proxy {}", proxy.origin);
+        if self.backend.is_none() {
+            return self.in_time(what, work).await;
+        }
+        work.await.map_err(|error| match error.kind() {
+            Kind::ReadTimeout | Kind::WriteTimeout => self.timed_out(&what()).with_source(error),
+            _ => error,
+        })
+    }
+
+    /// How long each read and write of a stream of the caller's may take; the deadline of the whole sees to ours.
+    fn patience(&self) -> Option<Duration> {
+        self.backend.as_ref()?;
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn timed_out(&self, what: &str) -> Error {
+        let limit = Seconds(self.attempt.timeout.unwrap_or_default());
+        Error::new(Kind::ConnectTimeout, format!("{what} took longer than {limit} (connect timeout)"))
+    }
+}
+
+impl fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self.leg, Leg::ToHttpProxy | Leg::ToSocksProxy) {
+            f.write_str("the proxy ")?;
+        }
+        self.origin.fmt(f)
     }
 }
 
@@ -176,38 +326,32 @@ fn connected(socket: &Socket) -> Outcome {
     Outcome::Stream(Box::new(Endpoints::of(socket.socket())))
 }
 
-/// One part of an attempt; the deadline is that of the whole.
-async fn in_time<T>(
-    attempt: &Attempt<'_>,
-    deadline: Option<Instant>,
-    phase: &str,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    if let Ok(result) = park::timeout_at(deadline, work).await {
-        return result;
+fn opened(stream: &Stream) -> Outcome {
+    match (stream, stream.socket()) {
+        (Stream::Carried(stream), _) => Outcome::Carrier(stream.handle().clone()),
+        (_, Some(socket)) => connected(socket),
+        (_, None) => Outcome::Nothing,
     }
-    let limit = Seconds(attempt.timeout.unwrap_or_default());
-    let message = format!("{phase} to {} took longer than {limit} (connect timeout)", attempt.origin);
-    Err(Error::new(Kind::ConnectTimeout, message))
 }
 
-async fn addresses(attempt: &Attempt<'_>) -> Result<Vec<SocketAddr>> {
-    let origin = attempt.origin;
-    let port = port(origin)?;
-    if let Ok(address) = origin.host.trim_matches(['[', ']']).parse::<IpAddr>() {
+fn setup_socks5(stream: &Stream, origin: &Origin, credentials: Option<&socks5::Credentials>) -> Event {
+    Event::SetupSocks5(Box::new(SocksRequest {
+        stream: opened(stream),
+        host: origin.host.clone(),
+        port: origin.port,
+        username: credentials.map(|credentials| credentials.username.clone()),
+    }))
+}
+
+async fn addresses(origin: &Origin, asker: &Asker) -> Result<Vec<SocketAddr>> {
+    let port = origin.tcp_port()?;
+    if let Ok(address) = origin.bare_host().parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    attempt.asker.resolve(&origin.host, port).await
+    asker.resolve(&origin.host, port).await
 }
 
-fn port(origin: &Origin) -> Result<u16> {
-    u16::try_from(origin.port).map_err(|_| {
-        let message = format!("connecting to {origin} failed: {} is not a port (0-65535)", origin.port);
-        Error::new(Kind::ConnectError, message)
-    })
-}
-
-fn failed(peer: impl std::fmt::Display, error: io::Error) -> Error {
+fn failed(peer: impl fmt::Display, error: io::Error) -> Error {
     Error::new(Kind::ConnectError, format!("connecting to {peer} failed: {}", OsError(&error))).with_source(error)
 }
 

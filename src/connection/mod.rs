@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, OsError};
 use crate::origin::Origin;
 
 /// The error for a failed read or write: what a stream of the caller's raised, or what the system said.
-fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
+pub fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
     match error.downcast::<Error>() {
         Ok(raised) => raised,
         Err(error) => Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))).with_source(error),

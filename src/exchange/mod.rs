@@ -111,6 +111,10 @@ pub async fn start(
     reactor: Option<Arc<Reactor>>,
     asker: Asker,
 ) -> Result<Response> {
+    let request = match &client.connector.proxy {
+        Some(proxy) => proxy.forwarded(request),
+        None => request,
+    };
     let (mut given, only) = match place {
         Place::Any => (None, None),
         Place::This(acquired) => (Some(owned(acquired)?), None),
@@ -268,19 +272,20 @@ impl Exchange<'_> {
         };
         status.connecting();
         let stream = status.unless_closed(pin!(connector.connect(&attempt))).await.ok_or_else(closed)??;
-        status.connected(stream.link());
+        let end = connector.end(&request.origin);
+        status.connected(stream.link(), end);
         if status.is_closed_by_pool() {
             return Err(closed());
         }
-        let origin = Arc::clone(&request.origin);
-        if connector.speaks_http2(&stream) {
+        let origin = Arc::clone(end);
+        if connector.speaks_http2(&request.origin, &stream) {
             let connection = Http2::new(stream, origin, connector.keep_alive)?;
             self.attach(&connection)?;
             connection.watch(lease.watch(), &status);
             lease.share(Connection::Http2(Arc::clone(&connection)), self.owner());
             return Ok(Connection::Http2(connection));
         }
-        if connector.may_multiplex(&origin) {
+        if connector.may_multiplex(&request.origin) {
             lease.keep_to_one();
         }
         Ok(Connection::Http1(Box::new(Http1::new(stream, origin).await?)))

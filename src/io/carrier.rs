@@ -137,6 +137,11 @@ impl Carried {
         &self.handle
     }
 
+    /// Puts back what was read from the stream and is not to be lost.
+    pub fn unread(&mut self, bytes: Bytes) {
+        self.incoming = bytes;
+    }
+
     /// Bytes sent and received so far.
     pub fn moved(&self) -> u64 {
         self.moved

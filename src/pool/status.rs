@@ -48,6 +48,8 @@ struct Details {
     expires: Option<Instant>,
     /// Whoever makes the connection at the moment.
     connecting: Option<Waker>,
+    /// Where the connection ends, once there is one: at a proxy that forwards, or at its origin.
+    end: Option<Arc<Origin>>,
 }
 
 impl Status {
@@ -88,8 +90,11 @@ impl Status {
     }
 
     /// The connection is established.
-    pub fn connected(&self, link: Link) {
-        self.details().link = link;
+    pub fn connected(&self, link: Link, end: &Arc<Origin>) {
+        let mut details = self.details();
+        details.link = link;
+        details.end = Some(Arc::clone(end));
+        drop(details);
         self.connected.store(true, Ordering::Release);
     }
 
@@ -173,7 +178,7 @@ impl Status {
     /// What httpcore shows of a connection whose protocol is known.
     pub fn without_protocol(&self) -> String {
         let requests = self.requests.load(Ordering::Acquire);
-        format!("'{}', {}, Request Count: {requests}", self.origin, self.phase().name())
+        format!("'{}', {}, Request Count: {requests}", self.end(), self.phase().name())
     }
 
     /// Closed without ever having been connected.
@@ -203,6 +208,10 @@ impl Status {
         }
     }
 
+    fn end(&self) -> Arc<Origin> {
+        Arc::clone(self.details().end.as_ref().unwrap_or(&self.origin))
+    }
+
     fn details(&self) -> std::sync::MutexGuard<'_, Details> {
         lock(&self.details)
     }
@@ -229,6 +238,6 @@ impl fmt::Display for Status {
         }
         let requests = self.requests.load(Ordering::Acquire);
         let protocol = if self.is_multiplexed() { "HTTP/2" } else { "HTTP/1.1" };
-        write!(f, "'{}', {protocol}, {}, Request Count: {requests}", self.origin, phase.name())
+        write!(f, "'{}', {protocol}, {}, Request Count: {requests}", self.end(), phase.name())
     }
 }

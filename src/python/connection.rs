@@ -23,6 +23,7 @@ use crate::io::carrier::Carried;
 use crate::io::stream::Stream;
 use crate::lock::lock;
 use crate::pool::{ANYBODY, Acquired, Phase, Status};
+use crate::proxy::Route;
 
 /// What `HTTPConnection` and `AsyncHTTPConnection` stand for: a connection of a pool, as it is at the moment of asking, or one of
 /// its own.
@@ -132,7 +133,7 @@ impl Connection {
         let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
-            status.connected(stream.link());
+            status.connected(stream.link(), &origin);
         }
         let failed =
             |fault: Fault| Namespace::default(py).map_or_else(|error| error, |names| fault.into_pyerr(py, names));
@@ -182,6 +183,16 @@ impl Connection {
     fn aclose<'py>(&self, py: Python<'py>, log: bool) -> PyResult<Bound<'py, PyAny>> {
         self.end(py, log)?;
         body::closed(py, None)
+    }
+
+    /// How the connection leads to its origin: `"direct"`, `"forward"`, `"tunnel"` or `"socks5"`.
+    fn route(&self) -> &'static str {
+        match self.side.client.connector.route(&self.status().origin) {
+            Route::Direct => "direct",
+            Route::Forward => "forward",
+            Route::Tunnel => "tunnel",
+            Route::Socks5 => "socks5",
+        }
     }
 
     /// Origin, protocol, state and number of requests, in httpcore's words.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -17,9 +17,9 @@ use super::listener::{Arguments, Listener};
 use super::namespace::Namespace;
 use super::request::Parsed;
 use super::sync_driver::{Caller, block_on};
-use super::{backend, body, network_stream, request, response, tls};
+use super::{backend, body, network_stream, proxy, request, response, tls};
 use crate::ask::Asker;
-use crate::connection::establish::{Connector, OptionValue, SocketOption};
+use crate::connection::establish::{Connector, OptionValue, SocketOption, Tls};
 use crate::connection::http2::KeepAlive;
 use crate::exchange::{self, Client, Fetched, Place, Response};
 use crate::lock::lock;
@@ -78,9 +78,6 @@ impl Engine {
         http2_ping_interval: Option<&Bound<'_, PyAny>>,
         http2_ping_timeout: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        if proxy.is_some() {
-            return Err(PyNotImplementedError::new_err("proxy is not implemented yet"));
-        }
         if !http1 && !http2 {
             return Err(PyValueError::new_err("http1 and http2 are both false: there is no protocol to speak"));
         }
@@ -95,17 +92,19 @@ impl Engine {
         };
         let told =
             |argument: Option<&Bound<'_, PyAny>>| argument.map_or_else(|| py.None(), |value| value.clone().unbind());
-        let arguments = Py::new(py, Arguments::new(told(ssl_context), told(socket_options), http2))?;
-        let (tls, tls_backend) = match tls::from_argument(py, ssl_context)? {
-            Some(tls) => (tls, None),
-            // The caller's `ssl.SSLContext` is Python's to use, over streams of httpcore's.
-            None => (tls::default(py)?, Some(backend::backend(&own_backend.call0()?, &arguments))),
-        };
+        let arguments = Py::new(py, Arguments::new(told(ssl_context), told(proxy), told(socket_options), http2))?;
+        let tls = tls::from_argument(py, ssl_context)?.map_or(Tls::Carrier, Tls::Rustls);
+        let proxy = proxy.map(proxy::read).transpose()?;
+        // The caller's `ssl.SSLContext` is Python's to use, over streams of httpcore's.
+        let is_pythons =
+            matches!(tls, Tls::Carrier) || proxy.as_ref().is_some_and(|proxy| matches!(proxy.tls, Tls::Carrier));
+        let tls_backend = if is_pythons { Some(backend::backend(&own_backend.call0()?, &arguments)) } else { None };
         let connector = Connector {
             retries: count(Some(retries))?.unwrap_or(0),
             local_address: local_address.map(ip_address).transpose()?,
             uds: uds.map(path).transpose()?,
             socket_options: read_socket_options(socket_options)?,
+            proxy,
             http1,
             http2,
             keep_alive: keep_alive(http2_ping_interval, http2_ping_timeout)?,

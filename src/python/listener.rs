@@ -12,7 +12,7 @@ use super::network_stream::address_tuple;
 use super::response;
 use crate::error::Error;
 use crate::response::ResponseHead;
-use crate::trace::{Endpoints, Event, Moment, Outcome, Protocol, Stage};
+use crate::trace::{Endpoints, Event, Leg, Moment, Outcome, Protocol, SocksRequest, Stage};
 
 /// Whoever follows a request: its `trace` callback, the debug log, or both.
 pub struct Listener {
@@ -26,15 +26,19 @@ pub struct Listener {
 #[pyclass(frozen)]
 pub struct Arguments {
     ssl_context: Py<PyAny>,
+    proxy: Py<PyAny>,
     socket_options: Py<PyAny>,
     http2: bool,
     /// The `ssl.SSLContext` that a backend gets, once one needs it.
     context: PyOnceLock<Py<PyAny>>,
+    /// The same for the proxy.
+    proxy_context: PyOnceLock<Py<PyAny>>,
 }
 
 impl Arguments {
-    pub fn new(ssl_context: Py<PyAny>, socket_options: Py<PyAny>, http2: bool) -> Self {
-        Self { ssl_context, socket_options, http2, context: PyOnceLock::new() }
+    pub fn new(ssl_context: Py<PyAny>, proxy: Py<PyAny>, socket_options: Py<PyAny>, http2: bool) -> Self {
+        let (context, proxy_context) = (PyOnceLock::new(), PyOnceLock::new());
+        Self { ssl_context, proxy, socket_options, http2, context, proxy_context }
     }
 
     /// The keyword arguments of httpcore's function for an event of connecting.
@@ -42,7 +46,7 @@ impl Arguments {
         let kwargs = PyDict::new(py);
         let seconds = |timeout: &Option<std::time::Duration>| timeout.map(|timeout| timeout.as_secs_f64());
         match event {
-            Event::ConnectTcp { host, port, local_address, timeout } => {
+            Event::ConnectTcp { host, port, local_address, timeout, .. } => {
                 kwargs.set_item("host", host)?;
                 kwargs.set_item("port", port)?;
                 kwargs.set_item("local_address", local_address.map(|address| address.to_string()))?;
@@ -54,11 +58,30 @@ impl Arguments {
                 kwargs.set_item("timeout", seconds(timeout))?;
                 kwargs.set_item("socket_options", &self.socket_options)?;
             }
-            Event::StartTls { server_hostname, timeout, by_backend } => {
-                let context = if *by_backend { self.context(py)? } else { &self.ssl_context };
+            Event::StartTls { server_hostname, timeout, by_backend, leg } => {
+                let is_proxys = *leg == Leg::ToHttpProxy;
+                let given = if is_proxys {
+                    self.proxy.bind(py).getattr(intern!(py, "ssl_context"))?
+                } else {
+                    self.ssl_context.bind(py).clone()
+                };
+                let context = match (by_backend, is_proxys) {
+                    (false, _) => given,
+                    (true, false) => context(&self.context, &given, self.http2)?,
+                    (true, true) => context(&self.proxy_context, &given, false)?,
+                };
                 kwargs.set_item("ssl_context", context)?;
                 kwargs.set_item("server_hostname", server_hostname)?;
                 kwargs.set_item("timeout", seconds(timeout))?;
+            }
+            Event::SetupSocks5(asked) => {
+                let SocksRequest { stream, host, port, username } = &**asked;
+                kwargs.set_item("stream", returned(py, stream.clone())?)?;
+                kwargs.set_item("host", host)?;
+                kwargs.set_item("port", port)?;
+                // A password has no place in a log.
+                let auth = username.as_ref().map(|name| (PyBytes::new(py, name), PyBytes::new(py, b"[secure]")));
+                kwargs.set_item("auth", auth)?;
             }
             Event::Retry
             | Event::Close
@@ -70,14 +93,16 @@ impl Arguments {
         }
         Ok(kwargs)
     }
+}
 
-    /// For a stream of the caller's: the context he gave, or the one that does what our own TLS would do.
-    fn context(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
-        self.context.get_or_try_init(py, || {
-            let module = py.import("httpcore_rs._ssl_context")?;
-            Ok(module.call_method1("for_backend", (&self.ssl_context, self.http2))?.unbind())
-        })
-    }
+/// For a stream of the caller's: the context he gave, or the one that does what our own TLS would do.
+fn context<'py>(made: &PyOnceLock<Py<PyAny>>, given: &Bound<'py, PyAny>, http2: bool) -> PyResult<Bound<'py, PyAny>> {
+    let py = given.py();
+    let made = made.get_or_try_init(py, || {
+        let module = py.import("httpcore_rs._ssl_context")?;
+        PyResult::Ok(module.call_method1("for_backend", (given, http2))?.unbind())
+    })?;
+    Ok(made.bind(py).clone())
 }
 
 impl Listener {
@@ -166,7 +191,13 @@ impl Listener {
             Event::SendRequestHeaders(protocol)
             | Event::SendRequestBody(protocol)
             | Event::ReceiveResponseHeaders(protocol) => {
-                kwargs.set_item("request", &self.request)?;
+                let request = if *protocol == Protocol::Connect {
+                    let arguments = (self.namespace.name, &self.arguments.get().proxy, &self.request);
+                    py.import("httpcore_rs._trace")?.call_method1("tunnel_request", arguments)?
+                } else {
+                    self.request.bind(py).clone()
+                };
+                kwargs.set_item("request", request)?;
                 Some(protocol)
             }
             Event::ResponseClosed(protocol) => Some(protocol),

@@ -11,6 +11,7 @@ mod host;
 mod listener;
 mod namespace;
 mod network_stream;
+mod proxy;
 mod request;
 mod response;
 mod sync_driver;

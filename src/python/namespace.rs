@@ -99,6 +99,7 @@ impl Namespace {
             Kind::RemoteProtocolError => intern!(py, "RemoteProtocolError"),
             Kind::LocalProtocolError => intern!(py, "LocalProtocolError"),
             Kind::UnsupportedProtocol => intern!(py, "UnsupportedProtocol"),
+            Kind::ProxyError => intern!(py, "ProxyError"),
             Kind::ConnectionNotAvailable => intern!(py, "ConnectionNotAvailable"),
             // An exception that is raised again is not made here.
             Kind::Raised | Kind::Internal => return Ok(py.get_type::<PyRuntimeError>()),
@@ -140,7 +141,7 @@ impl Namespace {
         cell.get_or_try_init(py, || {
             let module = py.import(name)?;
             let mut loggers = Vec::new();
-            for part in ["connection", "http11", "http2"] {
+            for part in ["connection", "http11", "http2", "proxy", "socks"] {
                 let logger = py.import("logging")?.call_method1("getLogger", (format!("{name}.{part}"),))?;
                 let cache = logger.getattr_opt("_cache")?.and_then(|cache| cache.cast_into::<PyDict>().ok());
                 loggers.push((logger.unbind(), cache.map(Bound::unbind)));

@@ -283,6 +283,12 @@ fn read_origin(url: &Bound<'_, PyAny>) -> Result<Origin, Fault> {
         };
         return Err(Error::new(Kind::UnsupportedProtocol, message).into());
     };
+    endpoint(url, scheme)
+}
+
+/// The host and port of a URL.
+pub fn endpoint(url: &Bound<'_, PyAny>, scheme: Scheme) -> Result<Origin, Fault> {
+    let py = url.py();
     let host = url.getattr(intern!(py, "host"))?;
     let host = bytes_of(&host, "host")?;
     let Some(host) = std::str::from_utf8(host).ok().filter(|host| host.is_ascii()) else {
@@ -363,7 +369,7 @@ pub fn seconds(value: &Bound<'_, PyAny>, what: impl Fn() -> String) -> PyResult<
         .map_err(|_| PyValueError::new_err(format!("{} must be a number of seconds from 0 on, not {seconds}", what())))
 }
 
-fn bytes_of<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
+pub fn bytes_of<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
     match value.cast::<PyBytes>() {
         Ok(bytes) => Ok(bytes.as_bytes()),
         Err(_) => Err(PyTypeError::new_err(format!("{what} must be bytes, not {}", value.get_type().name()?))),

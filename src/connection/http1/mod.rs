@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -52,6 +52,8 @@ pub struct Http1 {
     trailers: Vec<(Bytes, Bytes)>,
     /// hyper's wakers: its halves are polled together here, so their waking each other only means "poll again".
     hyper_waker: Waker,
+    /// What listeners are told.
+    protocol: Protocol,
 }
 
 /// How an exchange failed, and whether that leaves it open to send the request again elsewhere.
@@ -102,7 +104,20 @@ impl Http1 {
             flag,
             trailers: Vec::new(),
             hyper_waker,
+            protocol: Protocol::Http1,
         })
+    }
+
+    /// Tells listeners that its exchange is of another kind.
+    pub fn reporting_as(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// The stream of a connection that has left HTTP, and what came on it behind the response.
+    pub fn into_stream(self) -> Option<(Stream, BytesMut)> {
+        let Self { wire, hyper, sender, .. } = self;
+        drop((hyper, sender));
+        wire.into_stream()
     }
 
     /// Moves an idle connection to the loop that is going to use it.
@@ -132,7 +147,7 @@ impl Http1 {
     }
 
     async fn exchange(&mut self, request: &Request, asker: &Asker) -> Result<Response> {
-        let mut phase = Event::SendRequestHeaders(Protocol::Http1);
+        let mut phase = Event::SendRequestHeaders(self.protocol);
         let result = match asker.started(&phase).await {
             Ok(()) => asker.interruptible(pin!(self.exchange_in_phases(request, asker, &mut phase))).await,
             Err(error) => Err(error),
@@ -140,7 +155,7 @@ impl Http1 {
         match result {
             Err(error) if asker.is_traced() => {
                 let error = asker.failed(&phase, error).await;
-                asker.span(|| Event::ResponseClosed(Protocol::Http1), |()| Outcome::Nothing, async { Ok(()) }).await?;
+                asker.span(|| Event::ResponseClosed(self.protocol), |()| Outcome::Nothing, async { Ok(()) }).await?;
                 Err(error)
             }
             result => result,
@@ -149,7 +164,7 @@ impl Http1 {
 
     /// Sends the request and waits for the head of the response. `phase` is where it stands.
     async fn exchange_in_phases(&mut self, request: &Request, asker: &Asker, phase: &mut Event) -> Result<Response> {
-        let head = &request.head;
+        let (head, protocol) = (&request.head, self.protocol);
         let mut uploader = Uploader::new(head.framing);
         let announced = announced_trailers(request, asker).await?;
         if let Content::Inline(content) = &request.content {
@@ -187,7 +202,7 @@ impl Http1 {
             match step {
                 Step::WantsChunk => {
                     if matches!(phase, Event::SendRequestHeaders(_)) {
-                        next_phase(asker, phase, Event::SendRequestBody(Protocol::Http1)).await?;
+                        next_phase(asker, phase, Event::SendRequestBody(protocol)).await?;
                     }
                     if let Some(chunk) = asker.chunk().await? {
                         let length = chunk.len();
@@ -201,7 +216,7 @@ impl Http1 {
                 }
                 Step::Sent => {
                     if matches!(phase, Event::SendRequestHeaders(_)) {
-                        next_phase(asker, phase, Event::SendRequestBody(Protocol::Http1)).await?;
+                        next_phase(asker, phase, Event::SendRequestBody(protocol)).await?;
                     }
                     let failure = self.wire.lock().take_write_error();
                     match failure {
@@ -209,7 +224,7 @@ impl Http1 {
                         Some(error) => drop(asker.failed(phase, error).await),
                         None => asker.complete(phase, Outcome::Nothing).await?,
                     }
-                    *phase = Event::ReceiveResponseHeaders(Protocol::Http1);
+                    *phase = Event::ReceiveResponseHeaders(protocol);
                     asker.started(phase).await?;
                 }
                 step => break step,

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -120,6 +120,12 @@ impl WireHandle {
 
     pub fn lock(&self) -> MutexGuard<'_, Wire> {
         lock(&self.0)
+    }
+
+    /// The stream, once it has left HTTP and this is the only handle, and what came behind the head with which it did.
+    pub fn into_stream(self) -> Option<(Stream, BytesMut)> {
+        let wire = Arc::into_inner(self.0)?.into_inner().unwrap_or_else(PoisonError::into_inner);
+        wire.is_upgraded().then_some((wire.stream, wire.head_in))
     }
 }
 

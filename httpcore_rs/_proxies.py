@@ -1,0 +1,216 @@
+"""Connection pools whose every request goes through a proxy."""
+
+from __future__ import annotations
+
+import typing
+
+from httpcore import Proxy
+from httpcore._models import enforce_bytes, enforce_headers, enforce_url
+
+from ._async import AsyncConnectionPool
+from ._sync import ConnectionPool
+
+if typing.TYPE_CHECKING:
+    import ssl
+
+    from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, NetworkBackend
+    from httpcore._models import HeaderTypes
+
+    from ._engine import TLSConfig
+
+    Auth = tuple[typing.Union[bytes, str], typing.Union[bytes, str]]
+
+
+def _proxy(
+    url: URL | bytes | str,
+    auth: Auth | None,
+    headers: HeaderTypes = None,
+    ssl_context: ssl.SSLContext | TLSConfig | None = None,
+) -> Proxy:
+    proxy_url = enforce_url(url, name="proxy_url")
+    if proxy_url.scheme == b"http" and ssl_context is not None:
+        raise RuntimeError("The `proxy_ssl_context` argument is not allowed for the http scheme")
+    if auth is not None:
+        username, password = auth
+        auth = enforce_bytes(username, name="proxy_auth"), enforce_bytes(password, name="proxy_auth")
+    return Proxy(
+        url=proxy_url,
+        auth=auth,
+        headers=enforce_headers(headers, name="proxy_headers"),
+        ssl_context=typing.cast("ssl.SSLContext | None", ssl_context),
+    )
+
+
+class HTTPProxy(ConnectionPool):
+    """A `ConnectionPool` whose requests go through an HTTP proxy.
+
+    Those to `http` origins are passed on by the proxy, over connections that serve one origin each. For all others the
+    proxy is asked for a tunnel (CONNECT), and the origin's TLS is spoken through it.
+    """
+
+    def __init__(
+        self,
+        proxy_url: URL | bytes | str,
+        proxy_auth: Auth | None = None,
+        proxy_headers: HeaderTypes = None,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        proxy_ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        max_connections: int | None = 10,
+        max_keepalive_connections: int | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: NetworkBackend | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+    ) -> None:
+        """Makes a pool; nothing is connected yet.
+
+        Parameters:
+            proxy_url: Where the proxy listens: `http://host:port`, or `https://host:port` for one that is spoken to
+                over TLS.
+            proxy_auth: A user name and a password for the proxy, sent as `Proxy-Authorization: Basic ...`.
+            proxy_headers: Headers for the proxy. Those of a request have precedence where the proxy passes it on;
+                through a tunnel nothing of the proxy's is sent.
+            ssl_context: How origins are verified.
+            proxy_ssl_context: How an `https` proxy is verified. `RuntimeError` for an `http` one.
+        """
+        proxy = _proxy(proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
+        self._proxy_url = proxy.url
+        super().__init__(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            max_connections=max_connections,
+            max_keepalive_connections=max_keepalive_connections,
+            keepalive_expiry=keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            local_address=local_address,
+            uds=uds,
+            network_backend=network_backend,
+            socket_options=socket_options,
+        )
+
+
+class AsyncHTTPProxy(AsyncConnectionPool):
+    """An `AsyncConnectionPool` whose requests go through an HTTP proxy, as those of `HTTPProxy`."""
+
+    def __init__(
+        self,
+        proxy_url: URL | bytes | str,
+        proxy_auth: Auth | None = None,
+        proxy_headers: HeaderTypes = None,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        proxy_ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        max_connections: int | None = 10,
+        max_keepalive_connections: int | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: AsyncNetworkBackend | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+    ) -> None:
+        """Makes a pool; nothing is connected yet. The parameters are those of `HTTPProxy`."""
+        proxy = _proxy(proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
+        self._proxy_url = proxy.url
+        super().__init__(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            max_connections=max_connections,
+            max_keepalive_connections=max_keepalive_connections,
+            keepalive_expiry=keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            local_address=local_address,
+            uds=uds,
+            network_backend=network_backend,
+            socket_options=socket_options,
+        )
+
+
+class SOCKSProxy(ConnectionPool):
+    """A `ConnectionPool` whose requests go through a SOCKS5 proxy (RFC 1928), which connects to the origins."""
+
+    def __init__(
+        self,
+        proxy_url: URL | bytes | str,
+        proxy_auth: Auth | None = None,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        max_connections: int | None = 10,
+        max_keepalive_connections: int | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        network_backend: NetworkBackend | None = None,
+        *,
+        local_address: str | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+    ) -> None:
+        """Makes a pool; nothing is connected yet.
+
+        Parameters:
+            proxy_url: Where the proxy listens: `socks5://host:port`, or `socks5h://`, which is the same: names are
+                resolved by the proxy.
+            proxy_auth: A user name and a password for the proxy, of up to 255 bytes each (RFC 1929).
+            ssl_context: How origins are verified.
+        """
+        proxy = _proxy(proxy_url, proxy_auth)
+        self._proxy_url = proxy.url
+        super().__init__(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            max_connections=max_connections,
+            max_keepalive_connections=max_keepalive_connections,
+            keepalive_expiry=keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            local_address=local_address,
+            network_backend=network_backend,
+            socket_options=socket_options,
+        )
+
+
+class AsyncSOCKSProxy(AsyncConnectionPool):
+    """An `AsyncConnectionPool` whose requests go through a SOCKS5 proxy, as those of `SOCKSProxy`."""
+
+    def __init__(
+        self,
+        proxy_url: URL | bytes | str,
+        proxy_auth: Auth | None = None,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        max_connections: int | None = 10,
+        max_keepalive_connections: int | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        network_backend: AsyncNetworkBackend | None = None,
+        *,
+        local_address: str | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+    ) -> None:
+        """Makes a pool; nothing is connected yet. The parameters are those of `SOCKSProxy`."""
+        proxy = _proxy(proxy_url, proxy_auth)
+        self._proxy_url = proxy.url
+        super().__init__(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            max_connections=max_connections,
+            max_keepalive_connections=max_keepalive_connections,
+            keepalive_expiry=keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            local_address=local_address,
+            network_backend=network_backend,
+            socket_options=socket_options,
+        )

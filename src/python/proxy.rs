@@ -1,0 +1,72 @@
+//! The proxy of a pool, as httpcore describes it.
+
+use bytes::Bytes;
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::errors::Fault;
+use super::namespace::Namespace;
+use super::{request, tls};
+use crate::connection::establish::Tls;
+use crate::error::{Error, Kind};
+use crate::origin::Scheme;
+use crate::proxy::socks5::Credentials;
+use crate::proxy::{Fields, Protocol, Proxy};
+
+/// Reads an `httpcore.Proxy`. Raises `UnsupportedProtocol` if it is none that we can speak to, and `LocalProtocolError` if its
+/// headers or credentials cannot be sent.
+pub fn read(proxy: &Bound<'_, PyAny>) -> PyResult<Proxy> {
+    let py = proxy.py();
+    let url = proxy.getattr_opt(intern!(py, "url"))?.ok_or_else(|| {
+        let class = proxy.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+        PyTypeError::new_err(format!("proxy must be an httpcore.Proxy, not {class}"))
+    })?;
+    read_parts(proxy, &url).map_err(|fault| match Namespace::default(py) {
+        Ok(namespace) => fault.into_pyerr(py, namespace),
+        Err(error) => error,
+    })
+}
+
+fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>) -> Result<Proxy, Fault> {
+    let py = proxy.py();
+    let scheme = url.getattr(intern!(py, "scheme"))?;
+    let (scheme, is_socks) = match request::bytes_of(&scheme, "scheme")? {
+        b"http" => (Scheme::Http, false),
+        b"https" => (Scheme::Https, false),
+        b"socks5" | b"socks5h" => (Scheme::Socks5, true),
+        other => {
+            let message = format!(
+                "Proxy protocol must be either 'http', 'https', 'socks5', or 'socks5h', but got '{}'.",
+                other.escape_ascii()
+            );
+            return Err(Error::new(Kind::UnsupportedProtocol, message).into());
+        }
+    };
+    let origin = request::endpoint(url, scheme)?;
+    let protocol = if is_socks {
+        Protocol::Socks5(credentials(&proxy.getattr(intern!(py, "auth"))?)?)
+    } else {
+        Protocol::Http(fields(&proxy.getattr(intern!(py, "headers"))?)?)
+    };
+    let context = proxy.getattr(intern!(py, "ssl_context"))?;
+    let tls = tls::from_argument(py, (!context.is_none()).then_some(&context))?.map_or(Tls::Carrier, Tls::Rustls);
+    Ok(Proxy::new(origin, protocol, tls)?)
+}
+
+fn credentials(auth: &Bound<'_, PyAny>) -> PyResult<Option<Credentials>> {
+    if auth.is_none() {
+        return Ok(None);
+    }
+    let (username, password) = pair(auth)?;
+    Ok(Some(Credentials { username, password }))
+}
+
+fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
+    headers.try_iter()?.map(|field| pair(&field?)).collect()
+}
+
+fn pair(pair: &Bound<'_, PyAny>) -> PyResult<(Bytes, Bytes)> {
+    let (first, second): (Vec<u8>, Vec<u8>) = pair.extract()?;
+    Ok((first.into(), second.into()))
+}
