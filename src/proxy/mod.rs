@@ -92,14 +92,20 @@ impl Proxy {
     fn tunnel_head(&self, origin: &Origin) -> Result<RequestHead> {
         let none = Fields::new();
         let fields = if let Protocol::Http(fields) = &self.protocol { fields } else { &none };
+        let is_host = |(name, _): &&(Bytes, Bytes)| name.eq_ignore_ascii_case(b"host");
         let target = origin.host_and_port();
         let mut writer = HeadWriter::new(b"CONNECT", target.as_bytes())?;
-        for (name, value) in [(b"Host".as_slice(), target.as_bytes()), (b"Accept", b"*/*")] {
-            if !fields.iter().any(|(field, _)| field.eq_ignore_ascii_case(name)) {
-                writer.header(name, value)?;
-            }
+        // `Host` comes first (RFC 9110, 7.2).
+        if !fields.iter().any(|field| is_host(&field)) {
+            writer.header(b"Host", target.as_bytes())?;
         }
-        for (name, value) in fields {
+        for (name, value) in fields.iter().filter(is_host) {
+            writer.header(name, value)?;
+        }
+        if !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"accept")) {
+            writer.header(b"Accept", b"*/*")?;
+        }
+        for (name, value) in fields.iter().filter(|field| !is_host(field)) {
             writer.header(name, value)?;
         }
         writer.finish()
@@ -126,8 +132,13 @@ fn forwarded_head(head: &[u8], origin: &Origin, fields: &[(Bytes, Bytes)]) -> By
         forwarded.extend_from_slice(target);
     }
     forwarded.extend_from_slice(b" HTTP/1.1");
+    // `Host` stays first, if it was (RFC 9110, 7.2).
+    let lines = rest.get(2..).unwrap_or_default();
+    let host_end = memmem::find(lines, b"\r\n").filter(|_| starts_with_field(lines, b"host"));
+    let (host, rest) = rest.split_at(host_end.map_or(0, |end| 2 + end));
+    forwarded.extend_from_slice(host);
     for (name, value) in fields {
-        if !has_field(rest, name) {
+        if !has_field(head, name) {
             for part in [b"\r\n".as_slice(), name, b": ", value] {
                 forwarded.extend_from_slice(part);
             }
@@ -137,12 +148,13 @@ fn forwarded_head(head: &[u8], origin: &Origin, fields: &[(Bytes, Bytes)]) -> By
     forwarded.into()
 }
 
-/// Whether there is such a field in what follows the first line of a head.
+/// Whether there is such a field behind the first line of a head.
 fn has_field(head: &[u8], name: &[u8]) -> bool {
-    memmem::find_iter(head, b"\r\n").any(|end| {
-        let line = &head[end + 2..];
-        line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name)
-    })
+    memmem::find_iter(head, b"\r\n").any(|end| starts_with_field(&head[end + 2..], name))
+}
+
+fn starts_with_field(lines: &[u8], name: &[u8]) -> bool {
+    lines.get(name.len()) == Some(&b':') && lines[..name.len()].eq_ignore_ascii_case(name)
 }
 
 #[cfg(test)]
@@ -175,7 +187,10 @@ mod tests {
         let fields = [("Proxy-Authorization", "Basic abc"), ("X-Mine", "2"), ("Mine", "3")];
         assert_eq!(
             forwarded(head, 80, &fields),
-            "GET http://example.com/ HTTP/1.1\r\nProxy-Authorization: Basic abc\r\nMine: 3\r\nHost: h\r\nx-MINE: 1\r\n\r\n"
+            "GET http://example.com/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic abc\r\nMine: 3\r\nx-MINE: 1\r\n\r\n"
         );
+        let head = "GET / HTTP/1.1\r\nA: 1\r\nHost: h\r\n\r\n";
+        let expected = "GET http://example.com/ HTTP/1.1\r\nMine: 3\r\nA: 1\r\nHost: h\r\n\r\n";
+        assert_eq!(forwarded(head, 80, &fields[2..]), expected);
     }
 }
