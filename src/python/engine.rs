@@ -158,6 +158,10 @@ impl Engine {
         extensions: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let namespace = Namespace::default(py)?;
+        if self.side.arguments.get().has_proxy(py) && namespace.is_debugging(py, true)? {
+            // Whoever listens is told of a `Request`.
+            return Ok(None);
+        }
         let parsed = request::read_arguments(namespace, method, url, headers, content, extensions)
             .map_err(|fault| fault.into_pyerr(py, namespace))?;
         let Some((parsed, sources)) = parsed else { return Ok(None) };
@@ -193,6 +197,10 @@ impl Engine {
         extensions: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Exchange>> {
         let namespace = Namespace::default(py)?;
+        if self.side.arguments.get().has_proxy(py) && namespace.is_debugging(py, true)? {
+            // Whoever listens is told of a `Request`.
+            return Ok(None);
+        }
         let parsed = request::read_arguments(namespace, method, url, headers, content, extensions)
             .map_err(|fault| fault.into_pyerr(py, namespace))?;
         let Some((parsed, sources)) = parsed else { return Ok(None) };
@@ -305,7 +313,7 @@ fn respond<'py>(
 /// Writes the debug records of connections that were closed.
 pub fn log_closed(py: Python<'_>, connections: usize) -> PyResult<()> {
     let namespace = Namespace::default(py)?;
-    if connections > 0 && namespace.is_debugging(py)? {
+    if connections > 0 && namespace.is_debugging(py, false)? {
         py.import("httpcore_rs._trace")?.call_method1("log_closed", (namespace.name, connections))?;
     }
     Ok(())

@@ -41,6 +41,10 @@ impl Arguments {
         Self { ssl_context, proxy, socket_options, http2, context, proxy_context }
     }
 
+    pub fn has_proxy(&self, py: Python<'_>) -> bool {
+        !self.proxy.is_none(py)
+    }
+
     /// The keyword arguments of httpcore's function for an event of connecting.
     pub fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
         let kwargs = PyDict::new(py);
@@ -116,7 +120,7 @@ impl Listener {
         let py = request.py();
         let extensions = request.getattr(intern!(py, "extensions"))?;
         let callback = super::request::get(&extensions, intern!(py, "trace"))?;
-        if callback.is_none() && !namespace.is_debugging(py)? {
+        if callback.is_none() && !namespace.is_debugging(py, arguments.get().has_proxy(py))? {
             return Ok(None);
         }
         let class = if is_async { intern!(py, "AsyncListener") } else { intern!(py, "Listener") };

@@ -23,6 +23,10 @@ pub struct Namespace {
     module: Py<PyModule>,
 }
 
+/// The last of them only hear of proxies.
+const LOGGERS: [&str; 5] = ["connection", "http11", "http2", "proxy", "socks"];
+const OF_PROXIES: usize = 2;
+
 static HTTPCORE: PyOnceLock<Namespace> = PyOnceLock::new();
 static HTTPCORE2: PyOnceLock<Namespace> = PyOnceLock::new();
 
@@ -61,11 +65,13 @@ impl Namespace {
         }
     }
 
-    /// Whether one of the package's loggers takes debug records. Costs next to nothing while none does.
-    pub fn is_debugging(&self, py: Python<'_>) -> PyResult<bool> {
+    /// Whether one of the package's loggers takes debug records, those of proxies included if there is one. Costs next to nothing
+    /// while none does.
+    pub fn is_debugging(&self, py: Python<'_>, has_proxy: bool) -> PyResult<bool> {
         const DEBUG: i32 = 10;
 
-        for (logger, cache) in &self.loggers {
+        let count = if has_proxy { LOGGERS.len() } else { LOGGERS.len() - OF_PROXIES };
+        for (logger, cache) in &self.loggers[..count] {
             let cached = match cache {
                 Some(cache) => cache.bind(py).get_item(DEBUG)?,
                 None => None,
@@ -141,7 +147,7 @@ impl Namespace {
         cell.get_or_try_init(py, || {
             let module = py.import(name)?;
             let mut loggers = Vec::new();
-            for part in ["connection", "http11", "http2", "proxy", "socks"] {
+            for part in LOGGERS {
                 let logger = py.import("logging")?.call_method1("getLogger", (format!("{name}.{part}"),))?;
                 let cache = logger.getattr_opt("_cache")?.and_then(|cache| cache.cast_into::<PyDict>().ok());
                 loggers.push((logger.unbind(), cache.map(Bound::unbind)));

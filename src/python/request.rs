@@ -165,7 +165,7 @@ pub fn read_arguments<'py>(
         Some(extensions) => get(extensions, intern!(py, "trace"))?.is_some(),
         None => false,
     };
-    if is_traced || namespace.is_debugging(py)? {
+    if is_traced || namespace.is_debugging(py, false)? {
         // Whoever listens is told of a `Request`.
         return Ok(None);
     }
