@@ -7,6 +7,7 @@ import typing
 
 import httpx
 from httpcore import URL
+from httpx._utils import get_environment_proxies
 
 from ._async import AsyncConnectionPool
 from ._engine import TLSConfig
@@ -17,6 +18,7 @@ if typing.TYPE_CHECKING:
     import os
 
     from httpcore import SOCKET_OPTION
+    from typing_extensions import Self
 
     CertTypes = typing.Union[str, "os.PathLike[str]", tuple[str, str]]
     ProxyTypes = typing.Union[httpx.Proxy, httpx.URL, str]
@@ -84,6 +86,17 @@ def _pool(
     raise ValueError(f"Proxy protocol must be either 'http', 'https', 'socks5', or 'socks5h', but got {url.scheme!r}.")
 
 
+_Transport = typing.TypeVar("_Transport")
+
+
+def _environment_mounts(
+    make: typing.Callable[..., _Transport], arguments: dict[str, typing.Any]
+) -> dict[str, _Transport | None]:
+    """A transport for each pattern of URLs that goes by a proxy, `None` for what does not, as httpx has it."""
+    proxies = get_environment_proxies()
+    return {pattern: None if url is None else make(proxy=url, **arguments) for pattern, url in proxies.items()}
+
+
 class SyncTransport(httpx.HTTPTransport):
     """`httpx.HTTPTransport` on a `ConnectionPool` of ours: `httpx.Client(transport=SyncTransport())`.
 
@@ -120,6 +133,15 @@ class SyncTransport(httpx.HTTPTransport):
             retries,
             socket_options,
         )
+
+    @classmethod
+    def environment_mounts(cls, **arguments: typing.Any) -> dict[str, Self | None]:
+        """What goes by the proxies of the environment, for `httpx.Client(transport=..., mounts=...)`.
+
+        Given a transport, httpx does not heed `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` itself.
+        `arguments` are those of the transports.
+        """
+        return _environment_mounts(cls, arguments)
 
 
 class AsyncTransport(httpx.AsyncHTTPTransport):
@@ -158,3 +180,12 @@ class AsyncTransport(httpx.AsyncHTTPTransport):
             retries,
             socket_options,
         )
+
+    @classmethod
+    def environment_mounts(cls, **arguments: typing.Any) -> dict[str, Self | None]:
+        """What goes by the proxies of the environment, for `httpx.AsyncClient(transport=..., mounts=...)`.
+
+        Given a transport, httpx does not heed `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` itself.
+        `arguments` are those of the transports.
+        """
+        return _environment_mounts(cls, arguments)

@@ -273,3 +273,43 @@ async def test_many_requests_of_one_client(flavour: Flavour, serve: Serve) -> No
 
         await flavour.gather(*[lambda number=number: ask(number) for number in range(100)])
     assert len(peer.requests) == 100
+
+
+PROXIES = {
+    "HTTP_PROXY": "http://p.test:1",
+    "https_proxy": "p.test:2",
+    "ALL_PROXY": "socks5://p.test:3",
+    "NO_PROXY": "x.test",
+}
+
+
+@pytest.mark.parametrize("variables", [PROXIES, {**PROXIES, "NO_PROXY": "*"}, {"ALL_PROXY": "http://u:p@p.test"}, {}])
+def test_proxies_of_the_environment_are_httpxs(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    mounts = httpcore_rs.SyncTransport.environment_mounts(verify=False)
+    with httpx.Client(transport=httpcore_rs.SyncTransport(), mounts=mounts) as ours, httpx.Client() as theirs:
+        for url in ("http://a.test", "https://a.test", "http://x.test", "https://www.x.test", "ws://a.test"):
+            expected: Any = theirs._transport_for_url(httpx.URL(url))
+            transport: Any = ours._transport_for_url(httpx.URL(url))
+            assert isinstance(transport, httpcore_rs.SyncTransport)
+            assert type(transport._pool).__name__ == type(expected._pool).__name__
+            assert getattr(transport._pool, "_proxy_url", None) == getattr(expected._pool, "_proxy_url", None)
+
+
+async def test_a_client_by_the_proxy_of_the_environment(
+    flavour: Flavour, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, origin = serve(echo), serve(echo)
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@{proxy.authority}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    kind = type(transport(flavour))
+    async with Client(flavour, mounts=kind.environment_mounts()) as client:
+        await client.send("GET", "http://elsewhere.test/path")
+        await client.send("GET", origin.url)
+    (forwarded,) = proxy.requests
+    assert forwarded.target == b"http://elsewhere.test/path"
+    assert forwarded.header(b"proxy-authorization") == b"Basic dXNlcjpwYXNz"
+    assert len(origin.requests) == 1
