@@ -11,7 +11,7 @@ import httpcore_rs
 
 def main(url: str) -> None:
     """GET a page, whole and then piece by piece."""
-    # Everything that httpx.HTTPTransport takes: verify=, cert=, limits=, retries=, uds=, ...
+    # Everything that httpx.HTTPTransport takes: verify=, cert=, limits=, proxy=, retries=, uds=, ...
     transport = httpcore_rs.SyncTransport(retries=1)
     with httpx.Client(transport=transport, timeout=10) as client:
         response = client.get(url)

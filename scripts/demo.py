@@ -9,9 +9,10 @@ from importlib.metadata import version
 
 from servers.certificates import certificates
 from servers.granian import granian
+from servers.proxy import http_proxy
 from showcase.comparison import compare
 from showcase.faults import faults
-from showcase.programs import asynchronous, synchronous
+from showcase.programs import asynchronous, by_proxy, synchronous
 from showcase.report import Report
 
 
@@ -26,6 +27,8 @@ def main() -> int:
         synchronous(report, tls, verify=files.ca)
         asynchronous(report, plain, verify=True)
         asynchronous(report, tls, verify=files.ca)
+        with http_proxy("demo:secret") as address:
+            by_proxy(report, address, (plain, tls), verify=files.ca)
         faults(report, plain, tls)
         report.title("httpx over its own transport, and over ours (the server's own time is in both)")
         compare(plain, tls, files.ca)

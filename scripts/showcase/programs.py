@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Union
 
 import httpx
 
 import httpcore_rs
-from showcase.report import Report, require
+from showcase.report import Line, Report, require
 
 _PIECE = bytes(range(256)) * 256
 _PIECES = 128
@@ -89,6 +89,34 @@ async def _asynchronous(report: Report, url: str, verify: Verify) -> None:
             await asyncio.gather(*map(one, range(_TASKS)))
             require(_threads() == before, "threads were started")
             line.says("each got its own answer, no thread was started")
+
+
+def by_proxy(report: Report, address: str, urls: Sequence[str], verify: Verify) -> None:
+    """Both clients, each request by way of a proxy that asks for a password."""
+    report.title(f"by way of the proxy http://{address}")
+    transport = httpcore_rs.SyncTransport(verify=verify, proxy=f"http://demo:secret@{address}")
+    with httpx.Client(transport=transport) as client:
+        for url in urls:
+            with report.showing(f"GET {url}/hello") as line:
+                response = client.get(f"{url}/hello")
+                require(response.text == "hello\n", f"unexpected body {response.text!r}")
+                way = "a tunnel" if url.startswith("https") else "forwarded"
+                line.says(f"{response.status_code} {response.reason_phrase}, {way}")
+        with report.showing("streaming up, through a tunnel") as line:
+            line.says(_digest(client.post(f"{urls[-1]}/digest", content=_pieces())))
+    with report.showing("a wrong password") as line:
+        asyncio.run(_refused(line, address, urls[-1]))
+
+
+async def _refused(line: Line, address: str, url: str) -> None:
+    transport = httpcore_rs.AsyncTransport(proxy=f"http://demo:wrong@{address}")
+    async with httpx.AsyncClient(transport=transport) as client:
+        try:
+            response = await client.get(url)
+        except httpx.ProxyError as exc:
+            line.says(f"httpx.ProxyError: {exc}")
+        else:
+            require(False, f"the proxy let it pass: {response}")
 
 
 def _threads() -> int:
