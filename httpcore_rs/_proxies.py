@@ -41,12 +41,8 @@ def _proxy(
     )
 
 
-class HTTPProxy(ConnectionPool):
-    """A `ConnectionPool` whose requests go through an HTTP proxy.
-
-    Those to `http` origins are passed on by the proxy, over connections that serve one origin each. For all others the
-    proxy is asked for a tunnel (CONNECT), and the origin's TLS is spoken through it.
-    """
+class _ByHTTP:
+    """What the two pools by way of an HTTP proxy have in common."""
 
     def __init__(
         self,
@@ -63,7 +59,7 @@ class HTTPProxy(ConnectionPool):
         retries: int = 0,
         local_address: str | None = None,
         uds: str | None = None,
-        network_backend: NetworkBackend | None = None,
+        network_backend: NetworkBackend | AsyncNetworkBackend | None = None,
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
     ) -> None:
         """Makes a pool; nothing is connected yet.
@@ -79,7 +75,7 @@ class HTTPProxy(ConnectionPool):
         """
         proxy = _proxy(proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
         self._proxy_url = proxy.url
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg]  # The pool's.
             ssl_context=ssl_context,
             proxy=proxy,
             max_connections=max_connections,
@@ -95,48 +91,8 @@ class HTTPProxy(ConnectionPool):
         )
 
 
-class AsyncHTTPProxy(AsyncConnectionPool):
-    """An `AsyncConnectionPool` whose requests go through an HTTP proxy, as those of `HTTPProxy`."""
-
-    def __init__(
-        self,
-        proxy_url: URL | bytes | str,
-        proxy_auth: Auth | None = None,
-        proxy_headers: HeaderTypes = None,
-        ssl_context: ssl.SSLContext | TLSConfig | None = None,
-        proxy_ssl_context: ssl.SSLContext | TLSConfig | None = None,
-        max_connections: int | None = 10,
-        max_keepalive_connections: int | None = None,
-        keepalive_expiry: float | None = None,
-        http1: bool = True,
-        http2: bool = False,
-        retries: int = 0,
-        local_address: str | None = None,
-        uds: str | None = None,
-        network_backend: AsyncNetworkBackend | None = None,
-        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
-    ) -> None:
-        """Makes a pool; nothing is connected yet. The parameters are those of `HTTPProxy`."""
-        proxy = _proxy(proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
-        self._proxy_url = proxy.url
-        super().__init__(
-            ssl_context=ssl_context,
-            proxy=proxy,
-            max_connections=max_connections,
-            max_keepalive_connections=max_keepalive_connections,
-            keepalive_expiry=keepalive_expiry,
-            http1=http1,
-            http2=http2,
-            retries=retries,
-            local_address=local_address,
-            uds=uds,
-            network_backend=network_backend,
-            socket_options=socket_options,
-        )
-
-
-class SOCKSProxy(ConnectionPool):
-    """A `ConnectionPool` whose requests go through a SOCKS5 proxy (RFC 1928), which connects to the origins."""
+class _BySOCKS:
+    """What the two pools by way of a SOCKS5 proxy have in common."""
 
     def __init__(
         self,
@@ -149,7 +105,7 @@ class SOCKSProxy(ConnectionPool):
         http1: bool = True,
         http2: bool = False,
         retries: int = 0,
-        network_backend: NetworkBackend | None = None,
+        network_backend: NetworkBackend | AsyncNetworkBackend | None = None,
         *,
         local_address: str | None = None,
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
@@ -164,7 +120,7 @@ class SOCKSProxy(ConnectionPool):
         """
         proxy = _proxy(proxy_url, proxy_auth)
         self._proxy_url = proxy.url
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg]  # The pool's.
             ssl_context=ssl_context,
             proxy=proxy,
             max_connections=max_connections,
@@ -179,38 +135,21 @@ class SOCKSProxy(ConnectionPool):
         )
 
 
-class AsyncSOCKSProxy(AsyncConnectionPool):
+class HTTPProxy(_ByHTTP, ConnectionPool):
+    """A `ConnectionPool` whose requests go through an HTTP proxy.
+
+    Those to `http` origins are passed on by the proxy, over connections that serve one origin each. For all others the
+    proxy is asked for a tunnel (CONNECT), and the origin's TLS is spoken through it.
+    """
+
+
+class AsyncHTTPProxy(_ByHTTP, AsyncConnectionPool):
+    """An `AsyncConnectionPool` whose requests go through an HTTP proxy, as those of `HTTPProxy`."""
+
+
+class SOCKSProxy(_BySOCKS, ConnectionPool):
+    """A `ConnectionPool` whose requests go through a SOCKS5 proxy (RFC 1928), which connects to the origins."""
+
+
+class AsyncSOCKSProxy(_BySOCKS, AsyncConnectionPool):
     """An `AsyncConnectionPool` whose requests go through a SOCKS5 proxy, as those of `SOCKSProxy`."""
-
-    def __init__(
-        self,
-        proxy_url: URL | bytes | str,
-        proxy_auth: Auth | None = None,
-        ssl_context: ssl.SSLContext | TLSConfig | None = None,
-        max_connections: int | None = 10,
-        max_keepalive_connections: int | None = None,
-        keepalive_expiry: float | None = None,
-        http1: bool = True,
-        http2: bool = False,
-        retries: int = 0,
-        network_backend: AsyncNetworkBackend | None = None,
-        *,
-        local_address: str | None = None,
-        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
-    ) -> None:
-        """Makes a pool; nothing is connected yet. The parameters are those of `SOCKSProxy`."""
-        proxy = _proxy(proxy_url, proxy_auth)
-        self._proxy_url = proxy.url
-        super().__init__(
-            ssl_context=ssl_context,
-            proxy=proxy,
-            max_connections=max_connections,
-            max_keepalive_connections=max_keepalive_connections,
-            keepalive_expiry=keepalive_expiry,
-            http1=http1,
-            http2=http2,
-            retries=retries,
-            local_address=local_address,
-            network_backend=network_backend,
-            socket_options=socket_options,
-        )
