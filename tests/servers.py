@@ -1,4 +1,4 @@
-"""Real servers, each in a process of its own: hypercorn, and nginx where it is installed."""
+"""Real servers, each in a process of its own: hypercorn, proxies, and nginx where it is installed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from certificates import Certificates
 
 
@@ -83,8 +85,7 @@ class NginxServer:
     SIZES = {"small": 1000, "big": 10_000_000}  # noqa: RUF012  (nobody changes it)
 
     def __init__(self, certificates: Certificates, home: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.home = home
         self.url = f"https://127.0.0.1:{self.port}/"
         home.chmod(0o755)
@@ -99,18 +100,71 @@ class NginxServer:
 
     def __enter__(self) -> NginxServer:
         command = [find_nginx(), "-p", str(self.home), "-c", str(self.home / "nginx.conf"), "-e", "error.log"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while not self._listens():
-            assert self.process.poll() is None, (self.home / "error.log").read_text()
-            assert time.monotonic() < deadline, "nginx does not listen"
-            time.sleep(0.02)
+        self.process = started(command, self.port)
         return self
-
-    def _listens(self) -> bool:
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", self.port)) == 0
 
     def __exit__(self, *exc_info: object) -> None:
         self.process.terminate()
         self.process.wait(20)
+
+
+# It takes uvloop if there is one, and relies on an event loop that nobody made.
+PPROXY = """
+import asyncio, sys
+sys.modules["uvloop"] = None
+asyncio.set_event_loop(asyncio.new_event_loop())
+from pproxy.server import main
+main()
+"""
+
+
+class ProxyServer:
+    """proxy.py or pproxy. Whoever uses it has to give `credentials`, `user:password`."""
+
+    def __init__(self, scheme: str, command: list[str], port: int) -> None:
+        self.url = f"{scheme}://localhost:{port}"
+        self.command = [sys.executable, *command]
+        self.port = port
+
+    @classmethod
+    def of(cls, kind: str, credentials: str, certificates: Certificates, folder: Path) -> ProxyServer:
+        """`proxy.py`, `proxy.py over TLS`, `pproxy`, or `pproxy, SOCKS5`."""
+        port = free_port()
+        if kind.startswith("pproxy"):
+            address = f"127.0.0.1:{port}/#{credentials}"
+            scheme = "socks5" if kind.endswith("SOCKS5") else "http"
+            return cls(scheme, ["-c", PPROXY, "--auth", "0", "-l", f"{scheme}://{address}"], port)
+        command = ["-m", "proxy", "--hostname", "127.0.0.1", "--port", str(port), "--basic-auth", credentials]
+        command += ["--num-workers", "1", "--num-acceptors", "1", "--data-dir", str(folder / str(port))]
+        if kind == "proxy.py":
+            return cls("http", command, port)
+        return cls(
+            "https", [*command, "--cert-file", str(certificates.chain), "--key-file", str(certificates.key)], port
+        )
+
+    def __enter__(self) -> ProxyServer:
+        self.process = started(self.command, self.port)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def free_port() -> int:
+    """A port on which nobody listened a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def started(command: Sequence[str | None], port: int) -> subprocess.Popen[bytes]:
+    """A process, once it listens."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while True:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        assert process.poll() is None, f"{command} ended by itself"
+        assert time.monotonic() < deadline, f"{command} does not listen"
+        time.sleep(0.02)
