@@ -273,7 +273,7 @@ impl Exchange<'_> {
         status.connecting();
         let stream = status.unless_closed(pin!(connector.connect(&attempt))).await.ok_or_else(closed)??;
         let end = connector.end(&request.origin);
-        status.connected(stream.link(), end);
+        status.linked(stream.link(), end);
         if status.is_closed_by_pool() {
             return Err(closed());
         }
@@ -283,8 +283,10 @@ impl Exchange<'_> {
             self.attach(&connection)?;
             connection.watch(lease.watch(), &status);
             lease.share(Connection::Http2(Arc::clone(&connection)), self.owner());
+            status.connected();
             return Ok(Connection::Http2(connection));
         }
+        status.connected();
         if connector.may_multiplex(&request.origin) {
             lease.keep_to_one();
         }

@@ -89,12 +89,15 @@ impl Status {
         self.requests.store(0, Ordering::Release);
     }
 
-    /// The connection is established.
-    pub fn connected(&self, link: Link, end: &Arc<Origin>) {
+    /// There is a stream, by which the connection can be closed from now on. It ends at `end`.
+    pub fn linked(&self, link: Link, end: &Arc<Origin>) {
         let mut details = self.details();
         details.link = link;
         details.end = Some(Arc::clone(end));
-        drop(details);
+    }
+
+    /// The connection is established: the pool knows whether it can be shared, or is about to be told that it cannot.
+    pub fn connected(&self) {
         self.connected.store(true, Ordering::Release);
     }
 

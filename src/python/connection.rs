@@ -133,7 +133,8 @@ impl Connection {
         let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
-            status.connected(stream.link(), &origin);
+            status.linked(stream.link(), &origin);
+            status.connected();
         }
         let failed =
             |fault: Fault| Namespace::default(py).map_or_else(|error| error, |names| fault.into_pyerr(py, names));
