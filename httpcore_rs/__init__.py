@@ -1,69 +1,75 @@
 """httpcore's connection pools with the engine in Rust.
 
 Pools, proxies and connections are ours. Data types and exceptions are httpcore's own objects, so `except`
-and `isinstance` keep working. `SyncTransport` and `AsyncTransport` put the pools under httpx, and need it only then.
+and `isinstance` keep working. `SyncTransport` and `AsyncTransport` put the pools under httpx.
+
+For httpcore's fork httpcore2 and for httpx2 there are `httpcore_rs.httpcore2` and `httpcore_rs.httpx2`. None of the
+four is imported before it is needed.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import typing
-
-from httpcore import (
-    SOCKET_OPTION,
-    URL,
-    AnyIOBackend,
-    AsyncConnectionInterface,
-    AsyncMockBackend,
-    AsyncMockStream,
-    AsyncNetworkBackend,
-    AsyncNetworkStream,
-    ConnectError,
-    ConnectionInterface,
-    ConnectionNotAvailable,
-    ConnectTimeout,
-    LocalProtocolError,
-    MockBackend,
-    MockStream,
-    NetworkBackend,
-    NetworkError,
-    NetworkStream,
-    Origin,
-    PoolTimeout,
-    ProtocolError,
-    Proxy,
-    ProxyError,
-    ReadError,
-    ReadTimeout,
-    RemoteProtocolError,
-    Request,
-    Response,
-    SyncBackend,
-    TimeoutException,
-    TrioBackend,
-    UnsupportedProtocol,
-    WriteError,
-    WriteTimeout,
-    default_ssl_context,
-)
 
 from . import _engine
 from ._api import request, stream
 from ._async import AsyncConnectionPool
-from ._connections import (
-    AsyncHTTP2Connection,
-    AsyncHTTP11Connection,
-    AsyncHTTPConnection,
-    HTTP2Connection,
-    HTTP11Connection,
-    HTTPConnection,
-)
 from ._engine import TLSConfig
+from ._install import install, uninstall
+from ._package import HTTPCORE
 from ._proxies import AsyncHTTPProxy, AsyncSOCKSProxy, HTTPProxy, SOCKSProxy
 from ._sync import ConnectionPool
 
 if typing.TYPE_CHECKING:
-    from ._transports import AsyncTransport, SyncTransport
+    from httpcore import (
+        SOCKET_OPTION,
+        URL,
+        AnyIOBackend,
+        AsyncConnectionInterface,
+        AsyncMockBackend,
+        AsyncMockStream,
+        AsyncNetworkBackend,
+        AsyncNetworkStream,
+        ConnectError,
+        ConnectionInterface,
+        ConnectionNotAvailable,
+        ConnectTimeout,
+        LocalProtocolError,
+        MockBackend,
+        MockStream,
+        NetworkBackend,
+        NetworkError,
+        NetworkStream,
+        Origin,
+        PoolTimeout,
+        ProtocolError,
+        Proxy,
+        ProxyError,
+        ReadError,
+        ReadTimeout,
+        RemoteProtocolError,
+        Request,
+        Response,
+        SyncBackend,
+        TimeoutException,
+        TrioBackend,
+        UnsupportedProtocol,
+        WriteError,
+        WriteTimeout,
+        default_ssl_context,
+    )
+
+    from ._connections import (
+        AsyncHTTP2Connection,
+        AsyncHTTP11Connection,
+        AsyncHTTPConnection,
+        HTTP2Connection,
+        HTTP11Connection,
+        HTTPConnection,
+    )
+    from ._httpx import AsyncTransport, SyncTransport
 
 __version__ = "0.1.0"
 
@@ -118,18 +124,39 @@ __all__ = [
     "WriteError",
     "WriteTimeout",
     "default_ssl_context",
+    "install",
     "request",
     "stream",
+    "uninstall",
 ]
 
 # A forked child must not touch its parent's connections.
 os.register_at_fork(after_in_child=_engine.forked)
 
 
-def __getattr__(name: str) -> typing.Any:
-    if name in ("SyncTransport", "AsyncTransport"):
-        # httpx is imported by those who use it.
-        from . import _transports
+# What is imported when it is asked for, and where from; everything else that has no definition here is httpcore's.
+_LAZY = {
+    "AsyncHTTP2Connection": "_connections",
+    "AsyncHTTP11Connection": "_connections",
+    "AsyncHTTPConnection": "_connections",
+    "AsyncTransport": "_httpx",
+    "HTTP2Connection": "_connections",
+    "HTTP11Connection": "_connections",
+    "HTTPConnection": "_connections",
+    "SyncTransport": "_httpx",
+}
 
-        return getattr(_transports, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> typing.Any:
+    if name in _LAZY:
+        module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    elif name in __all__:
+        module = HTTPCORE.module
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,13 +6,11 @@ import contextlib
 import functools
 import typing
 
-from httpcore._backends.auto import AutoBackend
-
-from ._connections import ASYNC_VIEWS, views
 from ._drive import drive
 from ._engine import Engine
 from ._hosts import current_host
 from ._interface import build_request
+from ._package import HTTPCORE
 
 if typing.TYPE_CHECKING:
     import ssl
@@ -34,6 +32,8 @@ class AsyncConnectionPool:
     Cancelling a task at any point of its request closes that connection, and serves the next task in line, there and
     then.
     """
+
+    _package = HTTPCORE
 
     def __init__(
         self,
@@ -93,12 +93,15 @@ class AsyncConnectionPool:
             socket_options=socket_options,
             http2_ping_interval=http2_ping_interval,
             http2_ping_timeout=http2_ping_timeout,
-            own_backend=AutoBackend,
+            package=self._package.name,
+            own_backend=self._package.async_backend,
         )
 
     @property
     def connections(self) -> typing.Sequence[AsyncConnectionInterface]:
         """The connections in the pool at the moment, in the order in which they were made."""
+        from ._connections import ASYNC_VIEWS, views
+
         return views(ASYNC_VIEWS, self._engine.connections())
 
     @property
@@ -114,7 +117,8 @@ class AsyncConnectionPool:
     @functools.cached_property
     def _own_backend(self) -> AsyncNetworkBackend:
         """httpcore's, which does by Python's sockets what the engine does by itself."""
-        return AutoBackend()
+        backend: AsyncNetworkBackend = self._package.async_backend()
+        return backend
 
     async def request(
         self,
@@ -132,7 +136,7 @@ class AsyncConnectionPool:
             if exchange is not None:
                 response: Response = await drive(exchange)
                 return response
-        return await _request(self, method, url, headers=headers, content=content, extensions=extensions)
+        return await _request(self, build_request(self._package, method, url, headers, content, extensions))
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -145,7 +149,9 @@ class AsyncConnectionPool:
         extensions: Extensions | None = None,
     ) -> typing.AsyncIterator[Response]:
         """Sends a request; its response can be read within the `async with` block and is closed at its end."""
-        response = await self.handle_async_request(build_request(method, url, headers, content, extensions))
+        response = await self.handle_async_request(
+            build_request(self._package, method, url, headers, content, extensions)
+        )
         try:
             yield response
         finally:
@@ -181,17 +187,9 @@ class AsyncConnectionPool:
 _handle_async_request = AsyncConnectionPool.handle_async_request
 
 
-async def _request(
-    pool: AsyncConnectionPool,
-    method: bytes | str,
-    url: URL | bytes | str,
-    *,
-    headers: HeaderTypes = None,
-    content: bytes | typing.AsyncIterable[bytes] | None = None,
-    extensions: Extensions | None = None,
-) -> Response:
+async def _request(pool: AsyncConnectionPool, request: Request) -> Response:
     """`request()` by way of `handle_async_request()`."""
-    response = await pool.handle_async_request(build_request(method, url, headers, content, extensions))
+    response = await pool.handle_async_request(request)
     try:
         await response.aread()
     finally:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import types
 import typing
 
-from httpcore import AsyncConnectionInterface, ConnectionInterface, SyncBackend
-from httpcore._backends.auto import AutoBackend
-
 from ._drive import drive
 from ._engine import Connection, Engine
 from ._hosts import current_host
+from ._package import HTTPCORE, package_of
 
 if typing.TYPE_CHECKING:
     import ssl
 
     from httpcore import (
         SOCKET_OPTION,
+        AsyncConnectionInterface,
         AsyncNetworkBackend,
         AsyncNetworkStream,
+        ConnectionInterface,
         NetworkBackend,
         NetworkStream,
         Origin,
@@ -28,10 +28,14 @@ if typing.TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._engine import TLSConfig
+else:
+    AsyncConnectionInterface = HTTPCORE.module.AsyncConnectionInterface
+    ConnectionInterface = HTTPCORE.module.ConnectionInterface
 
 
 def _engine(
-    own_backend: type[SyncBackend | AutoBackend],
+    origin: Origin,
+    is_async: bool,
     ssl_context: ssl.SSLContext | TLSConfig | None = None,
     keepalive_expiry: float | None = None,
     http1: bool = True,
@@ -43,6 +47,7 @@ def _engine(
     socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
 ) -> Engine:
     """What a single connection runs on: a pool that has only this one."""
+    package = package_of(origin)
     return Engine(
         ssl_context=ssl_context,
         proxy=None,
@@ -56,7 +61,8 @@ def _engine(
         uds=uds,
         network_backend=network_backend,
         socket_options=socket_options,
-        own_backend=own_backend,
+        package=package.name,
+        own_backend=package.async_backend if is_async else package.sync_backend,
         http2_ping_interval=None,
         http2_ping_timeout=20.0,
     )
@@ -200,7 +206,8 @@ class HTTPConnection(_SyncConnection):
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
     ) -> None:
         engine = _engine(
-            SyncBackend,
+            origin,
+            False,
             ssl_context,
             keepalive_expiry,
             http1,
@@ -220,7 +227,7 @@ class HTTP11Connection(_SyncConnection):
     _logs_close = False
 
     def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(SyncBackend, keepalive_expiry=keepalive_expiry)
+        engine = _engine(origin, is_async=False, keepalive_expiry=keepalive_expiry)
         self._connection = Connection.over(engine, origin, stream, is_async=False, http2=False)
 
     def __repr__(self) -> str:
@@ -233,7 +240,7 @@ class HTTP2Connection(_HTTP2View, _SyncConnection):
     _logs_close = False
 
     def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(SyncBackend, keepalive_expiry=keepalive_expiry)
+        engine = _engine(origin, is_async=False, keepalive_expiry=keepalive_expiry)
         self._connection = Connection.over(engine, origin, stream, is_async=False, http2=True)
 
     def __repr__(self) -> str:
@@ -261,7 +268,8 @@ class AsyncHTTPConnection(_AsyncConnection):
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
     ) -> None:
         engine = _engine(
-            AutoBackend,
+            origin,
+            True,
             ssl_context,
             keepalive_expiry,
             http1,
@@ -281,7 +289,7 @@ class AsyncHTTP11Connection(_AsyncConnection):
     _logs_close = False
 
     def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(AutoBackend, keepalive_expiry=keepalive_expiry)
+        engine = _engine(origin, is_async=True, keepalive_expiry=keepalive_expiry)
         self._connection = Connection.over(engine, origin, stream, is_async=True, http2=False)
 
     def __repr__(self) -> str:
@@ -294,7 +302,7 @@ class AsyncHTTP2Connection(_HTTP2View, _AsyncConnection):
     _logs_close = False
 
     def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(AutoBackend, keepalive_expiry=keepalive_expiry)
+        engine = _engine(origin, is_async=True, keepalive_expiry=keepalive_expiry)
         self._connection = Connection.over(engine, origin, stream, is_async=True, http2=True)
 
     def __repr__(self) -> str:

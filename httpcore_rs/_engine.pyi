@@ -28,6 +28,8 @@ class TLSConfig:
         verify: bool | str | os.PathLike[str] | ssl.SSLContext | None = None,
         cert: str | os.PathLike[str] | tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
         trust_env: bool = True,
+        *,
+        system_store: bool = False,
     ) -> TLSConfig: ...
     @property
     def verify(self) -> typing.Any: ...
@@ -35,6 +37,8 @@ class TLSConfig:
     def cert(self) -> typing.Any: ...
     @property
     def trust_env(self) -> bool: ...
+    @property
+    def system_store(self) -> bool: ...
 
 @typing.final
 class Connection:
@@ -75,6 +79,7 @@ class Engine:
         uds: str | None,
         network_backend: NetworkBackend | AsyncNetworkBackend | None,
         socket_options: typing.Iterable[SOCKET_OPTION] | None,
+        package: str,
         own_backend: type[NetworkBackend | AsyncNetworkBackend],
         http2_ping_interval: float | None,
         http2_ping_timeout: float,

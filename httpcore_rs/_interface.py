@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typing
 
-from httpcore import URL, Request
-from httpcore._models import enforce_bytes, enforce_headers, enforce_url, include_request_headers
-
 if typing.TYPE_CHECKING:
+    from httpcore import URL, Request
     from httpcore._models import Extensions, HeaderTypes
+
+    from ._package import Package
 
 
 def build_request(
+    package: Package,
     method: bytes | str,
     url: URL | bytes | str,
     headers: HeaderTypes,
@@ -19,7 +20,10 @@ def build_request(
     extensions: Extensions | None,
 ) -> Request:
     """The request for these arguments; `Host` and, where there is a body, its framing are added if they are missing."""
-    method = enforce_bytes(method, name="method")
-    url = enforce_url(url, name="url")
-    complete = include_request_headers(enforce_headers(headers, name="headers"), url=url, content=content)
-    return Request(method=method, url=url, headers=complete, content=content, extensions=extensions)
+    models = package.models
+    method = models.enforce_bytes(method, name="method")
+    url = models.enforce_url(url, name="url")
+    given = models.enforce_headers(headers, name="headers")
+    complete = models.include_request_headers(given, url=url, content=content)
+    request: Request = models.Request(method, url, headers=complete, content=content, extensions=extensions)
+    return request

@@ -4,45 +4,48 @@ from __future__ import annotations
 
 import typing
 
-from httpcore import Proxy
-from httpcore._models import enforce_bytes, enforce_headers, enforce_url
-
 from ._async import AsyncConnectionPool
 from ._sync import ConnectionPool
 
 if typing.TYPE_CHECKING:
     import ssl
 
-    from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, NetworkBackend
+    from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, NetworkBackend, Proxy
     from httpcore._models import HeaderTypes
 
     from ._engine import TLSConfig
+    from ._package import Package
 
     Auth = tuple[typing.Union[bytes, str], typing.Union[bytes, str]]
 
 
 def _proxy(
+    package: Package,
     url: URL | bytes | str,
     auth: Auth | None,
     headers: HeaderTypes = None,
     ssl_context: ssl.SSLContext | TLSConfig | None = None,
 ) -> Proxy:
-    proxy_url = enforce_url(url, name="proxy_url")
+    models = package.models
+    proxy_url = models.enforce_url(url, name="proxy_url")
     if proxy_url.scheme == b"http" and ssl_context is not None:
         raise RuntimeError("The `proxy_ssl_context` argument is not allowed for the http scheme")
     if auth is not None:
         username, password = auth
-        auth = enforce_bytes(username, name="proxy_auth"), enforce_bytes(password, name="proxy_auth")
-    return Proxy(
+        auth = models.enforce_bytes(username, name="proxy_auth"), models.enforce_bytes(password, name="proxy_auth")
+    proxy: Proxy = models.Proxy(
         url=proxy_url,
         auth=auth,
-        headers=enforce_headers(headers, name="proxy_headers"),
-        ssl_context=typing.cast("ssl.SSLContext | None", ssl_context),
+        headers=models.enforce_headers(headers, name="proxy_headers"),
+        ssl_context=ssl_context,
     )
+    return proxy
 
 
-class _ByHTTP:
-    """What the two pools by way of an HTTP proxy have in common."""
+class ByHTTP:
+    """What pools by way of an HTTP proxy have in common."""
+
+    _package: Package
 
     def __init__(
         self,
@@ -73,7 +76,7 @@ class _ByHTTP:
             ssl_context: How origins are verified.
             proxy_ssl_context: How an `https` proxy is verified. `RuntimeError` for an `http` one.
         """
-        proxy = _proxy(proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
+        proxy = _proxy(self._package, proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
         self._proxy_url = proxy.url
         super().__init__(  # type: ignore[call-arg]  # The pool's.
             ssl_context=ssl_context,
@@ -91,8 +94,10 @@ class _ByHTTP:
         )
 
 
-class _BySOCKS:
-    """What the two pools by way of a SOCKS5 proxy have in common."""
+class BySOCKS:
+    """What pools by way of a SOCKS5 proxy have in common."""
+
+    _package: Package
 
     def __init__(
         self,
@@ -118,7 +123,7 @@ class _BySOCKS:
             proxy_auth: A user name and a password for the proxy, of up to 255 bytes each (RFC 1929).
             ssl_context: How origins are verified.
         """
-        proxy = _proxy(proxy_url, proxy_auth)
+        proxy = _proxy(self._package, proxy_url, proxy_auth)
         self._proxy_url = proxy.url
         super().__init__(  # type: ignore[call-arg]  # The pool's.
             ssl_context=ssl_context,
@@ -135,7 +140,7 @@ class _BySOCKS:
         )
 
 
-class HTTPProxy(_ByHTTP, ConnectionPool):
+class HTTPProxy(ByHTTP, ConnectionPool):
     """A `ConnectionPool` whose requests go through an HTTP proxy.
 
     Those to `http` origins are passed on by the proxy, over connections that serve one origin each. For all others the
@@ -143,13 +148,13 @@ class HTTPProxy(_ByHTTP, ConnectionPool):
     """
 
 
-class AsyncHTTPProxy(_ByHTTP, AsyncConnectionPool):
+class AsyncHTTPProxy(ByHTTP, AsyncConnectionPool):
     """An `AsyncConnectionPool` whose requests go through an HTTP proxy, as those of `HTTPProxy`."""
 
 
-class SOCKSProxy(_BySOCKS, ConnectionPool):
+class SOCKSProxy(BySOCKS, ConnectionPool):
     """A `ConnectionPool` whose requests go through a SOCKS5 proxy (RFC 1928), which connects to the origins."""
 
 
-class AsyncSOCKSProxy(_BySOCKS, AsyncConnectionPool):
+class AsyncSOCKSProxy(BySOCKS, AsyncConnectionPool):
     """An `AsyncConnectionPool` whose requests go through a SOCKS5 proxy, as those of `SOCKSProxy`."""

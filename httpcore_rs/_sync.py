@@ -6,11 +6,9 @@ import contextlib
 import functools
 import typing
 
-from httpcore import SyncBackend
-
-from ._connections import SYNC_VIEWS, views
 from ._engine import Engine
 from ._interface import build_request
+from ._package import HTTPCORE
 
 if typing.TYPE_CHECKING:
     import ssl
@@ -28,6 +26,8 @@ class ConnectionPool:
 
     The calling thread moves its own bytes; the interpreter is released meanwhile and Ctrl-C is answered at once.
     """
+
+    _package = HTTPCORE
 
     def __init__(
         self,
@@ -87,12 +87,15 @@ class ConnectionPool:
             socket_options=socket_options,
             http2_ping_interval=http2_ping_interval,
             http2_ping_timeout=http2_ping_timeout,
-            own_backend=SyncBackend,
+            package=self._package.name,
+            own_backend=self._package.sync_backend,
         )
 
     @property
     def connections(self) -> typing.Sequence[ConnectionInterface]:
         """The connections in the pool at the moment, in the order in which they were made."""
+        from ._connections import SYNC_VIEWS, views
+
         return views(SYNC_VIEWS, self._engine.connections())
 
     @property
@@ -108,7 +111,8 @@ class ConnectionPool:
     @functools.cached_property
     def _own_backend(self) -> NetworkBackend:
         """httpcore's, which does by Python's sockets what the engine does by itself."""
-        return SyncBackend()
+        backend: NetworkBackend = self._package.sync_backend()
+        return backend
 
     def request(
         self,
@@ -125,7 +129,7 @@ class ConnectionPool:
             whole = self._engine.request(method, url, headers, content, extensions)
             if whole is not None:
                 return whole
-        return _request(self, method, url, headers=headers, content=content, extensions=extensions)
+        return _request(self, build_request(self._package, method, url, headers, content, extensions))
 
     @contextlib.contextmanager
     def stream(
@@ -138,7 +142,7 @@ class ConnectionPool:
         extensions: Extensions | None = None,
     ) -> typing.Iterator[Response]:
         """Sends a request; its response can be read within the `with` block and is closed at its end."""
-        response = self.handle_request(build_request(method, url, headers, content, extensions))
+        response = self.handle_request(build_request(self._package, method, url, headers, content, extensions))
         try:
             yield response
         finally:
@@ -173,17 +177,9 @@ class ConnectionPool:
 _handle_request = ConnectionPool.handle_request
 
 
-def _request(
-    pool: ConnectionPool,
-    method: bytes | str,
-    url: URL | bytes | str,
-    *,
-    headers: HeaderTypes = None,
-    content: bytes | typing.Iterable[bytes] | None = None,
-    extensions: Extensions | None = None,
-) -> Response:
+def _request(pool: ConnectionPool, request: Request) -> Response:
     """`request()` by way of `handle_request()`."""
-    response = pool.handle_request(build_request(method, url, headers, content, extensions))
+    response = pool.handle_request(request)
     try:
         response.read()
     finally:

@@ -6,18 +6,22 @@ import importlib
 import ssl
 import typing
 
-from httpcore import AsyncNetworkStream, NetworkStream
-
+from ._package import HTTPCORE
 from ._ssl_context import for_backend
 
 if typing.TYPE_CHECKING:
     import types
+
+    from httpcore import AsyncNetworkStream, NetworkStream
 
     from ._engine import TLSConfig
 
     Result = typing.TypeVar("Result")
     # Yields bytes to be sent, or `None` to be sent bytes that have arrived; none at the end of the stream.
     Steps = typing.Generator[typing.Optional[bytes], bytes, Result]
+else:
+    AsyncNetworkStream = HTTPCORE.module.AsyncNetworkStream
+    NetworkStream = HTTPCORE.module.NetworkStream
 
 READ = 64 * 1024
 
@@ -28,7 +32,7 @@ class _TLS:
     def __init__(self, package: str, ssl_context: ssl.SSLContext | TLSConfig, server_hostname: str | None) -> None:
         self.names: types.ModuleType = importlib.import_module(package)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = for_backend(ssl_context, http2=False)
+        context = for_backend(ssl_context, http2=False, package=package)
         self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
 
     def handshake(self) -> Steps[None]:

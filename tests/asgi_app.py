@@ -20,10 +20,21 @@ async def read_body(receive: Any) -> bytes:
     return b"".join(parts)
 
 
+async def send_back(receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        elif message["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
+        else:
+            return
+
+
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """`/echo` describes the request, `/bytes/N` answers with N bytes, `/chunks/N` with N chunks of a KiB.
 
-    `/trailers` sends a trailer after the body, to whoever said that it takes them.
+    `/trailers` sends a trailer after the body, to whoever said that it takes them. WebSocket messages are sent back.
     """
     if scope["type"] == "lifespan":
         while True:
@@ -31,6 +42,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+    if scope["type"] == "websocket":
+        await send_back(receive, send)
+        return
     body = await read_body(receive)
     _, action, *rest = scope["path"].split("/")
     headers: list[tuple[bytes, bytes]] = []

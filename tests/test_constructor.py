@@ -46,7 +46,10 @@ def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
         assert parameter.name in ours
         if parameter.name != "limits":
             assert ours[parameter.name].default == parameter.default
-    assert ours["limits"].default == httpx.Limits(max_connections=100, max_keepalive_connections=20)
+    limits = ours["limits"].default
+    theirs_limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+    for attribute in ("max_connections", "max_keepalive_connections", "keepalive_expiry"):
+        assert getattr(limits, attribute) == getattr(theirs_limits, attribute)
 
 
 @pytest.mark.parametrize("name", [*POOLS, *TRANSPORTS])

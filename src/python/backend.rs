@@ -196,7 +196,7 @@ pub fn close_forsaken(py: Python<'_>) -> PyResult<()> {
     for reset in take_unsent_resets(false) {
         let asker = Asker::default();
         if let Err(fault) = block_on(py, pin!(reset.send(asker.clone())), &asker, &mut Caller::default()) {
-            result = result.and(Err(fault.into_pyerr(py, Namespace::default(py)?)));
+            result = result.and(Err(fault.into_pyerr(py, Namespace::at_hand(py)?)));
         }
     }
     for stream in take_forsaken(false) {

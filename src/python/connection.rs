@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::async_driver::Exchange;
-use super::engine::{Engine, Side, log_closed};
+use super::engine::{Engine, Side};
 use super::errors::Fault;
 use super::host::Host;
 use super::namespace::Namespace;
@@ -114,7 +114,7 @@ impl Connection {
     #[staticmethod]
     fn to(engine: &Engine, origin: &Bound<'_, PyAny>) -> PyResult<Self> {
         let side = engine.side();
-        let place = side.client.pool.place(&Arc::new(request::origin(origin)?));
+        let place = side.client.pool.place(&Arc::new(request::origin(origin, side.package)?));
         Self::own(side, place)
     }
 
@@ -129,15 +129,14 @@ impl Connection {
         http2: bool,
     ) -> PyResult<Self> {
         let side = engine.side();
-        let origin = Arc::new(request::origin(origin)?);
+        let origin = Arc::new(request::origin(origin, side.package)?);
         let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
             status.linked(stream.link(), &origin);
             status.connected();
         }
-        let failed =
-            |fault: Fault| Namespace::default(py).map_or_else(|error| error, |names| fault.into_pyerr(py, names));
+        let failed = |fault: Fault| fault.into_pyerr_of(py, side.package);
         let connection = if http2 {
             let connection =
                 Http2::new(stream, origin, side.client.connector.keep_alive).map_err(|error| failed(error.into()))?;
@@ -262,7 +261,7 @@ impl Connection {
             drop(unused.and_then(Acquired::take));
             self.side.client.pool.close_one(&status);
         });
-        log_closed(py, usize::from(log))
+        self.side.log_closed(py, usize::from(log))
     }
 
     fn own(side: Side, place: Acquired<exchange::Connection>) -> PyResult<Self> {

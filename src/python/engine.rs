@@ -14,7 +14,7 @@ use super::body::ResponseStream;
 use super::connection::Connection;
 use super::host::Host;
 use super::listener::{Arguments, Listener};
-use super::namespace::Namespace;
+use super::namespace::{Namespace, Package};
 use super::request::Parsed;
 use super::sync_driver::{Caller, block_on};
 use super::{backend, body, network_stream, proxy, request, response, tls};
@@ -36,6 +36,8 @@ pub struct Engine {
 pub struct Side {
     pub client: Arc<Client>,
     pub arguments: Arc<Py<Arguments>>,
+    /// Whose names are used where no request says it.
+    pub package: Package,
 }
 
 #[pymethods]
@@ -55,6 +57,7 @@ impl Engine {
         uds,
         network_backend,
         socket_options,
+        package,
         own_backend,
         http2_ping_interval,
         http2_ping_timeout,
@@ -74,10 +77,12 @@ impl Engine {
         uds: Option<&Bound<'_, PyAny>>,
         network_backend: Option<&Bound<'_, PyAny>>,
         socket_options: Option<&Bound<'_, PyAny>>,
+        package: &str,
         own_backend: &Bound<'_, PyAny>,
         http2_ping_interval: Option<&Bound<'_, PyAny>>,
         http2_ping_timeout: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
+        let package = Package::named(package)?;
         if !http1 && !http2 {
             return Err(PyValueError::new_err("http1 and http2 are both false: there is no protocol to speak"));
         }
@@ -92,9 +97,10 @@ impl Engine {
         };
         let told =
             |argument: Option<&Bound<'_, PyAny>>| argument.map_or_else(|| py.None(), |value| value.clone().unbind());
-        let arguments = Py::new(py, Arguments::new(told(ssl_context), told(proxy), told(socket_options), http2))?;
-        let tls = tls::from_argument(py, ssl_context)?.map_or(Tls::Carrier, Tls::Rustls);
-        let proxy = proxy.map(proxy::read).transpose()?;
+        let arguments = Arguments::new(told(ssl_context), told(proxy), told(socket_options), http2, package);
+        let arguments = Py::new(py, arguments)?;
+        let tls = tls::from_argument(py, ssl_context, package)?.map_or(Tls::Carrier, Tls::Rustls);
+        let proxy = proxy.map(|proxy| proxy::read(proxy, package)).transpose()?;
         // The caller's `ssl.SSLContext` is Python's to use, over streams of httpcore's.
         let is_pythons =
             matches!(tls, Tls::Carrier) || proxy.as_ref().is_some_and(|proxy| matches!(proxy.tls, Tls::Carrier));
@@ -113,7 +119,7 @@ impl Engine {
             tls_backend,
         };
         let client = Arc::new(Client { pool: Pool::new(limits), connector });
-        Ok(Self { side: Side { client, arguments: Arc::new(arguments) } })
+        Ok(Self { side: Side { client, arguments: Arc::new(arguments), package } })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -157,7 +163,7 @@ impl Engine {
         content: Option<&Bound<'py, PyAny>>,
         extensions: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let namespace = Namespace::default(py)?;
+        let namespace = self.side.package.namespace(py)?;
         if self.side.arguments.get().has_proxy(py) && namespace.is_debugging(py, true)? {
             // Whoever listens is told of a `Request`.
             return Ok(None);
@@ -196,7 +202,7 @@ impl Engine {
         content: Option<&Bound<'_, PyAny>>,
         extensions: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Exchange>> {
-        let namespace = Namespace::default(py)?;
+        let namespace = self.side.package.namespace(py)?;
         if self.side.arguments.get().has_proxy(py) && namespace.is_debugging(py, true)? {
             // Whoever listens is told of a `Request`.
             return Ok(None);
@@ -220,14 +226,14 @@ impl Engine {
     /// Closes every connection. Whoever waits for one gets a `ReadError`.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let closed = py.detach(|| self.side.client.pool.close());
-        log_closed(py, closed)?;
+        self.side.log_closed(py, closed)?;
         backend::close_forsaken(py)
     }
 
     /// The same in a task: returns what to await.
     fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let closed = py.detach(|| self.side.client.pool.close());
-        log_closed(py, closed)?;
+        self.side.log_closed(py, closed)?;
         body::closed(py, None)
     }
 
@@ -286,6 +292,14 @@ impl Side {
         let starting = Box::pin(exchange::start(Arc::clone(&self.client), parsed, place, Some(reactor), asker.clone()));
         Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), sources, listener))
     }
+
+    /// Writes the debug records of connections that were closed.
+    pub fn log_closed(&self, py: Python<'_>, connections: usize) -> PyResult<()> {
+        if connections > 0 && self.package.namespace(py)?.is_debugging(py, false)? {
+            py.import("httpcore_rs._trace")?.call_method1("log_closed", (self.package.name(), connections))?;
+        }
+        Ok(())
+    }
 }
 
 /// A response for a thread; `caller` is whom it answers, and `content` its body if that was read already.
@@ -308,15 +322,6 @@ fn respond<'py>(
         stream = listener.wrap(py, stream, stream_id, false)?;
     }
     response::build(py, namespace, &head, stream, extensions, content)
-}
-
-/// Writes the debug records of connections that were closed.
-pub fn log_closed(py: Python<'_>, connections: usize) -> PyResult<()> {
-    let namespace = Namespace::default(py)?;
-    if connections > 0 && namespace.is_debugging(py, false)? {
-        py.import("httpcore_rs._trace")?.call_method1("log_closed", (namespace.name, connections))?;
-    }
-    Ok(())
 }
 
 /// The coroutine that drives an exchange.

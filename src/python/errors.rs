@@ -6,7 +6,7 @@ use std::io;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-use super::namespace::Namespace;
+use super::namespace::{Namespace, Package};
 use crate::error::{Error, Kind, OsError};
 
 /// What ends an exchange early: the engine's error, or an exception of the caller's own code that passes through unchanged.
@@ -32,6 +32,14 @@ impl Fault {
         match self {
             Self::Engine(error) => to_pyerr(py, namespace, error),
             Self::Python(error) => error,
+        }
+    }
+
+    /// The same where the package may not have been imported yet.
+    pub fn into_pyerr_of(self, py: Python<'_>, package: Package) -> PyErr {
+        match package.namespace(py) {
+            Ok(namespace) => self.into_pyerr(py, namespace),
+            Err(error) => error,
         }
     }
 }

@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::errors::{raised, to_pyerr};
-use super::namespace::Namespace;
+use super::namespace::{Namespace, Package};
 use super::network_stream::address_tuple;
 use super::response;
 use crate::error::Error;
@@ -29,6 +29,7 @@ pub struct Arguments {
     proxy: Py<PyAny>,
     socket_options: Py<PyAny>,
     http2: bool,
+    package: Package,
     /// The `ssl.SSLContext` that a backend gets, once one needs it.
     context: PyOnceLock<Py<PyAny>>,
     /// The same for the proxy.
@@ -36,9 +37,15 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    pub fn new(ssl_context: Py<PyAny>, proxy: Py<PyAny>, socket_options: Py<PyAny>, http2: bool) -> Self {
+    pub fn new(
+        ssl_context: Py<PyAny>,
+        proxy: Py<PyAny>,
+        socket_options: Py<PyAny>,
+        http2: bool,
+        package: Package,
+    ) -> Self {
         let (context, proxy_context) = (PyOnceLock::new(), PyOnceLock::new());
-        Self { ssl_context, proxy, socket_options, http2, context, proxy_context }
+        Self { ssl_context, proxy, socket_options, http2, package, context, proxy_context }
     }
 
     pub fn has_proxy(&self, py: Python<'_>) -> bool {
@@ -71,8 +78,8 @@ impl Arguments {
                 };
                 let context = match (by_backend, is_proxys) {
                     (false, _) => given,
-                    (true, false) => context(&self.context, &given, self.http2)?,
-                    (true, true) => context(&self.proxy_context, &given, false)?,
+                    (true, false) => self.context(&self.context, &given, self.http2)?,
+                    (true, true) => self.context(&self.proxy_context, &given, false)?,
                 };
                 kwargs.set_item("ssl_context", context)?;
                 kwargs.set_item("server_hostname", server_hostname)?;
@@ -97,16 +104,21 @@ impl Arguments {
         }
         Ok(kwargs)
     }
-}
 
-/// For a stream of the caller's: the context he gave, or the one that does what our own TLS would do.
-fn context<'py>(made: &PyOnceLock<Py<PyAny>>, given: &Bound<'py, PyAny>, http2: bool) -> PyResult<Bound<'py, PyAny>> {
-    let py = given.py();
-    let made = made.get_or_try_init(py, || {
-        let module = py.import("httpcore_rs._ssl_context")?;
-        PyResult::Ok(module.call_method1("for_backend", (given, http2))?.unbind())
-    })?;
-    Ok(made.bind(py).clone())
+    /// For a stream of the caller's: the context he gave, or the one that does what our own TLS would do.
+    fn context<'py>(
+        &self,
+        made: &PyOnceLock<Py<PyAny>>,
+        given: &Bound<'py, PyAny>,
+        http2: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = given.py();
+        let made = made.get_or_try_init(py, || {
+            let module = py.import("httpcore_rs._ssl_context")?;
+            PyResult::Ok(module.call_method1("for_backend", (given, http2, self.package.name()))?.unbind())
+        })?;
+        Ok(made.bind(py).clone())
+    }
 }
 
 impl Listener {
@@ -126,7 +138,7 @@ impl Listener {
         let class = if is_async { intern!(py, "AsyncListener") } else { intern!(py, "Listener") };
         let module = py.import(intern!(py, "httpcore_rs._trace"))?;
         Ok(Some(Self {
-            callable: module.getattr(class)?.call1((namespace.name, callback))?.unbind(),
+            callable: module.getattr(class)?.call1((namespace.package.name(), callback))?.unbind(),
             request: request.clone().unbind(),
             arguments: arguments.clone_ref(py),
             namespace,
@@ -196,7 +208,7 @@ impl Listener {
             | Event::SendRequestBody(protocol)
             | Event::ReceiveResponseHeaders(protocol) => {
                 let request = if *protocol == Protocol::Connect {
-                    let arguments = (self.namespace.name, &self.arguments.get().proxy, &self.request);
+                    let arguments = (self.namespace.package.name(), &self.arguments.get().proxy, &self.request);
                     py.import("httpcore_rs._trace")?.call_method1("tunnel_request", arguments)?
                 } else {
                     self.request.bind(py).clone()

@@ -1,7 +1,7 @@
 //! Whose types and exceptions a caller gets: httpcore's, or those of its fork httpcore2, as his request is one's or the other's.
-//! The choice is made here and nowhere else, and neither package is imported before a request of its own arrives.
+//! The choice is made here and nowhere else, and neither package is imported before somebody needs it.
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -9,10 +9,16 @@ use pyo3::types::{PyDict, PyType, PyTypeMethods};
 
 use crate::error::Kind;
 
+/// The two packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Package {
+    Httpcore,
+    Httpcore2,
+}
+
 /// The names of one package that the engine needs.
 pub struct Namespace {
-    /// The package's.
-    pub name: &'static str,
+    pub package: Package,
     /// Its loggers, and where each keeps what it found out about its level.
     loggers: Vec<(Py<PyAny>, Option<Py<PyDict>>)>,
     pub url: Py<PyAny>,
@@ -27,42 +33,85 @@ pub struct Namespace {
 const LOGGERS: [&str; 5] = ["connection", "http11", "http2", "proxy", "socks"];
 const OF_PROXIES: usize = 2;
 
-static HTTPCORE: PyOnceLock<Namespace> = PyOnceLock::new();
-static HTTPCORE2: PyOnceLock<Namespace> = PyOnceLock::new();
+impl Package {
+    const BOTH: [Self; 2] = [Self::Httpcore, Self::Httpcore2];
+
+    pub fn named(name: &str) -> PyResult<Self> {
+        let named = Self::BOTH.into_iter().find(|package| package.name() == name);
+        named.ok_or_else(|| PyValueError::new_err(format!("there is no package {name:?} of httpcore's kind")))
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Httpcore => "httpcore",
+            Self::Httpcore2 => "httpcore2",
+        }
+    }
+
+    /// The package that an object's class, or one that it inherits from, was defined in.
+    pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        for base in object.get_type().mro() {
+            let module: String = base.getattr(intern!(object.py(), "__module__"))?.extract().unwrap_or_default();
+            let top = module.split('.').next().unwrap_or_default();
+            if let Some(package) = Self::BOTH.into_iter().find(|package| package.name() == top) {
+                return Ok(Some(package));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the package holds. It is imported the first time.
+    pub fn namespace(self, py: Python<'_>) -> PyResult<&'static Namespace> {
+        let cell = self.cell();
+        match cell.get(py) {
+            Some(namespace) => Ok(namespace),
+            None => cell.get_or_try_init(py, || Namespace::load(py, self)),
+        }
+    }
+
+    /// The same if it was imported already.
+    fn loaded(self, py: Python<'_>) -> Option<&'static Namespace> {
+        self.cell().get(py)
+    }
+
+    fn cell(self) -> &'static PyOnceLock<Namespace> {
+        static HTTPCORE: PyOnceLock<Namespace> = PyOnceLock::new();
+        static HTTPCORE2: PyOnceLock<Namespace> = PyOnceLock::new();
+
+        match self {
+            Self::Httpcore => &HTTPCORE,
+            Self::Httpcore2 => &HTTPCORE2,
+        }
+    }
+}
 
 impl Namespace {
     /// The namespace that `request` belongs to.
     pub fn of(request: &Bound<'_, PyAny>) -> PyResult<&'static Self> {
         let py = request.py();
         let class = request.get_type();
-        for known in [&HTTPCORE, &HTTPCORE2] {
-            if let Some(namespace) = known.get(py)
-                && class.is(namespace.request.bind(py))
-            {
+        for namespace in Self::all_loaded(py) {
+            if class.is(namespace.request.bind(py)) {
                 return Ok(namespace);
             }
         }
         // The first request, or one of a subclass.
-        for base in class.mro() {
-            let module: String = base.getattr(intern!(py, "__module__"))?.extract().unwrap_or_default();
-            match module.split('.').next() {
-                Some("httpcore") => return Self::load(py, &HTTPCORE, "httpcore"),
-                Some("httpcore2") => return Self::load(py, &HTTPCORE2, "httpcore2"),
-                _ => {}
-            }
+        match Package::of(request)? {
+            Some(package) => package.namespace(py),
+            None => Err(PyTypeError::new_err(format!("request must be an httpcore.Request, not {}", class.name()?))),
         }
-        Err(pyo3::exceptions::PyTypeError::new_err(format!(
-            "request must be an httpcore.Request, not {}",
-            class.name()?
-        )))
     }
 
-    /// The namespace for callers that bring no request of their own: httpcore's.
-    pub fn default(py: Python<'_>) -> PyResult<&'static Self> {
-        match HTTPCORE.get(py) {
+    /// A namespace for what belongs to no request: one that was needed before.
+    pub fn at_hand(py: Python<'_>) -> PyResult<&'static Self> {
+        match Self::all_loaded(py).next() {
             Some(namespace) => Ok(namespace),
-            None => Self::load(py, &HTTPCORE, "httpcore"),
+            None => Package::Httpcore.namespace(py),
         }
+    }
+
+    fn all_loaded(py: Python<'_>) -> impl Iterator<Item = &'static Self> {
+        Package::BOTH.into_iter().filter_map(move |package| package.loaded(py))
     }
 
     /// Whether one of the package's loggers takes debug records, those of proxies included if there is one. Costs next to nothing
@@ -120,7 +169,7 @@ impl Namespace {
         } else {
             ("_sync.http11", "HTTP11UpgradeStream")
         };
-        py.import(format!("{}.{module}", self.name))?.getattr(class)
+        py.import(format!("{}.{module}", self.package.name()))?.getattr(class)
     }
 
     /// The exception for a connection that cannot take a request now.
@@ -133,7 +182,7 @@ impl Namespace {
 
     /// The kind of error that an exception of either package stands for; [`Kind::Raised`] for all others.
     pub fn kind_of(py: Python<'_>, exception: &PyErr) -> Kind {
-        for namespace in [&HTTPCORE, &HTTPCORE2].into_iter().filter_map(|namespace| namespace.get(py)) {
+        for namespace in Self::all_loaded(py) {
             for kind in Kind::OF_HTTPCORE {
                 if namespace.exception(py, kind).is_ok_and(|class| exception.is_instance(py, &class)) {
                     return kind;
@@ -143,25 +192,24 @@ impl Namespace {
         Kind::Raised
     }
 
-    fn load(py: Python<'_>, cell: &'static PyOnceLock<Self>, name: &'static str) -> PyResult<&'static Self> {
-        cell.get_or_try_init(py, || {
-            let module = py.import(name)?;
-            let mut loggers = Vec::new();
-            for part in LOGGERS {
-                let logger = py.import("logging")?.call_method1("getLogger", (format!("{name}.{part}"),))?;
-                let cache = logger.getattr_opt("_cache")?.and_then(|cache| cache.cast_into::<PyDict>().ok());
-                loggers.push((logger.unbind(), cache.map(Bound::unbind)));
-            }
-            let response = module.getattr("Response")?.cast_into::<PyType>()?;
-            Ok(Self {
-                name,
-                loggers,
-                url: module.getattr("URL")?.unbind(),
-                new: response.getattr("__new__")?.unbind(),
-                request: module.getattr("Request")?.unbind(),
-                response: response.unbind(),
-                module: module.unbind(),
-            })
+    fn load(py: Python<'_>, package: Package) -> PyResult<Self> {
+        let name = package.name();
+        let module = py.import(name)?;
+        let mut loggers = Vec::new();
+        for part in LOGGERS {
+            let logger = py.import("logging")?.call_method1("getLogger", (format!("{name}.{part}"),))?;
+            let cache = logger.getattr_opt("_cache")?.and_then(|cache| cache.cast_into::<PyDict>().ok());
+            loggers.push((logger.unbind(), cache.map(Bound::unbind)));
+        }
+        let response = module.getattr("Response")?.cast_into::<PyType>()?;
+        Ok(Self {
+            package,
+            loggers,
+            url: module.getattr("URL")?.unbind(),
+            new: response.getattr("__new__")?.unbind(),
+            request: module.getattr("Request")?.unbind(),
+            response: response.unbind(),
+            module: module.unbind(),
         })
     }
 }

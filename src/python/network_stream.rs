@@ -70,7 +70,7 @@ impl NetworkStream {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let module = py.import(intern!(py, "httpcore_rs._tls_stream"))?;
-        let package = slf.get().namespace.name;
+        let package = slf.get().namespace.package.name();
         module.call_method1(intern!(py, "start_tls"), (package, slf, ssl_context, server_hostname, timeout))
     }
 
@@ -141,7 +141,7 @@ impl AsyncNetworkStream {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let module = py.import(intern!(py, "httpcore_rs._tls_stream"))?;
-        let package = slf.get().namespace.name;
+        let package = slf.get().namespace.package.name();
         module.call_method1(intern!(py, "astart_tls"), (package, slf, ssl_context, server_hostname, timeout))
     }
 

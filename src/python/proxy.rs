@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::errors::Fault;
-use super::namespace::Namespace;
+use super::namespace::Package;
 use super::{request, tls};
 use crate::connection::establish::Tls;
 use crate::error::{Error, Kind};
@@ -15,20 +15,17 @@ use crate::proxy::socks5::Credentials;
 use crate::proxy::{Fields, Protocol, Proxy};
 
 /// Reads an `httpcore.Proxy`. Raises `UnsupportedProtocol` if it is none that we can speak to, and `LocalProtocolError` if its
-/// headers or credentials cannot be sent.
-pub fn read(proxy: &Bound<'_, PyAny>) -> PyResult<Proxy> {
+/// headers or credentials cannot be sent: those of `package`.
+pub fn read(proxy: &Bound<'_, PyAny>, package: Package) -> PyResult<Proxy> {
     let py = proxy.py();
     let url = proxy.getattr_opt(intern!(py, "url"))?.ok_or_else(|| {
         let class = proxy.get_type().name().map(|name| name.to_string()).unwrap_or_default();
         PyTypeError::new_err(format!("proxy must be an httpcore.Proxy, not {class}"))
     })?;
-    read_parts(proxy, &url).map_err(|fault| match Namespace::default(py) {
-        Ok(namespace) => fault.into_pyerr(py, namespace),
-        Err(error) => error,
-    })
+    read_parts(proxy, &url, package).map_err(|fault| fault.into_pyerr_of(py, package))
 }
 
-fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>) -> Result<Proxy, Fault> {
+fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>, package: Package) -> Result<Proxy, Fault> {
     let py = proxy.py();
     let scheme = url.getattr(intern!(py, "scheme"))?;
     let (scheme, is_socks) = match request::bytes_of(&scheme, "scheme")? {
@@ -50,7 +47,7 @@ fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>) -> Result<Proxy,
         Protocol::Http(fields(&proxy.getattr(intern!(py, "headers"))?)?)
     };
     let context = proxy.getattr(intern!(py, "ssl_context"))?;
-    let tls = tls::from_argument(py, (!context.is_none()).then_some(&context))?.map_or(Tls::Carrier, Tls::Rustls);
+    let tls = tls::from_argument(py, (!context.is_none()).then_some(&context), package)?.map_or(Tls::Carrier, Tls::Rustls);
     Ok(Proxy::new(origin, protocol, tls)?)
 }
 

@@ -14,7 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
 
 use super::errors::Fault;
-use super::namespace::Namespace;
+use super::namespace::{Namespace, Package};
 use crate::ask::Answer;
 use crate::error::{Error, Kind};
 use crate::origin::{Origin, Scheme};
@@ -308,12 +308,9 @@ pub fn endpoint(url: &Bound<'_, PyAny>, scheme: Scheme) -> Result<Origin, Fault>
     Ok(Origin { scheme, host: host.to_owned(), port, server_name: None })
 }
 
-/// Reads an `httpcore.Origin`.
-pub fn origin(origin: &Bound<'_, PyAny>) -> PyResult<Origin> {
-    read_origin(origin).map_err(|fault| match Namespace::default(origin.py()) {
-        Ok(namespace) => fault.into_pyerr(origin.py(), namespace),
-        Err(error) => error,
-    })
+/// Reads an `httpcore.Origin`. Exceptions are those of `package`.
+pub fn origin(origin: &Bound<'_, PyAny>, package: Package) -> PyResult<Origin> {
+    read_origin(origin).map_err(|fault| fault.into_pyerr_of(origin.py(), package))
 }
 
 /// What of a request's extensions the engine needs.

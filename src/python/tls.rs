@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyTuple};
 
 use super::errors::os_error;
+use super::namespace::Package;
 use crate::tls::{ConfigError, Identity, Source, TlsConfig, Trust};
 
 /// How servers are verified, and which certificate the client shows. For a pool's `ssl_context=`.
@@ -18,6 +19,8 @@ use crate::tls::{ConfigError, Identity, Source, TlsConfig, Trust};
 ///   `False` verifies nothing.
 /// - `cert`: the path of a PEM file with a certificate chain and its unencrypted key, or a tuple `(chain, key)` of two.
 /// - `trust_env`: whether `verify=True` heeds the environment.
+/// - `system_store`: whether `verify=True` trusts the operating system's authorities instead of certifi's, found where Python's
+///   OpenSSL looks for them. Linux only: elsewhere that is `NotImplementedError`.
 ///
 /// Files are read at once. Raises `OSError` if one cannot be read, `ssl.SSLError` if one does not hold what it should. If
 /// `SSLKEYLOGFILE` is set, the secrets of each connection are written to that file.
@@ -27,22 +30,29 @@ pub struct TLSConfig {
     verify: Option<Py<PyAny>>,
     cert: Option<Py<PyAny>>,
     trust_env: bool,
+    system_store: bool,
 }
 
 #[pymethods]
 impl TLSConfig {
     #[new]
-    #[pyo3(signature = (verify = None, cert = None, trust_env = true))]
+    #[pyo3(signature = (verify = None, cert = None, trust_env = true, *, system_store = false))]
     fn new(
         py: Python<'_>,
         verify: Option<&Bound<'_, PyAny>>,
         cert: Option<&Bound<'_, PyAny>>,
         trust_env: bool,
+        system_store: bool,
     ) -> PyResult<Self> {
+        if system_store && !HAS_SYSTEM_STORE {
+            return Err(PyNotImplementedError::new_err(
+                "system_store: the authorities of this operating system cannot be read; an ssl.SSLContext of truststore's can",
+            ));
+        }
         let trust = match verify {
-            None => system_trust(py, trust_env)?,
+            None => usual_trust(py, trust_env, system_store)?,
             Some(verify) => match verify.cast::<PyBool>() {
-                Ok(verify) if verify.is_true() => system_trust(py, trust_env)?,
+                Ok(verify) if verify.is_true() => usual_trust(py, trust_env, system_store)?,
                 Ok(_) => Trust::Anything,
                 Err(_) => match verify.extract::<PathBuf>() {
                     Ok(path) => Trust::Roots(vec![Source::Named(path)]),
@@ -67,7 +77,7 @@ impl TLSConfig {
             TlsConfig::load(trust, identity).map_err(|error| to_pyerr(py, error))?
         };
         let given = |argument: Option<&Bound<'_, PyAny>>| argument.map(|value| value.clone().unbind());
-        Ok(Self { config, verify: given(verify), cert: given(cert), trust_env })
+        Ok(Self { config, verify: given(verify), cert: given(cert), trust_env, system_store })
     }
 
     /// `verify` as it was given.
@@ -87,11 +97,24 @@ impl TLSConfig {
     fn trust_env(&self) -> bool {
         self.trust_env
     }
+
+    /// `system_store` as it was given.
+    #[getter]
+    fn system_store(&self) -> bool {
+        self.system_store
+    }
 }
 
-/// The configuration for a pool's `ssl_context` argument; `None` if that is an `ssl.SSLContext`.
-pub fn from_argument(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>) -> PyResult<Option<TlsConfig>> {
-    let Some(given) = ssl_context else { return default(py).map(Some) };
+/// Where OpenSSL finds certificates in files; elsewhere the operating system keeps them for itself.
+const HAS_SYSTEM_STORE: bool = cfg!(not(any(target_os = "macos", windows)));
+
+/// The configuration for a pool's `ssl_context` argument, with the default of `package`; `None` if that is an `ssl.SSLContext`.
+pub fn from_argument(
+    py: Python<'_>,
+    ssl_context: Option<&Bound<'_, PyAny>>,
+    package: Package,
+) -> PyResult<Option<TlsConfig>> {
+    let Some(given) = ssl_context else { return default(py, package) };
     if let Ok(config) = given.cast::<TLSConfig>() {
         return Ok(Some(config.get().config.clone()));
     }
@@ -101,11 +124,19 @@ pub fn from_argument(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>) -> 
     Err(PyTypeError::new_err(format!("ssl_context cannot be of type {}", given.get_type().name()?)))
 }
 
-/// httpcore's default: certifi's authorities beside those of OpenSSL's default paths, which the environment sets.
-pub fn default(py: Python<'_>) -> PyResult<TlsConfig> {
-    let mut sources = vec![Source::Bundle(bundle(py)?)];
-    sources.extend(from_environment().into_iter().map(Source::Optional));
-    Ok(TlsConfig::lazy(Trust::Roots(sources)))
+/// What the packages' `default_ssl_context()` trusts. httpcore: certifi's authorities beside those of OpenSSL's default paths, which
+/// the environment sets. httpcore2: those that the environment names, else the operating system's.
+fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
+    let trust = match package {
+        Package::Httpcore => {
+            let mut sources = vec![Source::Bundle(bundle(py)?)];
+            sources.extend(from_environment().into_iter().map(Source::Optional));
+            Trust::Roots(sources)
+        }
+        Package::Httpcore2 if HAS_SYSTEM_STORE => usual_trust(py, true, true)?,
+        Package::Httpcore2 => return Ok(None),
+    };
+    Ok(Some(TlsConfig::lazy(trust)))
 }
 
 fn is_context(given: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -113,12 +144,23 @@ fn is_context(given: &Bound<'_, PyAny>) -> PyResult<bool> {
     given.is_instance(&py.import(intern!(py, "ssl"))?.getattr(intern!(py, "SSLContext"))?)
 }
 
-fn system_trust(py: Python<'_>, trust_env: bool) -> PyResult<Trust> {
+/// What `verify=True` trusts.
+fn usual_trust(py: Python<'_>, trust_env: bool, system_store: bool) -> PyResult<Trust> {
     let source = match from_environment() {
         Some(path) if trust_env => Source::Named(path),
+        _ if system_store => this_system(py)?,
         _ => Source::Bundle(bundle(py)?),
     };
     Ok(Trust::Roots(vec![source]))
+}
+
+/// Where the operating system's authorities are.
+fn this_system(py: Python<'_>) -> PyResult<Source> {
+    static PATHS: PyOnceLock<(Option<PathBuf>, Option<PathBuf>)> = PyOnceLock::new();
+    let (file, folder) = PATHS.get_or_try_init(py, || {
+        py.import(intern!(py, "httpcore_rs._ssl_context"))?.call_method0(intern!(py, "system_paths"))?.extract()
+    })?;
+    Ok(Source::System { file: file.clone(), folder: folder.clone() })
 }
 
 /// `SSL_CERT_FILE`, else `SSL_CERT_DIR`.

@@ -1,5 +1,7 @@
 //! Whom we believe: certificates of authorities, from files and directories.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
@@ -24,6 +26,8 @@ pub enum Source {
     Named(PathBuf),
     /// As `Named`, but it may be missing: what OpenSSL's default paths may be, too.
     Optional(PathBuf),
+    /// The operating system's own: a bundle, and a folder that OpenSSL has hashed. They do not change while the process runs.
+    System { file: Option<PathBuf>, folder: Option<PathBuf> },
 }
 
 impl Trust {
@@ -31,7 +35,9 @@ impl Trust {
     pub fn is_shareable(&self) -> bool {
         match self {
             Self::Anything => true,
-            Self::Roots(sources) => sources.iter().all(|source| matches!(source, Source::Bundle(_))),
+            Self::Roots(sources) => {
+                sources.iter().all(|source| matches!(source, Source::Bundle(_) | Source::System { .. }))
+            }
         }
     }
 }
@@ -53,6 +59,16 @@ pub fn load(sources: &[Source]) -> Result<RootCertStore, ConfigError> {
                 // Whatever it holds is an addition.
                 let _ = add(&mut store, path);
             }
+            Source::System { file, folder } => {
+                add_system(&mut store, file.as_deref(), folder.as_deref());
+                if store.is_empty() {
+                    return Err(ConfigError {
+                        message: "no certificates of authorities were found on this system".to_owned(),
+                        path: PathBuf::new(),
+                        source: None,
+                    });
+                }
+            }
         }
     }
     Ok(store)
@@ -70,6 +86,28 @@ fn add(store: &mut RootCertStore, path: &Path) -> Result<usize, ConfigError> {
         added += add_file(store, &entry.path()).unwrap_or(0);
     }
     Ok(added)
+}
+
+/// Adds what a system's bundle and folder hold, each certificate once. What cannot be read is passed over, as OpenSSL does.
+fn add_system(store: &mut RootCertStore, file: Option<&Path>, folder: Option<&Path>) {
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    // Other names are of no use to OpenSSL: usually those of the same certificates.
+    let hashed = entries.filter(|entry| is_hash(&entry.file_name())).map(|entry| entry.path());
+    let mut seen = HashSet::new();
+    for path in file.map(Path::to_owned).into_iter().chain(hashed) {
+        let Ok(certificates) = CertificateDer::pem_file_iter(path) else { continue };
+        let new = certificates.flatten().filter(|certificate| seen.insert(certificate.clone())).collect::<Vec<_>>();
+        store.add_parsable_certificates(new);
+    }
+}
+
+/// Whether OpenSSL looks at a file of this name: eight hexadecimal digits of the subject's hash, and a number.
+fn is_hash(name: &OsStr) -> bool {
+    let Some((hash, number)) = name.to_str().and_then(|name| name.split_once('.')) else { return false };
+    hash.len() == 8
+        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn add_file(store: &mut RootCertStore, path: &Path) -> Result<usize, ConfigError> {

@@ -1,0 +1,391 @@
+"""httpx2 and httpcore2, the maintained fork: the same pools, with the fork's models, exceptions, loggers and trust."""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import httpcore_rs
+from peers import always, answers, echo, refused_port, reply, silence
+
+pytest.importorskip("httpx2", reason="httpx2 exists for CPython 3.10 and newer")
+
+import httpcore2
+import httpx2
+
+import httpcore_rs.httpcore2
+import httpcore_rs.httpx2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from certificates import Certificates
+    from conftest import Serve
+    from flavours import Flavour
+    from programs import Program
+    from servers import AsgiServer
+
+OK = always(reply(b"ok"))
+
+
+def transport(flavour: Flavour, **arguments: Any) -> Any:
+    kind = httpcore_rs.httpx2.AsyncTransport if flavour.is_async else httpcore_rs.httpx2.SyncTransport
+    return kind(**arguments)
+
+
+def pool_class(flavour: Flavour) -> Any:
+    return getattr(httpcore_rs.httpcore2, flavour.prefixed("ConnectionPool"))
+
+
+class Client:
+    """httpx2's client of the flavour, as an async context manager."""
+
+    def __init__(self, flavour: Flavour, using: Any = None, **arguments: Any) -> None:
+        self.flavour = flavour
+        kind = httpx2.AsyncClient if flavour.is_async else httpx2.Client
+        self.raw: Any = kind(transport=using or transport(flavour), **arguments)
+
+    async def __aenter__(self) -> Client:
+        await self.flavour.call(self.raw, "__enter__")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.flavour.call(self.raw, "__exit__", *exc_info)
+
+    async def send(self, method: str, url: str, **arguments: Any) -> Any:
+        return await self.flavour.call(self.raw, "request", method, url, **arguments)
+
+
+# httpx2.
+
+
+def test_transports_are_httpx2s_own() -> None:
+    assert issubclass(httpcore_rs.httpx2.SyncTransport, httpx2.HTTPTransport)
+    assert issubclass(httpcore_rs.httpx2.AsyncTransport, httpx2.AsyncHTTPTransport)
+    assert httpcore_rs.httpx2.SyncTransport.handle_request is httpx2.HTTPTransport.handle_request
+    assert httpcore_rs.httpx2.AsyncTransport.handle_async_request is httpx2.AsyncHTTPTransport.handle_async_request
+
+
+async def test_requests_and_responses_travel_whole(flavour: Flavour, serve: Serve) -> None:
+    peer = serve(echo)
+    async with Client(flavour, headers={"X-Mine": "yes"}) as client:
+        for _ in range(2):
+            response = await client.send("POST", peer.url + "path?a=b", json={"key": "value"})
+            assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
+            assert ["X-Mine", "yes"] in response.json()["headers"]
+    assert [request.body for request in peer.requests] == [b'{"key":"value"}'] * 2
+    assert len(peer.connections) == 1
+
+
+@pytest.mark.parametrize("own", ["httpcore", "httpcore2"])
+async def test_our_pools_in_httpx2s_transport(flavour: Flavour, serve: Serve, own: str) -> None:
+    peer = serve(answers(reply(b"ok"), b""))
+    theirs: Any = httpx2.AsyncHTTPTransport() if flavour.is_async else httpx2.HTTPTransport()
+    theirs._pool = flavour.pool().raw if own == "httpcore" else pool_class(flavour)()
+    async with Client(flavour, theirs) as client:
+        assert (await client.send("GET", peer.url)).text == "ok"
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await client.send("POST", peer.url)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "expected"),
+    [
+        (silence, {"timeout": httpx2.Timeout(5, read=0.1)}, httpx2.ReadTimeout),
+        (answers(b"garbage\r\n\r\n"), {}, httpx2.RemoteProtocolError),
+        (answers(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"), {}, httpx2.RemoteProtocolError),
+        (lambda connection: (connection.read_request(), connection.reset()), {}, httpx2.ReadError),
+        (OK, {"headers": {"Content-Length": "3"}, "content": b"longer"}, httpx2.LocalProtocolError),
+    ],
+)
+async def test_exceptions_are_httpx2s(
+    flavour: Flavour, serve: Serve, script: Callable[[Any], Any], arguments: dict[str, Any], expected: type[Exception]
+) -> None:
+    peer = serve(script)
+    async with Client(flavour) as client:
+        with pytest.raises(expected) as raised:
+            await client.send("POST", peer.url, **arguments)
+    assert type(raised.value) is expected
+    assert type(raised.value.__cause__) is getattr(httpcore2, expected.__name__)
+
+
+async def test_http2(flavour: Flavour, asgi: AsgiServer, certificates: Certificates) -> None:
+    using = transport(flavour, http2=True, verify=str(certificates.ca))
+    async with Client(flavour, using) as client:
+        response = await client.send("GET", asgi.https + "/bytes/1")
+    assert (response.status_code, response.http_version) == (200, "HTTP/2")
+
+
+async def test_the_proxy_of_the_environment(flavour: Flavour, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, origin = serve(echo), serve(echo)
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@{proxy.authority}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    mounts = type(transport(flavour)).environment_mounts()
+    async with Client(flavour, mounts=mounts) as client:
+        await client.send("GET", "http://elsewhere.test/path")
+        await client.send("GET", origin.url)
+    (forwarded,) = proxy.requests
+    assert forwarded.target == b"http://elsewhere.test/path"
+    assert forwarded.header(b"proxy-authorization") == b"Basic dXNlcjpwYXNz"
+    assert len(origin.requests) == 1
+
+
+async def test_server_sent_events(flavour: Flavour, serve: Serve) -> None:
+    events = b"data: first\n\nevent: named\ndata: second\n\n"
+    peer = serve(always(reply(events, headers=[(b"Content-Type", b"text/event-stream")])))
+    async with Client(flavour) as client:
+        if flavour.is_async:
+            async with client.raw.sse(peer.url) as source:
+                seen = [(event.event, event.data) async for event in source]
+        else:
+            with client.raw.sse(peer.url) as source:
+                seen = [(event.event, event.data) for event in source]
+    assert seen == [("message", "first"), ("named", "second")]
+
+
+async def test_websockets(flavour: Flavour, asgi: AsgiServer) -> None:
+    # One reads in the background while the other writes, and closing ends the reading.
+    url = asgi.http.replace("http://", "ws://") + "/websocket"
+    async with Client(flavour) as client:
+        if flavour.is_async:
+            async with client.raw.websocket(url) as session:
+                for number in range(20):
+                    await session.send_text(f"text {number}")
+                    assert await session.receive_text() == f"text {number}"
+                await session.send_bytes(bytes(60_000))
+                assert await session.receive_bytes() == bytes(60_000)
+        else:
+            with client.raw.websocket(url) as session:
+                for number in range(20):
+                    session.send_text(f"text {number}")
+                    assert session.receive_text() == f"text {number}"
+                session.send_bytes(bytes(60_000))
+                assert session.receive_bytes() == bytes(60_000)
+        assert (await client.send("GET", asgi.http + "/bytes/1")).status_code == 200
+
+
+# Whom httpx2 trusts: the operating system.
+
+
+@pytest.mark.parametrize("trust_env", [True, False])
+async def test_the_environment_names_authorities(
+    flavour: Flavour, serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, trust_env: bool
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+    peer = serve(OK, tls=certificates.server_context())
+    async with Client(flavour, transport(flavour, trust_env=trust_env)) as client:
+        if trust_env:
+            assert (await client.send("GET", peer.url)).text == "ok"
+        else:
+            with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+                await client.send("GET", peer.url)
+
+
+# The paths of a system are those of Python's OpenSSL, and looked up once in a process.
+SYSTEM = """
+import ssl
+from httpcore_rs import _ssl_context
+
+file, folder = (sys.argv[2], sys.argv[3])
+built = ssl.get_default_verify_paths()._replace(openssl_cafile=file, openssl_capath=folder)
+ssl.get_default_verify_paths = lambda: built
+_ssl_context.BUNDLES = sys.argv[4:]
+
+def outcome(ask):
+    try:
+        return ask()
+    except Exception as exc:
+        assert "CERTIFICATE_VERIFY_FAILED" in str(exc) or "authorities" in str(exc), exc
+        return type(exc).__name__
+
+import httpcore2, httpx2
+import httpcore_rs.httpcore2, httpcore_rs.httpx2
+
+def by_transport():
+    with httpx2.Client(transport=httpcore_rs.httpx2.SyncTransport()) as client:
+        return client.get(url).text
+
+def by_pool(**arguments):
+    with httpcore_rs.httpcore2.ConnectionPool(**arguments) as pool:
+        return pool.request("GET", url).content.decode()
+
+config = httpcore_rs.TLSConfig(system_store=True)
+print(json.dumps([
+    outcome(by_transport),
+    outcome(by_pool),
+    # By Python's ssl.
+    outcome(lambda: by_pool(network_backend=httpcore2.SyncBackend(), ssl_context=config)),
+]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("layout", "trusted"),
+    [("file", True), ("hashed", True), ("names", False), ("both", True), ("bundle", True), ("nothing", False)],
+)
+def test_the_system_names_authorities(
+    serve: Serve,
+    program: Callable[..., Program],
+    certificates: Certificates,
+    tmp_path: Path,
+    layout: str,
+    trusted: bool,
+) -> None:
+    missing, folder = str(tmp_path / "missing"), tmp_path / "folder"
+    folder.mkdir()
+    authority = certificates.ca.read_bytes()
+    name = {"hashed": "0123abcd.0", "names": "authority.pem", "both": "0123abcd.0"}.get(layout)
+    if name is not None:
+        (folder / name).write_bytes(authority)
+    file = str(certificates.ca) if layout in ("file", "both") else missing
+    bundles = [missing, str(certificates.ca)] if layout == "bundle" else [missing]
+    peer = serve(OK, tls=certificates.server_context())
+    by_transport, by_pool, by_python = json.loads(program(SYSTEM, peer.url, file, str(folder), *bundles).output())
+    expected = "ok" if trusted else "ConnectError"
+    assert (by_transport, by_pool) == (expected, expected)
+    if layout != "hashed":  # OpenSSL looks for a hash of the subject, and this is none.
+        assert by_python == expected
+
+
+def test_the_system_store_is_a_property_of_the_config() -> None:
+    assert httpcore_rs.TLSConfig(system_store=True).system_store
+    assert not httpcore_rs.TLSConfig().system_store
+    with pytest.raises(TypeError):
+        httpcore_rs.TLSConfig(True, None, True, True)  # type: ignore[misc]
+
+
+# httpcore2.
+
+
+OURS = ["ConnectionPool", "HTTPConnection", "HTTP11Connection", "HTTP2Connection", "HTTPProxy", "SOCKSProxy"]
+
+
+@pytest.mark.parametrize("name", sorted(httpcore2.__all__))
+def test_every_name_of_httpcore2_is_there(name: str) -> None:
+    ours, theirs = getattr(httpcore_rs.httpcore2, name), getattr(httpcore2, name)
+    is_ours = name in ("request", "stream") or name.removeprefix("Async") in OURS
+    assert (ours is not theirs) == is_ours
+    assert name in httpcore_rs.httpcore2.__all__
+
+
+async def test_pools_of_httpcore2(flavour: Flavour, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    peer = serve(OK)
+    pool = pool_class(flavour)()
+    response = await flavour.call(pool, "request", "GET", peer.url)
+    assert type(response) is httpcore2.Response
+    assert response.content == b"ok"
+    request = httpcore2.Request("GET", peer.url, headers={"Host": peer.authority})
+    response = await flavour.call(pool, "handle_request", request)
+    assert type(response) is httpcore2.Response
+    await flavour.call(response, "read")
+    await flavour.call(response, "close")
+    assert type(pool._network_backend).__module__.startswith("httpcore2")
+    await flavour.call(pool, "close")
+    assert {record.name.partition(".")[0] for record in caplog.records if "httpcore" in record.name} == {"httpcore2"}
+    assert "close.complete" in [record.message.split(" ")[0] for record in caplog.records]
+
+
+async def test_exceptions_of_httpcore2s_pools(flavour: Flavour) -> None:
+    pool = pool_class(flavour)()
+    with refused_port() as port:
+        with pytest.raises(httpcore2.ConnectError):
+            await flavour.call(pool, "request", "GET", f"http://127.0.0.1:{port}/")
+    with pytest.raises(httpcore2.UnsupportedProtocol):
+        await flavour.call(pool, "request", "GET", "ftp://127.0.0.1/")
+    with pytest.raises(httpcore2.UnsupportedProtocol):
+        pool_class(flavour)(proxy=httpcore2.Proxy("ftp://127.0.0.1/"))
+    with pytest.raises(httpcore2.LocalProtocolError):
+        getattr(httpcore_rs.httpcore2, flavour.prefixed("HTTPProxy"))("http://p.test", proxy_headers={"a b": "c"})
+
+
+async def test_proxies_of_httpcore2(flavour: Flavour, serve: Serve) -> None:
+    proxy = serve(echo)
+    pool = getattr(httpcore_rs.httpcore2, flavour.prefixed("HTTPProxy"))(f"http://{proxy.authority}")
+    assert isinstance(pool, pool_class(flavour))
+    response = await flavour.call(pool, "request", "GET", "http://elsewhere.test/path")
+    assert type(response) is httpcore2.Response
+    assert proxy.requests[0].target == b"http://elsewhere.test/path"
+    await flavour.call(pool, "close")
+
+
+async def test_single_connections_for_httpcore2(flavour: Flavour, serve: Serve) -> None:
+    peer = serve(answers(reply(b"ok"), b""))
+    origin = httpcore2.URL(peer.url).origin
+    connection = getattr(httpcore_rs.httpcore2, flavour.prefixed("HTTPConnection"))(origin)
+    request = httpcore2.Request("POST", peer.url, headers={"Host": peer.authority})
+    response = await flavour.call(connection, "handle_request", request)
+    assert type(response) is httpcore2.Response
+    await flavour.call(response, "read")
+    await flavour.call(response, "close")
+    with pytest.raises(httpcore2.RemoteProtocolError):
+        await flavour.call(connection, "handle_request", request)
+    await flavour.call(connection, "close")
+
+
+def test_functions_of_httpcore2(serve: Serve) -> None:
+    peer = serve(OK)
+    assert type(httpcore_rs.httpcore2.request("GET", peer.url)) is httpcore2.Response
+    with httpcore_rs.httpcore2.stream("GET", peer.url) as response:
+        assert type(response) is httpcore2.Response
+        assert b"".join(response.iter_stream()) == b"ok"
+
+
+def test_pythons_ssl_by_httpcore2s_backend(serve: Serve, certificates: Certificates) -> None:
+    peer = serve(OK, tls=certificates.server_context())
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    with httpcore_rs.httpcore2.ConnectionPool(ssl_context=context) as pool:
+        response = pool.request("GET", peer.url)
+        assert response.content == b"ok"
+        stream = response.extensions["network_stream"]
+        assert stream.get_extra_info("ssl_object") is not None
+
+
+# Neither needs the other.
+
+ALONE = """
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[3:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+assert not {"httpcore", "httpcore2", "httpx", "httpx2"} & {*sys.modules}, "imported before it was needed"
+sys.meta_path.insert(0, Hidden())
+import importlib
+library = importlib.import_module(sys.argv[2])
+ours = httpcore_rs if sys.argv[2] == "httpx" else importlib.import_module("httpcore_rs.httpx2")
+
+with library.Client(transport=ours.SyncTransport()) as client:
+    assert client.get(url).text == "ok"
+    assert "IDLE" in repr(client._transport._pool.connections)
+
+async def main():
+    async with library.AsyncClient(transport=ours.AsyncTransport()) as client:
+        assert (await client.get(url)).text == "ok"
+        assert "IDLE" in repr(client._transport._pool.connections)
+
+asyncio.run(main())
+
+# What names neither is whichever is there.
+with httpcore_rs.ConnectionPool() as pool:
+    assert pool.request("GET", url).content == b"ok"
+assert issubclass(httpcore_rs.ConnectError, httpcore_rs.NetworkError)
+
+httpcore_rs.install()
+assert library.get(url).text == "ok"
+assert type(library.Client()._transport._pool).__module__.startswith("httpcore_rs")
+for hidden in sys.argv[3:]:
+    assert hidden not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(("library", "hidden"), [("httpx", ["httpcore2", "httpx2"]), ("httpx2", ["httpcore", "httpx"])])
+def test_neither_needs_the_other(
+    serve: Serve, program: Callable[..., Program], library: str, hidden: list[str]
+) -> None:
+    program(ALONE, serve(OK).url, library, *hidden).output()
