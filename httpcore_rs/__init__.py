@@ -148,6 +148,8 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> typing.Any:
+    if name in ("httpcore2", "httpx2"):
+        return importlib.import_module(f".{name}", __name__)
     if name in _LAZY:
         module = importlib.import_module(f".{_LAZY[name]}", __name__)
     elif name in __all__:

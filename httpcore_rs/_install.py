@@ -10,14 +10,19 @@ import typing
 if typing.TYPE_CHECKING:
     from ._transports import OnOurPools
 
-# By library: the module with the transports of ours, and their classes with those that they stand in for.
-_LIBRARIES = {"httpx": "_httpx", "httpx2": "httpx2"}
+# By library: the module with the transports of ours, and their classes with those that they stand in for. httpx2 comes
+# first: it may have taken the place of httpx (`alias_httpx()`).
+_LIBRARIES = {"httpx2": "httpx2", "httpx": "_httpx"}
 _TRANSPORTS = {"HTTPTransport": "SyncTransport", "AsyncHTTPTransport": "AsyncTransport"}
 
 Init = typing.Callable[..., None]
 
-# Of each class that was changed its own __init__, and what is in its place.
-_replaced: dict[type, tuple[Init, Init]] = {}
+
+class _State:
+    """What was done to the classes: of each its own __init__, and the one that can stand in its place."""
+
+    is_installed = False
+    changed: typing.ClassVar[dict[typing.Any, tuple[Init, Init]]] = {}
 
 
 def install() -> None:
@@ -37,18 +42,19 @@ def install() -> None:
         ours = importlib.import_module(f".{_LIBRARIES[library]}", __package__)
         for theirs, name in _TRANSPORTS.items():
             cls = getattr(importlib.import_module(library), theirs)
-            # httpx2 may have taken the place of httpx (`alias_httpx()`).
-            if cls not in _replaced and issubclass(getattr(ours, name), cls):
-                _replace(cls, getattr(ours, name))
+            original, init = _State.changed.get(cls) or _prepare(cls, getattr(ours, name))
+            if cls.__init__ is original:
+                cls.__init__ = init
+    _State.is_installed = True
 
 
 def uninstall() -> None:
     """Undoes `install()`. Transports that were made meanwhile keep our pools."""
-    while _replaced:
-        cls, (original, init) = _replaced.popitem()
+    _State.is_installed = False
+    for cls, (original, init) in _State.changed.items():
         # A patch that somebody has put on top stays; ours below it does nothing from now on.
-        if vars(cls).get("__init__") is init:
-            cls.__init__ = original  # type: ignore[misc]
+        if cls.__init__ is init:
+            cls.__init__ = original
 
 
 def _is_installed(library: str) -> bool:
@@ -61,21 +67,24 @@ def _is_installed(library: str) -> bool:
     return True
 
 
-def _replace(cls: typing.Any, ours: type[OnOurPools]) -> None:
+def _prepare(cls: typing.Any, ours: type[OnOurPools]) -> tuple[Init, Init]:
     original: Init = cls.__init__
+    # The order of the arguments differs between versions of httpx.
     signature = inspect.signature(original)
+    if "verify" not in signature.parameters:
+        # Somebody's patch, which does not tell.
+        signature = inspect.signature(ours.__init__)
 
     @functools.wraps(original)
     def init(self: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> None:
-        if cls not in _replaced:
+        if not _State.is_installed:
             original(self, *args, **kwargs)
             return
-        # The order of their arguments differs between versions.
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         arguments = dict(bound.arguments)
         del arguments["self"]
         self._pool = ours.make_pool(**arguments)
 
-    _replaced[cls] = original, init
-    cls.__init__ = init
+    _State.changed[cls] = original, init
+    return original, init
