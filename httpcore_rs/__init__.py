@@ -3,8 +3,8 @@
 Pools, proxies and connections are ours. Data types and exceptions are httpcore's own objects, so `except`
 and `isinstance` keep working. `SyncTransport` and `AsyncTransport` put the pools under httpx.
 
-For httpcore's fork httpcore2 and for httpx2 there are `httpcore_rs.httpcore2` and `httpcore_rs.httpx2`. None of the
-four is imported before it is needed.
+For httpcore's fork httpcore2 and for httpx2 there are `httpcore_rs.httpcore2` and `httpcore_rs.httpx2`. Where only
+httpcore2 is installed, the names here are its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ import typing
 from . import _engine
 from ._api import request, stream
 from ._async import AsyncConnectionPool
+from ._connections import (
+    AsyncHTTP2Connection,
+    AsyncHTTP11Connection,
+    AsyncHTTPConnection,
+    HTTP2Connection,
+    HTTP11Connection,
+    HTTPConnection,
+)
 from ._engine import TLSConfig
 from ._install import install, uninstall
 from ._package import HTTPCORE
@@ -61,14 +69,6 @@ if typing.TYPE_CHECKING:
         default_ssl_context,
     )
 
-    from ._connections import (
-        AsyncHTTP2Connection,
-        AsyncHTTP11Connection,
-        AsyncHTTPConnection,
-        HTTP2Connection,
-        HTTP11Connection,
-        HTTPConnection,
-    )
     from ._httpx import AsyncTransport, SyncTransport
 
 __version__ = "0.1.0"
@@ -134,31 +134,15 @@ __all__ = [
 os.register_at_fork(after_in_child=_engine.forked)
 
 
-# What is imported when it is asked for, and where from; everything else that has no definition here is httpcore's.
-_LAZY = {
-    "AsyncHTTP2Connection": "_connections",
-    "AsyncHTTP11Connection": "_connections",
-    "AsyncHTTPConnection": "_connections",
-    "AsyncTransport": "_httpx",
-    "HTTP2Connection": "_connections",
-    "HTTP11Connection": "_connections",
-    "HTTPConnection": "_connections",
-    "SyncTransport": "_httpx",
-}
+# Everything else is httpcore's. It is imported now, and not by the first task that makes a pool: that takes a while.
+for _name in {*__all__} - {*globals(), "SyncTransport", "AsyncTransport"}:
+    globals()[_name] = getattr(HTTPCORE.module, _name)
 
 
 def __getattr__(name: str) -> typing.Any:
+    # httpx, httpx2 and httpcore2 are imported by those who use them.
     if name in ("httpcore2", "httpx2"):
         return importlib.import_module(f".{name}", __name__)
-    if name in _LAZY:
-        module = importlib.import_module(f".{_LAZY[name]}", __name__)
-    elif name in __all__:
-        module = HTTPCORE.module
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(module, name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    if name in ("SyncTransport", "AsyncTransport"):
+        return getattr(importlib.import_module("._httpx", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

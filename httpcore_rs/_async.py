@@ -6,6 +6,7 @@ import contextlib
 import functools
 import typing
 
+from ._connections import ASYNC_VIEWS, views
 from ._drive import drive
 from ._engine import Engine
 from ._hosts import current_host
@@ -100,8 +101,6 @@ class AsyncConnectionPool:
     @property
     def connections(self) -> typing.Sequence[AsyncConnectionInterface]:
         """The connections in the pool at the moment, in the order in which they were made."""
-        from ._connections import ASYNC_VIEWS, views
-
         return views(ASYNC_VIEWS, self._engine.connections())
 
     @property

@@ -1,7 +1,6 @@
 """httpcore and its fork httpcore2: whose models, exceptions, interfaces and backends the users of a pool know.
 
-Neither is imported before somebody needs it. Requests tell by themselves which of the two they are of; what is here is
-for everything that has no request yet.
+Requests tell by themselves which of the two they are of; what is here is for everything that has no request yet.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import typing
 
+from ._connections import SYNC_VIEWS, views
 from ._engine import Engine
 from ._interface import build_request
 from ._package import HTTPCORE
@@ -94,8 +95,6 @@ class ConnectionPool:
     @property
     def connections(self) -> typing.Sequence[ConnectionInterface]:
         """The connections in the pool at the moment, in the order in which they were made."""
-        from ._connections import SYNC_VIEWS, views
-
         return views(SYNC_VIEWS, self._engine.connections())
 
     @property

@@ -117,8 +117,8 @@ def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Starts programs, from their source and their arguments."""
     with contextlib.ExitStack() as stack:
 
-        def start(source: str, *arguments: str) -> Program:
-            started = Program(tmp_path / "program.py", source, *arguments)
+        def start(source: str, *arguments: str, before: str = "") -> Program:
+            started = Program(tmp_path / "program.py", source, *arguments, before=before)
             stack.enter_context(started.process)
             stack.callback(started.process.kill)
             return started

@@ -27,8 +27,9 @@ url = sys.argv[1]
 class Program:
     """A script under way."""
 
-    def __init__(self, path: Path, source: str, *arguments: str) -> None:
-        path.write_text(PRELUDE + textwrap.dedent(source))
+    def __init__(self, path: Path, source: str, *arguments: str, before: str = "") -> None:
+        # `before` runs before anything is imported.
+        path.write_text(textwrap.dedent(before) + PRELUDE + textwrap.dedent(source))
         command = [sys.executable, "-X", "dev", "-W", "error", str(path), *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -45,6 +46,18 @@ class Program:
         assert (self.process.returncode, err) == (0, ""), out + err
         return out
 
+
+# To run before: the modules that are named as arguments are not installed.
+HIDE = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[2:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
 
 # Defines `check`, which finds no thread but the main one, in Python and in the system.
 THREADS = """

@@ -12,6 +12,7 @@ import pytest
 
 import httpcore_rs
 from peers import always, echo, reply
+from programs import HIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,10 +198,13 @@ def test_our_own_transports_are_as_before() -> None:
 
 def test_httpx2_in_the_place_of_httpx(serve: Serve, program: Callable[..., Program]) -> None:
     pytest.importorskip("httpx2", reason="httpx2 exists for CPython 3.10 and newer")
-    source = """
+    before = """
     import httpx2
     httpx2.alias_httpx()
+    """
+    source = """
     import httpx
+    import httpx2
 
     httpcore_rs.install()
     assert httpx is httpx2
@@ -212,17 +216,11 @@ def test_httpx2_in_the_place_of_httpx(serve: Serve, program: Callable[..., Progr
     with httpx.Client(transport=httpcore_rs.SyncTransport()) as client:
         assert client.get(url).text == "ok"
     """
-    program(source, serve(OK).url).output()
+    program(source, serve(OK).url, before=before).output()
 
 
 def test_without_either_library(program: Callable[..., Program]) -> None:
     source = """
-    class Hidden:
-        def find_spec(self, name, path=None, target=None):
-            if name in ("httpx", "httpx2"):
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-    sys.meta_path.insert(0, Hidden())
     try:
         httpcore_rs.install()
     except ModuleNotFoundError as exc:
@@ -230,4 +228,4 @@ def test_without_either_library(program: Callable[..., Program]) -> None:
     else:
         raise AssertionError("nothing was said")
     """
-    program(source, "").output()
+    program(source, "", "httpx", "httpx2", before=HIDE).output()
