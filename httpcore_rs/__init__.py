@@ -138,6 +138,11 @@ os.register_at_fork(after_in_child=_engine.forked)
 for _name in {*__all__} - {*globals(), "SyncTransport", "AsyncTransport"}:
     globals()[_name] = getattr(HTTPCORE.module, _name)
 
+# Known by the name under which they are used.
+for _class in [*vars().values()]:
+    if isinstance(_class, type) and _class.__module__.startswith("httpcore_rs._"):
+        _class.__module__ = __name__
+
 
 def __getattr__(name: str) -> typing.Any:
     # httpx, httpx2 and httpcore2 are imported by those who use them.

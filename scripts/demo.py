@@ -12,7 +12,7 @@ from servers.granian import granian
 from servers.proxy import http_proxy
 from showcase.comparison import compare
 from showcase.faults import faults
-from showcase.programs import asynchronous, by_proxy, synchronous
+from showcase.programs import asynchronous, by_proxy, installed, synchronous
 from showcase.report import Report
 
 
@@ -29,6 +29,7 @@ def main() -> int:
         asynchronous(report, tls, verify=files.ca)
         with http_proxy("demo:secret") as address:
             by_proxy(report, address, (plain, tls), verify=files.ca)
+        installed(report, tls, verify=files.ca)
         faults(report, plain, tls)
         report.title("httpx over its own transport, and over ours (the server's own time is in both)")
         compare(plain, tls, files.ca)

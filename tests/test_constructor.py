@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
 
@@ -50,6 +51,14 @@ def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
     theirs_limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
     for attribute in ("max_connections", "max_keepalive_connections", "keepalive_expiry"):
         assert getattr(limits, attribute) == getattr(theirs_limits, attribute)
+
+
+@pytest.mark.parametrize("name", sorted({*httpcore_rs.__all__} - {"SOCKET_OPTION", "request", "stream"}))
+def test_names_are_where_they_say(name: str) -> None:
+    value = getattr(httpcore_rs, name)
+    module = value.__module__.partition("._")[0]
+    assert module in ("httpcore_rs", "httpcore")
+    assert getattr(importlib.import_module(module), name) is value
 
 
 @pytest.mark.parametrize("name", [*POOLS, *TRANSPORTS])

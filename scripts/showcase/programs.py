@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -106,6 +107,30 @@ def by_proxy(report: Report, address: str, urls: Sequence[str], verify: Verify) 
             line.says(_digest(client.post(f"{urls[-1]}/digest", content=_pieces())))
     with report.showing("a wrong password") as line:
         asyncio.run(_refused(line, address, urls[-1]))
+
+
+def installed(report: Report, url: str, verify: Verify) -> None:
+    """A client that is not told of us."""
+    report.title("httpcore_rs.install(), and a client that somebody else makes")
+    httpcore_rs.install()
+    try:
+        with report.showing("httpx.Client()") as line, httpx.Client(verify=_context(verify), base_url=url) as client:
+            require(client.get("/hello").text == "hello\n", "unexpected body")
+            line.says(f"its pool is a {_module_of_pool(client)}")
+    finally:
+        httpcore_rs.uninstall()
+    with report.showing("httpx.Client() after uninstall()") as line, httpx.Client() as client:
+        require(not _module_of_pool(client).startswith("httpcore_rs"), "still ours")
+        line.says(f"its pool is a {_module_of_pool(client)}")
+
+
+def _context(verify: Verify) -> ssl.SSLContext | bool:
+    return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+
+
+def _module_of_pool(client: httpx.Client) -> str:
+    pool = client._transport._pool  # type: ignore[attr-defined]  # noqa: SLF001  # To show whose it is.
+    return f"{type(pool).__module__}.{type(pool).__qualname__}"
 
 
 async def _refused(line: Line, address: str, url: str) -> None:
