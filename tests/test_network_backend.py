@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import ssl
 import threading
@@ -12,7 +13,7 @@ import pytest
 import trio
 
 from flavours import Trio, drive
-from peers import always, answers, echo, reply, silence
+from peers import always, answers, deafness, echo, refused_port, reply, silence
 
 if TYPE_CHECKING:
     from certificates import Certificates
@@ -262,6 +263,80 @@ async def test_what_it_raises_reaches_the_caller(
         assert raised.value is failure
         assert pool.connections == []
         assert [stream.closed for stream in backend.streams] == [True] * len(backend.streams)
+
+
+def faults(certificates: Certificates) -> dict[str, tuple[Any, bool, dict[str, float], Any, str]]:
+    """What the server does, whether it speaks TLS, the timeouts, and what the caller is told."""
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
+
+    def stops(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(half)
+        silence(connection)
+
+    def resets(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(half)
+        connection.reset()
+
+    def mumbles(connection: Connection) -> None:
+        connection.receive()
+        connection.send(b"no TLS")
+
+    return {
+        "no answer": (silence, True, {"read": 0.1}, httpcore.ReadTimeout, r"read|timed out"),
+        "half an answer": (stops, True, {"read": 0.1}, httpcore.ReadTimeout, r"read|timed out"),
+        # Python's sockets take it for an end.
+        "a reset": (resets, True, {}, (httpcore.ReadError, httpcore.RemoteProtocolError), r"read|reset|closed"),
+        "no room": (deafness, True, {"write": 0.1}, httpcore.WriteTimeout, r"writ|timed out"),
+        "no handshake": (silence, False, {"connect": 0.1}, httpcore.ConnectTimeout, r"handshake|timed out"),
+        "no TLS": (mumbles, False, {}, httpcore.ConnectError, r"(?i)handshake|version|record layer"),
+    }
+
+
+@pytest.mark.parametrize(
+    "fault", ["no answer", "half an answer", "a reset", "no room", "no handshake", "no TLS", "refused", "unknown"]
+)
+async def test_exceptions_by_pythons_ssl_say_something(
+    flavour: Flavour, serve: Serve, certificates: Certificates, fault: str
+) -> None:
+    # Under asyncio and trio many of httpcore's say nothing.
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    with contextlib.ExitStack() as stack:
+        if fault == "refused":
+            url = f"https://127.0.0.1:{stack.enter_context(refused_port())}/"
+            timeouts, expected, words = {}, httpcore.ConnectError, r"(?i)connect"
+        elif fault == "unknown":
+            url = serve(silence, tls=certificates.server_context()).url
+            context = ssl.create_default_context()
+            timeouts, expected, words = {}, httpcore.ConnectError, r"CERTIFICATE_VERIFY_FAILED"
+        else:
+            script, tls, timeouts, expected, words = faults(certificates)[fault]
+            url = serve(script, tls=certificates.server_context() if tls else None).url.replace("http:", "https:")
+        async with flavour.pool(ssl_context=context) as pool:
+            content = bytes(50_000_000) if fault == "no room" else None
+            with pytest.raises(expected, match=words):
+                await pool.request("POST", url, content=content, extensions={"timeout": timeouts})
+
+
+async def test_an_exception_without_words_is_given_some(flavour: Flavour) -> None:
+    failure = httpcore.ConnectTimeout()
+
+    class Silent(type(flavour.backend())):  # type: ignore[misc]
+        if flavour.is_async:
+
+            async def connect_tcp(self, *_: Any, **__: Any) -> Any:
+                raise failure
+        else:
+
+            def connect_tcp(self, *_: Any, **__: Any) -> Any:
+                raise failure
+
+    async with flavour.pool(network_backend=Silent()) as pool:
+        with pytest.raises(httpcore.ConnectTimeout) as raised:
+            await pool.request("GET", "http://a.test:81/", extensions={"timeout": {"connect": 0.5}})
+    assert raised.value is failure
+    assert str(failure) == "connecting to a.test:81 took longer than 0.5 s (connect timeout)"
 
 
 async def test_a_write_that_fails_lets_an_early_answer_be_read(flavour: Flavour, serve: Serve) -> None:

@@ -16,9 +16,9 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::backend::{self, Called, Expected};
+use super::backend::{self, Call, Called};
 use super::body::{AsyncResponseStream, Reading};
-use super::errors::{from_exception, raised, to_pyerr};
+use super::errors::{raised, to_pyerr};
 use super::host::{Host, Task};
 use super::listener::Listener;
 use super::namespace::Namespace;
@@ -82,7 +82,7 @@ enum Awaited {
     /// With the error that is being reported.
     Listener(Option<Error>),
     /// What a backend or one of its streams does.
-    Backend(Expected),
+    Backend(Call),
     /// Streams being closed, before the operation ends. If it has failed, its exception is raised by that.
     Closing,
 }
@@ -116,7 +116,7 @@ impl Exchange {
             },
             Some(Awaited::Others) => self.asker.answer(Answer::Done),
             Some(Awaited::Listener(error)) => self.asker.answer(Answer::Traced(error)),
-            Some(Awaited::Backend(expected)) => self.asker.answer(expected.answer(answer, true)),
+            Some(Awaited::Backend(call)) => self.asker.answer(call.answer(answer, true)),
             Some(Awaited::Closing) => return Ok(None),
         }
         self.advance(py, state)
@@ -134,8 +134,8 @@ impl Exchange {
                 Ok(answer) => self.asker.answer(answer),
                 Err(error) => return self.interrupt(py, state, error),
             },
-            Some(Awaited::Backend(_)) if error.is_instance_of::<PyException>(py) => {
-                self.asker.answer(Answer::Failed(from_exception(py, error)));
+            Some(Awaited::Backend(call)) if error.is_instance_of::<PyException>(py) => {
+                self.asker.answer(call.failed(py, error));
             }
             Some(Awaited::Closing) => {
                 state.output = None;
@@ -311,8 +311,8 @@ impl Exchange {
                         self.asker.answer(answer);
                         continue;
                     }
-                    Ok(Called::Returned(awaitable, expected)) => {
-                        state.awaited = Some(Awaited::Backend(expected));
+                    Ok(Called::Returned(awaitable, call)) => {
+                        state.awaited = Some(Awaited::Backend(call));
                         break Ok(Some(awaitable));
                     }
                     Err(ask) => ask,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -21,7 +21,9 @@ use super::namespace::Namespace;
 use super::sync_driver::{Caller, block_on};
 use crate::ask::{Answer, Ask, Asker, Backend};
 use crate::connection::http2::take_unsent_resets;
+use crate::error::Kind;
 use crate::io::carrier::{Carrier, Handle, take_forsaken};
+use crate::timeout::Seconds;
 use crate::trace::Event;
 
 /// A backend, and what its methods are given of the pool's arguments.
@@ -77,24 +79,85 @@ pub fn object_of<'py>(py: Python<'py>, stream: &Handle) -> PyResult<Bound<'py, P
     }
 }
 
-/// What a method that was called is to return.
-#[derive(Clone, Copy)]
-pub enum Expected {
-    Stream,
-    Data,
-    Nothing,
+/// A call of a backend's or a stream's method: what it is to return, and what for.
+pub enum Call {
+    /// `connect_tcp`, `connect_unix_socket` and `start_tls`: a stream.
+    Stream(Event),
+    /// `read`: bytes.
+    Read(Option<Duration>),
+    /// `write`.
+    Write(Option<Duration>),
+    Sleep,
 }
 
-impl Expected {
+impl Call {
     /// The engine's answer, from what the method returned.
     pub fn answer(self, value: &Bound<'_, PyAny>, is_async: bool) -> Answer {
         let answer = match self {
-            Self::Stream => stream(value, is_async).map(Answer::Stream),
-            Self::Data => data(value).map(Answer::Data),
-            Self::Nothing => Ok(Answer::Done),
+            Self::Stream(_) => stream(value, is_async).map(Answer::Stream),
+            Self::Read(_) => data(value).map(Answer::Data),
+            Self::Write(_) | Self::Sleep => Ok(Answer::Done),
         };
-        answer.unwrap_or_else(|exception| Answer::Failed(from_exception(value.py(), exception)))
+        answer.unwrap_or_else(|exception| self.failed(value.py(), exception))
     }
+
+    /// The engine's answer, from what the method raised. An exception of httpcore's that says nothing is given words.
+    pub fn failed(&self, py: Python<'_>, exception: PyErr) -> Answer {
+        let value = exception.value(py);
+        if value.str().is_ok_and(|text| text.len().is_ok_and(|length| length == 0))
+            && let Some(complaint) = self.complaint(Namespace::kind_of(py, &exception))
+            && let message = reason(value).map_or_else(|| complaint.clone(), |reason| format!("{complaint}: {reason}"))
+            && let Err(error) = value.setattr(intern!(py, "args"), (message,))
+        {
+            return Answer::Failed(from_exception(py, error));
+        }
+        Answer::Failed(from_exception(py, exception))
+    }
+
+    fn complaint(&self, kind: Kind) -> Option<String> {
+        let (what, limit) = match self {
+            Self::Stream(Event::ConnectTcp { host, port, timeout, .. }) => {
+                (format!("connecting to {host}:{port}"), *timeout)
+            }
+            Self::Stream(Event::ConnectUnixSocket { path, timeout }) => (format!("connecting to {path}"), *timeout),
+            Self::Stream(Event::StartTls { server_hostname, timeout, .. }) => {
+                (format!("the TLS handshake with {server_hostname}"), *timeout)
+            }
+            Self::Read(timeout) => ("reading from the network stream".to_owned(), *timeout),
+            Self::Write(timeout) => ("writing to the network stream".to_owned(), *timeout),
+            Self::Stream(_) | Self::Sleep => return None,
+        };
+        let name = match kind {
+            Kind::ConnectTimeout => "connect",
+            Kind::ReadTimeout => "read",
+            Kind::WriteTimeout => "write",
+            Kind::ConnectError | Kind::ReadError | Kind::WriteError => return Some(format!("{what} failed")),
+            _ => return None,
+        };
+        let limit = limit.map(|limit| format!("than {} ", Seconds(limit))).unwrap_or_default();
+        Some(format!("{what} took longer {limit}({name} timeout)"))
+    }
+}
+
+/// What the first exception behind another that says anything says.
+fn reason(exception: &Bound<'_, PyBaseException>) -> Option<String> {
+    // Chains may be circular.
+    const MOST: usize = 10;
+
+    let py = exception.py();
+    let mut current = exception.clone().into_any();
+    for _ in 0..MOST {
+        let cause = current.getattr(intern!(py, "__cause__")).ok()?;
+        current = if cause.is_none() { current.getattr(intern!(py, "__context__")).ok()? } else { cause };
+        if current.is_none() {
+            return None;
+        }
+        let text = current.str().ok()?.to_string();
+        if !text.is_empty() {
+            return Some(text);
+        }
+    }
+    None
 }
 
 /// What came of doing what a backend or a stream was asked for.
@@ -102,28 +165,32 @@ pub enum Called<'py> {
     /// The answer is there already.
     Answer(Answer),
     /// What a method returned: of an async one, something to await.
-    Returned(Bound<'py, PyAny>, Expected),
+    Returned(Bound<'py, PyAny>, Call),
 }
 
 /// Does what is asked of a backend or one of its streams. Gives back what is not asked of them.
 pub fn call(py: Python<'_>, ask: Ask) -> Result<Called<'_>, Ask> {
-    let (returned, expected) = match ask {
+    let (returned, call) = match ask {
         Ask::IsReadable(stream) => {
             let readable = object_of(py, &stream).and_then(|stream| is_readable(&stream)).map(Answer::Readable);
             let answer = readable.unwrap_or_else(|exception| Answer::Failed(from_exception(py, exception)));
             return Ok(Called::Answer(answer));
         }
-        Ask::Connect { backend, stream, event } => (connect(py, &backend, stream.as_ref(), &event), Expected::Stream),
-        Ask::Read { stream, max_bytes, timeout } => (method(py, &stream, "read", max_bytes, timeout), Expected::Data),
-        Ask::Write { stream, bytes, timeout } => {
-            (method(py, &stream, "write", PyBytes::new(py, &bytes), timeout), Expected::Nothing)
+        Ask::Connect { backend, stream, event } => {
+            (connect(py, &backend, stream.as_ref(), &event), Call::Stream(event))
         }
-        Ask::Sleep { backend, delay } => (sleep(py, &backend, delay), Expected::Nothing),
+        Ask::Read { stream, max_bytes, timeout } => {
+            (method(py, &stream, "read", max_bytes, timeout), Call::Read(timeout))
+        }
+        Ask::Write { stream, bytes, timeout } => {
+            (method(py, &stream, "write", PyBytes::new(py, &bytes), timeout), Call::Write(timeout))
+        }
+        Ask::Sleep { backend, delay } => (sleep(py, &backend, delay), Call::Sleep),
         other => return Err(other),
     };
     Ok(match returned {
-        Ok(returned) => Called::Returned(returned, expected),
-        Err(exception) => Called::Answer(Answer::Failed(from_exception(py, exception))),
+        Ok(returned) => Called::Returned(returned, call),
+        Err(exception) => Called::Answer(call.failed(py, exception)),
     })
 }
 

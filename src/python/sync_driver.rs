@@ -299,7 +299,7 @@ fn perform(py: Python<'_>, ask: Ask, caller: &mut Caller) -> PyResult<Answer> {
         }
         other => Ok(match backend::call(py, other) {
             Ok(Called::Answer(answer)) => answer,
-            Ok(Called::Returned(value, expected)) => expected.answer(&value, false),
+            Ok(Called::Returned(value, call)) => call.answer(&value, false),
             Err(_) => Answer::Failed(mismatch()),
         }),
     }
