@@ -26,10 +26,12 @@ class TLSConfig:
     def __new__(
         cls,
         verify: bool | str | os.PathLike[str] | ssl.SSLContext | None = None,
-        cert: str | os.PathLike[str] | tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+        cert: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] | None = None,
         trust_env: bool = True,
         *,
         system_store: bool = False,
+        cadata: str | bytes | None = None,
+        minimum_version: ssl.TLSVersion | None = None,
     ) -> TLSConfig: ...
     @property
     def verify(self) -> typing.Any: ...
@@ -39,6 +41,10 @@ class TLSConfig:
     def trust_env(self) -> bool: ...
     @property
     def system_store(self) -> bool: ...
+    @property
+    def cadata(self) -> str | bytes | None: ...
+    @property
+    def minimum_version(self) -> ssl.TLSVersion | None: ...
 
 @typing.final
 class Connection:

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import ssl
+import typing
 from pathlib import Path
 
 import certifi
@@ -30,7 +31,10 @@ def for_backend(ssl_context: ssl.SSLContext | TLSConfig | None, http2: bool, pac
     if isinstance(ssl_context, ssl.SSLContext):
         return ssl_context
     if isinstance(ssl_context, TLSConfig):
-        context = _from_config(ssl_context)
+        config = ssl_context
+        context = make(
+            config.verify, config.cert, config.trust_env, config.system_store, config.cadata, config.minimum_version
+        )
     else:
         context = importlib.import_module(package).default_ssl_context()
     context.set_alpn_protocols(["http/1.1", "h2"] if http2 else ["http/1.1"])
@@ -56,31 +60,43 @@ def _is_hash(name: str) -> bool:
     return re.fullmatch(r"[0-9a-fA-F]{8}\.[0-9]+", name) is not None
 
 
-def _from_config(config: TLSConfig) -> ssl.SSLContext:
-    """The context that does what a `TLSConfig` does."""
-    verify, cert = config.verify, config.cert
+def make(
+    verify: typing.Any,
+    cert: typing.Any,
+    trust_env: bool,
+    system_store: bool,
+    cadata: str | bytes | None,
+    minimum_version: ssl.TLSVersion | None,
+) -> ssl.SSLContext:
+    """The context that does what a `TLSConfig` of these arguments does."""
     if verify is False:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif verify is None or verify is True:
-        file, folder = (
-            (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")) if config.trust_env else ("", "")
-        )
-        if file or folder:
-            context = ssl.create_default_context(cafile=file or None, capath=None if file else folder)
-        elif config.system_store:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            file, folder = system_paths()
-            if file or folder:
-                context.load_verify_locations(file, folder)
-        else:
-            context = ssl.create_default_context(cafile=certifi.where())
-    elif Path(verify).is_dir():
-        context = ssl.create_default_context(capath=verify)
     else:
-        context = ssl.create_default_context(cafile=verify)
+        file, folder = _locations(None if verify is True else verify, trust_env, system_store, cadata)
+        if file or folder or cadata:
+            if isinstance(cadata, bytes) and cadata[1:2] < b"\x80":  # Text, and not DER.
+                cadata = cadata.decode()
+            context = ssl.create_default_context(cafile=file, capath=folder, cadata=cadata)
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    needs_tls13 = minimum_version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if needs_tls13 else ssl.TLSVersion.TLSv1_2
     if cert is not None:
-        chain, key = cert if isinstance(cert, tuple) else (cert, None)
-        context.load_cert_chain(chain, key)
+        context.load_cert_chain(*(cert if isinstance(cert, tuple) else (cert,)))
     return context
+
+
+def _locations(
+    path: typing.Any, trust_env: bool, system_store: bool, cadata: str | bytes | None
+) -> tuple[str | None, str | None]:
+    """The file and the folder with authorities."""
+    if path is not None:
+        return (None, path) if Path(path).is_dir() else (path, None)
+    if cadata is not None:
+        return None, None
+    file, folder = (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")) if trust_env else (None, None)
+    if file or folder:
+        return (file, None) if file else (None, folder)
+    return system_paths() if system_store else (certifi.where(), None)

@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
 
     from ._package import Package
 
-    CertTypes = typing.Union[str, "os.PathLike[str]", tuple[str, str]]
+    CertTypes = typing.Union[str, "os.PathLike[str]", tuple[str, str], tuple[str, str, str]]
     ProxyTypes = typing.Union[httpx.Proxy, httpx.URL, str]
     VerifyTypes = typing.Union[bool, str, "os.PathLike[str]", TLSConfig, ssl.SSLContext]
 

@@ -16,6 +16,7 @@ import httpcore
 import pytest
 import trio
 import uvloop
+from httpcore._backends.auto import AutoBackend
 
 import httpcore_rs
 
@@ -117,6 +118,10 @@ class Flavour:
     def pool(self, **arguments: Any) -> Pool:
         factory = httpcore_rs.AsyncConnectionPool if self.is_async else httpcore_rs.ConnectionPool
         return Pool(self, factory(**arguments))
+
+    def backend(self) -> Any:
+        """httpcore's own `network_backend`."""
+        return AutoBackend() if self.is_async else httpcore.SyncBackend()
 
     def prefixed(self, name: str) -> str:
         """A class name of httpcore's in this flavour."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import hpack
 import httpcore
 import pytest
-from httpcore._backends.auto import AutoBackend
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 import httpcore_rs
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 ORIGIN = httpcore.Origin(b"https", b"example.com", 443)
 SHOWN = "'https://example.com:443'"
-
-
-def backend(flavour: Flavour) -> Any:
-    if not flavour.is_async:
-        return httpcore.SyncBackend()
-    return AutoBackend()
 
 
 def mock_backend(flavour: Flavour, frames: list[bytes]) -> Any:
@@ -67,7 +60,7 @@ async def test_httpcores_own_backend(
     peer = serve_h2(echo, tls=tls)
     context = ssl.create_default_context(cafile=str(certificates.ca))
     context.set_alpn_protocols(["http/1.1", "h2"])
-    arguments: dict[str, Any] = {"network_backend": backend(flavour), "ssl_context": context}
+    arguments: dict[str, Any] = {"network_backend": flavour.backend(), "ssl_context": context}
     async with flavour.pool(http1=tls, http2=True, **arguments) as pool:
 
         async def ask(name: str) -> None:
@@ -96,7 +89,7 @@ async def test_trio_backend_and_anyio_backend(async_flavour: Flavour, serve_h2: 
 async def test_big_bodies_over_a_backend(flavour: Flavour, serve_h2: ServeH2) -> None:
     body = bytes(range(256)) * 12_000
     peer = serve_h2(says(body))
-    async with http2_pool(flavour, network_backend=backend(flavour)) as pool:
+    async with http2_pool(flavour, network_backend=flavour.backend()) as pool:
         for content in (body, flavour.parts(body[:1000], body[1000:])):
             assert (await pool.request("POST", peer.url, content=content)).content == body
     assert [bytes(request.body) for request in peer.requests] == [body, body]
@@ -118,7 +111,7 @@ async def test_leaving_early_over_a_backend(flavour: Flavour, serve_h2: ServeH2)
             session.data(stream, b"ok", end=stream.target == b"/")
 
     peer = serve_h2(script)
-    async with http2_pool(flavour, max_connections=1, network_backend=backend(flavour)) as pool:
+    async with http2_pool(flavour, max_connections=1, network_backend=flavour.backend()) as pool:
         for _ in range(5):
             async with pool.stream("GET", peer.url + "half") as response:
                 assert await response.__aiter__().__anext__() == b"ok"
@@ -136,7 +129,7 @@ async def test_cancelling_over_a_backend(async_flavour: Flavour, serve_h2: Serve
                 session.respond(stream, b"ok")
 
     peer = serve_h2(script)
-    async with http2_pool(async_flavour, max_connections=1, network_backend=backend(async_flavour)) as pool:
+    async with http2_pool(async_flavour, max_connections=1, network_backend=async_flavour.backend()) as pool:
         tasks = [async_flavour.start(lambda: pool.request("GET", peer.url + "never")) for _ in range(10)]
         await async_flavour.until(lambda: len(peer.streams) == 10)
         # A write that is cancelled before it has returned costs the connection: nobody knows how much of it is out.
@@ -155,7 +148,7 @@ async def test_an_idle_connection_over_a_backend_that_ended(flavour: Flavour, se
             session.hang_up()
 
     peer = serve_h2(script)
-    async with http2_pool(flavour, max_connections=1, network_backend=backend(flavour)) as pool:
+    async with http2_pool(flavour, max_connections=1, network_backend=flavour.backend()) as pool:
         await pool.request("GET", peer.url)
         await flavour.until(lambda: peer.sessions[0].ended)
         await flavour.sleep(0.05)
@@ -257,7 +250,7 @@ async def test_a_ping_in_between_is_answered_on_the_callers_stream(flavour: Flav
 
 async def test_a_connection_of_the_callers_over_a_real_stream(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(OK)
-    stream = await flavour.call(backend(flavour), "connect_tcp", "127.0.0.1", peer.port)
+    stream = await flavour.call(flavour.backend(), "connect_tcp", "127.0.0.1", peer.port)
     origin = httpcore.Origin(b"http", b"127.0.0.1", peer.port)
     mine = getattr(httpcore_rs, flavour.prefixed("HTTP2Connection"))(origin=origin, stream=stream)
     for _ in range(3):

@@ -196,9 +196,7 @@ async def test_a_proxy_over_tls(flavour: Flavour, serve: Serve, certificates: Ce
     if by == "ssl":
         context = ssl.create_default_context(cafile=str(certificates.ca))
     elif by == "backend":
-        arguments["network_backend"] = (
-            httpcore._backends.auto.AutoBackend() if flavour.is_async else httpcore.SyncBackend()
-        )
+        arguments["network_backend"] = flavour.backend()
     origin = serve(echo, tls=certificates.server_context())
     tunnelling = serve(tunnels, tls=certificates.server_context())
     way = proxy(tunnelling.url.replace("127.0.0.1", "localhost"), ssl_context=context)
@@ -311,8 +309,7 @@ async def test_a_stream_of_a_backend_that_stalls(flavour: Flavour, serve: Serve)
         connection.wait_closed()
 
     peer = serve(script)
-    backend: Any = httpcore.SyncBackend() if not flavour.is_async else httpcore._backends.auto.AutoBackend()
-    async with flavour.pool(proxy=proxy(peer.url), network_backend=backend) as pool:
+    async with flavour.pool(proxy=proxy(peer.url), network_backend=flavour.backend()) as pool:
         with pytest.raises(httpcore.ConnectTimeout, match=r"handshake with the proxy .* took longer than 0\.1 s"):
             await pool.request("GET", "https://origin.test/", extensions={"timeout": {"connect": 0.1}})
         assert pool.connections == []

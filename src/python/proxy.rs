@@ -47,7 +47,8 @@ fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>, package: Package
         Protocol::Http(fields(&proxy.getattr(intern!(py, "headers"))?)?)
     };
     let context = proxy.getattr(intern!(py, "ssl_context"))?;
-    let tls = tls::from_argument(py, (!context.is_none()).then_some(&context), package)?.map_or(Tls::Carrier, Tls::Rustls);
+    let tls =
+        tls::from_argument(py, (!context.is_none()).then_some(&context), package)?.map_or(Tls::Carrier, Tls::Rustls);
     Ok(Proxy::new(origin, protocol, tls)?)
 }
 

@@ -2,82 +2,98 @@
 
 use std::path::PathBuf;
 
-use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyTuple};
+use pyo3::types::{PyBool, PyString, PyTuple};
 
 use super::errors::os_error;
 use super::namespace::Package;
-use crate::tls::{ConfigError, Identity, Source, TlsConfig, Trust};
+use crate::tls::{ConfigError, Identity, Source, TlsConfig, Trust, Wishes};
 
 /// How servers are verified, and which certificate the client shows. For a pool's `ssl_context=`.
 ///
 /// - `verify`: `True` trusts certifi's authorities, or with `trust_env` those in the file `SSL_CERT_FILE` or the directory
 ///   `SSL_CERT_DIR` if one is set. A path (`str` or `os.PathLike`) trusts the authorities in that PEM file or directory.
 ///   `False` verifies nothing.
-/// - `cert`: the path of a PEM file with a certificate chain and its unencrypted key, or a tuple `(chain, key)` of two.
+/// - `cert`: the path of a PEM file with a certificate chain and its key, or a tuple `(chain, key)` of two, or
+///   `(chain, key, password)` if the key is encrypted. With a password Python's `ssl` does TLS: it can read such a key.
 /// - `trust_env`: whether `verify=True` heeds the environment.
 /// - `system_store`: whether `verify=True` trusts the operating system's authorities instead of certifi's, found where Python's
 ///   OpenSSL looks for them. Linux only: elsewhere that is `NotImplementedError`.
+/// - `cadata`: authorities, as PEM (`str` or `bytes`) or as one certificate in DER (`bytes`). They are trusted beside those of a path
+///   given as `verify`, and with `verify=True` instead of all others.
+/// - `minimum_version`: an `ssl.TLSVersion`. Versions below TLS 1.2 are not spoken in any case.
 ///
 /// Files are read at once. Raises `OSError` if one cannot be read, `ssl.SSLError` if one does not hold what it should. If
 /// `SSLKEYLOGFILE` is set, the secrets of each connection are written to that file.
 #[pyclass(frozen, module = "httpcore_rs", name = "TLSConfig")]
 pub struct TLSConfig {
-    pub(super) config: TlsConfig,
+    /// `None` where Python's `ssl` does TLS.
+    config: Option<TlsConfig>,
     verify: Option<Py<PyAny>>,
     cert: Option<Py<PyAny>>,
     trust_env: bool,
     system_store: bool,
+    cadata: Option<Py<PyAny>>,
+    minimum_version: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl TLSConfig {
     #[new]
-    #[pyo3(signature = (verify = None, cert = None, trust_env = true, *, system_store = false))]
+    #[pyo3(signature = (
+        verify = None,
+        cert = None,
+        trust_env = true,
+        *,
+        system_store = false,
+        cadata = None,
+        minimum_version = None,
+    ))]
     fn new(
         py: Python<'_>,
         verify: Option<&Bound<'_, PyAny>>,
         cert: Option<&Bound<'_, PyAny>>,
         trust_env: bool,
         system_store: bool,
+        cadata: Option<&Bound<'_, PyAny>>,
+        minimum_version: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         if system_store && !HAS_SYSTEM_STORE {
             return Err(PyNotImplementedError::new_err(
                 "system_store: the authorities of this operating system cannot be read; an ssl.SSLContext of truststore's can",
             ));
         }
-        let trust = match verify {
-            None => usual_trust(py, trust_env, system_store)?,
-            Some(verify) => match verify.cast::<PyBool>() {
-                Ok(verify) if verify.is_true() => usual_trust(py, trust_env, system_store)?,
-                Ok(_) => Trust::Anything,
-                Err(_) => match verify.extract::<PathBuf>() {
-                    Ok(path) => Trust::Roots(vec![Source::Named(path)]),
-                    Err(_) if is_context(verify)? => {
-                        return Err(PyTypeError::new_err(
-                            "verify: an ssl.SSLContext is a configuration of its own: pass it as ssl_context, \
-                             or as the transport's verify",
-                        ));
-                    }
-                    Err(_) => {
-                        let class = verify.get_type().name()?.to_string();
-                        return Err(PyTypeError::new_err(format!("verify cannot be of type {class}")));
-                    }
-                },
-            },
+        let wishes = Wishes {
+            trust: trust(py, verify, trust_env, system_store, cadata)?,
+            needs_tls13: minimum_version.map_or(Ok(false), needs_tls13)?,
         };
         let identity = cert.map(identity).transpose()?;
-        let lazy = trust.is_shareable() && identity.is_none();
-        let config = if lazy {
-            TlsConfig::lazy(trust)
-        } else {
-            TlsConfig::load(trust, identity).map_err(|error| to_pyerr(py, error))?
+        let config = match identity {
+            Some(Key::Encrypted) => {
+                // Its files are looked at now as well.
+                let arguments = (verify, cert, trust_env, system_store, cadata, minimum_version);
+                py.import(intern!(py, "httpcore_rs._ssl_context"))?.call_method1(intern!(py, "make"), arguments)?;
+                None
+            }
+            None if wishes.is_shareable() => Some(TlsConfig::lazy(wishes)),
+            None => Some(TlsConfig::load(wishes, None).map_err(|error| to_pyerr(py, error))?),
+            Some(Key::Plain(identity)) => {
+                Some(TlsConfig::load(wishes, Some(identity)).map_err(|error| to_pyerr(py, error))?)
+            }
         };
         let given = |argument: Option<&Bound<'_, PyAny>>| argument.map(|value| value.clone().unbind());
-        Ok(Self { config, verify: given(verify), cert: given(cert), trust_env, system_store })
+        Ok(Self {
+            config,
+            verify: given(verify),
+            cert: given(cert),
+            trust_env,
+            system_store,
+            cadata: given(cadata),
+            minimum_version: given(minimum_version),
+        })
     }
 
     /// `verify` as it was given.
@@ -103,12 +119,24 @@ impl TLSConfig {
     fn system_store(&self) -> bool {
         self.system_store
     }
+
+    /// `cadata` as it was given.
+    #[getter]
+    fn cadata(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.cadata.as_ref().map(|cadata| cadata.clone_ref(py))
+    }
+
+    /// `minimum_version` as it was given.
+    #[getter]
+    fn minimum_version(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.minimum_version.as_ref().map(|version| version.clone_ref(py))
+    }
 }
 
 /// Where OpenSSL finds certificates in files; elsewhere the operating system keeps them for itself.
 const HAS_SYSTEM_STORE: bool = cfg!(not(any(target_os = "macos", windows)));
 
-/// The configuration for a pool's `ssl_context` argument, with the default of `package`; `None` if that is an `ssl.SSLContext`.
+/// The configuration for a pool's `ssl_context` argument, with the default of `package`; `None` if Python's `ssl` does TLS.
 pub fn from_argument(
     py: Python<'_>,
     ssl_context: Option<&Bound<'_, PyAny>>,
@@ -116,7 +144,7 @@ pub fn from_argument(
 ) -> PyResult<Option<TlsConfig>> {
     let Some(given) = ssl_context else { return default(py, package) };
     if let Ok(config) = given.cast::<TLSConfig>() {
-        return Ok(Some(config.get().config.clone()));
+        return Ok(config.get().config.clone());
     }
     if is_context(given)? {
         return Ok(None);
@@ -133,10 +161,10 @@ fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
             sources.extend(from_environment().into_iter().map(Source::Optional));
             Trust::Roots(sources)
         }
-        Package::Httpcore2 if HAS_SYSTEM_STORE => usual_trust(py, true, true)?,
+        Package::Httpcore2 if HAS_SYSTEM_STORE => Trust::Roots(vec![usual(py, true, true)?]),
         Package::Httpcore2 => return Ok(None),
     };
-    Ok(Some(TlsConfig::lazy(trust)))
+    Ok(Some(TlsConfig::lazy(Wishes { trust, needs_tls13: false })))
 }
 
 fn is_context(given: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -144,14 +172,68 @@ fn is_context(given: &Bound<'_, PyAny>) -> PyResult<bool> {
     given.is_instance(&py.import(intern!(py, "ssl"))?.getattr(intern!(py, "SSLContext"))?)
 }
 
-/// What `verify=True` trusts.
-fn usual_trust(py: Python<'_>, trust_env: bool, system_store: bool) -> PyResult<Trust> {
-    let source = match from_environment() {
-        Some(path) if trust_env => Source::Named(path),
-        _ if system_store => this_system(py)?,
-        _ => Source::Bundle(bundle(py)?),
+/// Whom `verify` and `cadata` name.
+fn trust(
+    py: Python<'_>,
+    verify: Option<&Bound<'_, PyAny>>,
+    trust_env: bool,
+    system_store: bool,
+    cadata: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Trust> {
+    let given = cadata.map(authorities).transpose()?;
+    let verify = match verify {
+        None => None,
+        Some(verify) => match verify.cast::<PyBool>() {
+            Ok(verify) if verify.is_true() => None,
+            Ok(_) if given.is_some() => {
+                return Err(PyValueError::new_err("cadata: with verify=False nothing is verified"));
+            }
+            Ok(_) => return Ok(Trust::Anything),
+            Err(_) => Some(verify),
+        },
     };
-    Ok(Trust::Roots(vec![source]))
+    let Some(verify) = verify else {
+        return Ok(Trust::Roots(vec![given.map_or_else(|| usual(py, trust_env, system_store), Ok)?]));
+    };
+    match verify.extract::<PathBuf>() {
+        Ok(path) => Ok(Trust::Roots(std::iter::once(Source::Named(path)).chain(given).collect())),
+        Err(_) if is_context(verify)? => Err(PyTypeError::new_err(
+            "verify: an ssl.SSLContext is a configuration of its own: pass it as ssl_context, or as the transport's verify",
+        )),
+        Err(_) => Err(PyTypeError::new_err(format!("verify cannot be of type {}", verify.get_type().name()?))),
+    }
+}
+
+fn authorities(cadata: &Bound<'_, PyAny>) -> PyResult<Source> {
+    if let Ok(text) = cadata.cast::<PyString>() {
+        return Ok(Source::Given(text.to_str()?.as_bytes().into()));
+    }
+    match cadata.extract::<Vec<u8>>() {
+        Ok(bytes) => Ok(Source::Given(bytes.into())),
+        Err(_) => Err(PyTypeError::new_err(format!("cadata cannot be of type {}", cadata.get_type().name()?))),
+    }
+}
+
+/// Whether an `ssl.TLSVersion` leaves out TLS 1.2.
+fn needs_tls13(minimum: &Bound<'_, PyAny>) -> PyResult<bool> {
+    // TLSVersion.MAXIMUM_SUPPORTED is -1, MINIMUM_SUPPORTED -2; the others are the numbers of the protocol.
+    const TLS_1_2: i64 = 0x0303;
+    const TLS_1_3: i64 = 0x0304;
+
+    match minimum.extract::<i64>() {
+        Ok(-1 | TLS_1_3) => Ok(true),
+        Ok(-2 | 0x0300..=TLS_1_2) => Ok(false),
+        _ => Err(PyValueError::new_err(format!("minimum_version must be an ssl.TLSVersion, not {}", minimum.repr()?))),
+    }
+}
+
+/// What `verify=True` trusts.
+fn usual(py: Python<'_>, trust_env: bool, system_store: bool) -> PyResult<Source> {
+    match from_environment() {
+        Some(path) if trust_env => Ok(Source::Named(path)),
+        _ if system_store => this_system(py),
+        _ => Ok(Source::Bundle(bundle(py)?)),
+    }
 }
 
 /// Where the operating system's authorities are.
@@ -178,20 +260,31 @@ fn bundle(py: Python<'_>) -> PyResult<PathBuf> {
     bundle.cloned()
 }
 
-fn identity(cert: &Bound<'_, PyAny>) -> PyResult<Identity> {
+/// The client's certificate, and what its key needs.
+enum Key {
+    Plain(Identity),
+    /// With a password: for Python's `ssl`.
+    Encrypted,
+}
+
+fn identity(cert: &Bound<'_, PyAny>) -> PyResult<Key> {
     if let Ok(path) = cert.extract::<PathBuf>() {
-        return Ok(Identity { chain: path.clone(), key: path });
+        return Ok(Key::Plain(Identity { chain: path.clone(), key: path }));
     }
-    let parts = cert.cast::<PyTuple>().map_err(|_| {
-        PyTypeError::new_err("cert must be the path of a PEM file, or a tuple (chain, key) of two such paths")
-    })?;
+    let malformed =
+        || PyTypeError::new_err("cert must be the path of a PEM file, (chain, key) or (chain, key, password)");
+    let parts = cert.cast::<PyTuple>().map_err(|_| malformed())?;
     match parts.len() {
         2 => {
             let (chain, key) = parts.extract()?;
-            Ok(Identity { chain, key })
+            Ok(Key::Plain(Identity { chain, key }))
         }
-        3 => Err(PyNotImplementedError::new_err("cert: keys protected by a password are not implemented yet")),
-        _ => Err(PyTypeError::new_err("cert must be a path, or a tuple (chain, key) of two paths")),
+        3 if parts.get_item(2)?.is_none() => {
+            let (chain, key): (PathBuf, Option<PathBuf>) = parts.get_slice(0, 2).extract()?;
+            Ok(Key::Plain(Identity { key: key.unwrap_or_else(|| chain.clone()), chain }))
+        }
+        3 => Ok(Key::Encrypted),
+        _ => Err(malformed()),
     }
 }
 

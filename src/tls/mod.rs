@@ -4,6 +4,7 @@
 //! handshake that needs it. One with files of the caller's is built when he names them, so that a wrong path fails there.
 
 mod insecure;
+mod self_signed;
 mod trust;
 
 use std::collections::HashMap;
@@ -12,11 +13,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use rustls::client::WantsClientCert;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ConfigBuilder, KeyLogFile};
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, KeyLogFile};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -37,8 +39,23 @@ pub struct TlsConfig {
     lazy: Arc<Lazy>,
 }
 
+/// What a configuration is to be, but for a certificate of our own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wishes {
+    pub trust: Trust,
+    /// Whether TLS 1.2 is not good enough.
+    pub needs_tls13: bool,
+}
+
+impl Wishes {
+    /// Whether all in this process may use one configuration.
+    pub fn is_shareable(&self) -> bool {
+        self.trust.is_shareable()
+    }
+}
+
 struct Lazy {
-    trust: Trust,
+    wishes: Wishes,
     identity: Option<Identity>,
     built: OnceLock<Arc<ClientConfig>>,
 }
@@ -54,13 +71,13 @@ pub struct ConfigError {
 
 impl TlsConfig {
     /// A configuration that is built on its first use.
-    pub fn lazy(trust: Trust) -> Self {
-        Self { lazy: Arc::new(Lazy { trust, identity: None, built: OnceLock::new() }) }
+    pub fn lazy(wishes: Wishes) -> Self {
+        Self { lazy: Arc::new(Lazy { wishes, identity: None, built: OnceLock::new() }) }
     }
 
     /// A configuration whose files are read now.
-    pub fn load(trust: Trust, identity: Option<Identity>) -> std::result::Result<Self, ConfigError> {
-        let config = Self { lazy: Arc::new(Lazy { trust, identity, built: OnceLock::new() }) };
+    pub fn load(wishes: Wishes, identity: Option<Identity>) -> std::result::Result<Self, ConfigError> {
+        let config = Self { lazy: Arc::new(Lazy { wishes, identity, built: OnceLock::new() }) };
         config.rustls()?;
         Ok(config)
     }
@@ -86,8 +103,8 @@ impl TlsConfig {
             return Ok(Arc::clone(config));
         }
         let config = match &self.lazy.identity {
-            None => shared(&self.lazy.trust)?,
-            Some(identity) => build(&self.lazy.trust, Some(identity))?,
+            None => shared(&self.lazy.wishes)?,
+            Some(identity) => build(&self.lazy.wishes, Some(identity))?,
         };
         Ok(Arc::clone(self.lazy.built.get_or_init(|| config)))
     }
@@ -96,40 +113,52 @@ impl TlsConfig {
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConfig")
-            .field("trust", &self.lazy.trust)
+            .field("wishes", &self.lazy.wishes)
             .field("identity", &self.lazy.identity)
             .finish_non_exhaustive()
     }
 }
 
 /// The process's configurations that depend on nothing but what the environment said: the usual case, and no verification.
-fn shared(trust: &Trust) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
-    static SHARED: Mutex<Option<HashMap<Trust, Arc<ClientConfig>>>> = Mutex::new(None);
+fn shared(wishes: &Wishes) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+    static SHARED: Mutex<Option<HashMap<Wishes, Arc<ClientConfig>>>> = Mutex::new(None);
 
-    if !trust.is_shareable() {
-        return build(trust, None);
+    if !wishes.is_shareable() {
+        return build(wishes, None);
     }
     // Held by another thread, perhaps one that was there at a fork and is not here: then this one builds its own.
-    let Ok(mut guard) = SHARED.try_lock() else { return build(trust, None) };
+    let Ok(mut guard) = SHARED.try_lock() else { return build(wishes, None) };
     let configs = guard.get_or_insert_default();
-    if let Some(config) = configs.get(trust) {
+    if let Some(config) = configs.get(wishes) {
         return Ok(Arc::clone(config));
     }
-    let config = build(trust, None)?;
-    configs.insert(trust.clone(), Arc::clone(&config));
+    let config = build(wishes, None)?;
+    configs.insert(wishes.clone(), Arc::clone(&config));
     Ok(config)
 }
 
-fn build(trust: &Trust, identity: Option<&Identity>) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+fn build(wishes: &Wishes, identity: Option<&Identity>) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions: &[_] = if wishes.needs_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(|error| ConfigError { message: error.to_string(), path: PathBuf::new(), source: None })?;
-    let builder = match trust {
+    let builder = match &wishes.trust {
         Trust::Anything => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(insecure::AcceptAnything(provider)))
         }
-        Trust::Roots(sources) => builder.with_root_certificates(trust::load(sources)?),
+        Trust::Roots(sources) => {
+            let (roots, trusted) = trust::load(sources)?;
+            if trusted.is_empty() {
+                builder.with_root_certificates(roots)
+            } else {
+                let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .build()
+                    .map_err(|error| ConfigError { message: error.to_string(), path: PathBuf::new(), source: None })?;
+                let verifier = self_signed::OrTrustedItself { webpki, trusted };
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            }
+        }
     };
     let mut config = match identity {
         None => builder.with_no_client_auth(),
@@ -168,9 +197,18 @@ impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cause = self.0.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
         match cause {
-            // OpenSSL's name for it, which programs search messages for.
-            Some(rustls::Error::InvalidCertificate(why)) => {
-                write!(f, "[CERTIFICATE_VERIFY_FAILED] certificate verify failed: {why}")
+            // OpenSSL's names for it, which programs search messages for.
+            Some(error @ rustls::Error::InvalidCertificate(why)) => {
+                f.write_str("[CERTIFICATE_VERIFY_FAILED] certificate verify failed: ")?;
+                match why {
+                    CertificateError::UnknownIssuer => {
+                        f.write_str("unable to get local issuer certificate (UnknownIssuer: no authority that is trusted)")
+                    }
+                    _ if self_signed::is_ca_used_as_end_entity(error) => f.write_str(
+                        "self-signed certificate, or one of an authority, that is not trusted itself (CaUsedAsEndEntity)",
+                    ),
+                    why => why.fmt(f),
+                }
             }
             Some(rustls::Error::InvalidMessage(_)) => write!(f, "the server does not speak TLS ({})", self.0),
             _ if self.0.kind() == io::ErrorKind::UnexpectedEof => f.write_str("the server closed the connection"),

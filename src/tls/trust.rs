@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -26,6 +27,8 @@ pub enum Source {
     Named(PathBuf),
     /// As `Named`, but it may be missing: what OpenSSL's default paths may be, too.
     Optional(PathBuf),
+    /// The caller's own: PEM, or one certificate in DER.
+    Given(Arc<[u8]>),
     /// The operating system's own: a bundle, and a folder that OpenSSL has hashed. They do not change while the process runs.
     System { file: Option<PathBuf>, folder: Option<PathBuf> },
 }
@@ -42,22 +45,28 @@ impl Trust {
     }
 }
 
-pub fn load(sources: &[Source]) -> Result<RootCertStore, ConfigError> {
+/// The authorities, and among them those certificates that the caller or the environment names.
+pub fn load(sources: &[Source]) -> Result<(RootCertStore, HashSet<CertificateDer<'static>>), ConfigError> {
     let mut store = RootCertStore::empty();
+    let mut named = HashSet::new();
     for source in sources {
         match source {
-            Source::Bundle(path) | Source::Named(path) => {
-                if add(&mut store, path)? == 0 {
-                    return Err(ConfigError {
-                        message: format!("{} holds no certificate that can be used", path.display()),
-                        path: path.clone(),
-                        source: None,
-                    });
-                }
+            Source::Bundle(path) => add(&mut store, path, read(path)?)?,
+            Source::Named(path) => {
+                let certificates = read(path)?;
+                named.extend(certificates.iter().cloned());
+                add(&mut store, path, certificates)?;
+            }
+            Source::Given(data) => {
+                let certificates = decode(data)?;
+                named.extend(certificates.iter().cloned());
+                add(&mut store, Path::new("cadata"), certificates)?;
             }
             Source::Optional(path) => {
                 // Whatever it holds is an addition.
-                let _ = add(&mut store, path);
+                let certificates = read(path).unwrap_or_default();
+                named.extend(certificates.iter().cloned());
+                store.add_parsable_certificates(certificates);
             }
             Source::System { file, folder } => {
                 add_system(&mut store, file.as_deref(), folder.as_deref());
@@ -71,21 +80,48 @@ pub fn load(sources: &[Source]) -> Result<RootCertStore, ConfigError> {
             }
         }
     }
-    Ok(store)
+    Ok((store, named))
 }
 
-/// Adds what a file or directory holds; how many certificates that were.
-fn add(store: &mut RootCertStore, path: &Path) -> Result<usize, ConfigError> {
+/// Adds certificates of a file or directory that must hold one.
+fn add(store: &mut RootCertStore, path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<(), ConfigError> {
+    // Bundles hold certificates of forms that are no longer allowed; they are passed over, as OpenSSL does.
+    if store.add_parsable_certificates(certificates).0 > 0 {
+        return Ok(());
+    }
+    Err(ConfigError {
+        message: format!("{} holds no certificate that can be used", path.display()),
+        path: path.to_owned(),
+        source: None,
+    })
+}
+
+/// What a file or directory holds.
+fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     if !path.is_dir() {
-        return add_file(store, path);
+        return read_file(path);
     }
     let entries = std::fs::read_dir(path).map_err(|error| unreadable("directory", path, pem::Error::Io(error)))?;
-    let mut added = 0;
-    for entry in entries.flatten().filter(|entry| entry.path().is_file()) {
-        // A directory of certificates may hold other things, too.
-        added += add_file(store, &entry.path()).unwrap_or(0);
+    let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file());
+    // A directory of certificates may hold other things, too.
+    Ok(files.flat_map(|path| read_file(&path).unwrap_or_default()).collect())
+}
+
+fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable("CA bundle", path, error))
+}
+
+/// The certificates in PEM, or the one in DER.
+fn decode(data: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    // A sequence of more than 127 bytes begins with what no text does.
+    if let [0x30, 0x80..=0xff, ..] = data {
+        return Ok(vec![CertificateDer::from(data.to_vec())]);
     }
-    Ok(added)
+    CertificateDer::pem_slice_iter(data)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unreadable("certificate", Path::new("cadata"), error))
 }
 
 /// Adds what a system's bundle and folder hold, each certificate once. What cannot be read is passed over, as OpenSSL does.
@@ -108,14 +144,6 @@ fn is_hash(name: &OsStr) -> bool {
         && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
         && !number.is_empty()
         && number.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn add_file(store: &mut RootCertStore, path: &Path) -> Result<usize, ConfigError> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| unreadable("CA bundle", path, error))?;
-    // Bundles hold certificates of forms that are no longer allowed; they are passed over, as OpenSSL does.
-    Ok(store.add_parsable_certificates(certificates).0)
 }
 
 pub fn unreadable(what: &str, path: &Path, error: pem::Error) -> ConfigError {
