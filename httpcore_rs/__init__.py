@@ -23,6 +23,7 @@ from ._connections import (
     HTTP2Connection,
     HTTP11Connection,
     HTTPConnection,
+    publish,
 )
 from ._engine import TLSConfig
 from ._install import install, uninstall
@@ -133,6 +134,7 @@ __all__ = [
 # A forked child must not touch its parent's connections.
 os.register_at_fork(after_in_child=_engine.forked)
 
+publish(HTTPCORE, globals())
 
 # Everything else is httpcore's. It is imported now, and not by the first task that makes a pool: that takes a while.
 for _name in {*__all__} - {*globals(), "SyncTransport", "AsyncTransport"}:

@@ -101,7 +101,7 @@ class AsyncConnectionPool:
     @property
     def connections(self) -> typing.Sequence[AsyncConnectionInterface]:
         """The connections in the pool at the moment, in the order in which they were made."""
-        return views(ASYNC_VIEWS, self._engine.connections())
+        return views(self._package, ASYNC_VIEWS, self._engine.connections())
 
     @property
     def _network_backend(self) -> AsyncNetworkBackend:

@@ -8,7 +8,7 @@ import typing
 from ._drive import drive
 from ._engine import Connection, Engine
 from ._hosts import current_host
-from ._package import HTTPCORE, package_of
+from ._package import package_of
 
 if typing.TYPE_CHECKING:
     import ssl
@@ -28,9 +28,10 @@ if typing.TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._engine import TLSConfig
+    from ._package import Package
 else:
-    AsyncConnectionInterface = HTTPCORE.module.AsyncConnectionInterface
-    ConnectionInterface = HTTPCORE.module.ConnectionInterface
+    # `of_package()` adds the interface that is meant.
+    AsyncConnectionInterface = ConnectionInterface = object
 
 
 def _engine(
@@ -112,11 +113,27 @@ class _View:
 _AnyView = typing.TypeVar("_AnyView", bound=_View)
 
 
-def views(classes: typing.Mapping[str, type[_AnyView]], connections: list[Connection]) -> list[_AnyView]:
+_made: dict[tuple[Package, type[typing.Any]], type[typing.Any]] = {}
+
+
+def of_package(package: Package, cls: type[_AnyView]) -> type[_AnyView]:
+    """The class for users of a package: with its interface, whose `request()` and `stream()` make its own requests."""
+    made = _made.get((package, cls))
+    if made is None:
+        module = package.module
+        interface = module.AsyncConnectionInterface if issubclass(cls, _AsyncConnection) else module.ConnectionInterface
+        members = {"__doc__": cls.__doc__, "__module__": cls.__module__}
+        made = _made.setdefault((package, cls), type(cls.__name__, (cls, interface), members))
+    return made
+
+
+def views(
+    package: Package, classes: typing.Mapping[str, type[_AnyView]], connections: list[Connection]
+) -> list[_AnyView]:
     """The connections of a pool as its users see them: each in the class for the way that it leads to its origin."""
 
     def view(connection: Connection) -> _AnyView:
-        cls = classes[connection.route()]
+        cls = of_package(package, classes[connection.route()])
         made = cls.__new__(cls)
         made._connection = connection  # noqa: SLF001  # An instance that its __init__ does not make.
         return made
@@ -345,3 +362,18 @@ ASYNC_VIEWS: dict[str, type[_AsyncConnection]] = {
     "tunnel": AsyncTunnelHTTPConnection,
     "socks5": AsyncSocks5Connection,
 }
+
+
+def publish(package: Package, namespace: dict[str, typing.Any]) -> None:
+    """Puts those that a caller can make himself among the names of a module."""
+    for cls in (
+        HTTPConnection,
+        HTTP11Connection,
+        HTTP2Connection,
+        AsyncHTTPConnection,
+        AsyncHTTP11Connection,
+        AsyncHTTP2Connection,
+    ):
+        made: type[_View] = of_package(package, cls)
+        made.__module__ = namespace["__name__"]
+        namespace[cls.__name__] = made

@@ -95,7 +95,7 @@ class ConnectionPool:
     @property
     def connections(self) -> typing.Sequence[ConnectionInterface]:
         """The connections in the pool at the moment, in the order in which they were made."""
-        return views(SYNC_VIEWS, self._engine.connections())
+        return views(self._package, SYNC_VIEWS, self._engine.connections())
 
     @property
     def _network_backend(self) -> NetworkBackend:

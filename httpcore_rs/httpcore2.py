@@ -53,6 +53,7 @@ from ._connections import (
     HTTP2Connection,
     HTTP11Connection,
     HTTPConnection,
+    publish,
 )
 from ._engine import TLSConfig
 from ._package import HTTPCORE2
@@ -138,6 +139,8 @@ class SOCKSProxy(_proxies.BySOCKS, ConnectionPool):
 class AsyncSOCKSProxy(_proxies.BySOCKS, AsyncConnectionPool):
     """An `AsyncConnectionPool` whose requests go through a SOCKS5 proxy."""
 
+
+publish(HTTPCORE2, globals())
 
 _api = API(ConnectionPool)
 request = _api.request

@@ -325,8 +325,20 @@ async def test_single_connections_for_httpcore2(flavour: Flavour, serve: Serve) 
     await flavour.call(response, "read")
     await flavour.call(response, "close")
     with pytest.raises(httpcore2.RemoteProtocolError):
-        await flavour.call(connection, "handle_request", request)
+        await flavour.call(connection, "request", "GET", peer.url)
     await flavour.call(connection, "close")
+    assert isinstance(connection, getattr(httpcore2, flavour.prefixed("ConnectionInterface")))
+
+
+async def test_connections_of_httpcore2s_pools(flavour: Flavour, serve: Serve) -> None:
+    peer = serve(OK)
+    pool = pool_class(flavour)()
+    await flavour.call(pool, "request", "GET", peer.url)
+    (connection,) = pool.connections
+    assert isinstance(connection, getattr(httpcore2, flavour.prefixed("ConnectionInterface")))
+    assert not isinstance(connection, getattr(httpcore_rs, flavour.prefixed("ConnectionInterface")))
+    assert type(await flavour.call(connection, "request", "GET", peer.url)) is httpcore2.Response
+    await flavour.call(pool, "close")
 
 
 def test_functions_of_httpcore2(serve: Serve) -> None:
