@@ -1,7 +1,8 @@
 """Runs the test suites of httpcore and httpx against us. Started by scripts/conformance.
 
-Tests import our module in place of httpcore, and httpx has our transports in place of its own. Tests that need the
-internet, that are expected to fail or that skip themselves do not count.
+Tests import our module in place of httpcore, and httpx has our transports in place of its own. httpcore's tests are
+also run in the names of its fork httpcore2. Tests that need the internet, that are expected to fail or that skip
+themselves do not count.
 """
 
 from __future__ import annotations
@@ -55,14 +56,14 @@ def _results(baseline: dict[str, int], *, only: str, ours: bool, update: bool) -
     plans = []
     for suite in SUITES:
         runner = Runner(suite, ROOT, ours=ours)
-        files = {file: tests for file, tests in runner.files().items() if only in f"{suite.name}/{file}"}
+        files = {file: tests for file, tests in runner.files().items() if only in f"{suite.tested}/{file}"}
         if files:
             # Now, and not when the suites before it have run.
             runner.check_port()
         plans.append((suite, runner, files))
     for suite, runner, files in plans:
         for file, tests in files.items():
-            print(f"{suite.name}/{file}", file=sys.stderr, flush=True)
+            print(f"{suite.tested}/{file}", file=sys.stderr, flush=True)
             result = runner.run(file, tests)
             if update:
                 result = _combined(result, runner.run(file, tests), both=True)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 import httpcore_rs
+from flavours import HttpxClient
 from peers import always, answers, echo, full_backlog, refused_port, reply, silence
 
 if TYPE_CHECKING:
@@ -28,23 +29,8 @@ def transport(flavour: Flavour, **arguments: Any) -> Any:
     return (httpcore_rs.AsyncTransport if flavour.is_async else httpcore_rs.SyncTransport)(**arguments)
 
 
-class Client:
-    """httpx's client of the flavour, as an async context manager."""
-
-    def __init__(self, flavour: Flavour, using: Any = None, **arguments: Any) -> None:
-        self.flavour = flavour
-        kind = httpx.AsyncClient if flavour.is_async else httpx.Client
-        self.raw: Any = kind(transport=using or transport(flavour), **arguments)
-
-    async def __aenter__(self) -> Client:
-        await self.flavour.call(self.raw, "__enter__")
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.flavour.call(self.raw, "__exit__", *exc_info)
-
-    async def send(self, method: str, url: str, **arguments: Any) -> httpx.Response:
-        return await self.flavour.call(self.raw, "request", method, url, **arguments)
+def httpx_client(flavour: Flavour, using: Any = None, **arguments: Any) -> HttpxClient:
+    return HttpxClient(flavour, httpx, using or transport(flavour), **arguments)
 
 
 def test_transports_are_httpxs_own() -> None:
@@ -69,7 +55,7 @@ async def test_patching_httpxs_transport_reaches_ours(
 
     monkeypatch.setattr(owner, name, patched)
     peer = serve(OK)
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
         await client.send("GET", peer.url)
     assert seen == [peer.url]
 
@@ -90,7 +76,7 @@ async def test_our_pool_in_httpxs_transport(flavour: Flavour, serve: Serve) -> N
     peer = serve(OK)
     theirs: Any = httpx.AsyncHTTPTransport() if flavour.is_async else httpx.HTTPTransport()
     theirs._pool = flavour.pool().raw
-    async with Client(flavour, theirs) as client:
+    async with httpx_client(flavour, theirs) as client:
         for _ in range(2):
             assert (await client.send("GET", peer.url)).text == "ok"
     assert len(peer.connections) == 1
@@ -98,7 +84,7 @@ async def test_our_pool_in_httpxs_transport(flavour: Flavour, serve: Serve) -> N
 
 async def test_requests_and_responses_travel_whole(flavour: Flavour, serve: Serve) -> None:
     peer = serve(echo)
-    async with Client(flavour, headers={"X-Mine": "yes"}) as client:
+    async with httpx_client(flavour, headers={"X-Mine": "yes"}) as client:
         response = await client.send("POST", peer.url + "path?a=b&c=%20", json={"key": "value"})
     described = response.json()
     assert response.status_code == 200
@@ -126,7 +112,9 @@ async def test_redirects_cookies_and_event_hooks(flavour: Flavour, serve: Serve)
 
     hook = see_async if flavour.is_async else see
     peer = serve(script)
-    async with Client(flavour, follow_redirects=True, event_hooks={"request": [hook], "response": [hook]}) as client:
+    async with httpx_client(
+        flavour, follow_redirects=True, event_hooks={"request": [hook], "response": [hook]}
+    ) as client:
         response = await client.send("GET", peer.url)
     assert response.text == "ok"
     assert response.url.path == "/there"
@@ -138,7 +126,7 @@ async def test_redirects_cookies_and_event_hooks(flavour: Flavour, serve: Serve)
 async def test_streaming_down(flavour: Flavour, serve: Serve) -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nline1\r\n6\r\n\nline2\r\n0\r\n\r\n"
     peer = serve(always(chunked))
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
         if flavour.is_async:
             async with client.raw.stream("GET", peer.url) as response:
                 lines = [line async for line in response.aiter_lines()]
@@ -160,7 +148,7 @@ async def test_streaming_up(flavour: Flavour, serve: Serve, tmp_path: Path) -> N
             yield b"part"
 
     peer = serve(echo)
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
         assert (await client.send("POST", peer.url, content=flavour.body(parts()))).json()["length"] == 12
         with file.open("rb") as opened:
             response = await client.send("POST", peer.url, files={"file": opened})
@@ -183,7 +171,7 @@ async def test_exceptions_are_httpxs(
     flavour: Flavour, serve: Serve, script: Callable[[Any], Any], arguments: dict[str, Any], expected: type[Exception]
 ) -> None:
     peer = serve(script)
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
         with pytest.raises(expected) as raised:
             await client.send("POST", peer.url, **arguments)
         assert type(raised.value) is expected
@@ -192,7 +180,7 @@ async def test_exceptions_are_httpxs(
 
 
 async def test_connect_exceptions_are_httpxs(flavour: Flavour) -> None:
-    async with Client(flavour, timeout=httpx.Timeout(5, connect=0.1)) as client:
+    async with httpx_client(flavour, timeout=httpx.Timeout(5, connect=0.1)) as client:
         with full_backlog() as (host, port):
             with pytest.raises(httpx.ConnectTimeout):
                 await client.send("GET", f"http://{host}:{port}/")
@@ -207,7 +195,7 @@ async def test_limits_are_passed_on(flavour: Flavour, serve: Serve) -> None:
     peer = serve(OK)
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=0)
     timeout = httpx.Timeout(5, pool=0.1)
-    async with Client(flavour, transport(flavour, limits=limits), timeout=timeout) as client:
+    async with httpx_client(flavour, transport(flavour, limits=limits), timeout=timeout) as client:
         await client.send("GET", peer.url)
         await client.send("GET", peer.url)
         assert len(peer.connections) == 2  # none was kept
@@ -223,9 +211,9 @@ async def test_other_arguments_are_passed_on(flavour: Flavour, serve: Serve, cer
     own = "127.0.0.1"
     for verify in (False, str(certificates.ca), httpcore_rs.TLSConfig(verify=str(certificates.ca))):
         using = transport(flavour, verify=verify, local_address=own, retries=1)
-        async with Client(flavour, using) as client:
+        async with httpx_client(flavour, using) as client:
             assert (await client.send("GET", peer.url)).text == "ok"
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
         with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
             await client.send("GET", peer.url)
 
@@ -240,7 +228,7 @@ async def test_trust_env_decides_about_the_environment(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
     peer = serve(OK, tls=certificates.server_context())
-    async with Client(flavour, transport(flavour, trust_env=trust_env)) as client:
+    async with httpx_client(flavour, transport(flavour, trust_env=trust_env)) as client:
         if trust_env:
             assert (await client.send("GET", peer.url)).text == "ok"
         else:
@@ -254,19 +242,19 @@ async def test_a_client_certificate_is_passed_on(flavour: Flavour, serve: Serve,
     certificates.authority.configure_trust(context)
     peer = serve(OK, tls=context)
     cert = (str(certificates.client_chain), str(certificates.client_key))
-    async with Client(flavour, transport(flavour, verify=str(certificates.ca), cert=cert)) as client:
+    async with httpx_client(flavour, transport(flavour, verify=str(certificates.ca), cert=cert)) as client:
         assert (await client.send("GET", peer.url)).text == "ok"
 
 
 async def test_uds_is_passed_on(flavour: Flavour, serve: Serve, tmp_path: Path) -> None:
     serve(OK, host=str(tmp_path / "socket"))
-    async with Client(flavour, transport(flavour, uds=str(tmp_path / "socket"))) as client:
+    async with httpx_client(flavour, transport(flavour, uds=str(tmp_path / "socket"))) as client:
         assert (await client.send("GET", "http://named.test/")).text == "ok"
 
 
 async def test_many_requests_of_one_client(flavour: Flavour, serve: Serve) -> None:
     peer = serve(echo)
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
 
         async def ask(number: int) -> None:
             assert (await client.send("GET", f"{peer.url}{number}")).json()["target"] == f"/{number}"
@@ -306,7 +294,7 @@ async def test_a_client_by_the_proxy_of_the_environment(
     monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@{proxy.authority}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     kind = type(transport(flavour))
-    async with Client(flavour, mounts=kind.environment_mounts()) as client:
+    async with httpx_client(flavour, mounts=kind.environment_mounts()) as client:
         await client.send("GET", "http://elsewhere.test/path")
         await client.send("GET", origin.url)
     (forwarded,) = proxy.requests

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import httpcore_rs
+from flavours import HttpxClient
 from peers import always, answers, echo, refused_port, reply, silence
 from programs import HIDE
 
@@ -43,23 +44,8 @@ def pool_class(flavour: Flavour) -> Any:
     return getattr(httpcore_rs.httpcore2, flavour.prefixed("ConnectionPool"))
 
 
-class Client:
-    """httpx2's client of the flavour, as an async context manager."""
-
-    def __init__(self, flavour: Flavour, using: Any = None, **arguments: Any) -> None:
-        self.flavour = flavour
-        kind = httpx2.AsyncClient if flavour.is_async else httpx2.Client
-        self.raw: Any = kind(transport=using or transport(flavour), **arguments)
-
-    async def __aenter__(self) -> Client:
-        await self.flavour.call(self.raw, "__enter__")
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.flavour.call(self.raw, "__exit__", *exc_info)
-
-    async def send(self, method: str, url: str, **arguments: Any) -> Any:
-        return await self.flavour.call(self.raw, "request", method, url, **arguments)
+def httpx_client(flavour: Flavour, using: Any = None, **arguments: Any) -> HttpxClient:
+    return HttpxClient(flavour, httpx2, using or transport(flavour), **arguments)
 
 
 # httpx2.
@@ -74,7 +60,7 @@ def test_transports_are_httpx2s_own() -> None:
 
 async def test_requests_and_responses_travel_whole(flavour: Flavour, serve: Serve) -> None:
     peer = serve(echo)
-    async with Client(flavour, headers={"X-Mine": "yes"}) as client:
+    async with httpx_client(flavour, headers={"X-Mine": "yes"}) as client:
         for _ in range(2):
             response = await client.send("POST", peer.url + "path?a=b", json={"key": "value"})
             assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
@@ -88,7 +74,7 @@ async def test_our_pools_in_httpx2s_transport(flavour: Flavour, serve: Serve, ow
     peer = serve(answers(reply(b"ok"), b""))
     theirs: Any = httpx2.AsyncHTTPTransport() if flavour.is_async else httpx2.HTTPTransport()
     theirs._pool = flavour.pool().raw if own == "httpcore" else pool_class(flavour)()
-    async with Client(flavour, theirs) as client:
+    async with httpx_client(flavour, theirs) as client:
         assert (await client.send("GET", peer.url)).text == "ok"
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.send("POST", peer.url)
@@ -108,7 +94,7 @@ async def test_exceptions_are_httpx2s(
     flavour: Flavour, serve: Serve, script: Callable[[Any], Any], arguments: dict[str, Any], expected: type[Exception]
 ) -> None:
     peer = serve(script)
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
         with pytest.raises(expected) as raised:
             await client.send("POST", peer.url, **arguments)
     assert type(raised.value) is expected
@@ -117,7 +103,7 @@ async def test_exceptions_are_httpx2s(
 
 async def test_http2(flavour: Flavour, asgi: AsgiServer, certificates: Certificates) -> None:
     using = transport(flavour, http2=True, verify=str(certificates.ca))
-    async with Client(flavour, using) as client:
+    async with httpx_client(flavour, using) as client:
         response = await client.send("GET", asgi.https + "/bytes/1")
     assert (response.status_code, response.http_version) == (200, "HTTP/2")
 
@@ -127,7 +113,7 @@ async def test_the_proxy_of_the_environment(flavour: Flavour, serve: Serve, monk
     monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@{proxy.authority}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     mounts = type(transport(flavour)).environment_mounts()
-    async with Client(flavour, mounts=mounts) as client:
+    async with httpx_client(flavour, mounts=mounts) as client:
         await client.send("GET", "http://elsewhere.test/path")
         await client.send("GET", origin.url)
     (forwarded,) = proxy.requests
@@ -139,7 +125,7 @@ async def test_the_proxy_of_the_environment(flavour: Flavour, serve: Serve, monk
 async def test_server_sent_events(flavour: Flavour, serve: Serve) -> None:
     events = b"data: first\n\nevent: named\ndata: second\n\n"
     peer = serve(always(reply(events, headers=[(b"Content-Type", b"text/event-stream")])))
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
         if flavour.is_async:
             async with client.raw.sse(peer.url) as source:
                 seen = [(event.event, event.data) async for event in source]
@@ -152,7 +138,7 @@ async def test_server_sent_events(flavour: Flavour, serve: Serve) -> None:
 async def test_websockets(flavour: Flavour, asgi: AsgiServer) -> None:
     # One reads in the background while the other writes, and closing ends the reading.
     url = asgi.http.replace("http://", "ws://") + "/websocket"
-    async with Client(flavour) as client:
+    async with httpx_client(flavour) as client:
         if flavour.is_async:
             async with client.raw.websocket(url) as session:
                 for number in range(20):
@@ -179,7 +165,7 @@ async def test_the_environment_names_authorities(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
     peer = serve(OK, tls=certificates.server_context())
-    async with Client(flavour, transport(flavour, trust_env=trust_env)) as client:
+    async with httpx_client(flavour, transport(flavour, trust_env=trust_env)) as client:
         if trust_env:
             assert (await client.send("GET", peer.url)).text == "ok"
         else:

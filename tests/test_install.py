@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 import httpcore_rs
+from flavours import HttpxClient
 from peers import always, echo, reply
 from programs import HIDE
 
@@ -42,12 +43,8 @@ def is_ours(pool: Any) -> bool:
 
 
 async def get(flavour: Flavour, library: Any, url: str, **arguments: Any) -> Any:
-    kind = library.AsyncClient if flavour.is_async else library.Client
-    client = kind(**arguments)
-    await flavour.call(client, "__enter__")
-    response = await flavour.call(client, "request", "GET", url)
-    await flavour.call(client, "__exit__", None, None, None)
-    return client, response
+    async with HttpxClient(flavour, library, **arguments) as client:
+        return client.raw, await client.send("GET", url)
 
 
 @pytest.mark.usefixtures("installed")

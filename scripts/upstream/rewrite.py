@@ -1,17 +1,16 @@
-"""Puts our module in place of httpcore in the source of a test."""
+"""Puts our module in place of httpcore, or of its fork, in the source of a test."""
 
 from __future__ import annotations
 
 import ast
 
-THEIRS = "httpcore"
-OURS = "httpcore_rs"
+OURS = {"httpcore": "httpcore_rs", "httpcore2": "httpcore_rs.httpcore2"}
 
 
 def use_ours(source: str) -> str:
-    """`source` with `httpcore_rs` imported where it imports `httpcore`, under the same names.
+    """`source` with ours imported where it imports `httpcore` or `httpcore2`, under the same names.
 
-    Submodules (`httpcore._backends`) and private names stay httpcore's own. Lines keep their numbers.
+    Submodules (`httpcore._backends`) and private names stay their own. Lines keep their numbers.
     """
     lines = source.encode().splitlines(keepends=True)
     for node in reversed(list(ast.walk(ast.parse(source)))):
@@ -26,11 +25,11 @@ def use_ours(source: str) -> str:
 def _replace(node: ast.Import | ast.ImportFrom) -> bool:
     """Whether the statement imports from httpcore itself; if so it now imports from us."""
     if isinstance(node, ast.ImportFrom):
-        if node.module != THEIRS or node.level or any(alias.name.startswith("_") for alias in node.names):
+        if node.module not in OURS or node.level or any(alias.name.startswith("_") for alias in node.names):
             return False
-        node.module = OURS
+        node.module = OURS[node.module]
         return True
-    found = [alias for alias in node.names if alias.name == THEIRS]
+    found = [alias for alias in node.names if alias.name in OURS]
     for alias in found:
-        alias.name, alias.asname = OURS, alias.asname or THEIRS
+        alias.name, alias.asname = OURS[alias.name], alias.asname or alias.name
     return bool(found)

@@ -67,7 +67,7 @@ class Runner:
         entries = read(record)
         broken = [entry["error"] for entry in entries if entry["event"] == "broken"]
         if broken or not entries:
-            sys.exit(f"the tests of {self._suite.name} could not be collected: {broken}\n{output.read_text()}")
+            sys.exit(f"the tests of {self._suite.tested} could not be collected: {broken}\n{output.read_text()}")
         files: dict[str, list[str]] = {}
         for entry in entries:
             files.setdefault(entry["test"].partition("::")[0], []).append(entry["test"])
@@ -92,7 +92,7 @@ class Runner:
                 break
         # A test that skips itself (on this version of Python, say) says nothing about us either.
         kept = (test for test in tests if test not in skipped)
-        return FileResult(self._suite.name, file, {test: errors.get(test, reason) or None for test in kept})
+        return FileResult(self._suite.tested, file, {test: errors.get(test, reason) or None for test in kept})
 
     def _new_record(self, copy: Path) -> Path:
         record = copy / "record.jsonl"
@@ -130,7 +130,7 @@ class Runner:
             socket.create_server(("127.0.0.1", self._suite.port)).close()
         except OSError as exc:
             sys.exit(
-                f"the tests of {self._suite.name} need port {self._suite.port}, and it is not free: {exc.strerror}"
+                f"the tests of {self._suite.tested} need port {self._suite.port}, and it is not free: {exc.strerror}"
             )
 
 

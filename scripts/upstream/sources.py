@@ -22,14 +22,27 @@ class Suite:
     sha256: str
     # A port of 127.0.0.1 that its tests have written into them.
     port: int | None = None
+    # The fork of the project that its tests are put to instead. It publishes none of its own, and passes these.
+    fork: str | None = None
 
     @property
     def archive(self) -> str:
         return f"{self.name}-{self.version}.tar.gz"
 
+    @property
+    def tested(self) -> str:
+        """What the tests import."""
+        return self.fork or self.name
+
 
 SUITES = (
     Suite("httpcore", "1.0.9", "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8"),
+    Suite(
+        "httpcore",
+        "1.0.9",
+        "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8",
+        fork="httpcore2",
+    ),
     Suite("httpx", "0.28.1", "75e98c5f16b0f35b567856f597f06ff2270a374470a5c2392242528e3e3e42fc", port=8000),
 )
 
@@ -58,11 +71,15 @@ def copied(suite: Suite, cache: Path, *, ours: bool) -> Path:
     The package itself is not in it, so that the one in the environment is imported.
     """
     source = unpacked(suite, cache)
-    copy = cache / ("ours" if ours else "control") / suite.name
+    copy = cache / ("ours" if ours else "control") / suite.tested
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(source / "tests", copy / "tests")
     shutil.copy(source / "pyproject.toml", copy)
-    if ours:
-        for file in copy.rglob("*.py"):
-            file.write_text(use_ours(file.read_text(encoding="utf-8")), encoding="utf-8")
+    for file in copy.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        if suite.fork is not None:
+            text = text.replace(suite.name, suite.fork)
+        if ours:
+            text = use_ours(text)
+        file.write_text(text, encoding="utf-8")
     return copy
