@@ -5,10 +5,9 @@ Each is made while the event loop runs, and closed there.
 
 from __future__ import annotations
 
-import sys
+import importlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from types import ModuleType
 from typing import Any, Callable, Protocol
 
 import aiohttp
@@ -19,7 +18,7 @@ import yarl
 import httpcore_rs
 from bench.bare import BareProtocol
 from bench.checks import SMALL, Answer, async_body
-from bench.sync_clients import CONNECTIONS, LIMITS, NoTransport
+from bench.sync_clients import CONNECTIONS, ELSEWHERE, LIMITS, NoTransport
 
 
 class AsyncClient(Protocol):
@@ -33,16 +32,18 @@ class AsyncClient(Protocol):
 
 
 class AsyncPool:
-    """A connection pool of httpcore or of httpcore_rs."""
+    """A connection pool of httpcore, of its fork or of httpcore_rs."""
 
-    def __init__(self, module: ModuleType, **more: Any) -> None:
+    def __init__(self, module: str, **more: Any) -> None:
+        library = importlib.import_module(module)
         limits = {"max_connections": CONNECTIONS, "max_keepalive_connections": CONNECTIONS}
-        self._pool = module.AsyncConnectionPool(**limits, **more)
+        self._pool = library.AsyncConnectionPool(**limits, **more)
+        self._url = library.URL
 
-    def target(self, url: str) -> httpcore.URL:
-        return httpcore.URL(url)
+    def target(self, url: str) -> Any:
+        return self._url(url)
 
-    async def get(self, target: httpcore.URL) -> Answer:
+    async def get(self, target: Any) -> Answer:
         response = await self._pool.request("GET", target)
         return response.status, len(response.content)
 
@@ -62,15 +63,17 @@ class AsyncPool:
 
 
 class AsyncHttpx:
-    """httpx's client, over the given transport."""
+    """The client of httpx or of its fork, over the given transport."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self._client = httpx.AsyncClient(transport=transport, timeout=30)
+    def __init__(self, transport: Any, library: str = "httpx") -> None:
+        module = importlib.import_module(library)
+        self._client = module.AsyncClient(transport=transport, timeout=30)
+        self._url = module.URL
 
-    def target(self, url: str) -> httpx.URL:
-        return httpx.URL(url)
+    def target(self, url: str) -> Any:
+        return self._url(url)
 
-    async def get(self, target: httpx.URL) -> Answer:
+    async def get(self, target: Any) -> Answer:
         response = await self._client.get(target)
         return response.status_code, len(response.content)
 
@@ -193,15 +196,16 @@ def candidates() -> dict[str, Callable[[], AsyncClient]]:
     """All of them, by the names under which they are printed."""
     found: dict[str, Callable[[], AsyncClient]] = {
         "bare protocol": BareProtocol,
-        "httpcore_rs": lambda: AsyncPool(httpcore_rs),
-        "httpcore": lambda: AsyncPool(httpcore),
+        "httpcore_rs": lambda: AsyncPool("httpcore_rs"),
+        "httpcore": lambda: AsyncPool("httpcore"),
+        "httpcore2": lambda: AsyncPool("httpcore2"),
         "pyreqwest": AsyncPyreqwest,
         "aiohttp": Aiohttp,
         "httpx, no I/O": lambda: AsyncHttpx(NoAsyncTransport()),
         "httpx + bare protocol": _over_bare_protocols,
         "httpx + httpcore_rs": lambda: AsyncHttpx(httpcore_rs.AsyncTransport(limits=LIMITS)),
         "httpx": lambda: AsyncHttpx(httpx.AsyncHTTPTransport(limits=LIMITS)),
+        "httpx2 + httpcore_rs": lambda: AsyncHttpx(httpcore_rs.httpx2.AsyncTransport(limits=LIMITS), "httpx2"),
+        "httpx2": lambda: AsyncHttpx(importlib.import_module("httpx2").AsyncHTTPTransport(limits=LIMITS), "httpx2"),
     }
-    if sys.version_info < (3, 11):
-        del found["pyreqwest"]
-    return found
+    return {name: candidate for name, candidate in found.items() if name not in ELSEWHERE}

@@ -6,14 +6,12 @@ A candidate that fails (httpcore's connections are not always up to several thre
 from __future__ import annotations
 
 import ssl
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
-import httpcore
 import httpx
 
 import httpcore_rs
@@ -22,7 +20,7 @@ from bench.bare import BareSocket
 from bench.checks import LARGE, expect
 from bench.measure import Result, measure
 from bench.setting import Setting, made, made_on_loop
-from bench.sync_clients import LIMITS, Httpx, Pool, Pyreqwest, SyncClient
+from bench.sync_clients import ELSEWHERE, LIMITS, Httpx, Pool, Pyreqwest, SyncClient
 from bench.work import async_gets, gets, in_threads, repeat, run
 
 THREADS = 8
@@ -84,29 +82,27 @@ def bodies(setting: Setting) -> Iterator[Result]:
 def _candidates(ca: str) -> dict[str, Callable[[], SyncClient]]:
     config = httpcore_rs.TLSConfig(verify=ca)
     found: dict[str, Callable[[], SyncClient]] = {
-        "httpcore_rs": lambda: Pool(httpcore_rs, ssl_context=config, **_ONLY),
-        "httpcore": lambda: Pool(httpcore, ssl_context=_trusting(ca), **_ONLY),
+        "httpcore_rs": lambda: Pool("httpcore_rs", ssl_context=config, **_ONLY),
+        "httpcore": lambda: Pool("httpcore", ssl_context=_trusting(ca), **_ONLY),
+        "httpcore2": lambda: Pool("httpcore2", ssl_context=_trusting(ca), **_ONLY),
         "pyreqwest": lambda: Pyreqwest(partial(_http2, ca=ca)),
         "httpx + httpcore_rs": lambda: Httpx(httpcore_rs.SyncTransport(verify=ca, limits=LIMITS, **_ONLY)),
         "httpx": lambda: Httpx(httpx.HTTPTransport(verify=_trusting(ca), limits=LIMITS, **_ONLY)),
     }
-    if sys.version_info < (3, 11):
-        del found["pyreqwest"]
-    return found
+    return {name: candidate for name, candidate in found.items() if name not in ELSEWHERE}
 
 
 def _async_candidates(ca: str) -> dict[str, Callable[[], AsyncClient]]:
     config = httpcore_rs.TLSConfig(verify=ca)
     found: dict[str, Callable[[], AsyncClient]] = {
-        "httpcore_rs": lambda: AsyncPool(httpcore_rs, ssl_context=config, **_ONLY),
-        "httpcore": lambda: AsyncPool(httpcore, ssl_context=_trusting(ca), **_ONLY),
+        "httpcore_rs": lambda: AsyncPool("httpcore_rs", ssl_context=config, **_ONLY),
+        "httpcore": lambda: AsyncPool("httpcore", ssl_context=_trusting(ca), **_ONLY),
+        "httpcore2": lambda: AsyncPool("httpcore2", ssl_context=_trusting(ca), **_ONLY),
         "pyreqwest": lambda: AsyncPyreqwest(partial(_http2, ca=ca)),
         "httpx + httpcore_rs": lambda: AsyncHttpx(httpcore_rs.AsyncTransport(verify=ca, limits=LIMITS, **_ONLY)),
         "httpx": lambda: AsyncHttpx(httpx.AsyncHTTPTransport(verify=_trusting(ca), limits=LIMITS, **_ONLY)),
     }
-    if sys.version_info < (3, 11):
-        del found["pyreqwest"]
-    return found
+    return {name: candidate for name, candidate in found.items() if name not in ELSEWHERE}
 
 
 def _trusting(ca: str) -> ssl.SSLContext:

@@ -29,7 +29,8 @@ IDLE = (1, 50, 200)
 
 # httpx has nothing to stream where responses are made up, and sections about the pool leave it out.
 _NO_BODIES = ("httpx, no I/O", "httpx + bare protocol")
-_NO_POOL = (*_NO_BODIES, "httpx + httpcore_rs", "httpx", "bare socket", "bare protocol")
+_HTTPX = ("httpx + httpcore_rs", "httpx", "httpx2 + httpcore_rs", "httpx2")
+_NO_POOL = (*_NO_BODIES, *_HTTPX, "bare socket", "bare protocol")
 
 
 def sync(setting: Setting) -> Iterator[Result]:

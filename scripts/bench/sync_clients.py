@@ -5,13 +5,12 @@ Each gets the URL in its library's own parsed form, where it has one: parsing is
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from types import ModuleType
 from typing import Any, Callable, Protocol
 
-import httpcore
 import httpx
 import urllib3
 
@@ -34,17 +33,23 @@ class SyncClient(Protocol):
     def close(self) -> None: ...
 
 
+# These exist for newer versions of CPython only.
+ELSEWHERE = ("pyreqwest", "httpcore2", "httpx2 + httpcore_rs", "httpx2") if sys.version_info < (3, 11) else ()
+
+
 class Pool:
-    """A connection pool of httpcore or of httpcore_rs."""
+    """A connection pool of httpcore, of its fork or of httpcore_rs."""
 
-    def __init__(self, module: ModuleType, **more: Any) -> None:
+    def __init__(self, module: str, **more: Any) -> None:
+        library = importlib.import_module(module)
         limits = {"max_connections": CONNECTIONS, "max_keepalive_connections": CONNECTIONS}
-        self._pool = module.ConnectionPool(**limits, **more)
+        self._pool = library.ConnectionPool(**limits, **more)
+        self._url = library.URL
 
-    def target(self, url: str) -> httpcore.URL:
-        return httpcore.URL(url)
+    def target(self, url: str) -> Any:
+        return self._url(url)
 
-    def get(self, target: httpcore.URL) -> Answer:
+    def get(self, target: Any) -> Answer:
         response = self._pool.request("GET", target)
         return response.status, len(response.content)
 
@@ -61,15 +66,17 @@ class Pool:
 
 
 class Httpx:
-    """httpx's client, over the given transport."""
+    """The client of httpx or of its fork, over the given transport."""
 
-    def __init__(self, transport: httpx.BaseTransport) -> None:
-        self._client = httpx.Client(transport=transport, timeout=30)
+    def __init__(self, transport: Any, library: str = "httpx") -> None:
+        module = importlib.import_module(library)
+        self._client = module.Client(transport=transport, timeout=30)
+        self._url = module.URL
 
-    def target(self, url: str) -> httpx.URL:
-        return httpx.URL(url)
+    def target(self, url: str) -> Any:
+        return self._url(url)
 
-    def get(self, target: httpx.URL) -> Answer:
+    def get(self, target: Any) -> Answer:
         response = self._client.get(target)
         return response.status_code, len(response.content)
 
@@ -172,14 +179,15 @@ def candidates() -> dict[str, Callable[[], SyncClient]]:
     """All of them, by the names under which they are printed."""
     found: dict[str, Callable[[], SyncClient]] = {
         "bare socket": BareSocket,
-        "httpcore_rs": lambda: Pool(httpcore_rs),
-        "httpcore": lambda: Pool(httpcore),
+        "httpcore_rs": lambda: Pool("httpcore_rs"),
+        "httpcore": lambda: Pool("httpcore"),
+        "httpcore2": lambda: Pool("httpcore2"),
         "pyreqwest": Pyreqwest,
         "urllib3": Urllib3,
         "httpx, no I/O": lambda: Httpx(NoTransport()),
         "httpx + httpcore_rs": lambda: Httpx(httpcore_rs.SyncTransport(limits=LIMITS)),
         "httpx": lambda: Httpx(httpx.HTTPTransport(limits=LIMITS)),
+        "httpx2 + httpcore_rs": lambda: Httpx(httpcore_rs.httpx2.SyncTransport(limits=LIMITS), "httpx2"),
+        "httpx2": lambda: Httpx(importlib.import_module("httpx2").HTTPTransport(limits=LIMITS), "httpx2"),
     }
-    if sys.version_info < (3, 11):
-        del found["pyreqwest"]
-    return found
+    return {name: candidate for name, candidate in found.items() if name not in ELSEWHERE}

@@ -12,7 +12,7 @@ OVER_OURS = "httpx + httpcore_rs"
 OVER_BARE = "httpx + bare protocol"
 FLOOR = "httpx, no I/O"
 BARE_TLS = "bare TLS socket, HTTP/1.1"
-PEERS = ("aiohttp", "pyreqwest", "urllib3", "httpcore")
+PEERS = ("aiohttp", "pyreqwest", "urllib3", "httpcore", "httpcore2")
 
 
 @dataclass(frozen=True)
