@@ -22,8 +22,8 @@ if typing.TYPE_CHECKING:
     VerifyTypes = typing.Union[bool, str, "os.PathLike[str]", TLSConfig, ssl.SSLContext]
 
 
-class DefaultLimits(typing.NamedTuple):
-    """httpx's own limits."""
+class DefaultLimits:
+    """The limits that httpx has if it is not told otherwise."""
 
     max_connections: int | None = 100
     max_keepalive_connections: int | None = 20

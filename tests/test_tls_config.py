@@ -190,6 +190,49 @@ def test_arguments_that_make_no_sense(arguments: dict[str, Any], expected: type[
     assert next(iter(arguments)) in str(raised.value)
 
 
+# Files.
+
+
+@pytest.mark.parametrize("how", ["written over", "replaced"])
+async def test_a_file_that_has_changed_is_read_again(
+    flavour: Flavour, peer: Peer, certificates: Certificates, tmp_path: Path, how: str
+) -> None:
+    file = tmp_path / "ca.pem"
+    own = SelfSigned(tmp_path)
+    # Of one length, so that only the time tells.
+    authority = certificates.ca.read_bytes()
+    length = max(len(authority), len(own.pem))
+    for contents, expected in ((own.pem, "refused"), (authority, "ok"), (own.pem, "refused"), (authority, "ok")):
+        if how == "replaced":
+            new = tmp_path / "new.pem"
+            new.write_bytes(contents.ljust(length, b"\n"))
+            new.replace(file)
+        else:
+            file.write_bytes(contents.ljust(length, b"\n"))
+        for _ in range(2):
+            assert await outcome(flavour, peer.url, httpcore_rs.TLSConfig(verify=file)) == expected
+
+
+async def test_a_file_in_a_directory_that_has_changed_is_read_again(
+    flavour: Flavour, peer: Peer, certificates: Certificates, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    own = SelfSigned(tmp_path)
+    for contents, expected in ((own.pem, "refused"), (certificates.ca.read_bytes(), "ok")):
+        (folder / "0123abcd.0").write_bytes(contents)
+        assert await outcome(flavour, peer.url, httpcore_rs.TLSConfig(verify=folder)) == expected
+
+
+async def test_many_files(flavour: Flavour, peer: Peer, certificates: Certificates, tmp_path: Path) -> None:
+    for number in range(100):
+        file = tmp_path / f"{number}.pem"
+        file.write_bytes(certificates.ca.read_bytes())
+        config = httpcore_rs.TLSConfig(verify=file)
+        if number % 10 == 0:
+            assert await outcome(flavour, peer.url, config) == "ok"
+
+
 # Versions.
 
 

@@ -78,7 +78,7 @@ impl TLSConfig {
                 py.import(intern!(py, "httpcore_rs._ssl_context"))?.call_method1(intern!(py, "make"), arguments)?;
                 None
             }
-            None if wishes.is_shareable() => Some(TlsConfig::lazy(wishes)),
+            None if wishes.may_wait() => Some(TlsConfig::lazy(wishes)),
             None => Some(TlsConfig::load(wishes, None).map_err(|error| to_pyerr(py, error))?),
             Some(Key::Plain(identity)) => {
                 Some(TlsConfig::load(wishes, Some(identity)).map_err(|error| to_pyerr(py, error))?)

@@ -1,13 +1,15 @@
 //! TLS by rustls: which certificates are trusted, which one we show, and the handshake.
 //!
-//! The configuration for the usual case (certifi's roots, no client certificate) is built once per process, on the first
-//! handshake that needs it. One with files of the caller's is built when he names them, so that a wrong path fails there.
+//! The configuration for the usual case (certifi's roots, no client certificate) is built on the first handshake that needs it. One
+//! with files of the caller's is built when he names them, so that a wrong path fails there. Either is built once per process, and
+//! again when a file has changed; one with a client's certificate or a directory is nobody else's.
 
 mod insecure;
 mod self_signed;
 mod trust;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -23,8 +25,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use self::trust::Stamp;
 pub use self::trust::{Source, Trust};
 use crate::error::{Error, Kind, Result};
+
+/// Names the file that the secrets of connections are written to.
+const KEY_LOG: &str = "SSLKEYLOGFILE";
 
 /// The certificate that a client shows: a chain and its key, each in a PEM file (which may be the same).
 #[derive(Clone, Debug)]
@@ -48,9 +54,9 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// Whether all in this process may use one configuration.
-    pub fn is_shareable(&self) -> bool {
-        self.trust.is_shareable()
+    /// Whether the configuration can be built on its first use: nothing that the caller names can be wrong.
+    pub fn may_wait(&self) -> bool {
+        self.trust.may_wait()
     }
 }
 
@@ -119,21 +125,35 @@ impl fmt::Debug for TlsConfig {
     }
 }
 
-/// The process's configurations that depend on nothing but what the environment said: the usual case, and no verification.
-fn shared(wishes: &Wishes) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
-    static SHARED: Mutex<Option<HashMap<Wishes, Arc<ClientConfig>>>> = Mutex::new(None);
+/// A configuration, and what it depended on besides wishes when it was built.
+struct Built {
+    stamps: Vec<Stamp>,
+    key_log: Option<OsString>,
+    config: Arc<ClientConfig>,
+}
 
-    if !wishes.is_shareable() {
-        return build(wishes, None);
-    }
+/// The process's configurations without a client's certificate. One whose files have changed is built anew.
+fn shared(wishes: &Wishes) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+    static SHARED: Mutex<Option<HashMap<Wishes, Built>>> = Mutex::new(None);
+    // A process that names ever new files keeps no more of them.
+    const MOST: usize = 32;
+
+    let Some(stamps) = wishes.trust.stamps() else { return build(wishes, None) };
+    let key_log = std::env::var_os(KEY_LOG);
     // Held by another thread, perhaps one that was there at a fork and is not here: then this one builds its own.
     let Ok(mut guard) = SHARED.try_lock() else { return build(wishes, None) };
-    let configs = guard.get_or_insert_default();
-    if let Some(config) = configs.get(wishes) {
-        return Ok(Arc::clone(config));
+    let all = guard.get_or_insert_default();
+    if let Some(built) = all.get(wishes)
+        && built.stamps == stamps
+        && built.key_log == key_log
+    {
+        return Ok(Arc::clone(&built.config));
     }
     let config = build(wishes, None)?;
-    configs.insert(wishes.clone(), Arc::clone(&config));
+    if all.len() >= MOST {
+        all.clear();
+    }
+    all.insert(wishes.clone(), Built { stamps, key_log, config: Arc::clone(&config) });
     Ok(config)
 }
 
@@ -164,7 +184,7 @@ fn build(wishes: &Wishes, identity: Option<&Identity>) -> std::result::Result<Ar
         None => builder.with_no_client_auth(),
         Some(identity) => with_identity(builder, identity)?,
     };
-    if std::env::var_os("SSLKEYLOGFILE").is_some() {
+    if std::env::var_os(KEY_LOG).is_some() {
         config.key_log = Arc::new(KeyLogFile::new());
     }
     Ok(Arc::new(config))

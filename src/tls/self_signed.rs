@@ -1,7 +1,6 @@
 //! A self-signed certificate of an authority that is a server's own as well, as `openssl req -x509` makes them. webpki accepts none
 //! in that role; OpenSSL does where the caller trusts just this one, and so do we.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -15,7 +14,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 pub struct OrTrustedItself {
     pub webpki: Arc<WebPkiServerVerifier>,
     /// What the caller's own files hold.
-    pub trusted: HashSet<CertificateDer<'static>>,
+    pub trusted: Vec<CertificateDer<'static>>,
 }
 
 impl ServerCertVerifier for OrTrustedItself {

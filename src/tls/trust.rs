@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -33,9 +34,19 @@ pub enum Source {
     System { file: Option<PathBuf>, folder: Option<PathBuf> },
 }
 
+/// What shows that a file is still the one that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+    /// The file's number, and when anything of it changed.
+    #[cfg(unix)]
+    identity: (u64, u64, i64, i64),
+}
+
 impl Trust {
-    /// Whether all in this process may use one configuration. What the caller names may change on the disk.
-    pub fn is_shareable(&self) -> bool {
+    /// Whether it can be read when it is needed: the caller names nothing that he could have got wrong.
+    pub fn may_wait(&self) -> bool {
         match self {
             Self::Anything => true,
             Self::Roots(sources) => {
@@ -43,30 +54,55 @@ impl Trust {
             }
         }
     }
+
+    /// The state of all files that may change while the process runs. `None` if it cannot be told: directories.
+    pub fn stamps(&self) -> Option<Vec<Stamp>> {
+        let Self::Roots(sources) = self else { return Some(Vec::new()) };
+        let files = sources.iter().filter_map(|source| match source {
+            Source::Named(path) | Source::Optional(path) => Some(path),
+            Source::Bundle(_) | Source::Given(_) | Source::System { .. } => None,
+        });
+        files.map(|path| Stamp::of(path)).collect()
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self {
+            length: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            identity: {
+                use std::os::unix::fs::MetadataExt;
+                (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+            },
+        })
+    }
 }
 
 /// The authorities, and among them those certificates that the caller or the environment names.
-pub fn load(sources: &[Source]) -> Result<(RootCertStore, HashSet<CertificateDer<'static>>), ConfigError> {
+pub fn load(sources: &[Source]) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), ConfigError> {
     let mut store = RootCertStore::empty();
-    let mut named = HashSet::new();
+    let mut named = Vec::new();
     for source in sources {
         match source {
-            Source::Bundle(path) => add(&mut store, path, read(path)?)?,
+            Source::Bundle(path) => add(&mut store, path, &read(path)?)?,
             Source::Named(path) => {
                 let certificates = read(path)?;
-                named.extend(certificates.iter().cloned());
-                add(&mut store, path, certificates)?;
+                add(&mut store, path, &certificates)?;
+                named.extend(certificates);
             }
             Source::Given(data) => {
                 let certificates = decode(data)?;
-                named.extend(certificates.iter().cloned());
-                add(&mut store, Path::new("cadata"), certificates)?;
+                add(&mut store, Path::new("cadata"), &certificates)?;
+                named.extend(certificates);
             }
             Source::Optional(path) => {
                 // Whatever it holds is an addition.
                 let certificates = read(path).unwrap_or_default();
-                named.extend(certificates.iter().cloned());
-                store.add_parsable_certificates(certificates);
+                store.add_parsable_certificates(certificates.iter().map(borrowed));
+                named.extend(certificates);
             }
             Source::System { file, folder } => {
                 add_system(&mut store, file.as_deref(), folder.as_deref());
@@ -84,9 +120,9 @@ pub fn load(sources: &[Source]) -> Result<(RootCertStore, HashSet<CertificateDer
 }
 
 /// Adds certificates of a file or directory that must hold one.
-fn add(store: &mut RootCertStore, path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<(), ConfigError> {
+fn add(store: &mut RootCertStore, path: &Path, certificates: &[CertificateDer<'static>]) -> Result<(), ConfigError> {
     // Bundles hold certificates of forms that are no longer allowed; they are passed over, as OpenSSL does.
-    if store.add_parsable_certificates(certificates).0 > 0 {
+    if store.add_parsable_certificates(certificates.iter().map(borrowed)).0 > 0 {
         return Ok(());
     }
     Err(ConfigError {
@@ -94,6 +130,10 @@ fn add(store: &mut RootCertStore, path: &Path, certificates: Vec<CertificateDer<
         path: path.to_owned(),
         source: None,
     })
+}
+
+fn borrowed<'a>(certificate: &'a CertificateDer<'static>) -> CertificateDer<'a> {
+    CertificateDer::from(certificate.as_ref())
 }
 
 /// What a file or directory holds.
