@@ -11,6 +11,7 @@ import pytest
 from certificates import Certificates
 from flavours import FLAVOURS, Flavour
 from h2_peer import H2Peer
+from libraries import LIBRARIES, Library
 from peers import Peer
 from programs import Program
 from servers import AsgiServer
@@ -59,6 +60,13 @@ def async_flavour(request: pytest.FixtureRequest) -> Flavour:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def asyncio_flavour(request: pytest.FixtureRequest) -> Flavour:
     return FLAVOURS[request.param]()
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request: pytest.FixtureRequest) -> Library:
+    """httpx, and httpx2."""
+    pytest.importorskip(request.param, reason="httpx2 exists for CPython 3.10 and newer")
+    return Library(request.param)
 
 
 @pytest.hookimpl(tryfirst=True)

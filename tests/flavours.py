@@ -279,25 +279,6 @@ class Trio(Flavour):
 FLAVOURS = {kind.name: kind for kind in (Sync, Asyncio, Uvloop, Trio)}
 
 
-class HttpxClient:
-    """The client of the flavour, of httpx or httpx2, as an async context manager."""
-
-    def __init__(self, flavour: Flavour, library: Any, transport: Any = None, **arguments: Any) -> None:
-        self.flavour = flavour
-        kind = library.AsyncClient if flavour.is_async else library.Client
-        self.raw: Any = kind(transport=transport, **arguments)
-
-    async def __aenter__(self) -> HttpxClient:
-        await self.flavour.call(self.raw, "__enter__")
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.flavour.call(self.raw, "__exit__", *exc_info)
-
-    async def send(self, method: str, url: str, **arguments: Any) -> Any:
-        return await self.flavour.call(self.raw, "request", method, url, **arguments)
-
-
 class Pool:
     """A pool as shared tests use it; `raw` is the pool itself."""
 

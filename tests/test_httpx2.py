@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import httpcore_rs
-from flavours import HttpxClient
-from peers import always, answers, echo, refused_port, reply, silence
+from libraries import Library
+from peers import always, answers, echo, refused_port, reply
 from programs import HIDE
 
 pytest.importorskip("httpx2", reason="httpx2 exists for CPython 3.10 and newer")
@@ -33,40 +33,14 @@ if TYPE_CHECKING:
     from servers import AsgiServer
 
 OK = always(reply(b"ok"))
-
-
-def transport(flavour: Flavour, **arguments: Any) -> Any:
-    kind = httpcore_rs.httpx2.AsyncTransport if flavour.is_async else httpcore_rs.httpx2.SyncTransport
-    return kind(**arguments)
+LIBRARY = Library("httpx2")
 
 
 def pool_class(flavour: Flavour) -> Any:
     return getattr(httpcore_rs.httpcore2, flavour.prefixed("ConnectionPool"))
 
 
-def httpx_client(flavour: Flavour, using: Any = None, **arguments: Any) -> HttpxClient:
-    return HttpxClient(flavour, httpx2, using or transport(flavour), **arguments)
-
-
 # httpx2.
-
-
-def test_transports_are_httpx2s_own() -> None:
-    assert issubclass(httpcore_rs.httpx2.SyncTransport, httpx2.HTTPTransport)
-    assert issubclass(httpcore_rs.httpx2.AsyncTransport, httpx2.AsyncHTTPTransport)
-    assert httpcore_rs.httpx2.SyncTransport.handle_request is httpx2.HTTPTransport.handle_request
-    assert httpcore_rs.httpx2.AsyncTransport.handle_async_request is httpx2.AsyncHTTPTransport.handle_async_request
-
-
-async def test_requests_and_responses_travel_whole(flavour: Flavour, serve: Serve) -> None:
-    peer = serve(echo)
-    async with httpx_client(flavour, headers={"X-Mine": "yes"}) as client:
-        for _ in range(2):
-            response = await client.send("POST", peer.url + "path?a=b", json={"key": "value"})
-            assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
-            assert ["X-Mine", "yes"] in response.json()["headers"]
-    assert [request.body for request in peer.requests] == [b'{"key":"value"}'] * 2
-    assert len(peer.connections) == 1
 
 
 @pytest.mark.parametrize("own", ["httpcore", "httpcore2"])
@@ -74,58 +48,23 @@ async def test_our_pools_in_httpx2s_transport(flavour: Flavour, serve: Serve, ow
     peer = serve(answers(reply(b"ok"), b""))
     theirs: Any = httpx2.AsyncHTTPTransport() if flavour.is_async else httpx2.HTTPTransport()
     theirs._pool = flavour.pool().raw if own == "httpcore" else pool_class(flavour)()
-    async with httpx_client(flavour, theirs) as client:
+    async with LIBRARY.client(flavour, theirs) as client:
         assert (await client.send("GET", peer.url)).text == "ok"
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.send("POST", peer.url)
 
 
-@pytest.mark.parametrize(
-    ("script", "arguments", "expected"),
-    [
-        (silence, {"timeout": httpx2.Timeout(5, read=0.1)}, httpx2.ReadTimeout),
-        (answers(b"garbage\r\n\r\n"), {}, httpx2.RemoteProtocolError),
-        (answers(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"), {}, httpx2.RemoteProtocolError),
-        (lambda connection: (connection.read_request(), connection.reset()), {}, httpx2.ReadError),
-        (OK, {"headers": {"Content-Length": "3"}, "content": b"longer"}, httpx2.LocalProtocolError),
-    ],
-)
-async def test_exceptions_are_httpx2s(
-    flavour: Flavour, serve: Serve, script: Callable[[Any], Any], arguments: dict[str, Any], expected: type[Exception]
-) -> None:
-    peer = serve(script)
-    async with httpx_client(flavour) as client:
-        with pytest.raises(expected) as raised:
-            await client.send("POST", peer.url, **arguments)
-    assert type(raised.value) is expected
-    assert type(raised.value.__cause__) is getattr(httpcore2, expected.__name__)
-
-
 async def test_http2(flavour: Flavour, asgi: AsgiServer, certificates: Certificates) -> None:
-    using = transport(flavour, http2=True, verify=str(certificates.ca))
-    async with httpx_client(flavour, using) as client:
+    using = LIBRARY.transport(flavour, http2=True, verify=str(certificates.ca))
+    async with LIBRARY.client(flavour, using) as client:
         response = await client.send("GET", asgi.https + "/bytes/1")
     assert (response.status_code, response.http_version) == (200, "HTTP/2")
-
-
-async def test_the_proxy_of_the_environment(flavour: Flavour, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy, origin = serve(echo), serve(echo)
-    monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@{proxy.authority}")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    mounts = type(transport(flavour)).environment_mounts()
-    async with httpx_client(flavour, mounts=mounts) as client:
-        await client.send("GET", "http://elsewhere.test/path")
-        await client.send("GET", origin.url)
-    (forwarded,) = proxy.requests
-    assert forwarded.target == b"http://elsewhere.test/path"
-    assert forwarded.header(b"proxy-authorization") == b"Basic dXNlcjpwYXNz"
-    assert len(origin.requests) == 1
 
 
 async def test_server_sent_events(flavour: Flavour, serve: Serve) -> None:
     events = b"data: first\n\nevent: named\ndata: second\n\n"
     peer = serve(always(reply(events, headers=[(b"Content-Type", b"text/event-stream")])))
-    async with httpx_client(flavour) as client:
+    async with LIBRARY.client(flavour) as client:
         if flavour.is_async:
             async with client.raw.sse(peer.url) as source:
                 seen = [(event.event, event.data) async for event in source]
@@ -138,7 +77,7 @@ async def test_server_sent_events(flavour: Flavour, serve: Serve) -> None:
 async def test_websockets(flavour: Flavour, asgi: AsgiServer) -> None:
     # One reads in the background while the other writes, and closing ends the reading.
     url = asgi.http.replace("http://", "ws://") + "/websocket"
-    async with httpx_client(flavour) as client:
+    async with LIBRARY.client(flavour) as client:
         if flavour.is_async:
             async with client.raw.websocket(url) as session:
                 for number in range(20):
@@ -157,20 +96,6 @@ async def test_websockets(flavour: Flavour, asgi: AsgiServer) -> None:
 
 
 # Whom httpx2 trusts: the operating system.
-
-
-@pytest.mark.parametrize("trust_env", [True, False])
-async def test_the_environment_names_authorities(
-    flavour: Flavour, serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, trust_env: bool
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
-    peer = serve(OK, tls=certificates.server_context())
-    async with httpx_client(flavour, transport(flavour, trust_env=trust_env)) as client:
-        if trust_env:
-            assert (await client.send("GET", peer.url)).text == "ok"
-        else:
-            with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-                await client.send("GET", peer.url)
 
 
 # The paths of a system are those of Python's OpenSSL, and looked up once in a process.

@@ -7,11 +7,10 @@ import inspect
 import ssl
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 import httpcore_rs
-from flavours import HttpxClient
+from libraries import Client
 from peers import always, echo, reply
 from programs import HIDE
 
@@ -21,14 +20,10 @@ if TYPE_CHECKING:
     from certificates import Certificates
     from conftest import Serve
     from flavours import Flavour
+    from libraries import Library
     from programs import Program
 
 OK = always(reply(b"ok"))
-
-
-@pytest.fixture(params=["httpx", "httpx2"])
-def library(request: pytest.FixtureRequest) -> Any:
-    return pytest.importorskip(request.param, reason="httpx2 exists for CPython 3.10 and newer")
 
 
 @pytest.fixture
@@ -42,13 +37,13 @@ def is_ours(pool: Any) -> bool:
     return isinstance(pool, (httpcore_rs.ConnectionPool, httpcore_rs.AsyncConnectionPool))
 
 
-async def get(flavour: Flavour, library: Any, url: str, **arguments: Any) -> Any:
-    async with HttpxClient(flavour, library, **arguments) as client:
+async def get(flavour: Flavour, library: Library, url: str, **arguments: Any) -> Any:
+    async with Client(flavour, library, **arguments) as client:
         return client.raw, await client.send("GET", url)
 
 
 @pytest.mark.usefixtures("installed")
-async def test_clients_are_served_by_our_pools(flavour: Flavour, serve: Serve, library: Any) -> None:
+async def test_clients_are_served_by_our_pools(flavour: Flavour, serve: Serve, library: Library) -> None:
     client, response = await get(flavour, library, serve(OK).url)
     assert response.text == "ok"
     assert is_ours(client._transport._pool)
@@ -57,7 +52,7 @@ async def test_clients_are_served_by_our_pools(flavour: Flavour, serve: Serve, l
 
 
 @pytest.mark.usefixtures("installed")
-def test_functions_are_served_by_our_pools(serve: Serve, library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_are_served_by_our_pools(serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     genuine = httpcore_rs.ConnectionPool.__init__
 
@@ -72,7 +67,7 @@ def test_functions_are_served_by_our_pools(serve: Serve, library: Any, monkeypat
 
 @pytest.mark.usefixtures("installed")
 async def test_proxies_of_the_environment(
-    flavour: Flavour, serve: Serve, library: Any, monkeypatch: pytest.MonkeyPatch
+    flavour: Flavour, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve(echo)
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.authority}")
@@ -80,13 +75,12 @@ async def test_proxies_of_the_environment(
     client, _ = await get(flavour, library, "http://elsewhere.test/path")
     assert proxy.requests[0].target == b"http://elsewhere.test/path"
     (pool,) = (mount._pool for mount in client._mounts.values() if mount is not None)
-    assert isinstance(pool, (httpcore_rs.HTTPProxy, httpcore_rs.AsyncHTTPProxy)) or library is not httpx
-    assert is_ours(pool)
+    assert isinstance(pool, (library.pools.HTTPProxy, library.pools.AsyncHTTPProxy))
 
 
 @pytest.mark.usefixtures("installed")
 async def test_arguments_keep_their_meaning(
-    flavour: Flavour, serve: Serve, library: Any, certificates: Certificates
+    flavour: Flavour, serve: Serve, library: Library, certificates: Certificates
 ) -> None:
     peer = serve(OK, tls=certificates.server_context())
     context = ssl.create_default_context(cafile=str(certificates.ca))
@@ -100,7 +94,7 @@ async def test_arguments_keep_their_meaning(
 
 
 @pytest.mark.usefixtures("installed")
-def test_arguments_may_be_given_by_position(serve: Serve, library: Any, certificates: Certificates) -> None:
+def test_arguments_may_be_given_by_position(serve: Serve, library: Library, certificates: Certificates) -> None:
     peer = serve(OK, tls=certificates.server_context())
     with library.Client(transport=library.HTTPTransport(False, None)) as client:
         assert client.get(peer.url).text == "ok"
@@ -109,7 +103,7 @@ def test_arguments_may_be_given_by_position(serve: Serve, library: Any, certific
 
 
 @pytest.mark.usefixtures("installed")
-def test_subclasses_are_served(serve: Serve, library: Any) -> None:
+def test_subclasses_are_served(serve: Serve, library: Library) -> None:
     class Retrying(library.HTTPTransport):  # type: ignore[misc]
         def __init__(self, attempts: int) -> None:
             super().__init__(retries=attempts)
@@ -121,7 +115,7 @@ def test_subclasses_are_served(serve: Serve, library: Any) -> None:
         assert client.get(serve(OK).url).text == "ok"
 
 
-def test_installing_twice_and_uninstalling(library: Any) -> None:
+def test_installing_twice_and_uninstalling(library: Library) -> None:
     genuine = library.HTTPTransport.__init__
     signature = inspect.signature(library.HTTPTransport)
     before = library.HTTPTransport()
@@ -135,7 +129,7 @@ def test_installing_twice_and_uninstalling(library: Any) -> None:
     assert [is_ours(each._pool) for each in (before, meanwhile, library.HTTPTransport())] == [False, True, False]
 
 
-def test_a_patch_on_top_stays(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_patch_on_top_stays(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     with monkeypatch.context() as patching:
         httpcore_rs.install()
@@ -162,26 +156,24 @@ def test_a_patch_on_top_stays(library: Any, monkeypatch: pytest.MonkeyPatch) -> 
     assert not is_ours(library.HTTPTransport()._pool)
 
 
-def test_a_patch_below(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Library:
-        class HTTPTransport(library.HTTPTransport):  # type: ignore[misc]
-            pass
+def test_a_patch_below(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Patched(library.HTTPTransport):  # type: ignore[misc]
+        pass
 
     genuine = library.HTTPTransport.__init__
 
     def patched(self: Any, *args: Any, **kwargs: Any) -> None:
         genuine(self, *args, **kwargs)
 
-    monkeypatch.setattr(Library.HTTPTransport, "__init__", patched)
-    ours = httpcore_rs.SyncTransport if library is httpx else httpcore_rs.httpx2.SyncTransport
-    original, init = httpcore_rs._install._prepare(Library.HTTPTransport, ours)
+    monkeypatch.setattr(Patched, "__init__", patched)
+    original, init = httpcore_rs._install._prepare(Patched, library.SyncTransport)
     assert original is patched
-    monkeypatch.setattr(Library.HTTPTransport, "__init__", init)
+    monkeypatch.setattr(Patched, "__init__", init)
     monkeypatch.setattr(httpcore_rs._install._State, "is_installed", True)
-    assert is_ours(Library.HTTPTransport(verify=False)._pool)
+    assert is_ours(Patched(verify=False)._pool)
     monkeypatch.setattr(httpcore_rs._install._State, "is_installed", False)
-    assert not is_ours(Library.HTTPTransport(verify=False)._pool)
-    del httpcore_rs._install._State.changed[Library.HTTPTransport]
+    assert not is_ours(Patched(verify=False)._pool)
+    del httpcore_rs._install._State.changed[Patched]
 
 
 def test_our_own_transports_are_as_before() -> None:

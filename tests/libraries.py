@@ -1,0 +1,55 @@
+"""httpx and its fork httpx2: one test for both, by way of the fixture `library`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import httpcore_rs
+
+if TYPE_CHECKING:
+    from flavours import Flavour
+
+LIBRARIES = {"httpx": "httpcore", "httpx2": "httpcore2"}
+
+
+class Library:
+    """One of the two, by its own names, with what is ours for it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.module = importlib.import_module(name)
+        # The package that it is built on, whose exceptions ours are before they become the library's.
+        self.core = importlib.import_module(LIBRARIES[name])
+        ours: Any = httpcore_rs if name == "httpx" else httpcore_rs.httpx2
+        self.SyncTransport, self.AsyncTransport = ours.SyncTransport, ours.AsyncTransport
+        self.pools: Any = httpcore_rs if name == "httpx" else httpcore_rs.httpcore2
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def transport(self, flavour: Flavour, **arguments: Any) -> Any:
+        return (self.AsyncTransport if flavour.is_async else self.SyncTransport)(**arguments)
+
+    def client(self, flavour: Flavour, using: Any = None, **arguments: Any) -> Client:
+        """A client over our transport, or another."""
+        return Client(flavour, self, transport=using or self.transport(flavour), **arguments)
+
+
+class Client:
+    """The client of the flavour, as an async context manager."""
+
+    def __init__(self, flavour: Flavour, library: Library, **arguments: Any) -> None:
+        self.flavour = flavour
+        kind = library.AsyncClient if flavour.is_async else library.Client
+        self.raw: Any = kind(**arguments)
+
+    async def __aenter__(self) -> Client:
+        await self.flavour.call(self.raw, "__enter__")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.flavour.call(self.raw, "__exit__", *exc_info)
+
+    async def send(self, method: str, url: str, **arguments: Any) -> Any:
+        return await self.flavour.call(self.raw, "request", method, url, **arguments)
