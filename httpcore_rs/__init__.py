@@ -151,5 +151,12 @@ def __getattr__(name: str) -> typing.Any:
     if name in ("httpcore2", "httpx2"):
         return importlib.import_module(f".{name}", __name__)
     if name in ("SyncTransport", "AsyncTransport"):
-        return getattr(importlib.import_module("._httpx", __name__), name)
+        try:
+            return getattr(importlib.import_module("._httpx", __name__), name)
+        except ModuleNotFoundError as exc:
+            if exc.name == "httpx":
+                exc.msg = (
+                    f"httpcore_rs.{name} needs httpx, which is not installed; httpcore_rs.httpx2.{name} is for httpx2"
+                )
+            raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -300,6 +300,14 @@ httpcore_rs.install()
 assert library.get(url).text == "ok"
 assert type(library.Client()._transport._pool).__module__.startswith("httpcore_rs")
 assert not {*sys.argv[2:]} & {*sys.modules}
+
+if "httpx" in sys.argv:
+    try:
+        httpcore_rs.SyncTransport
+    except ModuleNotFoundError as exc:
+        assert "httpcore_rs.httpx2.SyncTransport" in str(exc)
+    else:
+        raise AssertionError("nothing was said")
 """
 
 
