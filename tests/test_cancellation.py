@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ import pytest
 import httpcore_rs
 from leaks import descriptors
 from peers import always, deafness, describe, echo, full_backlog, reply, silence
+from proxies import socks5, tunnels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from certificates import Certificates
     from conftest import Serve
     from flavours import Flavour, Pool
     from peers import Connection
@@ -171,9 +174,11 @@ async def test_at_the_moment_a_slot_is_handed_over(async_flavour: Flavour, serve
         assert "Requests: 0 active, 0 queued | Connections: 0 active" in repr(pool)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_500_requests_cancelled_at_random_moments(async_flavour: Flavour, serve: Serve, seed: int) -> None:
-    dice = random.Random(seed)
+@pytest.mark.parametrize("way", ["direct", "once more", "rustls", "Python's ssl", "a tunnel", "SOCKS5"])
+async def test_500_requests_cancelled_at_random_moments(
+    async_flavour: Flavour, serve: Serve, certificates: Certificates, way: str
+) -> None:
+    dice = random.Random(way)
     pause = threading.Event()  # never set: waiting for it is a pause
 
     def script(connection: Connection) -> None:
@@ -186,8 +191,18 @@ async def test_500_requests_cancelled_at_random_moments(async_flavour: Flavour, 
             pause.wait(0.003 * (connection.number % 2))
             connection.send(response[20:])
 
-    peer = serve(script)
-    async with async_flavour.pool(max_connections=10) as pool:
+    arguments: dict[str, Any] = {}
+    if way in ("a tunnel", "SOCKS5"):
+        proxy = serve(tunnels if way == "a tunnel" else socks5())
+        scheme = "http" if way == "a tunnel" else "socks5"
+        arguments["proxy"] = httpcore.Proxy(f"{scheme}://{proxy.authority}")
+    is_plain = way in ("direct", "once more")
+    if way == "Python's ssl":
+        arguments["ssl_context"] = ssl.create_default_context(cafile=str(certificates.ca))
+    elif not is_plain:
+        arguments["ssl_context"] = httpcore_rs.TLSConfig(verify=certificates.ca)
+    peer = serve(script, tls=None if is_plain else certificates.server_context())
+    async with async_flavour.pool(max_connections=10, **arguments) as pool:
         await pool.request("GET", peer.url)
         await pool.close()
         await async_flavour.until(lambda: peer.closed(1))
