@@ -11,25 +11,26 @@ from ._sync import ConnectionPool
 from ._transports import OnOurPools
 
 
-class SyncTransport(OnOurPools, httpx.HTTPTransport):
+class _OnOurPools(OnOurPools):
+    _library = httpx
+    _package = HTTPCORE
+
+
+class SyncTransport(_OnOurPools, httpx.HTTPTransport):
     """`httpx.HTTPTransport` on a `ConnectionPool` of ours: `httpx.Client(transport=SyncTransport())`.
 
     Takes httpx's arguments; `verify` may also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
     Making one takes far less than a millisecond: no `ssl.SSLContext` is built.
     """
 
-    _library = httpx
-    _package = HTTPCORE
     _pools = (ConnectionPool, HTTPProxy, SOCKSProxy)
 
 
-class AsyncTransport(OnOurPools, httpx.AsyncHTTPTransport):
+class AsyncTransport(_OnOurPools, httpx.AsyncHTTPTransport):
     """`httpx.AsyncHTTPTransport` on an `AsyncConnectionPool` of ours: `httpx.AsyncClient(transport=AsyncTransport())`.
 
     Takes httpx's arguments; `verify` may also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
     Making one takes far less than a millisecond: no `ssl.SSLContext` is built.
     """
 
-    _library = httpx
-    _package = HTTPCORE
     _pools = (AsyncConnectionPool, AsyncHTTPProxy, AsyncSOCKSProxy)

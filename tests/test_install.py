@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -176,13 +175,9 @@ def test_a_patch_below(library: Library, monkeypatch: pytest.MonkeyPatch) -> Non
     del httpcore_rs._install._State.changed[Patched]
 
 
+@pytest.mark.usefixtures("installed")
 def test_our_own_transports_are_as_before() -> None:
-    importlib.import_module("httpcore_rs")
-    httpcore_rs.install()
-    try:
-        assert is_ours(httpcore_rs.SyncTransport(retries=1)._pool)
-    finally:
-        httpcore_rs.uninstall()
+    assert is_ours(httpcore_rs.SyncTransport(retries=1)._pool)
 
 
 def test_httpx2_in_the_place_of_httpx(serve: Serve, program: Callable[..., Program]) -> None:

@@ -24,6 +24,8 @@ class Suite:
     port: int | None = None
     # The fork of the project that its tests are put to instead. It publishes none of its own, and passes these.
     fork: str | None = None
+    # The oldest CPython that what is tested exists for.
+    python: tuple[int, int] = (3, 9)
 
     @property
     def archive(self) -> str:
@@ -35,14 +37,11 @@ class Suite:
         return self.fork or self.name
 
 
+_HTTPCORE = Suite("httpcore", "1.0.9", "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8")
+
 SUITES = (
-    Suite("httpcore", "1.0.9", "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8"),
-    Suite(
-        "httpcore",
-        "1.0.9",
-        "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8",
-        fork="httpcore2",
-    ),
+    _HTTPCORE,
+    dataclasses.replace(_HTTPCORE, fork="httpcore2", python=(3, 11)),
     Suite("httpx", "0.28.1", "75e98c5f16b0f35b567856f597f06ff2270a374470a5c2392242528e3e3e42fc", port=8000),
 )
 

@@ -105,11 +105,14 @@ impl Call {
     pub fn failed(&self, py: Python<'_>, exception: PyErr) -> Answer {
         let value = exception.value(py);
         if value.str().is_ok_and(|text| text.len().is_ok_and(|length| length == 0))
-            && let Some(complaint) = self.complaint(Namespace::kind_of(py, &exception))
-            && let message = reason(value).map_or_else(|| complaint.clone(), |reason| format!("{complaint}: {reason}"))
-            && let Err(error) = value.setattr(intern!(py, "args"), (message,))
+            && let Some(mut message) = self.complaint(Namespace::kind_of(py, &exception))
         {
-            return Answer::Failed(from_exception(py, error));
+            if let Some(reason) = reason(value) {
+                message = format!("{message}: {reason}");
+            }
+            if let Err(error) = value.setattr(intern!(py, "args"), (message,)) {
+                return Answer::Failed(from_exception(py, error));
+            }
         }
         Answer::Failed(from_exception(py, exception))
     }

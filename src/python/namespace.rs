@@ -62,11 +62,7 @@ impl Package {
 
     /// What the package holds. It is imported the first time.
     pub fn namespace(self, py: Python<'_>) -> PyResult<&'static Namespace> {
-        let cell = self.cell();
-        match cell.get(py) {
-            Some(namespace) => Ok(namespace),
-            None => cell.get_or_try_init(py, || Namespace::load(py, self)),
-        }
+        self.cell().get_or_try_init(py, || Namespace::load(py, self))
     }
 
     /// The same if it was imported already.

@@ -75,6 +75,12 @@ pub struct ConfigError {
     pub source: Option<io::Error>,
 }
 
+impl ConfigError {
+    fn of_no_file(message: String) -> Self {
+        Self { message, path: PathBuf::new(), source: None }
+    }
+}
+
 impl TlsConfig {
     /// A configuration that is built on its first use.
     pub fn lazy(wishes: Wishes) -> Self {
@@ -162,7 +168,7 @@ fn build(wishes: &Wishes, identity: Option<&Identity>) -> std::result::Result<Ar
     let versions: &[_] = if wishes.needs_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .map_err(|error| ConfigError { message: error.to_string(), path: PathBuf::new(), source: None })?;
+        .map_err(|error| ConfigError::of_no_file(error.to_string()))?;
     let builder = match &wishes.trust {
         Trust::Anything => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(insecure::AcceptAnything(provider)))
@@ -174,7 +180,7 @@ fn build(wishes: &Wishes, identity: Option<&Identity>) -> std::result::Result<Ar
             } else {
                 let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
                     .build()
-                    .map_err(|error| ConfigError { message: error.to_string(), path: PathBuf::new(), source: None })?;
+                    .map_err(|error| ConfigError::of_no_file(error.to_string()))?;
                 let verifier = self_signed::OrTrustedItself { webpki, trusted };
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
             }

@@ -107,11 +107,8 @@ pub fn load(sources: &[Source]) -> Result<(RootCertStore, Vec<CertificateDer<'st
             Source::System { file, folder } => {
                 add_system(&mut store, file.as_deref(), folder.as_deref());
                 if store.is_empty() {
-                    return Err(ConfigError {
-                        message: "no certificates of authorities were found on this system".to_owned(),
-                        path: PathBuf::new(),
-                        source: None,
-                    });
+                    let message = "no certificates of authorities were found on this system";
+                    return Err(ConfigError::of_no_file(message.to_owned()));
                 }
             }
         }

@@ -163,11 +163,8 @@ impl Http2 {
     pub fn attach(&self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
         // From one thread to another there is nothing to move.
         if reactor.is_some() || self.is_job() {
-            let mut wire = self.wire.lock();
-            wire.stream().attach(reactor)?;
-            let has_job = reactor.is_some() && wire.stream().carried().is_none();
-            drop(wire);
-            self.pulse.set_reactor(reactor.filter(|_| has_job));
+            self.wire.lock().stream().attach(reactor)?;
+            self.pulse.set_reactor(reactor.filter(|_| !self.is_carried));
         }
         // h2 wakes nobody before it was polled.
         Pulse::wake(&self.pulse);
