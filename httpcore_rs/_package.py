@@ -55,5 +55,6 @@ HTTPCORE2 = Package("httpcore2")
 
 
 def package_of(model: object) -> Package:
-    """The package that an `Origin`, say, belongs to."""
-    return HTTPCORE2 if type(model).__module__.partition(".")[0] == "httpcore2" else HTTPCORE
+    """The package that an `Origin`, say, belongs to: the one that its class, or a class above it, was defined in."""
+    modules = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
+    return HTTPCORE2 if "httpcore2" in modules else HTTPCORE

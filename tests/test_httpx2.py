@@ -241,6 +241,14 @@ async def test_single_connections_for_httpcore2(flavour: Flavour, serve: Serve) 
     assert isinstance(connection, getattr(httpcore2, flavour.prefixed("ConnectionInterface")))
 
 
+def test_an_origin_of_a_class_of_the_callers() -> None:
+    class Own(httpcore2.Origin):
+        pass
+
+    with pytest.raises(httpcore2.ConnectError):
+        httpcore_rs.httpcore2.HTTPConnection(Own(b"http", "h\u00f6st".encode(), 1))
+
+
 async def test_connections_of_httpcore2s_pools(flavour: Flavour, serve: Serve) -> None:
     peer = serve(OK)
     pool = pool_class(flavour)()
