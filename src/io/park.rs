@@ -66,9 +66,11 @@ pub(super) fn wait_for(socket: &Arc<Shared>, direction: Direction) {
     });
 }
 
-/// Takes back that the poll waits for something to read: another thread sees to that.
-pub fn leave_reading_to_others() {
-    CURRENT.with_borrow_mut(|park| park.interests.retain(|(_, direction)| *direction != Direction::Read));
+/// Takes back that the poll waits for something to read from a socket: somebody else sees to that.
+pub(super) fn leave_reading_to_others(socket: &Arc<Shared>) {
+    CURRENT.with_borrow_mut(|park| {
+        park.interests.retain(|(known, direction)| *direction != Direction::Read || !Arc::ptr_eq(known, socket));
+    });
 }
 
 /// Notes that the poll must be repeated at `deadline`, whatever else happens.

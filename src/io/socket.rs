@@ -209,6 +209,11 @@ impl Socket {
         let _: Poll<()> = self.wait(cx, Direction::Read);
     }
 
+    /// Takes that back: another thread sees to it.
+    pub fn leave_reading_to_others(&self) {
+        park::leave_reading_to_others(&self.shared);
+    }
+
     fn is(&self, flag: u8) -> bool {
         self.shared.flags.load(Ordering::Acquire) & flag != 0
     }

@@ -152,19 +152,18 @@ impl Io {
     /// Sees to it that somebody reads what the exchange waits for.
     fn wait(&mut self, cx: &Context<'_>, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
         let connection = &self.connection;
-        if !connection.is_carried {
+        let mut wire = connection.wire.lock();
+        let Some(stream) = wire.stream().carried() else {
             let leads = lock(&connection.turns).sleep(&mut self.turn, cx.waker());
-            if !leads {
-                park::leave_reading_to_others();
-            } else if let Some(socket) = connection.wire.lock().stream().socket() {
+            match wire.stream().socket() {
                 // Whatever the last poll came to: this is what the others rely on.
-                socket.wait_to_read(cx);
+                Some(socket) if leads => socket.wait_to_read(cx),
+                Some(socket) => socket.leave_reading_to_others(),
+                None => {}
             }
             park::needs_alarm(if leads { connection.bell() } else { None });
             return;
-        }
-        let mut wire = connection.wire.lock();
-        let Some(stream) = wire.stream().carried() else { return };
+        };
         // What is being written may open its stream, and so give it room: in the middle of a read it would not hear of that.
         if !(self.awaits_room && stream.is_writing()) {
             stream.ask(asker, &mut self.turn.asked, read, write);
@@ -189,9 +188,7 @@ impl Io {
     /// The exchange waits no longer: what it did for the others falls to one of them.
     fn leave(&mut self) {
         let connection = &self.connection;
-        if connection.is_carried
-            && let Some(stream) = connection.wire.lock().stream().carried()
-        {
+        if let Some(stream) = connection.wire.lock().stream().carried() {
             stream.abandon(std::mem::take(&mut self.turn.asked));
         }
         let successor = {

@@ -80,8 +80,6 @@ pub struct Http2 {
     turns: Mutex<Turns>,
     /// Wakes the thread that sleeps on the socket. Only threads need it.
     bell: OnceLock<Arc<Bell>>,
-    /// Whether it takes no more requests.
-    is_ended: AtomicBool,
     /// Exchanges that are under way.
     exchanges: AtomicUsize,
     /// Whether somebody has reported that it was opened.
@@ -143,7 +141,6 @@ impl Http2 {
                 pulse,
                 turns: Mutex::default(),
                 bell: OnceLock::new(),
-                is_ended: AtomicBool::new(false),
                 exchanges: AtomicUsize::new(0),
                 is_reported: AtomicBool::new(false),
                 watcher: OnceLock::new(),
@@ -161,11 +158,11 @@ impl Http2 {
 
     /// Moves an idle connection to the loop that is going to use it.
     pub fn attach(&self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
-        // From one thread to another there is nothing to move.
-        if reactor.is_some() || self.is_job() {
-            self.wire.lock().stream().attach(reactor)?;
-            self.pulse.set_reactor(reactor.filter(|_| !self.is_carried));
-        }
+        let mut wire = self.wire.lock();
+        wire.stream().attach(reactor)?;
+        let has_job = reactor.is_some() && wire.stream().carried().is_none();
+        drop(wire);
+        self.pulse.set_reactor(reactor.filter(|_| has_job));
         // h2 wakes nobody before it was polled.
         Pulse::wake(&self.pulse);
         Ok(())
@@ -196,7 +193,10 @@ impl Http2 {
 
     /// Whether it takes no more requests. Then the pool knows, too: whoever learned it first may not have told it yet.
     pub fn is_over(&self) -> bool {
-        let is_over = self.is_ended.load(Ordering::Acquire);
+        let is_over = {
+            let engine = lock(&self.engine);
+            engine.connection.is_none() || engine.is_retired
+        };
         if is_over {
             self.report(None, true);
         }
@@ -235,7 +235,7 @@ impl Http2 {
                     engine.connection = None;
                     break;
                 }
-                let is_exhausted = self.wire.is_exhausted();
+                let is_exhausted = self.wire.lock().is_exhausted();
                 if is_exhausted || !self.pulse.is_dirty.load(Ordering::Acquire) {
                     // Threads see for themselves that there is more to read.
                     if is_exhausted && self.is_job() {
@@ -244,9 +244,7 @@ impl Http2 {
                     break;
                 }
             }
-            let changes = engine.changes(&self.sender, &self.farewell, &self.wire);
-            self.is_ended.store(engine.is_retired, Ordering::Release);
-            changes
+            engine.changes(&self.sender, &self.farewell, &self.wire)
         };
         self.report(limit, is_retired);
     }
@@ -262,12 +260,12 @@ impl Http2 {
 
     /// Whether another poll would find something to do at once.
     fn has_more(&self) -> bool {
-        self.pulse.is_dirty.load(Ordering::Acquire) || self.wire.is_exhausted()
+        self.pulse.is_dirty.load(Ordering::Acquire) || self.wire.lock().is_exhausted()
     }
 
     /// Wakes whoever sleeps on the socket, if there may be something to do that the socket does not tell.
     fn rouse(&self) {
-        if self.has_more() || self.wire.is_write_blocked() {
+        if self.has_more() || self.wire.lock().is_write_blocked() {
             let leader = lock(&self.turns).leader();
             if let Some(leader) = leader {
                 leader.wake();

@@ -7,7 +7,6 @@
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, ready};
 
@@ -35,20 +34,13 @@ pub struct Wire {
     preamble: BytesMut,
     /// Whether what is written goes into the preamble.
     is_opening: bool,
-    /// What may still be read in this go, in bytes.
     budget: usize,
     received: u64,
     ahead: Ahead,
-    flags: Arc<Flags>,
     read_error: Option<Error>,
     write_error: Option<Error>,
     has_write_failed: bool,
-}
-
-/// What can be seen of a wire while somebody is at it.
-struct Flags {
-    is_exhausted: AtomicBool,
-    is_write_blocked: AtomicBool,
+    is_write_blocked: bool,
 }
 
 /// What was read from a socket and h2 has not asked for yet. It asks for a few kilobytes at a time, and each of them would be a system
@@ -89,15 +81,11 @@ impl Ahead {
 
 /// A handle on the wire: h2 has one, the connection the other.
 #[derive(Clone)]
-pub struct WireHandle {
-    wire: Arc<Mutex<Wire>>,
-    flags: Arc<Flags>,
-}
+pub struct WireHandle(Arc<Mutex<Wire>>);
 
 impl WireHandle {
     pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
-        let flags = Arc::new(Flags { is_exhausted: AtomicBool::new(true), is_write_blocked: AtomicBool::new(false) });
-        let wire = Wire {
+        Self(Arc::new(Mutex::new(Wire {
             origin,
             stream,
             preamble: BytesMut::new(),
@@ -105,35 +93,24 @@ impl WireHandle {
             budget: 0,
             received: 0,
             ahead: Ahead::default(),
-            flags: Arc::clone(&flags),
             read_error: None,
             write_error: None,
             has_write_failed: false,
-        };
-        Self { wire: Arc::new(Mutex::new(wire)), flags }
+            is_write_blocked: false,
+        })))
     }
 
     pub fn downgrade(&self) -> Weak<Mutex<Wire>> {
-        Arc::downgrade(&self.wire)
+        Arc::downgrade(&self.0)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Wire> {
-        lock(&self.wire)
-    }
-
-    /// Whether the last go of reading ended because it was long enough.
-    pub fn is_exhausted(&self) -> bool {
-        self.flags.is_exhausted.load(Ordering::Acquire)
-    }
-
-    /// Whether there is something to send that has to wait for the peer.
-    pub fn is_write_blocked(&self) -> bool {
-        self.flags.is_write_blocked.load(Ordering::Acquire)
+        lock(&self.0)
     }
 
     /// The wire, unless somebody is at it.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, Wire>> {
-        self.wire.try_lock().ok()
+        self.0.try_lock().ok()
     }
 }
 
@@ -159,12 +136,17 @@ impl Wire {
 
     /// Begins another go of reading.
     pub fn refill(&mut self) {
-        self.spend(READ_BUDGET);
+        self.budget = READ_BUDGET;
     }
 
-    fn spend(&mut self, left: usize) {
-        self.budget = left;
-        self.flags.is_exhausted.store(left == 0, Ordering::Release);
+    /// Whether the last go of reading ended because it was long enough.
+    pub fn is_exhausted(&self) -> bool {
+        self.budget == 0
+    }
+
+    /// Whether there is something to send that has to wait for the peer.
+    pub fn is_write_blocked(&self) -> bool {
+        self.is_write_blocked
     }
 
     pub fn has_write_failed(&self) -> bool {
@@ -195,7 +177,7 @@ impl Wire {
             return Poll::Ready(Ok(offered));
         }
         let poll = self.poll_write_stream(cx, bufs);
-        self.flags.is_write_blocked.store(poll.is_pending(), Ordering::Release);
+        self.is_write_blocked = poll.is_pending();
         match poll {
             Poll::Ready(Err(error)) => {
                 self.has_write_failed = true;
@@ -266,7 +248,7 @@ impl Wire {
             Poll::Ready(Ok(())) => {
                 let length = buf.filled().len() - before;
                 self.received += length as u64;
-                self.spend(self.budget.saturating_sub(length));
+                self.budget = self.budget.saturating_sub(length);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
