@@ -14,6 +14,7 @@ import typing
 import weakref
 
 from ._engine import Host
+from ._resolver import AsyncioResolver, TrioResolver
 
 if typing.TYPE_CHECKING:
     import types
@@ -77,8 +78,6 @@ def _in_trio_task(trio: types.ModuleType) -> bool:
 
 
 def _asyncio_host(loop: typing.Any) -> Host:
-    import socket
-
     timer: asyncio.TimerHandle | None = None
 
     def arm(seconds: float) -> None:
@@ -91,13 +90,6 @@ def _asyncio_host(loop: typing.Any) -> Host:
 
     def checkpoint() -> typing.Awaitable[None]:
         return asyncio.sleep(0)
-
-    async def resolve(name: str, port: int, timeout: float | None) -> typing.Any:
-        lookup = loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        try:
-            return await asyncio.wait_for(lookup, timeout)
-        except asyncio.TimeoutError:
-            return None
 
     # The loop itself holds its tasks weakly.
     tasks: set[asyncio.Task[object]] = set()
@@ -115,6 +107,7 @@ def _asyncio_host(loop: typing.Any) -> Host:
 
         return cancel
 
+    resolve = AsyncioResolver(loop).resolve
     host = Host(loop, wait=loop.create_future, arm=arm, checkpoint=checkpoint, resolve=resolve, spawn=spawn)
     # What the host holds must not hold the host: it goes with its loop, without waiting for the garbage collector.
     reference = weakref.ref(host)
@@ -151,11 +144,6 @@ def _trio_host(token: object) -> Host:
         wanted = trio.current_time() + seconds
         scope.deadline = wanted
 
-    async def resolve(name: str, port: int, timeout: float | None) -> typing.Any:
-        with trio.move_on_after(float("inf") if timeout is None else timeout):
-            return await trio.socket.getaddrinfo(name, port, type=trio.socket.SOCK_STREAM)
-        return None
-
     def spawn(coroutine: typing.Coroutine[typing.Any, typing.Any, object]) -> typing.Callable[[], None]:
         carrying = trio.CancelScope()
 
@@ -182,7 +170,7 @@ def _trio_host(token: object) -> Host:
         wait=wait,
         arm=arm,
         checkpoint=trio.lowlevel.checkpoint,
-        resolve=resolve,
+        resolve=TrioResolver().resolve,
         spawn=spawn,
         current=trio.lowlevel.current_task,
         resume=resume,

@@ -1,0 +1,226 @@
+"""Name resolution: concurrent callers for one host and port share one lookup (single flight).
+
+A lookup lasts as long as it runs: its outcome goes to those that wait for it, and is then forgotten. Nothing is cached.
+Threads share lookups in the process, tasks in their event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import socket
+import sys
+import threading
+import time
+import typing
+
+if typing.TYPE_CHECKING:
+    import trio
+
+# What `socket.getaddrinfo` returns.
+Addresses = list[tuple[typing.Any, typing.Any, int, str, tuple[typing.Any, ...]]]
+_Key = tuple[str, int]
+
+
+def _copy(error: BaseException) -> BaseException:
+    """An exception like `error` without a traceback: each caller raises its own.
+
+    A shared exception would collect the tracebacks of all of them, and would keep their frames alive.
+    """
+    try:
+        copied = type(error)(*error.args)
+    except Exception:  # noqa: BLE001  # An exception of another signature: of a resolver of the user's, say.
+        return error.with_traceback(None)
+    copied.__cause__ = error.__cause__
+    return copied
+
+
+# Threads.
+
+
+class _Lookup:
+    """A lookup by one thread, for which others may wait."""
+
+    __slots__ = ("done", "error", "found", "owner")
+
+    def __init__(self) -> None:
+        # Both are looked up in `threading` here: gevent and eventlet put their own there, possibly after this import.
+        self.done = threading.Event()
+        self.owner = threading.get_ident()
+        # With neither of the two, the lookup was abandoned: its thread was interrupted.
+        self.found: Addresses | None = None
+        self.error: BaseException | None = None
+
+
+# Changed by single operations that are atomic, so no lock is needed (which a signal handler could find taken).
+_lookups: dict[_Key, _Lookup] = {}
+
+if hasattr(os, "register_at_fork"):
+    # The threads that run the parent's lookups do not exist in the child.
+    os.register_at_fork(after_in_child=_lookups.clear)
+
+
+def resolve(host: str, port: int, timeout: float | None) -> Addresses | None:
+    """The addresses of a host, or None when `timeout` (seconds) passed first.
+
+    The first caller for a host and port runs `socket.getaddrinfo`, which nothing can end early: the timeout holds for
+    the callers that wait for its outcome. Raises what `getaddrinfo` raised. If the running caller is interrupted
+    (Ctrl-C, a killed greenlet), one of those that wait runs the lookup again.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    key = (host, port)
+    while True:
+        mine = _Lookup()
+        lookup = _lookups.setdefault(key, mine)
+        if lookup is mine:
+            return _run(key, mine)
+        if lookup.owner == mine.owner:
+            # A signal handler or a finalizer that interrupts the lookup of its own thread must not wait for it.
+            return _getaddrinfo(host, port)
+        if not lookup.done.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            return None
+        if lookup.error is not None:
+            raise _copy(lookup.error)
+        if lookup.found is not None:
+            return lookup.found
+
+
+def _run(key: _Key, lookup: _Lookup) -> Addresses:
+    try:
+        found = lookup.found = _getaddrinfo(*key)
+    except Exception as exc:
+        lookup.error = _copy(exc)
+        raise
+    else:
+        return found
+    finally:
+        # In a forked child the table may hold another lookup by now, or none.
+        if _lookups.get(key) is lookup:
+            del _lookups[key]
+        lookup.done.set()
+
+
+def _getaddrinfo(host: str, port: int) -> Addresses:
+    return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+
+
+# Event loops.
+
+
+class AsyncioResolver:
+    """The lookups of one asyncio loop. Each runs in a task, which is cancelled when its last waiter leaves."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lookups: dict[_Key, tuple[asyncio.Task[Addresses], set[object]]] = {}
+
+    async def resolve(self, host: str, port: int, timeout: float | None) -> Addresses | None:
+        """The addresses of a host, or None when `timeout` (seconds) passed first. Raises what `getaddrinfo` raised."""
+        deadline = None if timeout is None else self._loop.time() + timeout
+        while True:
+            task = await self._wait((host, port), None if deadline is None else deadline - self._loop.time())
+            if not task.done():
+                return None
+            # Cancelled from outside, by a program that cancels all tasks of the loop: not what this caller waits for.
+            if not task.cancelled():
+                error = task.exception()
+                if error is not None:
+                    raise _copy(error)
+                return task.result()
+
+    async def _wait(self, key: _Key, timeout: float | None) -> asyncio.Task[Addresses]:
+        lookup = self._lookups.get(key)
+        # One that has ended is forgotten by a callback, which may not have run yet.
+        task, waiters = self._start(key) if lookup is None or lookup[0].done() else lookup
+        waiter = object()
+        waiters.add(waiter)
+        try:
+            await asyncio.wait([task], timeout=timeout)
+        finally:
+            waiters.discard(waiter)
+            if not waiters and not task.done():
+                self._forget(key, task)
+                task.cancel()
+        return task
+
+    def _start(self, key: _Key) -> tuple[asyncio.Task[Addresses], set[object]]:
+        task = self._loop.create_task(self._getaddrinfo(key))
+        lookup = (task, set[object]())
+        # An eager task may have ended already.
+        if not task.done():
+            self._lookups[key] = lookup
+        task.add_done_callback(lambda task: self._end(key, task))
+        return lookup
+
+    async def _getaddrinfo(self, key: _Key) -> Addresses:
+        return await self._loop.getaddrinfo(*key, type=socket.SOCK_STREAM)
+
+    def _end(self, key: _Key, task: asyncio.Task[Addresses]) -> None:
+        self._forget(key, task)
+        if not task.cancelled():
+            # Retrieved, so that asyncio does not report it when all waiters have left at this very moment.
+            task.exception()
+
+    def _forget(self, key: _Key, task: asyncio.Task[Addresses]) -> None:
+        if self._lookups.get(key, (None,))[0] is task:
+            del self._lookups[key]
+
+
+class TrioResolver:
+    """The lookups of one trio run. Each runs in a system task, which is cancelled when its last waiter leaves."""
+
+    def __init__(self) -> None:
+        self._lookups: dict[_Key, _TrioLookup] = {}
+
+    async def resolve(self, host: str, port: int, timeout: float | None) -> Addresses | None:
+        """The addresses of a host, or None when `timeout` (seconds) passed first. Raises what `getaddrinfo` raised."""
+        trio = sys.modules["trio"]
+        key = (host, port)
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = self._lookups[key] = _TrioLookup(trio)
+            context = contextvars.copy_context()
+            trio.lowlevel.spawn_system_task(self._run, key, lookup, name="httpcore_rs lookup", context=context)
+        lookup.waiters += 1
+        try:
+            with trio.move_on_after(float("inf") if timeout is None else timeout):
+                await lookup.done.wait()
+        finally:
+            lookup.waiters -= 1
+            if lookup.waiters == 0:
+                self._forget(key, lookup)
+                lookup.scope.cancel()
+        if lookup.error is not None:
+            raise _copy(lookup.error)
+        return lookup.found
+
+    async def _run(self, key: _Key, lookup: _TrioLookup) -> None:
+        trio = sys.modules["trio"]
+        try:
+            with lookup.scope:
+                lookup.found = await trio.socket.getaddrinfo(*key, type=socket.SOCK_STREAM)
+        except trio.Cancelled:
+            raise
+        except BaseException as exc:  # noqa: BLE001  # An exception of a system task ends the whole run.
+            lookup.error = _copy(exc)
+        finally:
+            self._forget(key, lookup)
+            lookup.done.set()
+
+    def _forget(self, key: _Key, lookup: _TrioLookup) -> None:
+        if self._lookups.get(key) is lookup:
+            del self._lookups[key]
+
+
+class _TrioLookup:
+    """A lookup under trio, and how many tasks wait for it."""
+
+    __slots__ = ("done", "error", "found", "scope", "waiters")
+
+    def __init__(self, trio: typing.Any) -> None:
+        self.done: trio.Event = trio.Event()
+        self.scope: trio.CancelScope = trio.CancelScope()
+        self.waiters = 0
+        self.found: Addresses | None = None
+        self.error: BaseException | None = None
