@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 import typing
 
-from . import _engine
+from . import _engine, _streams  # noqa: F401  # Completes the engine's classes.
 from ._api import request, stream
 from ._async import AsyncConnectionPool
 from ._connections import (
@@ -130,6 +131,9 @@ __all__ = [
     "stream",
     "uninstall",
 ]
+
+# The thread that runs signal handlers; where threads are monkey-patched, its number is a greenlet's and fits none.
+_engine.set_main_thread(threading.main_thread().ident or 0)
 
 # A forked child must not touch its parent's connections.
 os.register_at_fork(after_in_child=_engine.forked)

@@ -7,7 +7,7 @@ import functools
 import typing
 
 from ._connections import ASYNC_VIEWS, views
-from ._drive import drive
+from ._drive import adrive
 from ._engine import Engine
 from ._hosts import current_host
 from ._interface import build_request
@@ -131,9 +131,9 @@ class AsyncConnectionPool:
         """Sends a request and returns its response, read to the end."""
         # Whoever handles requests himself, in a subclass or by a patch, handles those of `request()` as well.
         if type(self).handle_async_request is _handle_async_request:
-            exchange = self._engine.fetch(current_host(), method, url, headers, content, extensions)
-            if exchange is not None:
-                response: Response = await drive(exchange)
+            operation = self._engine.fetch(current_host(), method, url, headers, content, extensions)
+            if operation is not None:
+                response: Response = await adrive(operation)
                 return response
         return await _request(self, build_request(self._package, method, url, headers, content, extensions))
 
@@ -161,12 +161,15 @@ class AsyncConnectionPool:
 
         Raises httpcore's exceptions. If the body of `request` raises, that exception passes through unchanged.
         """
-        response: Response = await drive(self._engine.start(current_host(), request))
+        response: Response = await adrive(self._engine.start(current_host(), request))
         return response
 
     async def aclose(self) -> None:
         """Closes every connection; tasks that wait for one get a `ReadError`. The pool can be used again."""
-        await self._engine.aclose()
+        if self._engine.aclose():
+            closing = self._engine.close_streams(current_host())
+            if closing is not None:
+                await closing
 
     async def __aenter__(self) -> Self:
         return self

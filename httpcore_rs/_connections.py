@@ -5,7 +5,8 @@ from __future__ import annotations
 import types
 import typing
 
-from ._drive import drive
+from ._drive import adrive, finish
+from ._effects import is_readable
 from ._engine import Connection, Engine
 from ._hosts import current_host
 from ._package import package_of
@@ -90,7 +91,8 @@ class _View:
 
     def has_expired(self) -> bool:
         """Whether the connection has been idle for longer than it is kept, or was closed by the server meanwhile."""
-        return self._connection.has_expired()
+        expired = self._connection.has_expired()
+        return expired if isinstance(expired, bool) else is_readable(expired)
 
     def is_idle(self) -> bool:
         """Whether the connection has no request on it."""
@@ -144,11 +146,14 @@ def views(
 class _SyncConnection(_View, ConnectionInterface):
     def handle_request(self, request: Request) -> Response:
         """Sends a request and returns its response when the head has arrived; its body is read from `.stream`."""
-        return self._connection.handle_request(request)
+        response: Response = finish(self._connection.handle_request(request))
+        return response
 
     def close(self) -> None:
         """Closes the connection. A thread that waits for a response gets a `ReadError`."""
-        self._connection.close(log=self._logs_close)
+        closing = self._connection.close(log=self._logs_close)
+        if closing is not None:
+            closing()
 
     def __enter__(self) -> Self:
         return self
@@ -165,12 +170,15 @@ class _SyncConnection(_View, ConnectionInterface):
 class _AsyncConnection(_View, AsyncConnectionInterface):
     async def handle_async_request(self, request: Request) -> Response:
         """Sends a request and returns its response when the head has arrived; its body is read from `.stream`."""
-        response: Response = await drive(self._connection.start(current_host(), request))
+        response: Response = await adrive(self._connection.start(current_host(), request))
         return response
 
     async def aclose(self) -> None:
         """Closes the connection. A task that waits for a response gets a `ReadError`."""
-        await self._connection.aclose(log=self._logs_close)
+        if self._connection.aclose(log=self._logs_close):
+            closing = self._connection.close_streams(current_host())
+            if closing is not None:
+                await closing
 
     async def __aenter__(self) -> Self:
         return self

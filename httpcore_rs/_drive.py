@@ -1,7 +1,7 @@
-"""The drive loop: how a task runs an operation of the engine.
+"""The drive loops: how a thread and a task run an operation of the engine.
 
-What the engine cannot do itself (wait on the event loop, run the caller's code) it hands out as an awaitable.
-Everything is awaited here, in the caller's own task, with his context variables and cancel scopes.
+What the engine cannot do itself (run code of users, call Python's libraries, wait on an event loop) it returns as an
+effect. Effects are carried out here, in the frames and the context of the caller, with nothing of the engine below.
 """
 
 from __future__ import annotations
@@ -9,43 +9,39 @@ from __future__ import annotations
 import functools
 import typing
 
-from ._hosts import shield
+from ._engine import Operation
 
 if typing.TYPE_CHECKING:
-    from httpcore import AsyncNetworkStream
-
-    from ._engine import Exchange
+    Effect = typing.Union[functools.partial[typing.Any], typing.Awaitable[typing.Any]]
 
 
-async def drive(exchange: Exchange) -> typing.Any:
-    """Runs an operation to its end and returns its result. Cancelling it closes its connection there and then."""
-    wanted = exchange.poll(None)
-    while wanted is not None:
+def finish(result: typing.Any) -> typing.Any:
+    """The value that a call of the engine returned, or that of the operation which it returned in its place."""
+    return drive(result) if type(result) is Operation else result
+
+
+def drive(operation: Operation) -> typing.Any:
+    """Runs an operation in this thread and returns its result."""
+    effect = operation.poll(None)
+    while effect is not None:
         try:
-            answer = await wanted
-        except BaseException as exc:  # noqa: BLE001, PERF203  # A cancellation, say. `throw` raises it again.
-            wanted = exchange.throw(exc)
+            reply = effect()
+        except BaseException as exc:  # noqa: BLE001, PERF203  # Ctrl-C, say. `throw` raises it again.
+            effect = operation.throw(exc)
         else:
-            wanted = exchange.poll(answer)
-    return exchange.result()
+            effect = operation.poll(reply)
+    return operation.result()
 
 
-async def close_streams(
-    resets: list[Exchange], streams: list[AsyncNetworkStream], failure: BaseException | None
-) -> None:
-    """Sends resets and closes streams of a `network_backend`, all of them, also in a task that is being cancelled.
-
-    Then raises `failure`, which was there first, or else what the first stream raised.
-    """
-    with shield():
-        steps: list[typing.Callable[[], typing.Awaitable[object]]] = [
-            functools.partial(drive, reset) for reset in resets
-        ]
-        steps += [stream.aclose for stream in streams]
-        for step in steps:
-            try:
-                await step()
-            except Exception as exc:  # noqa: BLE001, PERF203  # The others are closed as well.
-                failure = failure or exc
-    if failure is not None:
-        raise failure
+async def adrive(operation: Operation) -> typing.Any:
+    """Runs an operation in this task and returns its result. Cancelling it closes its connection there and then."""
+    effect = operation.poll(None)
+    while effect is not None:
+        try:
+            # Most effects of a task are awaited; some are only called.
+            reply = effect() if type(effect) is functools.partial else await effect
+        except BaseException as exc:  # noqa: BLE001, PERF203  # A cancellation, say. `throw` raises it again.
+            effect = operation.throw(exc)
+        else:
+            effect = operation.poll(reply)
+    return operation.result()

@@ -7,6 +7,7 @@ import functools
 import typing
 
 from ._connections import SYNC_VIEWS, views
+from ._drive import finish
 from ._engine import Engine
 from ._interface import build_request
 from ._package import HTTPCORE
@@ -125,8 +126,9 @@ class ConnectionPool:
         """Sends a request and returns its response, read to the end."""
         # Whoever handles requests himself, in a subclass or by a patch, handles those of `request()` as well.
         if type(self).handle_request is _handle_request:
-            whole = self._engine.request(method, url, headers, content, extensions)
-            if whole is not None:
+            result = self._engine.request(method, url, headers, content, extensions)
+            if result is not None:
+                whole: Response = finish(result)
                 return whole
         return _request(self, build_request(self._package, method, url, headers, content, extensions))
 
@@ -152,11 +154,14 @@ class ConnectionPool:
 
         Raises httpcore's exceptions. If the body of `request` raises, that exception passes through unchanged.
         """
-        return self._engine.handle_request(request)
+        response: Response = finish(self._engine.handle_request(request))
+        return response
 
     def close(self) -> None:
         """Closes every connection; threads that wait for one get a `ReadError`. The pool can be used again."""
-        self._engine.close()
+        closing = self._engine.close()
+        if closing is not None:
+            closing()
 
     def __enter__(self) -> Self:
         return self

@@ -1,14 +1,15 @@
-//! What an exchange needs from the interpreter, and how it asks for it.
+//! The contract between an operation and its driver: effects and their replies.
 //!
-//! The engine never calls Python inside a poll. A future that needs the next chunk of the caller's body, or a name resolved,
-//! leaves an [`Ask`] and returns `Pending`; the driver that polls it does what is asked, in the caller's own thread or task,
-//! and polls again with the [`Answer`].
+//! The engine never calls Python inside a poll. An operation that needs something of Python's (the next chunk of the
+//! request body, a name resolved) posts an [`Effect`] and returns `Pending`. Its driver takes the effect, has it carried out
+//! in the thread or task that awaits the operation, and polls again. Each effect carries the place for its own [`Reply`], so
+//! that a reply cannot be of another kind than the effect asked for.
 
 use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,65 +21,70 @@ use crate::io::carrier::Handle;
 use crate::lock::lock;
 use crate::trace::{Event, Moment};
 
-/// The caller's `network_backend`, which only the drivers know how to use.
+/// A user-supplied `network_backend`, which only the drivers know how to use.
 pub type Backend = Arc<dyn Any + Send + Sync>;
 
-pub enum Ask {
-    /// The next chunk of the request body.
-    Chunk,
+/// Header fields: names and values.
+pub type Fields = Vec<(Bytes, Bytes)>;
+
+/// Something that the engine needs of Python, and the place for the reply.
+pub enum Effect {
+    /// The next chunk of the request body; `None` at its end.
+    NextChunk(Reply<Option<Bytes>>),
     /// The fields that follow the request body.
-    Trailers,
-    /// That a task of its own sees to the rest of an upload.
-    SendOff(Arc<Courier>),
+    Trailers(Reply<Fields>),
+    /// A task of its own for the rest of an upload.
+    Spawn { upload: Arc<Courier>, reply: Reply<()> },
     /// The addresses of a host name.
-    Resolve { host: String, port: u16 },
-    /// Nothing, but others should have a chance to run.
-    Yield,
-    /// That the caller's listener hears of a moment.
-    Trace(Box<Moment>),
-    /// A stream of the caller's backend: connected, or with TLS begun on the one it is given.
-    Connect { backend: Backend, stream: Option<Handle>, event: Event },
-    /// Some bytes of such a stream, none at its end.
-    Read { stream: Handle, max_bytes: usize, timeout: Option<Duration> },
-    /// All bytes sent on such a stream.
-    Write { stream: Handle, bytes: Bytes, timeout: Option<Duration> },
-    /// Whether an idle stream has anything to read.
-    IsReadable(Handle),
-    /// A pause, as the caller's backend makes it.
-    Sleep { backend: Backend, delay: Duration },
+    Resolve { host: String, port: u16, reply: Reply<Vec<SocketAddr>> },
+    /// A chance for other tasks to run.
+    Yield(Reply<()>),
+    /// A trace event for the callback and the logs. The reply to a failure is its error, as the callback saw it.
+    Trace { moment: Box<Moment>, reply: Reply<Option<Error>> },
+    /// A stream of the backend: connected, or with TLS begun on `stream`.
+    Connect { backend: Backend, stream: Option<Handle>, event: Event, reply: Reply<Handle> },
+    /// Up to `max_bytes` of an external stream, none at its end.
+    Read { stream: Handle, max_bytes: usize, timeout: Option<Duration>, reply: Reply<Bytes> },
+    /// All of `bytes` sent on an external stream.
+    Write { stream: Handle, bytes: Bytes, timeout: Option<Duration>, reply: Reply<()> },
+    /// Whether an idle external stream has anything to read.
+    IsReadable { stream: Handle, reply: Reply<bool> },
+    /// A pause made by the backend.
+    Sleep { backend: Backend, delay: Duration, reply: Reply<()> },
 }
 
-pub enum Answer {
-    /// `None` at the end of the body.
-    Chunk(Option<Bytes>),
-    Trailers(Vec<(Bytes, Bytes)>),
-    Addresses(Vec<SocketAddr>),
-    /// With the error of a moment of failure.
-    Traced(Option<Error>),
-    Stream(Handle),
-    Data(Bytes),
-    Readable(bool),
-    /// There is nothing to say but that it is done.
-    Done,
-    /// It could not be done.
-    Failed(Error),
+/// Where the reply to one effect is left by the driver and found by the operation.
+pub struct Reply<T>(Arc<Mutex<Option<Result<T>>>>);
+
+impl<T> Clone for Reply<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Reply<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Reply<T> {
+    pub fn set(&self, reply: Result<T>) {
+        *lock(&self.0) = Some(reply);
+    }
+
+    pub fn take(&self) -> Option<Result<T>> {
+        lock(&self.0).take()
+    }
 }
 
 #[derive(Default)]
 struct Line {
-    slot: Slot,
+    effect: Option<Effect>,
     interruption: Option<Error>,
 }
 
-#[derive(Default)]
-enum Slot {
-    #[default]
-    Empty,
-    Asked(Ask),
-    Answered(Answer),
-}
-
-/// The line between one exchange and its driver; one question at a time.
+/// The line between one operation and its driver; one effect at a time.
 #[derive(Clone, Default)]
 pub struct Asker {
     line: Arc<Mutex<Line>>,
@@ -86,7 +92,7 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// `traced`: whether somebody listens to the moments of the exchange.
+    /// `traced`: whether the trace events of the operation are reported.
     pub fn new(traced: bool) -> Self {
         Self { line: Arc::default(), traced }
     }
@@ -96,107 +102,66 @@ impl Asker {
     }
 
     pub async fn chunk(&self) -> Result<Option<Bytes>> {
-        match self.ask(Ask::Chunk).await {
-            Answer::Chunk(chunk) => Ok(chunk),
-            other => Err(unexpected(other)),
-        }
+        self.request(Effect::NextChunk).await
     }
 
-    pub async fn trailers(&self) -> Result<Vec<(Bytes, Bytes)>> {
-        match self.ask(Ask::Trailers).await {
-            Answer::Trailers(fields) => Ok(fields),
-            other => Err(unexpected(other)),
-        }
+    pub async fn trailers(&self) -> Result<Fields> {
+        self.request(Effect::Trailers).await
     }
 
-    pub async fn send_off(&self, courier: Arc<Courier>) -> Result<()> {
-        match self.ask(Ask::SendOff(courier)).await {
-            Answer::Done => Ok(()),
-            other => Err(unexpected(other)),
-        }
+    pub async fn spawn(&self, upload: Arc<Courier>) -> Result<()> {
+        self.request(|reply| Effect::Spawn { upload, reply }).await
     }
 
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
-        match self.ask(Ask::Resolve { host: host.to_owned(), port }).await {
-            Answer::Addresses(addresses) => Ok(addresses),
-            other => Err(unexpected(other)),
-        }
+        self.request(|reply| Effect::Resolve { host: host.to_owned(), port, reply }).await
     }
 
     pub async fn connect(&self, backend: Backend, stream: Option<Handle>, event: Event) -> Result<Handle> {
-        match self.ask(Ask::Connect { backend, stream, event }).await {
-            Answer::Stream(stream) => Ok(stream),
-            other => Err(unexpected(other)),
-        }
+        self.request(|reply| Effect::Connect { backend, stream, event, reply }).await
     }
 
     pub async fn is_readable(&self, stream: Handle) -> Result<bool> {
-        match self.ask(Ask::IsReadable(stream)).await {
-            Answer::Readable(readable) => Ok(readable),
-            other => Err(unexpected(other)),
-        }
+        self.request(|reply| Effect::IsReadable { stream, reply }).await
     }
 
     pub async fn sleep(&self, backend: Backend, delay: Duration) -> Result<()> {
-        match self.ask(Ask::Sleep { backend, delay }).await {
-            Answer::Done => Ok(()),
-            other => Err(unexpected(other)),
-        }
+        self.request(|reply| Effect::Sleep { backend, delay, reply }).await
     }
 
-    pub async fn yield_now(&self) {
-        self.ask(Ask::Yield).await;
+    pub async fn yield_now(&self) -> Result<()> {
+        self.request(Effect::Yield).await
     }
 
-    /// The driver's side: what is asked, if anything is.
-    pub fn take(&self) -> Option<Ask> {
-        let slot = &mut self.line().slot;
-        match std::mem::take(slot) {
-            Slot::Asked(ask) => Some(ask),
-            other => {
-                *slot = other;
-                None
-            }
-        }
+    /// Posts an effect and waits for its reply.
+    pub async fn request<T>(&self, effect: impl FnOnce(Reply<T>) -> Effect) -> Result<T> {
+        let reply = self.post(effect);
+        std::future::poll_fn(|_| reply.take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    /// The driver's side: the answer to what was taken.
-    pub fn answer(&self, answer: Answer) {
-        self.line().slot = Slot::Answered(answer);
+    /// Posts an effect without waiting for its reply.
+    pub fn post<T>(&self, effect: impl FnOnce(Reply<T>) -> Effect) -> Reply<T> {
+        let reply = Reply::default();
+        lock(&self.line).effect = Some(effect(reply.clone()));
+        reply
     }
 
-    pub async fn ask(&self, ask: Ask) -> Answer {
-        self.post(ask);
-        std::future::poll_fn(|_| self.take_answer().map_or(Poll::Pending, Poll::Ready)).await
+    /// The driver's side: the effect that was posted, if there is one.
+    pub fn take(&self) -> Option<Effect> {
+        lock(&self.line).effect.take()
     }
 
-    /// Asks without waiting for the answer.
-    pub fn post(&self, ask: Ask) {
-        self.line().slot = Slot::Asked(ask);
-    }
-
-    pub fn take_answer(&self) -> Option<Answer> {
-        let slot = &mut self.line().slot;
-        match std::mem::take(slot) {
-            Slot::Answered(answer) => Some(answer),
-            other => {
-                *slot = other;
-                None
-            }
-        }
-    }
-
-    /// The driver's side: the caller does not wait any longer. A traced exchange ends with this error, so that the listener hears
-    /// of it; what was asked is forgotten.
+    /// The driver's side: the operation is given up with `error`. A traced operation ends with this error, so that its
+    /// callback is told; the effect that was posted is forgotten.
     pub fn interrupt(&self, error: Error) {
-        *self.line() = Line { slot: Slot::Empty, interruption: Some(error) };
+        *lock(&self.line) = Line { effect: None, interruption: Some(error) };
     }
 
     pub fn take_interruption(&self) -> Option<Error> {
-        self.line().interruption.take()
+        lock(&self.line).interruption.take()
     }
 
-    /// Does `work` until it is interrupted, as only a traced exchange is.
+    /// Runs `work` until it is interrupted, as only a traced operation is.
     pub async fn interruptible<T>(&self, mut work: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
         std::future::poll_fn(|cx| {
             if self.traced
@@ -208,19 +173,4 @@ impl Asker {
         })
         .await
     }
-
-    fn line(&self) -> MutexGuard<'_, Line> {
-        lock(&self.line)
-    }
-}
-
-fn unexpected(answer: Answer) -> Error {
-    match answer {
-        Answer::Failed(error) => error,
-        _ => mismatch(),
-    }
-}
-
-pub fn mismatch() -> Error {
-    Error::new(crate::error::Kind::Internal, "the driver answered another question than the one asked")
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use socket2::{SockAddr, Socket};
 
-use crate::ask::{Answer, Ask, Asker};
+use crate::ask::{Asker, Effect};
 use crate::error::{Error, Result};
 use crate::io::carrier::Handle;
 use crate::response::ResponseHead;
@@ -203,10 +203,7 @@ impl Asker {
         if !self.is_traced() {
             return Ok(());
         }
-        match self.ask(Ask::Trace(Box::new(Moment { event: event.clone(), stage }))).await {
-            Answer::Traced(None) => Ok(()),
-            Answer::Traced(Some(error)) | Answer::Failed(error) => Err(error),
-            _ => Err(crate::ask::mismatch()),
-        }
+        let moment = Box::new(Moment { event: event.clone(), stage });
+        self.request(|reply| Effect::Trace { moment, reply }).await?.map_or(Ok(()), Err)
     }
 }

@@ -23,6 +23,7 @@ use crate::connection::http1::{self, Http1};
 use crate::connection::http2::{self, Attendance, Http2};
 use crate::connection::tap::Tap;
 use crate::error::{Error, Kind, Result};
+use crate::io::carrier::StreamOwner;
 use crate::io::reactor::Reactor;
 use crate::pool::{Acquired, Destination, Lease, Pool, Share};
 use crate::request::{Content, Request};
@@ -38,12 +39,13 @@ pub struct Stretch(usize);
 
 impl Stretch {
     /// So many more. If that is enough, others have their chance.
-    pub async fn moved(&mut self, bytes: usize, asker: &Asker) {
+    pub async fn moved(&mut self, bytes: usize, asker: &Asker) -> Result<()> {
         self.0 += bytes;
         if self.0 >= YIELD_AFTER {
             self.0 = 0;
-            asker.yield_now().await;
+            asker.yield_now().await?;
         }
+        Ok(())
     }
 }
 
@@ -79,6 +81,8 @@ impl Connection {
 pub struct Client {
     pub pool: Pool<Connection>,
     pub connector: Connector,
+    /// Closes the external streams of threads.
+    pub owner: Arc<StreamOwner>,
 }
 
 /// Where a request goes.
@@ -256,7 +260,10 @@ impl Exchange<'_> {
 
     /// The idle connection, if it still can be used.
     async fn usable(&self, connection: Box<Http1>) -> Result<Option<Box<Http1>>> {
-        let usable = !connection.is_stale(self.asker).await? && connection.attach(self.reactor).is_ok();
+        // An external stream of another event loop can neither be asked nor used from here.
+        let usable = connection.is_usable_by(self.owner())
+            && !connection.is_stale(self.asker).await?
+            && connection.attach(self.reactor).is_ok();
         Ok(usable.then_some(connection))
     }
 
@@ -334,7 +341,7 @@ impl Exchange<'_> {
         // One that was idle may have changed hands, and may have been closed meanwhile.
         if reused {
             self.attach(&connection)?;
-            if !connection.is_usable() {
+            if !connection.is_usable_by(self.owner()) || !connection.is_usable() {
                 return Err(Failed { error: disconnected(), again: Again::Elsewhere });
             }
         }
@@ -378,28 +385,33 @@ impl Exchange<'_> {
 }
 
 /// A response with its whole body.
-pub struct Fetched {
+pub struct Fetched<C> {
     pub response: Response,
-    pub content: Vec<Bytes>,
+    pub content: C,
+}
+
+/// Collects a body while it arrives.
+pub trait Collect: Default {
+    fn push(&mut self, piece: Bytes) -> Result<()>;
 }
 
 /// Sends a request and reads its response to the end.
 ///
 /// Dropping the future is what it is for [`start`].
-pub async fn fetch(
+pub async fn fetch<C: Collect>(
     client: Arc<Client>,
     request: Request,
     reactor: Option<Arc<Reactor>>,
     asker: Asker,
-) -> Result<Fetched> {
+) -> Result<Fetched<C>> {
     let mut response = pin!(start(client, request, Place::Any, reactor, asker.clone())).await?;
     let body = &mut response.body;
-    let mut content = Vec::new();
+    let mut content = C::default();
     let mut stretch = Stretch::default();
     while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await? {
         let length = chunk.len();
-        content.push(chunk);
-        stretch.moved(length, &asker).await;
+        content.push(chunk)?;
+        stretch.moved(length, &asker).await?;
     }
     body.close();
     Ok(Fetched { response, content })

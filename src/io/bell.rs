@@ -1,34 +1,66 @@
-//! What ends the sleep of a thread that polls descriptors, when another thread has something for it.
+//! A wake-up pipe: what ends the sleep of a thread that polls descriptors, when another thread has something for it.
 
+use std::cell::RefCell;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A pipe with at most one byte in it. Whoever sleeps on it silences it afterwards.
+use crate::fork::Generation;
+
+/// A pipe. The thread that sleeps on it silences it afterwards.
 pub struct Bell {
     reader: PipeReader,
     writer: PipeWriter,
     is_ringing: AtomicBool,
 }
 
+thread_local! {
+    static OF_THIS_THREAD: RefCell<Option<(Generation, Arc<Bell>)>> = const { RefCell::new(None) };
+}
+
 impl Bell {
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
+        // Signal handlers write to it as well: they must not wait for room.
+        rustix::io::ioctl_fionbio(&writer, true)?;
+        rustix::io::ioctl_fionbio(&reader, true)?;
         Ok(Self { reader, writer, is_ringing: AtomicBool::new(false) })
+    }
+
+    /// The bell of the calling thread: made once, and closed with the thread.
+    pub fn of_this_thread() -> io::Result<Arc<Self>> {
+        let generation = Generation::current();
+        OF_THIS_THREAD.with_borrow_mut(|bell| match bell {
+            Some((made, bell)) if *made == generation => Ok(Arc::clone(bell)),
+            _ => {
+                let new = Arc::new(Self::new()?);
+                *bell = Some((generation, Arc::clone(&new)));
+                Ok(new)
+            }
+        })
     }
 
     /// Turns its descriptor readable.
     pub fn ring(&self) {
         if !self.is_ringing.swap(true, Ordering::AcqRel) {
-            // There is room for one byte, and the reader is held: neither does it block nor raise SIGPIPE.
+            // If there is no room for one more byte, the descriptor is readable. The reader is held: no SIGPIPE.
             let _ = (&self.writer).write(&[0]);
         }
     }
 
-    /// To be called when its descriptor was found readable: takes the byte out.
-    pub fn silence(&self) {
-        let _ = (&self.reader).read(&mut [0]);
+    /// To be called when its descriptor was found readable: empties the pipe. Returns whether a signal was among what rang:
+    /// Python's signal handler writes the signal's number.
+    pub fn silence(&self) -> bool {
+        let mut bytes = [0; 64];
+        let length = (&self.reader).read(&mut bytes).unwrap_or_default();
         self.is_ringing.store(false, Ordering::Release);
+        bytes[..length].iter().any(|&byte| byte != 0)
+    }
+
+    /// Where signal handlers write to.
+    pub fn writer(&self) -> RawFd {
+        self.writer.as_raw_fd()
     }
 }
 
@@ -56,9 +88,25 @@ mod tests {
             bell.ring();
             bell.ring();
             assert!(is_heard(&bell));
-            bell.silence();
+            assert!(!bell.silence());
         }
         assert!(!is_heard(&bell));
+        Ok(())
+    }
+
+    #[test]
+    fn signals_are_told_from_rings() -> io::Result<()> {
+        let bell = Bell::new()?;
+        bell.ring();
+        (&bell.writer).write_all(&[2])?;
+        assert!(bell.silence());
+        assert!(!is_heard(&bell));
+        Ok(())
+    }
+
+    #[test]
+    fn a_thread_keeps_its_bell() -> io::Result<()> {
+        assert!(Arc::ptr_eq(&Bell::of_this_thread()?, &Bell::of_this_thread()?));
         Ok(())
     }
 }

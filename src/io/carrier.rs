@@ -1,13 +1,13 @@
 //! A stream that is not ours: the caller's `network_backend` carries the bytes.
 //!
-//! Nothing here moves a byte. A poll notes what the protocol wants, a read or a write; that becomes an [`Ask`] only when the
+//! Nothing here moves a byte. A poll notes what the protocol wants, a read or a write; that becomes an [`Effect`] only when the
 //! exchange really waits for it, so that nothing is read ahead of what somebody needs: a scripted stream has no "not yet".
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,15 +15,14 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::ask::{Answer, Ask, Asker};
-use crate::error::{Error, Kind};
+use crate::ask::{Asker, Effect, Reply};
+use super::reactor::Reactor;
+use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
+use crate::lock::lock;
 
 /// The caller's stream, as far as the engine knows it.
 pub trait Carrier: Any + Send + Sync {
-    /// Whether a read would return at once, for all that the stream can tell.
-    fn is_readable(&self) -> bool;
-
     /// Whether its methods have to be awaited.
     fn is_async(&self) -> bool;
 
@@ -31,17 +30,13 @@ pub trait Carrier: Any + Send + Sync {
     fn has_chosen_http2(&self) -> bool;
 }
 
-/// A share in the caller's stream.
+/// A share in an external stream.
+#[derive(Clone)]
 pub struct Handle {
     carrier: Arc<dyn Carrier>,
-    /// Whether somebody closes it, or has closed it. It is closed once.
+    owner: Arc<StreamOwner>,
+    /// Whether its owner has been told to close it. It is closed once.
     closing: Arc<AtomicBool>,
-}
-
-impl Clone for Handle {
-    fn clone(&self) -> Self {
-        Self { carrier: Arc::clone(&self.carrier), closing: Arc::clone(&self.closing) }
-    }
 }
 
 impl std::fmt::Debug for Handle {
@@ -51,46 +46,130 @@ impl std::fmt::Debug for Handle {
 }
 
 impl Handle {
-    pub fn new(carrier: Arc<dyn Carrier>) -> Self {
-        Self { carrier, closing: Arc::default() }
+    pub fn new(carrier: Arc<dyn Carrier>, owner: &Arc<StreamOwner>) -> Self {
+        Self { carrier, owner: Arc::clone(owner), closing: Arc::default() }
     }
 
     pub fn carrier(&self) -> &dyn Carrier {
         &*self.carrier
     }
 
-    /// Leaves the stream to be closed by the driver that runs on this thread: closing takes Python, and may have to be awaited.
+    pub fn owner(&self) -> &StreamOwner {
+        &self.owner
+    }
+
+    /// Leaves the stream to its owner to be closed: closing takes Python, and may have to be awaited.
     pub fn forsake(&self) {
         if !self.closing.swap(true, Ordering::AcqRel) {
-            FORSAKEN.with_borrow_mut(|forsaken| forsaken.push(self.clone()));
+            self.owner.add(|dropped| dropped.streams.push(Arc::clone(&self.carrier)));
         }
     }
 }
 
-thread_local! {
-    static FORSAKEN: RefCell<Vec<Handle>> = const { RefCell::new(Vec::new()) };
+/// Closes the external streams that were dropped, in whatever thread that was: the event loop that a stream was made on, or,
+/// for threads, its pool.
+pub struct StreamOwner {
+    /// The number of the loop; 0 for a pool.
+    id: u64,
+    reactor: Weak<Reactor>,
+    /// Spares the lock where nothing was dropped.
+    is_empty: AtomicBool,
+    dropped: Mutex<Dropped>,
 }
 
-/// The streams that this thread has to close, those whose methods are awaited or the others.
-pub fn take_forsaken(is_async: bool) -> Vec<Handle> {
-    FORSAKEN.with_borrow_mut(|forsaken| {
-        if forsaken.is_empty() {
-            return Vec::new();
+/// What an owner has to do, and has not done yet.
+#[derive(Default)]
+pub struct Dropped {
+    /// Before their streams are closed.
+    pub resets: Vec<Arc<dyn UnsentReset>>,
+    pub streams: Vec<Arc<dyn Carrier>>,
+}
+
+/// The reset of a stream of HTTP/2 that has still to be sent over an external stream: only a driver can write to that.
+pub trait UnsentReset: Send + Sync {
+    fn is_async(&self) -> bool;
+
+    /// Sends it, if the connection is still there.
+    fn send(self: Arc<Self>, asker: Asker) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+}
+
+impl StreamOwner {
+    /// A pool, whose calls close what was dropped.
+    pub fn pool() -> Arc<Self> {
+        Arc::new(Self::new(0, Weak::new()))
+    }
+
+    /// A loop, which is notified.
+    pub fn event_loop(reactor: &Arc<Reactor>) -> Arc<Self> {
+        Arc::new(Self::new(reactor.id(), Arc::downgrade(reactor)))
+    }
+
+    fn new(id: u64, reactor: Weak<Reactor>) -> Self {
+        Self { id, reactor, is_empty: AtomicBool::new(true), dropped: Mutex::default() }
+    }
+
+    /// Whether operations of a loop (0: of threads) can use its streams.
+    pub fn serves(&self, id: u64) -> bool {
+        self.id == 0 || self.id == id
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.is_empty.load(Ordering::Acquire)
+    }
+
+    /// Takes what is to be closed, of the streams whose methods are awaited or of the others.
+    pub fn take(&self, is_async: bool) -> Dropped {
+        if self.is_empty() {
+            return Dropped::default();
         }
-        forsaken.extract_if(.., |handle| handle.carrier.is_async() == is_async).collect()
-    })
+        let mut dropped = lock(&self.dropped);
+        let taken = Dropped {
+            resets: dropped.resets.extract_if(.., |reset| reset.is_async() == is_async).collect(),
+            streams: dropped.streams.extract_if(.., |stream| stream.is_async() == is_async).collect(),
+        };
+        self.is_empty.store(dropped.is_empty(), Ordering::Release);
+        taken
+    }
+
+    pub fn add(&self, add: impl FnOnce(&mut Dropped)) {
+        add(&mut lock(&self.dropped));
+        self.is_empty.store(false, Ordering::Release);
+        // The end of an operation looks for itself.
+        if let Some(reactor) = self.reactor.upgrade()
+            && !reactor.is_running_here()
+        {
+            reactor.notify();
+        }
+    }
+}
+
+impl Dropped {
+    pub fn is_empty(&self) -> bool {
+        self.resets.is_empty() && self.streams.is_empty()
+    }
+
+    pub fn append(&mut self, mut other: Self) {
+        self.resets.append(&mut other.resets);
+        self.streams.append(&mut other.streams);
+    }
 }
 
 /// How much is asked for at a time: as much as httpcore asks for.
 const READ: usize = 64 * 1024;
 
-/// What an exchange has asked of a stream and got no answer to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What an exchange has asked of a stream and got no reply to.
+#[derive(Default)]
 pub enum Asked {
     #[default]
     Nothing,
-    Read,
-    Write,
+    Read(Reply<Bytes>),
+    Write(Reply<()>),
+}
+
+impl Asked {
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
 }
 
 /// A connection's use of a stream of the caller's. Dropping it leaves the stream to be closed.
@@ -149,7 +228,7 @@ impl Carried {
 
     /// The exchange waits: what is wanted is asked for, a write first, unless somebody has asked for it already.
     pub fn ask(&mut self, asker: &Asker, pending: &mut Asked, read: Option<Duration>, write: Option<Duration>) {
-        if *pending != Asked::Nothing {
+        if !pending.is_nothing() {
             return;
         }
         let stream = self.handle.clone();
@@ -157,13 +236,12 @@ impl Carried {
             && let Some(bytes) = self.wants_write.take()
         {
             self.is_writing = Some(bytes.len());
-            *pending = Asked::Write;
-            asker.post(Ask::Write { stream, bytes, timeout: write });
+            *pending = Asked::Write(asker.post(|reply| Effect::Write { stream, bytes, timeout: write, reply }));
         } else if self.wants_read && !self.is_reading {
             self.wants_read = false;
             self.is_reading = true;
-            *pending = Asked::Read;
-            asker.post(Ask::Read { stream, max_bytes: READ, timeout: read });
+            *pending =
+                Asked::Read(asker.post(|reply| Effect::Read { stream, max_bytes: READ, timeout: read, reply }));
         }
     }
 
@@ -187,37 +265,35 @@ impl Carried {
         self.read_failed = Some(error);
     }
 
-    /// Takes the answer, if there is one. A read that took too long is returned: it says nothing of the stream, only that the one
-    /// who asked has waited long enough.
-    pub fn hear(&mut self, asker: &Asker, pending: &mut Asked) -> Option<Error> {
-        if *pending == Asked::Nothing {
-            return None;
-        }
-        let answer = asker.take_answer()?;
-        match std::mem::take(pending) {
-            Asked::Nothing => {}
-            Asked::Read => {
+    /// Takes the reply, if there is one. A read that took too long is returned: it says nothing of the stream, only that the
+    /// exchange that asked for it has waited long enough.
+    pub fn hear(&mut self, pending: &mut Asked) -> Option<Error> {
+        match pending {
+            Asked::Nothing => return None,
+            Asked::Read(reply) => {
+                let read = reply.take()?;
                 self.is_reading = false;
-                match answer {
-                    Answer::Data(bytes) => {
+                *pending = Asked::Nothing;
+                match read {
+                    Ok(bytes) => {
                         self.moved += bytes.len() as u64;
                         self.has_ended = bytes.is_empty();
                         self.incoming = bytes;
                     }
-                    Answer::Failed(error) if error.kind() == Kind::ReadTimeout => return Some(error),
-                    Answer::Failed(error) => self.read_failed = Some(error),
-                    _ => self.read_failed = Some(crate::ask::mismatch()),
+                    Err(error) if error.kind() == Kind::ReadTimeout => return Some(error),
+                    Err(error) => self.read_failed = Some(error),
                 }
             }
-            Asked::Write => {
+            Asked::Write(reply) => {
+                let written = reply.take()?;
                 let sending = self.is_writing.take().unwrap_or_default();
-                match answer {
-                    Answer::Done => {
+                *pending = Asked::Nothing;
+                match written {
+                    Ok(()) => {
                         self.moved += sending as u64;
                         self.sent = Some(sending);
                     }
-                    Answer::Failed(error) => self.write_failed = Some(error),
-                    _ => self.write_failed = Some(crate::ask::mismatch()),
+                    Err(error) => self.write_failed = Some(error),
                 }
             }
         }
@@ -229,8 +305,8 @@ impl Carried {
     pub fn abandon(&mut self, asked: Asked) {
         match asked {
             Asked::Nothing => {}
-            Asked::Read => self.is_reading = false,
-            Asked::Write => {
+            Asked::Read(_) => self.is_reading = false,
+            Asked::Write(_) => {
                 self.is_writing = None;
                 let message = "a request was cancelled while its bytes were being written";
                 self.write_failed = Some(Error::new(Kind::WriteError, message));

@@ -4,14 +4,14 @@
 //! polled it takes the notes and waits accordingly. They live in a thread-local because a future's `Context` has no room for
 //! them; a driver clears them before each poll, so nothing is carried from one exchange to another.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::bell::Bell;
+use super::reactor::this_thread;
 use super::socket::{Direction, Shared};
 
 /// The notes of one poll.
@@ -21,8 +21,6 @@ pub struct Park {
     pub deadline: Option<Instant>,
     /// Another thread may wake the exchange while it waits for its sockets.
     pub needs_alarm: bool,
-    /// What wakes it then, if there is one already.
-    pub bell: Option<Arc<Bell>>,
 }
 
 impl Park {
@@ -34,7 +32,8 @@ impl Park {
 
 thread_local! {
     static CURRENT: RefCell<Park> =
-        const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false, bell: None }) };
+        const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false }) };
+    static STRAND: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Forgets the notes of the poll before.
@@ -43,7 +42,6 @@ pub fn clear() {
         park.interests.clear();
         park.deadline = None;
         park.needs_alarm = false;
-        park.bell = None;
     });
 }
 
@@ -78,12 +76,22 @@ pub fn wake_at(deadline: Instant) {
     CURRENT.with_borrow_mut(|park| park.wake_at(deadline));
 }
 
-/// Notes that the waker counts, too, not only sockets and deadlines; and the bell that it is to ring, if there is one.
-pub fn needs_alarm(bell: Option<Arc<Bell>>) {
-    CURRENT.with_borrow_mut(|park| {
-        park.needs_alarm = true;
-        park.bell = bell;
-    });
+/// Notes that the waker counts, too, not only sockets and deadlines.
+pub fn needs_alarm() {
+    CURRENT.with_borrow_mut(|park| park.needs_alarm = true);
+}
+
+/// A number, never 0, for what polls: the thread, or one of the greenlets that take turns on it.
+pub fn strand() -> u64 {
+    match STRAND.get() {
+        0 => this_thread(),
+        strand => strand,
+    }
+}
+
+/// Says which greenlet polls on this thread; 0 for the thread itself.
+pub fn set_strand(strand: u64) {
+    STRAND.set(strand);
 }
 
 /// When a limit that begins now is over; never, if there is none or it lies beyond all time.

@@ -50,6 +50,8 @@ pub struct Reactor {
     jobs: Mutex<Vec<Arc<dyn Job>>>,
     /// Somebody has seen to it that there will be a turn.
     is_notified: AtomicBool,
+    /// The loop's thread.
+    home: u64,
     /// The thread on which the engine runs for this loop at the moment; 0 for none.
     running_on: AtomicU64,
     generation: fork::Generation,
@@ -74,6 +76,7 @@ impl Reactor {
             is_timer_new: AtomicBool::new(false),
             jobs: Mutex::default(),
             is_notified: AtomicBool::new(false),
+            home: this_thread(),
             running_on: AtomicU64::new(0),
             generation: fork::Generation::current(),
         })
@@ -83,9 +86,11 @@ impl Reactor {
         self.id
     }
 
-    /// Begins a stretch of the engine's work on the loop's thread.
+    /// Begins a stretch of the engine's work for the loop. On another thread than the loop's it changes nothing: what is woken
+    /// there has to be resumed by the loop.
     pub fn enter(&self) -> Running<'_> {
-        let before = self.running_on.swap(this_thread(), Ordering::AcqRel);
+        let here = this_thread();
+        let before = (here == self.home).then(|| self.running_on.swap(here, Ordering::AcqRel));
         Running { reactor: self, before }
     }
 
@@ -206,17 +211,20 @@ impl Reactor {
 /// The engine runs on this thread for a loop.
 pub struct Running<'a> {
     reactor: &'a Reactor,
-    before: u64,
+    /// `None` on another thread than the loop's.
+    before: Option<u64>,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.reactor.running_on.store(self.before, Ordering::Release);
+        if let Some(before) = self.before {
+            self.reactor.running_on.store(before, Ordering::Release);
+        }
     }
 }
 
 /// A number for the current thread, never 0.
-fn this_thread() -> u64 {
+pub(super) fn this_thread() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     thread_local! {
         static THREAD: Cell<u64> = const { Cell::new(0) };

@@ -14,6 +14,7 @@ use super::socket::Direction;
 /// What ended a sleep.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
+    /// Python may have a signal handler to run.
     BySignal,
     /// What it slept for, or its deadline.
     Otherwise,
@@ -49,10 +50,10 @@ pub fn sleep(park: &Park, bell: Option<&Bell>) -> io::Result<Woken> {
         }
     }
     let is_ringing = descriptors.get(park.interests.len()).is_some_and(|bell| !bell.revents().is_empty());
-    if let (Some(bell), true) = (bell, is_ringing) {
-        bell.silence();
+    match bell {
+        Some(bell) if is_ringing && bell.silence() => Ok(Woken::BySignal),
+        _ => Ok(Woken::Otherwise),
     }
-    Ok(Woken::Otherwise)
 }
 
 /// Rounded up to the next millisecond, the resolution of `poll(2)` where there is no `ppoll`: never early, never a busy loop.

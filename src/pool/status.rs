@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use crate::io::carrier::Handle;
 use crate::io::park;
 use crate::io::stream::Link;
 use crate::lock::lock;
@@ -171,11 +172,19 @@ impl Status {
             }
             let poll = connecting.as_mut().poll(cx).map(Some);
             if poll.is_pending() {
-                park::needs_alarm(None);
+                park::needs_alarm();
             }
             poll
         })
         .await
+    }
+
+    /// The external stream under an idle connection for one request at a time: only that can tell whether its peer has closed it.
+    pub fn external_stream(&self) -> Option<Handle> {
+        match &self.details().link {
+            Link::Carried(stream) if self.phase() == Phase::Idle && !self.is_multiplexed() => Some(stream.clone()),
+            _ => None,
+        }
     }
 
     /// What httpcore shows of a connection whose protocol is known.

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Proxy;
-use crate::ask::{Answer, Ask, Asker, mismatch};
+use crate::ask::{Asker, Effect};
 use crate::connection::failed;
 use crate::error::{Error, Kind, Result};
 use crate::io::stream::Stream;
@@ -166,16 +166,8 @@ struct Dialogue<'a> {
 impl Dialogue<'_> {
     async fn send(&mut self, message: &[u8]) -> Result<()> {
         if let Some(stream) = self.stream.carried() {
-            let ask = Ask::Write {
-                stream: stream.handle().clone(),
-                bytes: Bytes::copy_from_slice(message),
-                timeout: self.patience,
-            };
-            return match self.asker.ask(ask).await {
-                Answer::Done => Ok(()),
-                Answer::Failed(error) => Err(error),
-                _ => Err(mismatch()),
-            };
+            let (stream, bytes, timeout) = (stream.handle().clone(), Bytes::copy_from_slice(message), self.patience);
+            return self.asker.request(|reply| Effect::Write { stream, bytes, timeout, reply }).await;
         }
         let mut left = message;
         let writing = std::future::poll_fn(|cx| {
@@ -217,15 +209,10 @@ impl Dialogue<'_> {
 
     async fn read(&mut self, max_bytes: usize) -> Result<()> {
         if let Some(stream) = self.stream.carried() {
-            let ask = Ask::Read { stream: stream.handle().clone(), max_bytes, timeout: self.patience };
-            return match self.asker.ask(ask).await {
-                Answer::Data(bytes) => {
-                    self.received.extend_from_slice(&bytes);
-                    Ok(())
-                }
-                Answer::Failed(error) => Err(error),
-                _ => Err(mismatch()),
-            };
+            let (stream, timeout) = (stream.handle().clone(), self.patience);
+            let bytes = self.asker.request(|reply| Effect::Read { stream, max_bytes, timeout, reply }).await?;
+            self.received.extend_from_slice(&bytes);
+            return Ok(());
         }
         let mut bytes = [0; MAX_LENGTH + 2];
         let mut buf = ReadBuf::new(&mut bytes[..max_bytes]);

@@ -1,21 +1,20 @@
 //! Single connections: those that `pool.connections` holds, and those that a caller makes himself.
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::async_driver::Exchange;
 use super::engine::{Engine, Side};
 use super::errors::Fault;
 use super::host::Host;
 use super::namespace::Namespace;
-use super::request;
-use super::sync_driver::{Caller, block_on};
-use super::{backend, body};
-use crate::ask::Asker;
+use super::operation::Operation;
+use super::{backend, request};
 use crate::connection::http1::Http1;
 use crate::connection::http2::Http2;
 use crate::exchange::{self, Place};
@@ -130,7 +129,7 @@ impl Connection {
     ) -> PyResult<Self> {
         let side = engine.side();
         let origin = Arc::new(request::origin(origin, side.package)?);
-        let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2))));
+        let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2, &side.client.owner))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
             status.linked(stream.link(), &origin);
@@ -148,16 +147,17 @@ impl Connection {
             exchange::Connection::Http2(connection)
         } else {
             // hyper's handshake waits for nothing.
-            let mut making = pin!(Http1::new(stream, origin));
-            let connection =
-                block_on(py, making.as_mut(), &Asker::default(), &mut Caller::default()).map_err(failed)?;
-            exchange::Connection::Http1(Box::new(connection))
+            let made = pin!(Http1::new(stream, origin)).poll(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(made) = made else {
+                return Err(PyRuntimeError::new_err("hyper waited for a stream that never lets wait"));
+            };
+            exchange::Connection::Http1(Box::new(made.map_err(|error| failed(error.into()))?))
         };
         place.fill(connection);
         Self::own(side, place)
     }
 
-    /// Sends an `httpcore.Request` over this connection and returns its response.
+    /// Sends an `httpcore.Request` over this connection. Returns its response, or an `Operation` that has it as its result.
     fn handle_request<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
         let place = self.begin(request, namespace, 0)?;
@@ -166,23 +166,29 @@ impl Connection {
     }
 
     /// Begins to send an `httpcore.Request` over this connection from a task of `host`'s loop.
-    fn start(&self, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
+    fn start(&self, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let namespace = Namespace::of(request)?;
         let place = self.begin(request, namespace, host.get().shared.reactor.id())?;
         let (parsed, place) = self.read(request, namespace, place)?;
         self.side.start(host, request, namespace, parsed, place)
     }
 
-    /// Closes the connection, under whoever uses it. One that was never connected stays as it is.
-    fn close(&self, py: Python<'_>, log: bool) -> PyResult<()> {
+    /// Closes the connection, also one in use. One that was never connected stays as it is. Returns what is to be called to close
+    /// external streams, if there are any.
+    fn close<'py>(&self, py: Python<'py>, log: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.end(py, log)?;
-        backend::close_forsaken(py)
+        self.side.closing(py, None)
     }
 
-    /// The same in a task: returns what to await.
-    fn aclose<'py>(&self, py: Python<'py>, log: bool) -> PyResult<Bound<'py, PyAny>> {
+    /// The same in a task. Returns whether there may be external streams, for `close_streams()`.
+    fn aclose(&self, py: Python<'_>, log: bool) -> PyResult<bool> {
         self.end(py, log)?;
-        body::closed(py, None)
+        Ok(self.side.has_external_streams())
+    }
+
+    /// What is to be awaited to close external streams, if there are any.
+    fn close_streams<'py>(&self, py: Python<'py>, host: Py<Host>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.side.closing(py, Some(&host))
     }
 
     /// How the connection leads to its origin: `"direct"`, `"forward"`, `"tunnel"` or `"socks5"`.
@@ -221,9 +227,14 @@ impl Connection {
         self.status().is_available()
     }
 
-    /// Whether the connection has been idle for longer than the pool keeps it, or was closed by the server meanwhile.
-    fn has_expired(&self) -> bool {
-        self.status().has_expired()
+    /// Whether the connection has been idle for longer than the pool keeps it, or was closed by the server meanwhile. If only an
+    /// external stream can tell, that stream.
+    fn has_expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let status = self.status();
+        match status.external_stream().filter(|_| !status.has_expired()) {
+            Some(stream) => backend::object_of(py, &stream),
+            None => Ok(status.has_expired().into_pyobject(py)?.to_owned().into_any()),
+        }
     }
 
     /// Whether the connection is closed.

@@ -6,22 +6,24 @@ use std::sync::{Arc, Mutex};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyTuple};
 
-use super::async_driver::{Exchange, Operation};
-use super::body::ResponseStream;
+use super::caller::Caller;
+use super::calls::call;
 use super::connection::Connection;
+use super::effects::Performer;
 use super::host::Host;
 use super::listener::{Arguments, Listener};
 use super::namespace::{Namespace, Package};
+use super::operation::{self, Operation};
+use super::operations::{Fetch, Send};
 use super::request::Parsed;
-use super::sync_driver::{Caller, block_on};
-use super::{backend, body, network_stream, proxy, request, response, tls};
+use super::{backend, proxy, request, tls};
 use crate::ask::Asker;
 use crate::connection::establish::{Connector, OptionValue, SocketOption, Tls};
 use crate::connection::http2::KeepAlive;
-use crate::exchange::{self, Client, Fetched, Place, Response};
+use crate::exchange::{self, Client, Place};
+use crate::io::carrier::StreamOwner;
 use crate::lock::lock;
 use crate::pool::{Limits, Phase, Pool};
 
@@ -118,7 +120,7 @@ impl Engine {
             backend: Mutex::new(network_backend.map(|object| backend::backend(object, &arguments))),
             tls_backend,
         };
-        let client = Arc::new(Client { pool: Pool::new(limits), connector });
+        let client = Arc::new(Client { pool: Pool::new(limits), connector, owner: StreamOwner::pool() });
         Ok(Self { side: Side { client, arguments: Arc::new(arguments), package } })
     }
 
@@ -145,15 +147,15 @@ impl Engine {
         drop(before);
     }
 
-    /// Sends an `httpcore.Request` from this thread and returns its `httpcore.Response`.
+    /// Sends an `httpcore.Request` from this thread. Returns its `httpcore.Response`, or an `Operation` that has it as its result.
     fn handle_request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
         let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
         self.side.send(request, namespace, parsed, Place::Any)
     }
 
-    /// Sends a request from this thread and returns its response, read to the end. `None` if the arguments are of unusual types:
-    /// then they are for httpcore to check.
+    /// Sends a request from this thread. Returns its response, read to the end, or an `Operation` that has it as its result.
+    /// `None` if the arguments are of unusual types: then they are for httpcore to check.
     fn request<'py>(
         &self,
         py: Python<'py>,
@@ -172,19 +174,14 @@ impl Engine {
             .map_err(|fault| fault.into_pyerr(py, namespace))?;
         let Some((parsed, sources)) = parsed else { return Ok(None) };
         let asker = Asker::default();
-        let mut future = Box::pin(exchange::fetch(Arc::clone(&self.side.client), parsed, None, asker.clone()));
-        let result = block_on(py, future.as_mut(), &asker, &mut Caller::new(sources, None));
-        drop(future);
-        let closed = backend::close_forsaken(py);
-        let fetched = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
-        closed?;
-        let Fetched { response: fetched, content } = fetched;
-        let content = response::join(py, content.iter())?;
-        respond(py, namespace, fetched, None, Some(content)).map(Some)
+        let client = &self.side.client;
+        let fetch = Fetch::new(exchange::fetch(Arc::clone(client), parsed, None, asker.clone()));
+        let caller = Caller::new(sources, None);
+        operation::run(py, Box::new(fetch), asker, namespace, caller, &client.owner).map(Some)
     }
 
     /// Begins to send an `httpcore.Request` from a task of `host`'s loop.
-    fn start(&self, py: Python<'_>, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
+    fn start(&self, py: Python<'_>, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let namespace = Namespace::of(request)?;
         let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
         self.side.start(host, request, namespace, parsed, Place::Any)
@@ -201,7 +198,7 @@ impl Engine {
         headers: Option<&Bound<'_, PyAny>>,
         content: Option<&Bound<'_, PyAny>>,
         extensions: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Option<Exchange>> {
+    ) -> PyResult<Option<Operation>> {
         let namespace = self.side.package.namespace(py)?;
         if self.side.arguments.get().has_proxy(py) && namespace.is_debugging(py, true)? {
             // Whoever listens is told of a `Request`.
@@ -212,9 +209,10 @@ impl Engine {
         let Some((parsed, sources)) = parsed else { return Ok(None) };
         let asker = Asker::default();
         let reactor = Arc::clone(&host.get().shared.reactor);
-        let fetching = Box::pin(exchange::fetch(Arc::clone(&self.side.client), parsed, Some(reactor), asker.clone()));
-        let operation = Operation::Fetch(fetching);
-        Ok(Some(Exchange::start(host, namespace, asker, operation, sources, None)))
+        let client = &self.side.client;
+        let fetch = Fetch::new(exchange::fetch(Arc::clone(client), parsed, Some(reactor), asker.clone()));
+        let caller = Caller::new(sources, None);
+        Ok(Some(Operation::in_task(host, Box::new(fetch), asker, namespace, caller, &client.owner)))
     }
 
     /// The connections in the order in which they were made.
@@ -223,18 +221,22 @@ impl Engine {
         statuses.into_iter().map(|status| Connection::of_pool(self.side.clone(), status)).collect()
     }
 
-    /// Closes every connection. Whoever waits for one gets a `ReadError`.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let closed = py.detach(|| self.side.client.pool.close());
-        self.side.log_closed(py, closed)?;
-        backend::close_forsaken(py)
+    /// Closes every connection; operations that wait for one end with a `ReadError`. Returns what is to be called to close
+    /// external streams, if there are any.
+    fn close<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.side.close(py)?;
+        self.side.closing(py, None)
     }
 
-    /// The same in a task: returns what to await.
-    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let closed = py.detach(|| self.side.client.pool.close());
-        self.side.log_closed(py, closed)?;
-        body::closed(py, None)
+    /// The same in a task. Returns whether there may be external streams, for `close_streams()`.
+    fn aclose(&self, py: Python<'_>) -> PyResult<bool> {
+        self.side.close(py)?;
+        Ok(self.side.has_external_streams())
+    }
+
+    /// What is to be awaited to close external streams, if there are any.
+    fn close_streams<'py>(&self, py: Python<'py>, host: Py<Host>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.side.closing(py, Some(&host))
     }
 
     /// Active and queued requests and active and idle connections, in httpcore's words.
@@ -266,15 +268,9 @@ impl Side {
         let py = request.py();
         let listener = Listener::of(request, namespace, &self.arguments, false)?;
         let asker = Asker::new(listener.is_some());
-        let mut caller = Caller::new(sources, listener);
-        let mut future = Box::pin(exchange::start(Arc::clone(&self.client), parsed, place, None, asker.clone()));
-        let result = block_on(py, future.as_mut(), &asker, &mut caller);
-        // Whatever is left of a failed exchange goes before the caller hears of it.
-        drop(future);
-        let closed = backend::close_forsaken(py);
-        let started = result.map_err(|fault| fault.into_pyerr(py, namespace))?;
-        closed?;
-        respond(py, namespace, started, Some(caller), None)
+        let caller = Caller::new(sources, listener);
+        let sending = Send::new(exchange::start(Arc::clone(&self.client), parsed, place, None, asker.clone()));
+        operation::run(py, Box::new(sending), asker, namespace, caller, &self.client.owner)
     }
 
     /// Begins to send a request from a task of `host`'s loop.
@@ -285,49 +281,39 @@ impl Side {
         namespace: &'static Namespace,
         (parsed, sources): Parsed,
         place: Place,
-    ) -> PyResult<Exchange> {
+    ) -> PyResult<Operation> {
         let listener = Listener::of(request, namespace, &self.arguments, true)?;
         let asker = Asker::new(listener.is_some());
-        let reactor = Arc::clone(&host.get().shared.reactor);
-        let starting = Box::pin(exchange::start(Arc::clone(&self.client), parsed, place, Some(reactor), asker.clone()));
-        Ok(Exchange::start(host, namespace, asker, Operation::Start(starting), sources, listener))
+        let reactor = Some(Arc::clone(&host.get().shared.reactor));
+        let caller = Caller::new(sources, listener);
+        let sending = Send::new(exchange::start(Arc::clone(&self.client), parsed, place, reactor, asker.clone()));
+        Ok(Operation::in_task(host, Box::new(sending), asker, namespace, caller, &self.client.owner))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let closed = py.detach(|| self.client.pool.close());
+        self.log_closed(py, closed)
+    }
+
+    /// Whether there is, or was, a backend whose streams may have to be closed.
+    pub fn has_external_streams(&self) -> bool {
+        !self.client.owner.is_empty() || lock(&self.client.connector.backend).is_some()
+    }
+
+    /// What closes the external streams that were dropped, if there are any: to be called by a thread, or awaited by a task.
+    pub fn closing<'py>(&self, py: Python<'py>, host: Option<&Py<Host>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let performer = host.map_or(Performer::Thread, Performer::Task);
+        operation::closing(py, performer, self.package.namespace(py)?, &self.client.owner)
     }
 
     /// Writes the debug records of connections that were closed.
     pub fn log_closed(&self, py: Python<'_>, connections: usize) -> PyResult<()> {
         if connections > 0 && self.package.namespace(py)?.is_debugging(py, false)? {
-            py.import("httpcore_rs._trace")?.call_method1("log_closed", (self.package.name(), connections))?;
+            let log_closed = py.import("httpcore_rs._trace")?.getattr("log_closed")?;
+            call(&log_closed, (self.package.name(), connections))?;
         }
         Ok(())
     }
-}
-
-/// A response for a thread; `caller` is whom it answers, and `content` its body if that was read already.
-fn respond<'py>(
-    py: Python<'py>,
-    namespace: &'static Namespace,
-    response: Response,
-    caller: Option<Caller>,
-    content: Option<Bound<'py, PyBytes>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let Response { head, body, tap, stream_id } = response;
-    let trailers = response::trailers(py, &head);
-    let network_stream = network_stream::build(py, tap, namespace, false)?;
-    let extensions = response::extensions(py, &head, stream_id, network_stream, trailers.as_ref())?;
-    let listener = caller.as_ref().and_then(|caller| caller.listener.as_ref());
-    let wrapping = listener.map(|listener| listener.clone_ref(py));
-    let stream = ResponseStream::new(body, namespace, caller, trailers)?;
-    let mut stream = Bound::new(py, stream)?.into_any();
-    if let Some(listener) = wrapping {
-        stream = listener.wrap(py, stream, stream_id, false)?;
-    }
-    response::build(py, namespace, &head, stream, extensions, content)
-}
-
-/// The coroutine that drives an exchange.
-pub fn drive(py: Python<'_>, exchange: Exchange) -> PyResult<Bound<'_, PyAny>> {
-    static DRIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    DRIVE.import(py, "httpcore_rs._drive", "drive")?.call1((exchange,))
 }
 
 /// A limit: `None` for none, and nothing below zero.

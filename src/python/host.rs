@@ -10,10 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
+use pyo3::exceptions::PyGeneratorExit;
+use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::calls::{call, call_method};
+use super::effects::Performer;
+use super::namespace::Namespace;
+use super::operation::closing;
+use crate::io::carrier::StreamOwner;
 use crate::io::reactor::{Reactor, Running};
 use crate::io::timers::TimerKey;
 use crate::lock::lock;
@@ -53,6 +60,8 @@ enum How {
 
 pub struct Shared {
     pub reactor: Arc<Reactor>,
+    /// Closes the external streams that were made on the loop.
+    pub owner: Arc<StreamOwner>,
     /// Woken on the loop's thread while the engine runs there.
     here: Mutex<Vec<Woken>>,
     /// Woken from anywhere else.
@@ -109,7 +118,9 @@ impl Host {
             (Some(current), Some(resume)) => How::Task { current, resume },
             _ => How::Future,
         };
-        let shared = Shared { reactor: Arc::new(Reactor::new()?), here: Mutex::default(), elsewhere: Mutex::default() };
+        let reactor = Arc::new(Reactor::new()?);
+        let owner = StreamOwner::event_loop(&reactor);
+        let shared = Shared { reactor, owner, here: Mutex::default(), elsewhere: Mutex::default() };
         Ok(Self {
             shared: Arc::new(shared),
             calls: Calls { token, wait, how, arm, checkpoint, resolve, spawn },
@@ -128,12 +139,21 @@ impl Host {
         self.shared.reactor.descriptor()
     }
 
-    /// Resumes the tasks whose sockets are ready, or which were woken from another thread.
-    fn turn(&self, py: Python<'_>) -> PyResult<()> {
-        let running = self.shared.enter();
-        let turned = self.shared.reactor.turn();
-        lock(&self.shared.here).append(&mut lock(&self.shared.elsewhere));
-        self.leave(py, running)?;
+    /// Resumes the tasks whose sockets are ready, or which were woken from another thread. Closes external streams that were
+    /// dropped outside of operations.
+    fn turn(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        let running = this.shared.enter();
+        let turned = this.shared.reactor.turn();
+        lock(&this.shared.here).append(&mut lock(&this.shared.elsewhere));
+        this.resume_woken_after_jobs(py, running)?;
+        if !this.shared.owner.is_empty() {
+            let host = slf.clone().unbind();
+            let namespace = Namespace::at_hand(py)?;
+            if let Some(closing) = closing(py, Performer::Task(&host), namespace, &this.shared.owner)? {
+                this.spawn(py, closing)?;
+            }
+        }
         Ok(turned?)
     }
 
@@ -163,14 +183,30 @@ impl Host {
 impl Host {
     /// Ends a stretch of the engine's work on the loop's thread: whoever it woke is resumed.
     pub(super) fn leave(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
+        self.shared.close_later();
+        self.resume_woken_after_jobs(py, running)
+    }
+
+    fn resume_woken_after_jobs(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
         self.shared.reactor.run_jobs(false);
         self.resume_woken(py, running)
     }
 
     /// Ends a stretch in which a task was parked that does not wait yet: what could wake it has its turn later.
     pub(super) fn leave_parked(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
+        self.shared.close_later();
         self.shared.reactor.postpone_jobs();
         self.resume_woken(py, running)
+    }
+
+    /// Whether no external stream of the loop waits to be closed.
+    pub(super) fn is_owner_empty(&self) -> bool {
+        self.shared.owner.is_empty()
+    }
+
+    /// `(host, port, timeout) -> awaitable`: the addresses of a name, `None` when the timeout comes first.
+    pub(super) fn resolver<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.calls.resolve.bind(py).clone()
     }
 
     fn resume_woken(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
@@ -189,7 +225,7 @@ impl Host {
                         let waiter = lock(&task.waiter).take();
                         waiter.map_or(Ok(()), |waiter| self.calls.resume(waiter.bind(py)))
                     }
-                    Woken::Cancel(canceller) => canceller.cancel.call0(py).map(drop),
+                    Woken::Cancel(canceller) => call(canceller.cancel.bind(py), ()).map(drop),
                 };
                 // One that cannot be resumed must not keep the others from it.
                 failed = failed.and(done);
@@ -206,17 +242,17 @@ impl Host {
         task: &Arc<Task>,
         deadline: Option<Instant>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let awaitable = self.calls.wait.bind(py).call0()?;
+        let awaitable = call(self.calls.wait.bind(py), ())?;
         let waiter = match &self.calls.how {
             How::Future => awaitable.clone(),
-            How::Task { current, .. } => current.bind(py).call0()?,
+            How::Task { current, .. } => call(current.bind(py), ())?,
         };
         *lock(&task.waiter) = Some(waiter.unbind());
         if task.state.compare_exchange(POLLING, PARKED, Ordering::AcqRel, Ordering::Acquire).is_err() {
             *lock(&task.waiter) = None;
             // A coroutine that nobody awaits is closed, not warned about.
             if let Some(close) = awaitable.getattr_opt(intern!(py, "close"))? {
-                close.call0()?;
+                call(&close, ())?;
             }
             return Ok(None);
         }
@@ -228,25 +264,13 @@ impl Host {
     }
 
     pub(super) fn checkpoint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.calls.checkpoint.bind(py).call0()
+        call(self.calls.checkpoint.bind(py), ())
     }
 
     /// Begins a task for a coroutine. Waking what is returned cancels it.
     pub(super) fn spawn(&self, py: Python<'_>, coroutine: Bound<'_, PyAny>) -> PyResult<Waker> {
-        let cancel = self.calls.spawn.bind(py).call1((coroutine,))?.unbind();
+        let cancel = call(self.calls.spawn.bind(py), (coroutine,))?.unbind();
         Ok(Waker::from(Arc::new(Canceller { host: Arc::clone(&self.shared), cancel })))
-    }
-
-    /// An awaitable for the addresses of a name; it gives `None` when `deadline` comes first.
-    pub(super) fn resolve<'py>(
-        &self,
-        py: Python<'py>,
-        host: &str,
-        port: u16,
-        deadline: Option<Instant>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64());
-        self.calls.resolve.bind(py).call1((host, port, timeout))
     }
 
     /// Sees to it that the loop calls `expire` at `deadline` at the latest.
@@ -259,7 +283,7 @@ impl Host {
             *armed = Some(deadline);
         }
         let seconds = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
-        self.calls.arm.call1(py, (seconds,))?;
+        call(self.calls.arm.bind(py), (seconds,))?;
         Ok(())
     }
 }
@@ -269,12 +293,12 @@ impl Calls {
         let py = waiter.py();
         match &self.how {
             How::Task { resume, .. } => {
-                resume.bind(py).call1((waiter,))?;
+                call(resume.bind(py), (waiter,))?;
             }
             How::Future => {
                 // A cancelled future is done; its task has been told.
-                if !waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
-                    waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
+                if !call_method(waiter, intern!(py, "done"), ())?.is_truthy()? {
+                    call_method(waiter, intern!(py, "set_result"), (py.None(),))?;
                 }
             }
         }
@@ -286,6 +310,13 @@ impl Shared {
     /// Begins a stretch of the engine's work on the loop's thread.
     pub fn enter(&self) -> Running<'_> {
         self.reactor.enter()
+    }
+
+    /// External streams that were dropped, and that no operation closes at its end, have their turn.
+    fn close_later(&self) {
+        if !self.owner.is_empty() {
+            self.reactor.notify();
+        }
     }
 }
 
@@ -316,7 +347,7 @@ impl Task {
 
     /// Before a poll: whatever woke the task until now is seen by it.
     pub fn begin_poll(&self) {
-        self.state.store(POLLING, Ordering::Release);
+        self.state.swap(POLLING, Ordering::AcqRel);
         // It may have been resumed by the loop itself: cancelled, that is.
         *lock(&self.waiter) = None;
     }
@@ -366,4 +397,16 @@ impl Wake for Task {
     fn wake_by_ref(self: &Arc<Self>) {
         Arc::clone(self).wake();
     }
+}
+
+/// Whether an exception is how asyncio or trio cancel a task, or how a coroutine is closed.
+pub fn is_cancellation(py: Python<'_>, exception: &PyErr) -> bool {
+    if exception.is_instance_of::<CancelledError>(py) || exception.is_instance_of::<PyGeneratorExit>(py) {
+        return true;
+    }
+    let class = exception.get_type(py);
+    let is = |text: PyResult<Bound<'_, pyo3::types::PyString>>, prefix: &str| {
+        text.is_ok_and(|text| text.to_str().is_ok_and(|text| text.starts_with(prefix)))
+    };
+    is(class.name(), "Cancelled") && is(class.module(), "trio")
 }

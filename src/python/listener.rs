@@ -4,8 +4,9 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
+use super::calls::call;
 use super::errors::{raised, to_pyerr};
 use super::namespace::{Namespace, Package};
 use super::network_stream::address_tuple;
@@ -115,7 +116,8 @@ impl Arguments {
         let py = given.py();
         let made = made.get_or_try_init(py, || {
             let module = py.import("httpcore_rs._ssl_context")?;
-            PyResult::Ok(module.call_method1("for_backend", (given, http2, self.package.name()))?.unbind())
+            let arguments = (given, http2, self.package.name());
+            PyResult::Ok(call(&module.getattr("for_backend")?, arguments)?.unbind())
         })?;
         Ok(made.bind(py).clone())
     }
@@ -138,7 +140,7 @@ impl Listener {
         let class = if is_async { intern!(py, "AsyncListener") } else { intern!(py, "Listener") };
         let module = py.import(intern!(py, "httpcore_rs._trace"))?;
         Ok(Some(Self {
-            callable: module.getattr(class)?.call1((namespace.package.name(), callback))?.unbind(),
+            callable: call(&module.getattr(class)?, (namespace.package.name(), callback))?.unbind(),
             request: request.clone().unbind(),
             arguments: arguments.clone_ref(py),
             namespace,
@@ -159,8 +161,12 @@ impl Listener {
         visit.call(&self.request)
     }
 
-    /// Reports a moment. Returns what the listener returned (for an async one, what to await), and the error of a failure.
-    pub fn report<'py>(&self, py: Python<'py>, moment: Moment) -> PyResult<(Bound<'py, PyAny>, Option<Error>)> {
+    pub fn callable<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyAny> {
+        self.callable.bind(py)
+    }
+
+    /// The arguments with which a trace event is reported, and the error of a failure.
+    pub fn report<'py>(&self, py: Python<'py>, moment: Moment) -> PyResult<(Bound<'py, PyTuple>, Option<Error>)> {
         let Moment { event, stage } = moment;
         let mut error = None;
         let (suffix, info) = match stage {
@@ -180,8 +186,7 @@ impl Listener {
             }
         };
         let name = PyString::new(py, &format!("{}.{suffix}", event.name()));
-        let returned = self.callable.bind(py).call1((event.logger(), name, info))?;
-        Ok((returned, error))
+        Ok(((event.logger(), name, info).into_pyobject(py)?, error))
     }
 
     /// The response's body with its own moments reported as well.
@@ -194,7 +199,7 @@ impl Listener {
     ) -> PyResult<Bound<'py, PyAny>> {
         let class = if is_async { intern!(py, "AsyncTracedStream") } else { intern!(py, "TracedStream") };
         let class = py.import(intern!(py, "httpcore_rs._trace"))?.getattr(class)?;
-        class.call1((stream, &self.request, &self.callable, stream_id))
+        call(&class, (stream, &self.request, &self.callable, stream_id))
     }
 
     fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
@@ -209,7 +214,7 @@ impl Listener {
             | Event::ReceiveResponseHeaders(protocol) => {
                 let request = if *protocol == Protocol::Connect {
                     let arguments = (self.namespace.package.name(), &self.arguments.get().proxy, &self.request);
-                    py.import("httpcore_rs._trace")?.call_method1("tunnel_request", arguments)?
+                    call(&py.import("httpcore_rs._trace")?.getattr("tunnel_request")?, arguments)?
                 } else {
                     self.request.bind(py).clone()
                 };

@@ -1,31 +1,42 @@
-//! What Python sees. The only place that knows pyo3: thin classes over the engine, the two drivers that run an exchange (a thread
-//! in [`sync_driver`], an event loop's task in [`async_driver`]), and one file each for errors, requests and responses.
+//! What Python sees. The only place that knows pyo3: thin classes over the engine, the driver that runs operations in threads
+//! and tasks ([`operation`]), effects as Python carries them out ([`effects`]), and one file each for errors, requests and
+//! responses.
 
-mod async_driver;
+mod addresses;
 mod backend;
-mod body;
+mod caller;
+mod calls;
 mod connection;
+mod content;
+mod effects;
 mod engine;
 mod errors;
 mod host;
 mod listener;
 mod namespace;
 mod network_stream;
+mod operation;
+mod operations;
 mod proxy;
 mod request;
 mod response;
-mod sync_driver;
+mod signals;
+mod streams;
+mod thread_driver;
 mod tls;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// The coroutine that drives an operation in a task.
+fn drive(py: Python<'_>, operation: operation::Operation) -> PyResult<Bound<'_, PyAny>> {
+    static DRIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    calls::call(DRIVE.import(py, "httpcore_rs._drive", "adrive")?, (operation,))
+}
 
 /// The native part of `httpcore_rs`; use the names that `httpcore_rs` exports.
 #[pymodule(name = "_engine", gil_used = true)]
 mod engine_module {
-    #[pymodule_export]
-    use super::async_driver::Exchange;
-    #[pymodule_export]
-    use super::body::{AsyncResponseStream, Completed, ResponseStream};
     #[pymodule_export]
     use super::connection::Connection;
     #[pymodule_export]
@@ -35,6 +46,10 @@ mod engine_module {
     #[pymodule_export]
     use super::network_stream::{AsyncNetworkStream, NetworkStream};
     #[pymodule_export]
+    use super::operation::Operation;
+    #[pymodule_export]
+    use super::streams::{AsyncResponseStream, ResponseStream};
+    #[pymodule_export]
     use super::tls::TLSConfig;
 
     use pyo3::prelude::*;
@@ -43,5 +58,19 @@ mod engine_module {
     #[pyfunction]
     fn forked() {
         crate::fork::forked();
+        // The thread that forked is the only one here.
+        super::signals::set_main_thread(super::calls::thread_ident());
+    }
+
+    /// Tells the engine which thread runs signal handlers, by the interpreter's number for it.
+    #[pyfunction]
+    fn set_main_thread(ident: u64) {
+        super::signals::set_main_thread(ident);
+    }
+
+    /// Tells the engine that `select` is monkey-patched: threads then wait by it.
+    #[pyfunction]
+    fn set_green() {
+        super::thread_driver::set_green();
     }
 }

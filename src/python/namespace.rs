@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType, PyTypeMethods};
 
+use super::calls::call_method;
 use crate::error::Kind;
 
 /// The two packages.
@@ -123,7 +124,7 @@ impl Namespace {
             };
             let enabled = match cached {
                 Some(enabled) => enabled,
-                None => logger.bind(py).call_method1(intern!(py, "isEnabledFor"), (DEBUG,))?,
+                None => call_method(logger.bind(py), intern!(py, "isEnabledFor"), (DEBUG,))?,
             };
             if enabled.is_truthy()? {
                 return Ok(true);

@@ -2,152 +2,150 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, IntoRawFd};
-use std::pin::pin;
+use std::sync::Arc;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use socket2::SockAddr;
 
-use super::async_driver::{Exchange, Operation};
 use super::backend;
+use super::caller::Caller;
+use super::calls::{call, call_with};
 use super::errors::os_error;
 use super::host::Host;
 use super::namespace::Namespace;
+use super::operation::{self, Operation};
+use super::operations::{self, Read, Write};
 use super::request;
-use super::sync_driver::{Caller, block_on};
 use crate::ask::Asker;
 use crate::connection::tap::Tap;
+use crate::io::carrier::StreamOwner;
 
 /// The stream under a response: httpcore's `NetworkStream`.
 ///
-/// After `101 Switching Protocols` or a successful CONNECT it is the caller's to read and write, until the response is closed;
-/// bytes that followed the head come first. Under any other response it only answers `get_extra_info`.
+/// After `101 Switching Protocols` or a successful CONNECT it can be read and written, until the response is closed; bytes that
+/// followed the head come first. Under any other response it only answers `get_extra_info`. `httpcore_rs._streams` adds the
+/// methods that run code in Python.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct NetworkStream {
-    tap: Tap,
-    namespace: &'static Namespace,
-}
-
-#[pymethods]
-impl NetworkStream {
-    /// Up to `max_bytes`, `b""` at the end. Raises `ReadTimeout` after `timeout` seconds without data, and `ReadError`.
-    #[pyo3(signature = (max_bytes, timeout = None))]
-    fn read<'py>(
-        &self,
-        py: Python<'py>,
-        max_bytes: usize,
-        timeout: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let mut reading = pin!(self.tap.clone().read(max_bytes, limit(timeout)?));
-        block_on(py, reading.as_mut(), &Asker::default(), &mut Caller::default())
-            .map(|bytes| PyBytes::new(py, &bytes))
-            .map_err(|fault| fault.into_pyerr(py, self.namespace))
-    }
-
-    /// Sends all of `buffer`. Raises `WriteTimeout` if that takes more than `timeout` seconds, and `WriteError`.
-    #[pyo3(signature = (buffer, timeout = None))]
-    fn write(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let mut writing = pin!(self.tap.clone().write(request::chunk(buffer)?, limit(timeout)?));
-        block_on(py, writing.as_mut(), &Asker::default(), &mut Caller::default())
-            .map_err(|fault| fault.into_pyerr(py, self.namespace))
-    }
-
-    /// Shuts the connection down, if it has left HTTP; it is closed with the response.
-    fn close(&self) {
-        self.tap.shutdown();
-    }
-
-    /// Begins TLS on a stream that has left HTTP, by Python's `ssl`, and returns the stream to use from then on.
-    ///
-    /// Raises `ConnectError`, and `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds.
-    #[pyo3(signature = (ssl_context, server_hostname = None, timeout = None))]
-    fn start_tls<'py>(
-        slf: &Bound<'py, Self>,
-        ssl_context: &Bound<'py, PyAny>,
-        server_hostname: Option<&str>,
-        timeout: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let module = py.import(intern!(py, "httpcore_rs._tls_stream"))?;
-        let package = slf.get().namespace.package.name();
-        module.call_method1(intern!(py, "start_tls"), (package, slf, ssl_context, server_hostname, timeout))
-    }
-
-    /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is forgotten); else `None`.
-    fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        extra_info(py, &self.tap, info)
-    }
+    under: Under,
 }
 
 /// The stream under a response: httpcore's `AsyncNetworkStream`.
 ///
-/// After `101 Switching Protocols` or a successful CONNECT it is the caller's to read and write, until the response is closed;
-/// bytes that followed the head come first. Under any other response it only answers `get_extra_info`.
+/// After `101 Switching Protocols` or a successful CONNECT it can be read and written, until the response is closed; bytes that
+/// followed the head come first. Under any other response it only answers `get_extra_info`. `httpcore_rs._streams` adds the
+/// methods that run code in Python.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct AsyncNetworkStream {
-    tap: Tap,
-    namespace: &'static Namespace,
+    under: Under,
 }
 
-impl AsyncNetworkStream {
-    fn drive<'py>(&self, py: Python<'py>, operation: Operation) -> PyResult<Bound<'py, PyAny>> {
-        let host: Py<Host> =
-            py.import(intern!(py, "httpcore_rs._hosts"))?.call_method0(intern!(py, "current_host"))?.extract()?;
-        super::engine::drive(py, Exchange::start(host, self.namespace, Asker::default(), operation, None, None))
+/// What either kind of stream has.
+struct Under {
+    tap: Tap,
+    namespace: &'static Namespace,
+    owner: Arc<StreamOwner>,
+}
+
+impl Under {
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        operation: Box<dyn operations::Operation>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        operation::run(py, operation, Asker::default(), self.namespace, Caller::default(), &self.owner)
+    }
+
+    fn in_task(&self, host: Py<Host>, operation: Box<dyn operations::Operation>) -> Operation {
+        Operation::in_task(host, operation, Asker::default(), self.namespace, Caller::default(), &self.owner)
+    }
+
+    fn reading(&self, max_bytes: usize, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Box<Read>> {
+        Ok(Box::new(Read::new(self.tap.clone().read(max_bytes, limit(timeout)?))))
+    }
+
+    fn writing(&self, buffer: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Box<Write>> {
+        Ok(Box::new(Write::new(self.tap.clone().write(request::chunk(buffer)?, limit(timeout)?))))
     }
 }
 
 #[pymethods]
-impl AsyncNetworkStream {
-    /// Up to `max_bytes`, `b""` at the end. Raises `ReadTimeout` after `timeout` seconds without data, and `ReadError`.
-    #[pyo3(signature = (max_bytes, timeout = None))]
-    fn read<'py>(
+impl NetworkStream {
+    /// The bytes, or an `Operation` that has them as its result.
+    fn start_read<'py>(
         &self,
         py: Python<'py>,
         max_bytes: usize,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.drive(py, Operation::Read(Box::pin(self.tap.clone().read(max_bytes, limit(timeout)?))))
+        self.under.run(py, self.under.reading(max_bytes, timeout)?)
     }
 
-    /// Sends all of `buffer`. Raises `WriteTimeout` if that takes more than `timeout` seconds, and `WriteError`.
-    #[pyo3(signature = (buffer, timeout = None))]
-    fn write<'py>(
+    /// `None`, or an `Operation` that ends when all is written.
+    fn start_write<'py>(
         &self,
         py: Python<'py>,
         buffer: &Bound<'py, PyAny>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let writing = self.tap.clone().write(request::chunk(buffer)?, limit(timeout)?);
-        self.drive(py, Operation::Write(Box::pin(writing)))
+        self.under.run(py, self.under.writing(buffer, timeout)?)
     }
 
     /// Shuts the connection down, if it has left HTTP; it is closed with the response.
-    fn aclose(&self, py: Python<'_>) -> super::body::Completed {
-        self.tap.shutdown();
-        super::body::Completed::nothing(py)
+    fn close(&self) {
+        self.under.tap.shutdown();
     }
 
-    /// Begins TLS on a stream that has left HTTP, by Python's `ssl`, and returns the stream to use from then on.
-    ///
-    /// Raises `ConnectError`, and `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds.
-    #[pyo3(signature = (ssl_context, server_hostname = None, timeout = None))]
-    fn start_tls<'py>(
-        slf: &Bound<'py, Self>,
-        ssl_context: &Bound<'py, PyAny>,
-        server_hostname: Option<&str>,
-        timeout: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let module = py.import(intern!(py, "httpcore_rs._tls_stream"))?;
-        let package = slf.get().namespace.package.name();
-        module.call_method1(intern!(py, "astart_tls"), (package, slf, ssl_context, server_hostname, timeout))
+    /// The package whose exceptions are raised.
+    #[getter]
+    fn package(&self) -> &'static str {
+        self.under.namespace.package.name()
     }
 
-    /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is forgotten); else `None`.
+    /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is dropped); else `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        extra_info(py, &self.tap, info)
+        extra_info(py, &self.under.tap, info)
+    }
+}
+
+#[pymethods]
+impl AsyncNetworkStream {
+    /// An `Operation` that has the bytes as its result.
+    fn start_read(
+        &self,
+        host: Py<Host>,
+        max_bytes: usize,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Operation> {
+        Ok(self.under.in_task(host, self.under.reading(max_bytes, timeout)?))
+    }
+
+    /// An `Operation` that ends when all is written.
+    fn start_write(
+        &self,
+        host: Py<Host>,
+        buffer: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Operation> {
+        Ok(self.under.in_task(host, self.under.writing(buffer, timeout)?))
+    }
+
+    /// Shuts the connection down, if it has left HTTP; it is closed with the response.
+    fn shutdown(&self) {
+        self.under.tap.shutdown();
+    }
+
+    /// The package whose exceptions are raised.
+    #[getter]
+    fn package(&self) -> &'static str {
+        self.under.namespace.package.name()
+    }
+
+    /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is dropped); else `None`.
+    fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        extra_info(py, &self.under.tap, info)
     }
 }
 
@@ -156,18 +154,20 @@ pub fn build<'py>(
     py: Python<'py>,
     tap: Tap,
     namespace: &'static Namespace,
+    owner: &Arc<StreamOwner>,
     is_async: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let Some(carrier) = tap.carrier() else {
+        let under = Under { tap, namespace, owner: Arc::clone(owner) };
         return Ok(if is_async {
-            Bound::new(py, AsyncNetworkStream { tap, namespace })?.into_any()
+            Bound::new(py, AsyncNetworkStream { under })?.into_any()
         } else {
-            Bound::new(py, NetworkStream { tap, namespace })?.into_any()
+            Bound::new(py, NetworkStream { under })?.into_any()
         });
     };
     let stream = backend::object_of(py, &carrier.stream)?;
     let Some(trailing) = &carrier.trailing else { return Ok(stream) };
-    namespace.upgrade_stream(py, is_async)?.call1((stream, PyBytes::new(py, trailing)))
+    call(&namespace.upgrade_stream(py, is_async)?, (stream, PyBytes::new(py, trailing)))
 }
 
 fn limit(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<std::time::Duration>> {
@@ -191,7 +191,7 @@ fn extra_info<'py>(py: Python<'py>, tap: &Tap, info: &str) -> PyResult<Option<Bo
             let arguments = PyDict::new(py);
             arguments.set_item(intern!(py, "fileno"), duplicate.into_raw_fd())?;
             let class = py.import(intern!(py, "httpcore_rs._socket"))?.getattr(intern!(py, "DuplicateSocket"))?;
-            class.call((), Some(&arguments)).map(Some)
+            call_with(&class, (), Some(&arguments)).map(Some)
         }
         _ => Ok(None),
     }

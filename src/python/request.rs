@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
-use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 
+use super::caller::Sources;
+use super::calls::call;
 use super::errors::Fault;
 use super::namespace::{Namespace, Package};
-use crate::ask::Answer;
+use crate::ask::Fields;
 use crate::error::{Error, Kind};
 use crate::origin::{Origin, Scheme};
 use crate::request::{Content, Framing, HeadWriter, Request, check_trailers};
@@ -26,82 +27,6 @@ const BORROW_FROM: usize = 16 * 1024;
 
 /// A request, and what has to be asked for the rest of it.
 pub type Parsed = (Request, Option<Sources>);
-
-/// What the caller's own objects contribute to a request while it is being sent.
-#[derive(Default)]
-pub struct Sources {
-    /// The body, until it is iterated over.
-    stream: Option<Py<PyAny>>,
-    iterator: Option<Py<PyAny>>,
-    /// The fields that follow it, read at its end.
-    trailers: Option<Py<PyAny>>,
-}
-
-impl Sources {
-    fn of(stream: Option<Bound<'_, PyAny>>, trailers: Option<Bound<'_, PyAny>>) -> Option<Self> {
-        (stream.is_some() || trailers.is_some()).then(|| Self {
-            stream: stream.map(Bound::unbind),
-            iterator: None,
-            trailers: trailers.map(Bound::unbind),
-        })
-    }
-
-    /// The next chunk of a body that is iterated over; `None` at its end.
-    pub fn next(&mut self, py: Python<'_>) -> PyResult<Option<Bytes>> {
-        let iterator = match (&self.iterator, self.stream.take()) {
-            (Some(iterator), _) => iterator.clone_ref(py),
-            (None, Some(stream)) => {
-                let iterator = stream.bind(py).try_iter()?.into_any().unbind();
-                self.iterator.insert(iterator).clone_ref(py)
-            }
-            (None, None) => return Ok(None),
-        };
-        let mut iterator = iterator.into_bound(py).cast_into::<PyIterator>()?;
-        match iterator.next() {
-            Some(item) => chunk(&item?).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// An awaitable for the next chunk of a body that is iterated over asynchronously.
-    pub fn anext<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(stream) = self.stream.take() {
-            let stream = stream.bind(py);
-            let iterator = stream.call_method0(intern!(py, "__aiter__")).map_err(|error| {
-                let name = stream.get_type().name().map(|name| name.to_string()).unwrap_or_default();
-                let explained = PyTypeError::new_err(format!(
-                    "the body of a request to an async pool must be an async iterable, not {name}"
-                ));
-                explained.set_cause(py, Some(error));
-                explained
-            })?;
-            self.iterator = Some(iterator.unbind());
-        }
-        match &self.iterator {
-            Some(iterator) => iterator.bind(py).call_method0(intern!(py, "__anext__")),
-            None => Err(PyRuntimeError::new_err("the request has no body")),
-        }
-    }
-
-    /// The fields that follow the body, as they are now.
-    pub fn trailers(&self, py: Python<'_>) -> PyResult<Answer> {
-        let mut fields = Vec::new();
-        if let Some(trailers) = &self.trailers {
-            for field in trailers.bind(py).try_iter()? {
-                let (name, value) = pair(field?)?;
-                let (Some(name), Some(value)) = (text(&name), text(&value)) else {
-                    return Err(PyTypeError::new_err("trailing_headers must be pairs of bytes, or of ASCII strings"));
-                };
-                fields.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
-            }
-        }
-        Ok(check_trailers(&fields).map_or_else(Answer::Failed, |()| Answer::Trailers(fields)))
-    }
-
-    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        [&self.stream, &self.iterator, &self.trailers].into_iter().flatten().try_for_each(|object| visit.call(object))
-    }
-}
 
 /// Reads an `httpcore.Request`.
 pub fn read(request: &Bound<'_, PyAny>) -> Result<Parsed, Fault> {
@@ -146,7 +71,7 @@ pub fn read_arguments<'py>(
     let url = if url.get_type().is(url_class) {
         url
     } else if url.is_exact_instance_of::<PyString>() || url.is_exact_instance_of::<PyBytes>() {
-        parsed = url_class.call1((url,))?;
+        parsed = call(url_class, (url,))?;
         &parsed
     } else {
         return Ok(None);
@@ -247,6 +172,19 @@ fn text<'a>(value: &'a Bound<'_, PyAny>) -> Option<&'a [u8]> {
     }
     let text = value.cast::<PyString>().ok()?.to_str().ok()?;
     text.is_ascii().then_some(text.as_bytes())
+}
+
+/// The fields that follow a request body, from a list of pairs.
+pub fn trailers(given: &Bound<'_, PyAny>) -> PyResult<crate::error::Result<Fields>> {
+    let mut fields = Fields::new();
+    for field in given.try_iter()? {
+        let (name, value) = pair(field?)?;
+        let (Some(name), Some(value)) = (text(&name), text(&value)) else {
+            return Err(PyTypeError::new_err("trailing_headers must be pairs of bytes, or of ASCII strings"));
+        };
+        fields.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
+    }
+    Ok(check_trailers(&fields).map(|()| fields))
 }
 
 /// A chunk of a request body.

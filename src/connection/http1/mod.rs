@@ -125,6 +125,11 @@ impl Http1 {
         self.wire.lock().stream().attach(reactor)
     }
 
+    /// Whether operations of a loop (0: of threads) can use the connection: its stream is ours, or an external one of theirs.
+    pub fn is_usable_by(&self, id: u64) -> bool {
+        self.wire.lock().stream().carried().is_none_or(|stream| stream.handle().owner().serves(id))
+    }
+
     /// Whether an idle connection can no longer be used: the server closed it, or sent bytes that nobody asked for.
     pub async fn is_stale(&self, asker: &Asker) -> Result<bool> {
         let handle = {
@@ -207,7 +212,7 @@ impl Http1 {
                     if let Some(chunk) = asker.chunk().await? {
                         let length = chunk.len();
                         uploader.push(chunk)?;
-                        stretch.moved(length, asker).await;
+                        stretch.moved(length, asker).await?;
                     } else {
                         add_trailers(&uploader, announced.as_ref(), asker).await?;
                         uploader.end()?;
@@ -266,9 +271,7 @@ impl Http1 {
             if std::mem::take(&mut self.got_content) {
                 wire.note_content();
             }
-            if let Some(asker) = asker {
-                wire.hear(asker);
-            }
+            wire.hear();
         }
         let mut engine = self.engine();
         loop {
@@ -488,7 +491,7 @@ impl Sending {
         {
             let mut wire = engine.wire.lock();
             wire.set_waker(cx.waker());
-            wire.hear(asker);
+            wire.hear();
         }
         loop {
             let news = engine.poll_hyper();

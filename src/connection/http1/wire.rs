@@ -208,10 +208,10 @@ impl Wire {
         }
     }
 
-    /// For a stream of the caller's: takes the answer.
-    pub fn hear(&mut self, asker: &Asker) {
+    /// For an external stream: takes the reply.
+    pub fn hear(&mut self) {
         if let Some(stream) = self.stream.carried()
-            && let Some(timeout) = stream.hear(asker, &mut self.asked)
+            && let Some(timeout) = stream.hear(&mut self.asked)
         {
             stream.fail_read(timeout);
         }

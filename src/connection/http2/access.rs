@@ -9,7 +9,6 @@ use super::Http2;
 use super::turns::Turn;
 use crate::ask::Asker;
 use crate::error::Error;
-use crate::io::carrier::Asked;
 use crate::io::park;
 use crate::lock::lock;
 
@@ -73,7 +72,7 @@ impl Io {
             return step(cx);
         }
         let connection = Arc::clone(&self.connection);
-        self.hear(asker);
+        self.hear();
         let mut takes_first = self.takes_first && !connection.is_carried;
         loop {
             if !takes_first {
@@ -103,7 +102,7 @@ impl Io {
     /// writes.
     pub fn write_out(&mut self, asker: &Asker, timeout: Duration) -> bool {
         let connection = Arc::clone(&self.connection);
-        if !self.hear(asker) {
+        if !self.hear() {
             return false;
         }
         connection.drive();
@@ -121,13 +120,13 @@ impl Io {
     }
 
     /// Takes the answer to what it has asked of a stream of the caller's. Whether it waits for none any more.
-    fn hear(&mut self, asker: &Asker) -> bool {
-        if self.turn.asked != Asked::Nothing
+    fn hear(&mut self) -> bool {
+        if !self.turn.asked.is_nothing()
             && let Some(stream) = self.connection.wire.lock().stream().carried()
         {
-            self.timed_out = stream.hear(asker, &mut self.turn.asked);
+            self.timed_out = stream.hear(&mut self.turn.asked);
         }
-        self.turn.asked == Asked::Nothing
+        self.turn.asked.is_nothing()
     }
 
     /// Asks for a write that nobody else can ask for: the others are in the middle of something, and what is to go out may be
@@ -135,7 +134,7 @@ impl Io {
     fn writes_for_others(&mut self, asker: &Asker, write: Option<Duration>) -> bool {
         let connection = &self.connection;
         let is_alone = connection.exchanges.load(Ordering::Acquire) <= 1;
-        if !connection.is_carried || is_alone || self.turn.asked != Asked::Nothing {
+        if !connection.is_carried || is_alone || !self.turn.asked.is_nothing() {
             return false;
         }
         let mut wire = connection.wire.lock();
@@ -161,7 +160,7 @@ impl Io {
                 Some(socket) => socket.leave_reading_to_others(),
                 None => {}
             }
-            park::needs_alarm(if leads { connection.bell() } else { None });
+            park::needs_alarm();
             return;
         };
         // What is being written may open its stream, and so give it room: in the middle of a read it would not hear of that.
@@ -171,9 +170,9 @@ impl Io {
         let is_more_wanted = stream.is_anything_wanted();
         drop(wire);
         let mut turns = lock(&connection.turns);
-        if self.turn.asked == Asked::Nothing {
+        if self.turn.asked.is_nothing() {
             turns.follow(&mut self.turn, cx.waker());
-            park::needs_alarm(None);
+            park::needs_alarm();
             return;
         }
         // Busy with the stream it hears of nothing else: whatever there is to do besides falls to those who wait.

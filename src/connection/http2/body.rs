@@ -9,7 +9,7 @@ use h2::RecvStream;
 use super::head;
 use super::stream::Stream;
 use super::upload::Needs;
-use crate::ask::{Answer, Ask, Asker, mismatch};
+use crate::ask::{Asker, Effect, Fields, Reply};
 use crate::connection::pairs;
 use crate::error::{Error, Kind, Result};
 use crate::stall::Stall;
@@ -21,11 +21,17 @@ pub struct Body {
     stall: Stall,
     has_data_ended: bool,
     is_complete: bool,
-    /// What the rest of the request needs of the caller, and he was asked for.
-    asked: Option<Needs>,
-    trailers: Vec<(Bytes, Bytes)>,
+    /// The effect that the rest of the request waits for.
+    asked: Option<Asked>,
+    trailers: Fields,
     /// Whoever waits for the next chunk at the moment, to be told when the response is closed meanwhile.
     reader: Option<Waker>,
+}
+
+/// What was asked for the rest of the request.
+enum Asked {
+    Chunk(Reply<Option<Bytes>>),
+    Trailers(Reply<Fields>),
 }
 
 impl Body {
@@ -93,12 +99,10 @@ impl Body {
         if self.is_complete {
             return Poll::Ready(Ok(None));
         }
-        if let Some(needs) = self.asked {
-            let Some(answer) = asker.take_answer() else { return Poll::Pending };
-            self.asked = None;
-            if let Err(error) = self.hear(needs, answer) {
-                return Poll::Ready(Err(error));
-            }
+        match self.take_reply() {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
         }
         let poll = self.poll_data(cx, timeout, asker);
         if let Some(error) = self.stream.take_failure() {
@@ -112,8 +116,10 @@ impl Body {
             }
             Poll::Ready(Ok(Err(error))) => Poll::Ready(Err(self.stream.connection().explain(&error))),
             Poll::Ready(Err(needs)) => {
-                self.asked = Some(needs);
-                asker.post(if needs == Needs::Trailers { Ask::Trailers } else { Ask::Chunk });
+                self.asked = Some(match needs {
+                    Needs::Trailers => Asked::Trailers(asker.post(Effect::Trailers)),
+                    _ => Asked::Chunk(asker.post(Effect::NextChunk)),
+                });
                 Poll::Pending
             }
             Poll::Pending => {
@@ -130,14 +136,23 @@ impl Body {
         }
     }
 
-    fn hear(&mut self, needs: Needs, answer: Answer) -> Result<()> {
-        match (needs, answer) {
-            (Needs::Trailers, Answer::Trailers(fields)) => self.stream.set_trailers(head::trailers(&fields)?),
-            (_, Answer::Chunk(chunk)) => self.stream.push(chunk),
-            (_, Answer::Failed(error)) => return Err(error),
-            _ => return Err(mismatch()),
-        }
-        Ok(())
+    /// Passes on the reply to what was asked for the rest of the request; ready if nothing is awaited any more.
+    fn take_reply(&mut self) -> Poll<Result<()>> {
+        let result = match &self.asked {
+            None => return Poll::Ready(Ok(())),
+            Some(Asked::Chunk(reply)) => match reply.take() {
+                None => return Poll::Pending,
+                Some(chunk) => chunk.map(|chunk| self.stream.push(chunk)),
+            },
+            Some(Asked::Trailers(reply)) => match reply.take() {
+                None => return Poll::Pending,
+                Some(fields) => fields
+                    .and_then(|fields| head::trailers(&fields))
+                    .map(|trailers| self.stream.set_trailers(trailers)),
+            },
+        };
+        self.asked = None;
+        Poll::Ready(result)
     }
 
     fn poll_data(

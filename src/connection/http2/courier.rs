@@ -73,7 +73,7 @@ impl Courier {
                     let chunk = asker.chunk().await?;
                     let length = chunk.as_ref().map_or(0, Bytes::len);
                     self.with_upload(|upload| upload.push(chunk));
-                    stretch.moved(length, asker).await;
+                    stretch.moved(length, asker).await?;
                 }
                 Needs::Trailers => {
                     let trailers = head::trailers(&asker.trailers().await?)?;

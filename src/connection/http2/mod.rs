@@ -39,12 +39,10 @@ pub use self::keep_alive::KeepAlive;
 use self::keep_alive::Pinger;
 pub use self::stream::{Failure, Response};
 use self::turns::Turns;
-pub use self::unsent::{UnsentReset, take_unsent_resets};
 pub use self::wire::{Wire, WireHandle};
 use super::disconnected;
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
-use crate::io::bell::Bell;
 use crate::io::reactor::{Job, Reactor};
 use crate::io::stream::Stream;
 use crate::lock::lock;
@@ -78,12 +76,12 @@ pub struct Http2 {
     pulse: Arc<Pulse>,
     waker: Waker,
     turns: Mutex<Turns>,
-    /// Wakes the thread that sleeps on the socket. Only threads need it.
-    bell: OnceLock<Arc<Bell>>,
     /// Exchanges that are under way.
     exchanges: AtomicUsize,
-    /// Whether somebody has reported that it was opened.
+    /// Whether it has been reported that it was opened.
     is_reported: AtomicBool,
+    /// Whether the owner of an external stream has been left a reset to send.
+    has_unsent_reset: AtomicBool,
     watcher: OnceLock<Watcher>,
     /// Why the peer takes no more requests, in its words.
     farewell: OnceLock<String>,
@@ -140,9 +138,9 @@ impl Http2 {
                 waker: Waker::from(Arc::clone(&pulse)),
                 pulse,
                 turns: Mutex::default(),
-                bell: OnceLock::new(),
                 exchanges: AtomicUsize::new(0),
                 is_reported: AtomicBool::new(false),
+                has_unsent_reset: AtomicBool::new(false),
                 watcher: OnceLock::new(),
                 farewell: OnceLock::new(),
                 generation: Generation::current(),
@@ -166,6 +164,11 @@ impl Http2 {
         // h2 wakes nobody before it was polled.
         Pulse::wake(&self.pulse);
         Ok(())
+    }
+
+    /// Whether operations of a loop (0: of threads) can use the connection: its stream is ours, or an external one of theirs.
+    pub fn is_usable_by(&self, id: u64) -> bool {
+        !self.is_carried || self.wire.lock().stream().carried().is_none_or(|stream| stream.handle().owner().serves(id))
     }
 
     /// Whether it can take requests, for all that has arrived until now.
@@ -247,15 +250,6 @@ impl Http2 {
             engine.changes(&self.sender, &self.farewell, &self.wire)
         };
         self.report(limit, is_retired);
-    }
-
-    /// What wakes whoever sleeps on the socket; `None` if there is no descriptor left for it.
-    fn bell(&self) -> Option<Arc<Bell>> {
-        if self.bell.get().is_none() {
-            // If another thread was first, its bell it is.
-            let _ = self.bell.set(Arc::new(Bell::new().ok()?));
-        }
-        self.bell.get().cloned()
     }
 
     /// Whether another poll would find something to do at once.

@@ -13,8 +13,9 @@ use h2::{Reason, RecvStream};
 use http::HeaderMap;
 
 use super::access::Io;
+use super::unsent::leave_reset;
 use super::upload::{Needs, Upload, took_nothing};
-use super::{Body, Courier, Http2, ResponseHead, UnsentReset, head};
+use super::{Body, Courier, Http2, ResponseHead, head};
 use crate::ask::Asker;
 use crate::connection::tap::Tap;
 use crate::error::{Error, Kind, Result};
@@ -147,7 +148,7 @@ impl Http2 {
                 Step::Needs(Needs::Chunk) if self.is_job() => {
                     failure.has_begun_body = true;
                     if let Some(courier) = stream.hand_over(request.timeouts.write) {
-                        asker.send_off(courier).await?;
+                        asker.spawn(courier).await?;
                     }
                 }
                 Step::Needs(Needs::Trailers) => {
@@ -159,7 +160,7 @@ impl Http2 {
                     let chunk = asker.chunk().await?;
                     let length = chunk.as_ref().map_or(0, Bytes::len);
                     stream.push(chunk);
-                    stretch.moved(length, asker).await;
+                    stretch.moved(length, asker).await?;
                     sending.stall = Stall::default();
                 }
                 Step::Sent => {
@@ -438,7 +439,7 @@ impl Drop for Stream {
             connection.rouse();
             park::clear();
             if is_reset {
-                UnsentReset::leave(connection);
+                leave_reset(connection);
             }
         }
     }

@@ -7,9 +7,8 @@
 
 use std::collections::VecDeque;
 use std::task::Waker;
-use std::thread::ThreadId;
-
 use crate::io::carrier::Asked;
+use crate::io::park::strand;
 
 #[derive(Default)]
 pub struct Turns {
@@ -20,7 +19,8 @@ pub struct Turns {
 
 struct Leader {
     id: u64,
-    thread: ThreadId,
+    /// The thread, or greenlet, that it runs on.
+    strand: u64,
     waker: Waker,
 }
 
@@ -45,10 +45,10 @@ impl Turns {
     /// The exchange is going to sleep; whether it is the one that sleeps on the socket.
     pub fn sleep(&mut self, turn: &mut Turn, waker: &Waker) -> bool {
         self.number(turn);
-        let here = std::thread::current().id();
-        if self.leader.as_ref().is_none_or(|leader| leader.id == turn.id || leader.thread == here) {
+        let here = strand();
+        if self.leader.as_ref().is_none_or(|leader| leader.id == turn.id || leader.strand == here) {
             self.forget(turn);
-            self.leader = Some(Leader { id: turn.id, thread: here, waker: waker.clone() });
+            self.leader = Some(Leader { id: turn.id, strand: here, waker: waker.clone() });
             turn.role = Role::Leader;
             return true;
         }

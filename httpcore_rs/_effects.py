@@ -1,0 +1,134 @@
+"""The effects that the engine returns: what it has Python do for an operation."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import select
+import sys
+import typing
+
+from ._drive import adrive, drive
+from ._hosts import shield
+from ._resolver import resolve
+
+if typing.TYPE_CHECKING:
+    from httpcore import AsyncNetworkStream, NetworkStream
+
+    from ._engine import Operation
+
+__all__ = [
+    "aclose_streams",
+    "aconnect",
+    "async_iterator",
+    "awaited",
+    "close_streams",
+    "connect",
+    "is_monkey_patched",
+    "is_readable",
+    "iter",
+    "list",
+    "method",
+    "next",
+    "nothing",
+    "resolve",
+    "wait",
+]
+
+# Of request bodies, and of the fields that follow them.
+iter = builtins.iter  # noqa: A001
+list = builtins.list  # noqa: A001
+next = builtins.next  # noqa: A001
+
+
+def nothing() -> None:
+    """Signal handlers run before this does."""
+
+
+async def awaited(call: typing.Callable[[], typing.Awaitable[typing.Any]]) -> typing.Any:
+    """An effect that is awaited in the task's own frames."""
+    return await call()
+
+
+def method(target: object, name: str, *args: object, **kwargs: object) -> typing.Any:
+    """Calls a method of a network backend or of one of its streams."""
+    return getattr(target, name)(*args, **kwargs)
+
+
+def async_iterator(body: typing.Any) -> typing.Any:
+    """The iterator of a request body."""
+    try:
+        return body.__aiter__()
+    except Exception as exc:
+        name = type(body).__name__
+        raise TypeError(f"the body of a request to an async pool must be an async iterable, not {name}") from exc
+
+
+def connect(target: object, name: str, kwargs: dict[str, typing.Any]) -> tuple[NetworkStream, bool]:
+    """A stream of a network backend, and whether its TLS has chosen HTTP/2."""
+    stream = getattr(target, name)(**kwargs)
+    return stream, _has_chosen_http2(stream)
+
+
+async def aconnect(target: object, name: str, kwargs: dict[str, typing.Any]) -> tuple[AsyncNetworkStream, bool]:
+    """A stream of an async network backend, and whether its TLS has chosen HTTP/2."""
+    stream = await getattr(target, name)(**kwargs)
+    return stream, _has_chosen_http2(stream)
+
+
+def _has_chosen_http2(stream: NetworkStream | AsyncNetworkStream) -> bool:
+    ssl_object = stream.get_extra_info("ssl_object")
+    return ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2"
+
+
+def is_readable(stream: NetworkStream | AsyncNetworkStream) -> bool:
+    """Whether an idle stream has something to read: its end, usually."""
+    return bool(stream.get_extra_info("is_readable"))
+
+
+def close_streams(resets: list[Operation], streams: list[NetworkStream]) -> None:
+    """Sends resets and closes streams of a network backend, all of them. Then raises what the first of them raised."""
+    failure: BaseException | None = None
+    steps: list[typing.Callable[[], object]] = [functools.partial(drive, reset) for reset in resets]
+    steps += [stream.close for stream in streams]
+    for step in steps:
+        try:
+            step()
+        except BaseException as exc:  # noqa: BLE001, PERF203  # The others are closed as well.
+            failure = failure or exc
+    if failure is not None:
+        raise failure
+
+
+async def aclose_streams(resets: list[Operation], streams: list[AsyncNetworkStream]) -> None:
+    """Does what `close_streams` does, also in a task that is being cancelled."""
+    failure: BaseException | None = None
+    with shield():
+        steps: list[typing.Callable[[], typing.Awaitable[object]]] = [
+            functools.partial(adrive, reset) for reset in resets
+        ]
+        steps += [stream.aclose for stream in streams]
+        for step in steps:
+            try:
+                await step()
+            except Exception as exc:  # noqa: BLE001, PERF203  # The others are closed as well.
+                failure = failure or exc
+    if failure is not None:
+        raise failure
+
+
+def wait(readers: list[int], writers: list[int], timeout: float | None) -> None:
+    """Waits for descriptors by the `select` that a library of greenlets has put in place: other greenlets run."""
+    select.select(readers, writers, [], timeout)
+
+
+def is_monkey_patched() -> bool:
+    """Whether gevent or eventlet has replaced `select`: then threads are greenlets, and must not block each other."""
+    for name, patcher, question, of in (
+        ("gevent", "gevent.monkey", "is_module_patched", "select"),
+        ("eventlet", "eventlet.patcher", "is_monkey_patched", "select"),
+    ):
+        module = sys.modules.get(patcher) if name in sys.modules else None
+        if module is not None and getattr(module, question)(of):
+            return True
+    return False

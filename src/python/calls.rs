@@ -1,0 +1,90 @@
+//! Calls of Python functions that run bytecode.
+//!
+//! CPython before 3.14 ends a daemon thread at interpreter exit by unwinding its stack, as soon as that thread asks for the
+//! interpreter. Bytecode does so at almost any point, and a Rust frame below it would abort the process. Code of users never
+//! runs above Rust frames: it is called by the drive loops, in Python. What is called from here is code of the event loop and
+//! of this package; if the thread is to end in the middle of it, it stops for good instead, as threads of CPython 3.14 do.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+mod raw {
+    use pyo3::ffi::PyObject;
+
+    unsafe extern "C-unwind" {
+        pub fn PyObject_Call(
+            callable: *mut PyObject,
+            arguments: *mut PyObject,
+            keywords: *mut PyObject,
+        ) -> *mut PyObject;
+    }
+}
+
+/// Stops the thread when it is dropped: while its stack is being unwound.
+struct StopThread;
+
+impl Drop for StopThread {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Positional arguments.
+pub trait ToTuple<'py> {
+    fn to_tuple(self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>>;
+}
+
+impl<'py, T> ToTuple<'py> for T
+where
+    T: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>>,
+    PyErr: From<T::Error>,
+{
+    fn to_tuple(self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        Ok(self.into_pyobject(py)?)
+    }
+}
+
+/// Calls `callable(*arguments)`.
+pub fn call<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: impl ToTuple<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    call_with(callable, arguments, None)
+}
+
+/// Calls `callable(*arguments, **keywords)`.
+pub fn call_with<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: impl ToTuple<'py>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = callable.py();
+    let arguments = arguments.to_tuple(py)?;
+    let keywords = keywords.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    let guard = StopThread;
+    // SAFETY: all pointers are of live objects of the right types (`keywords` may be null), the interpreter is attached, and
+    // the result is a new reference, or null with an exception set. An unwinding thread does not leave this frame.
+    let result = unsafe { raw::PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords) };
+    std::mem::forget(guard);
+    // SAFETY: see above.
+    unsafe { Bound::from_owned_ptr_or_err(py, result) }
+}
+
+/// Calls `object.name(*arguments)`.
+pub fn call_method<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+    arguments: impl ToTuple<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    call(&object.getattr(name)?, arguments)
+}
+
+/// The calling thread as the interpreter numbers threads, whatever has been put in the place of `threading.get_ident`.
+pub fn thread_ident() -> u64 {
+    // SAFETY: it needs neither the interpreter nor anything else.
+    #[expect(clippy::useless_conversion, reason = "`c_ulong` has 32 bits on some platforms")]
+    u64::from(unsafe { ffi::PyThread_get_thread_ident() })
+}

@@ -1,0 +1,98 @@
+//! Sending a request: up to the head of its response, or to the end of its body.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::{Completion, Operation, no_value};
+use crate::error::Result;
+use crate::exchange::{Fetched, Response};
+use crate::python::content::Content;
+use crate::python::errors::to_pyerr;
+use crate::python::response;
+use crate::python::streams::{AsyncResponseStream, ResponseStream};
+use crate::python::{effects::Performer, network_stream};
+
+type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + std::marker::Send>>;
+
+/// A request, up to the head of its response.
+pub struct Send {
+    sending: Pending<Response>,
+    response: Option<Response>,
+}
+
+impl Send {
+    pub fn new(sending: impl Future<Output = Result<Response>> + std::marker::Send + 'static) -> Self {
+        Self { sending: Box::pin(sending), response: None }
+    }
+}
+
+impl Operation for Send {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.sending.as_mut().poll(cx).map_ok(|response| self.response = Some(response))
+    }
+
+    fn value<'py>(&mut self, py: Python<'py>, completion: Completion<'_>) -> PyResult<Bound<'py, PyAny>> {
+        match self.response.take() {
+            Some(response) => respond(py, response, None, completion),
+            None => Err(to_pyerr(py, completion.namespace, no_value())),
+        }
+    }
+}
+
+/// A request, up to the end of its response.
+pub struct Fetch {
+    fetching: Pending<Fetched<Content>>,
+    fetched: Option<Fetched<Content>>,
+}
+
+impl Fetch {
+    pub fn new(fetching: impl Future<Output = Result<Fetched<Content>>> + std::marker::Send + 'static) -> Self {
+        Self { fetching: Box::pin(fetching), fetched: None }
+    }
+}
+
+impl Operation for Fetch {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.fetching.as_mut().poll(cx).map_ok(|fetched| self.fetched = Some(fetched))
+    }
+
+    fn value<'py>(&mut self, py: Python<'py>, completion: Completion<'_>) -> PyResult<Bound<'py, PyAny>> {
+        match self.fetched.take() {
+            Some(Fetched { response, content }) => {
+                let content = content.into_bytes(py)?;
+                respond(py, response, Some(content), completion)
+            }
+            None => Err(to_pyerr(py, completion.namespace, no_value())),
+        }
+    }
+}
+
+/// The response for Python; `content` is its body if that was read already.
+fn respond<'py>(
+    py: Python<'py>,
+    response: Response,
+    content: Option<Bound<'py, PyBytes>>,
+    completion: Completion<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Completion { namespace, mut caller, performer, owner } = completion;
+    let Response { head, body, tap, stream_id } = response;
+    let trailers = response::trailers(py, &head);
+    let network_stream = network_stream::build(py, tap, namespace, owner, performer.is_task())?;
+    let extensions = response::extensions(py, &head, stream_id, network_stream, trailers.as_ref())?;
+    let listener = caller.listener.take();
+    let mut stream = match performer {
+        Performer::Thread => Bound::new(py, ResponseStream::new(body, namespace, caller, trailers, owner)?)?.into_any(),
+        Performer::Task(host) => {
+            Bound::new(py, AsyncResponseStream::new(body, namespace, caller, trailers, owner, host.clone_ref(py))?)?
+                .into_any()
+        }
+    };
+    if let Some(listener) = listener {
+        stream = listener.wrap(py, stream, stream_id, performer.is_task())?;
+    }
+    response::build(py, namespace, &head, stream, extensions, content)
+}

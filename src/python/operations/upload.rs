@@ -1,0 +1,44 @@
+//! The rest of an upload, which an exchange has left to a task of its own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pyo3::prelude::*;
+
+use super::Operation;
+use crate::ask::Asker;
+use crate::connection::http2::Courier;
+use crate::error::{Kind, Result};
+use crate::python::errors::raised;
+use crate::python::host::is_cancellation;
+
+pub struct RunUpload {
+    upload: Arc<Courier>,
+    running: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>>,
+}
+
+impl RunUpload {
+    pub fn new(upload: Arc<Courier>, asker: Asker) -> Self {
+        let running = Box::pin(Arc::clone(&upload).carry(asker));
+        Self { upload, running: Some(running) }
+    }
+}
+
+impl Operation for RunUpload {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.running {
+            Some(running) => running.as_mut().poll(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whatever the body's iterator raises is raised by the exchange whose upload this is. Only a cancellation of the task
+    /// itself ends the task.
+    fn give_up(&mut self, py: Python<'_>, exception: &PyErr) -> bool {
+        self.running = None;
+        self.upload.fail(raised(Kind::Raised, exception.clone_ref(py)));
+        is_cancellation(py, exception)
+    }
+}

@@ -1,0 +1,148 @@
+//! Response bodies, which give their connection back when they are closed or dropped.
+//!
+//! What runs code of users, or waits, is completed in Python: `httpcore_rs._streams` adds the methods that iterate and close.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::caller::Caller;
+use super::effects::Performer;
+use super::errors::to_pyerr;
+use super::host::Host;
+use super::namespace::Namespace;
+use super::operation::{self, Operation};
+use super::operations::{OpenBody, ReadBody};
+use crate::ask::Asker;
+use crate::exchange::{ResponseBody, YIELD_AFTER};
+use crate::io::carrier::StreamOwner;
+use crate::lock::lock;
+
+/// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
+///
+/// Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`. `close()` returns the connection to its pool if the body was
+/// read to its end, and else closes it; so does dropping the object.
+#[pyclass(frozen, module = "httpcore_rs._engine")]
+pub struct ResponseStream {
+    open: Arc<OpenBody>,
+}
+
+impl ResponseStream {
+    pub fn new(
+        body: ResponseBody,
+        namespace: &'static Namespace,
+        caller: Caller,
+        trailers: Option<Bound<'_, PyList>>,
+        owner: &Arc<StreamOwner>,
+    ) -> PyResult<Self> {
+        Ok(Self { open: Arc::new(OpenBody::new(body, namespace, caller, trailers, owner)?) })
+    }
+}
+
+#[pymethods]
+impl ResponseStream {
+    /// The next chunk, or `None` at the end of the body; or an `Operation` that has them as its result.
+    fn next_chunk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let open = &self.open;
+        let asker = lock(&open.body).asker().clone();
+        let reading = Box::new(ReadBody::new(open));
+        operation::run(py, reading, asker, open.namespace, open.take_caller(), &open.owner)
+    }
+
+    /// Gives the connection back, and returns what is to be called after that, or `None`. A thread that waits for a chunk
+    /// meanwhile gets a `ReadError`.
+    fn end<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        lock(&self.open.body).close();
+        operation::closing(py, Performer::Thread, self.open.namespace, &self.open.owner)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.open.traverse(&visit)
+    }
+}
+
+/// The body of a response: an asynchronous iterator over `bytes`, each chunk handed on as it arrives.
+///
+/// Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`. `await aclose()` returns the connection to its pool if the body
+/// was read to its end, and else closes it; so does dropping the object, and cancelling a task that waits for a chunk.
+#[pyclass(frozen, module = "httpcore_rs._engine")]
+pub struct AsyncResponseStream {
+    open: Arc<OpenBody>,
+    host: Py<Host>,
+    /// Bytes handed on since other tasks last had a chance to run.
+    unyielded: AtomicUsize,
+}
+
+impl AsyncResponseStream {
+    pub fn new(
+        body: ResponseBody,
+        namespace: &'static Namespace,
+        caller: Caller,
+        trailers: Option<Bound<'_, PyList>>,
+        owner: &Arc<StreamOwner>,
+        host: Py<Host>,
+    ) -> PyResult<Self> {
+        let open = Arc::new(OpenBody::new(body, namespace, caller, trailers, owner)?);
+        Ok(Self { open, host, unyielded: AtomicUsize::new(0) })
+    }
+}
+
+#[pymethods]
+impl AsyncResponseStream {
+    /// The next chunk, or `None` at the end of the body; or an `Operation` that has them as its result.
+    fn next_chunk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let yield_first = self.unyielded.load(Ordering::Relaxed) >= YIELD_AFTER;
+        if !yield_first {
+            // What has arrived already needs no waiting.
+            match self.open.poll_chunk(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(chunk)) => {
+                    self.unyielded.fetch_add(chunk.as_ref().map_or(0, |chunk| chunk.len()), Ordering::Relaxed);
+                    return self.open.chunk(py, chunk);
+                }
+                Poll::Ready(Err(error)) if self.host.get().is_owner_empty() => {
+                    return Err(to_pyerr(py, self.open.namespace, error));
+                }
+                Poll::Ready(Err(error)) => return self.failing(py, error),
+                Poll::Pending => {}
+            }
+        }
+        self.unyielded.store(0, Ordering::Relaxed);
+        let asker = lock(&self.open.body).asker().clone();
+        let reading = Box::new(ReadBody::new(&self.open));
+        let operation = self.operation(py, reading, asker);
+        Ok(Bound::new(py, if yield_first { operation.yielding_first() } else { operation })?.into_any())
+    }
+
+    /// Gives the connection back, and returns what is to be awaited after that, or `None`. A task that waits for a chunk
+    /// meanwhile gets a `ReadError`.
+    fn end<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let host = self.host.get();
+        let running = host.shared.enter();
+        lock(&self.open.body).close();
+        let closing = operation::closing(py, Performer::Task(&self.host), self.open.namespace, &self.open.owner);
+        host.leave(py, running)?;
+        closing
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.host)?;
+        self.open.traverse(&visit)
+    }
+}
+
+impl AsyncResponseStream {
+    fn operation(&self, py: Python<'_>, operation: Box<dyn super::operations::Operation>, asker: Asker) -> Operation {
+        let (open, host) = (&self.open, self.host.clone_ref(py));
+        Operation::in_task(host, operation, asker, open.namespace, open.take_caller(), &open.owner)
+    }
+
+    /// An operation that fails once the streams that were dropped are closed.
+    fn failing<'py>(&self, py: Python<'py>, error: crate::error::Error) -> PyResult<Bound<'py, PyAny>> {
+        let failing = super::operations::Write::new(std::future::ready(Err(error)));
+        Ok(Bound::new(py, self.operation(py, Box::new(failing), Asker::default()))?.into_any())
+    }
+}
