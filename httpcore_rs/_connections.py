@@ -6,7 +6,7 @@ import types
 import typing
 
 from ._drive import adrive, finish
-from ._effects import is_readable
+from ._effects import heed_monkey_patches, is_readable
 from ._engine import Connection, Engine
 from ._hosts import current_host
 from ._package import package_of
@@ -50,6 +50,7 @@ def _engine(
 ) -> Engine:
     """What a single connection runs on: a pool that has only this one."""
     package = package_of(origin)
+    heed_monkey_patches()
     return Engine(
         ssl_context=ssl_context,
         proxy=None,

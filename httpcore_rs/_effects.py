@@ -9,6 +9,7 @@ import sys
 import typing
 
 from ._drive import adrive, drive
+from ._engine import set_green
 from ._hosts import shield
 from ._resolver import resolve
 
@@ -24,7 +25,7 @@ __all__ = [
     "awaited",
     "close_streams",
     "connect",
-    "is_monkey_patched",
+    "heed_monkey_patches",
     "is_readable",
     "iter",
     "list",
@@ -122,13 +123,10 @@ def wait(readers: list[int], writers: list[int], timeout: float | None) -> None:
     select.select(readers, writers, [], timeout)
 
 
-def is_monkey_patched() -> bool:
-    """Whether gevent or eventlet has replaced `select`: then threads are greenlets, and must not block each other."""
-    for name, patcher, question, of in (
-        ("gevent", "gevent.monkey", "is_module_patched", "select"),
-        ("eventlet", "eventlet.patcher", "is_monkey_patched", "select"),
+def heed_monkey_patches() -> None:
+    """Leaves waiting to `select` where gevent or eventlet has replaced it: threads are greenlets then."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if (gevent is not None and gevent.is_module_patched("select")) or (
+        eventlet is not None and eventlet.is_monkey_patched("select")
     ):
-        module = sys.modules.get(patcher) if name in sys.modules else None
-        if module is not None and getattr(module, question)(of):
-            return True
-    return False
+        set_green()

@@ -8,6 +8,7 @@ import typing
 
 from ._connections import SYNC_VIEWS, views
 from ._drive import finish
+from ._effects import heed_monkey_patches
 from ._engine import Engine
 from ._interface import build_request
 from ._package import HTTPCORE
@@ -74,6 +75,7 @@ class ConnectionPool:
             http2_ping_interval: After so many seconds without a byte an HTTP/2 server is sent a PING. `None` for never.
             http2_ping_timeout: For how many seconds its answer is awaited; then the connection counts as dead.
         """
+        heed_monkey_patches()
         self._engine = Engine(
             ssl_context=ssl_context,
             proxy=proxy,
