@@ -95,7 +95,6 @@ class AsyncConnectionPool:
             http2_ping_interval=http2_ping_interval,
             http2_ping_timeout=http2_ping_timeout,
             package=self._package.name,
-            own_backend=self._package.async_backend,
         )
 
     @property

@@ -37,7 +37,6 @@ else:
 
 def _engine(
     origin: Origin,
-    is_async: bool,
     ssl_context: ssl.SSLContext | TLSConfig | None = None,
     keepalive_expiry: float | None = None,
     http1: bool = True,
@@ -65,7 +64,6 @@ def _engine(
         network_backend=network_backend,
         socket_options=socket_options,
         package=package.name,
-        own_backend=package.async_backend if is_async else package.sync_backend,
         http2_ping_interval=None,
         http2_ping_timeout=20.0,
     )
@@ -233,7 +231,6 @@ class HTTPConnection(_SyncConnection):
     ) -> None:
         engine = _engine(
             origin,
-            False,
             ssl_context,
             keepalive_expiry,
             http1,
@@ -253,7 +250,7 @@ class HTTP11Connection(_SyncConnection):
     _logs_close = False
 
     def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(origin, is_async=False, keepalive_expiry=keepalive_expiry)
+        engine = _engine(origin, keepalive_expiry=keepalive_expiry)
         self._connection = Connection.over(engine, origin, stream, is_async=False, http2=False)
 
     def __repr__(self) -> str:
@@ -266,7 +263,7 @@ class HTTP2Connection(_HTTP2View, _SyncConnection):
     _logs_close = False
 
     def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(origin, is_async=False, keepalive_expiry=keepalive_expiry)
+        engine = _engine(origin, keepalive_expiry=keepalive_expiry)
         self._connection = Connection.over(engine, origin, stream, is_async=False, http2=True)
 
     def __repr__(self) -> str:
@@ -295,7 +292,6 @@ class AsyncHTTPConnection(_AsyncConnection):
     ) -> None:
         engine = _engine(
             origin,
-            True,
             ssl_context,
             keepalive_expiry,
             http1,
@@ -315,7 +311,7 @@ class AsyncHTTP11Connection(_AsyncConnection):
     _logs_close = False
 
     def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(origin, is_async=True, keepalive_expiry=keepalive_expiry)
+        engine = _engine(origin, keepalive_expiry=keepalive_expiry)
         self._connection = Connection.over(engine, origin, stream, is_async=True, http2=False)
 
     def __repr__(self) -> str:
@@ -328,7 +324,7 @@ class AsyncHTTP2Connection(_HTTP2View, _AsyncConnection):
     _logs_close = False
 
     def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(origin, is_async=True, keepalive_expiry=keepalive_expiry)
+        engine = _engine(origin, keepalive_expiry=keepalive_expiry)
         self._connection = Connection.over(engine, origin, stream, is_async=True, http2=True)
 
     def __repr__(self) -> str:

@@ -80,6 +80,18 @@ def _in_trio_task(trio: types.ModuleType) -> bool:
     return True
 
 
+def _turn(host: Host) -> None:
+    """Has the engine do what is due for a loop; its effects are carried out here."""
+    effect = host.turn()
+    while effect is not None:
+        try:
+            reply = effect()
+        except BaseException as exc:  # noqa: BLE001, PERF203  # Of Python's `ssl`; `throw` knows what it means.
+            effect = host.throw(exc)
+        else:
+            effect = host.poll(reply)
+
+
 def _asyncio_host(loop: typing.Any) -> Host:
     timer: asyncio.TimerHandle | None = None
 
@@ -114,7 +126,7 @@ def _asyncio_host(loop: typing.Any) -> Host:
     host = Host(loop, wait=loop.create_future, arm=arm, checkpoint=checkpoint, resolve=resolve, spawn=spawn)
     # What the host holds must not hold the host: it goes with its loop, without waiting for the garbage collector.
     reference = weakref.ref(host)
-    loop.add_reader(host.fileno(), host.turn)
+    loop.add_reader(host.fileno(), _turn, host)
     return host
 
 
@@ -163,7 +175,7 @@ def _trio_host(token: object) -> Host:
         while True:
             with trio.CancelScope(deadline=wanted) as scope:
                 await trio.lowlevel.wait_readable(descriptor)
-                host.turn()
+                _turn(host)
             if trio.current_time() >= wanted:
                 wanted = float("inf")
                 host.expire()

@@ -92,7 +92,6 @@ class ConnectionPool:
             http2_ping_interval=http2_ping_interval,
             http2_ping_timeout=http2_ping_timeout,
             package=self._package.name,
-            own_backend=self._package.sync_backend,
         )
 
     @property

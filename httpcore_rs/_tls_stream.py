@@ -33,6 +33,9 @@ class _TLS:
         self.names: types.ModuleType = importlib.import_module(package)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         context = for_backend(ssl_context, http2=False, package=package)
+        if context.check_hostname and not server_hostname:
+            # `ssl` itself says so only of sockets; here it would check no name at all.
+            raise ValueError("check_hostname requires server_hostname")
         self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
 
     def handshake(self) -> Steps[None]:
@@ -150,9 +153,12 @@ def start_tls(
     server_hostname: str | None,
     timeout: float | None,
 ) -> NetworkStream:
-    """TLS over `stream`; `timeout` bounds each read and write of the handshake. Exceptions are those of `package`."""
-    tls = _TLS(package, ssl_context, server_hostname)
+    """TLS over `stream`; `timeout` bounds each read and write of the handshake. Exceptions are those of `package`.
+
+    Raises `ValueError` if the context checks names and there is none. A stream that fails is closed.
+    """
     try:
+        tls = _TLS(package, ssl_context, server_hostname)
         _run(stream, tls.handshake(), timeout)
     except BaseException:
         stream.close()
@@ -167,9 +173,12 @@ async def astart_tls(
     server_hostname: str | None,
     timeout: float | None,
 ) -> AsyncNetworkStream:
-    """TLS over `stream`; `timeout` bounds each read and write of the handshake. Exceptions are those of `package`."""
-    tls = _TLS(package, ssl_context, server_hostname)
+    """TLS over `stream`; `timeout` bounds each read and write of the handshake. Exceptions are those of `package`.
+
+    Raises `ValueError` if the context checks names and there is none. A stream that fails is closed.
+    """
     try:
+        tls = _TLS(package, ssl_context, server_hostname)
         await _arun(stream, tls.handshake(), timeout)
     except BaseException:
         await stream.aclose()

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::ask::{Asker, Effect};
 use crate::error::{Error, Result};
 use crate::io::carrier::Handle;
 use crate::response::ResponseHead;
+use crate::tls::python_ssl::SslSession;
 
 /// On what a request and its response travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,11 +146,13 @@ pub enum Outcome {
 pub struct Endpoints {
     pub local: Option<SockAddr>,
     pub peer: Option<SockAddr>,
+    /// The TLS session between them, if it is one of Python's.
+    pub session: Option<Arc<SslSession>>,
 }
 
 impl Endpoints {
-    pub fn of(socket: &Socket) -> Self {
-        Self { local: socket.local_addr().ok(), peer: socket.peer_addr().ok() }
+    pub fn of(socket: &Socket, session: Option<&Arc<SslSession>>) -> Self {
+        Self { local: socket.local_addr().ok(), peer: socket.peer_addr().ok(), session: session.cloned() }
     }
 }
 

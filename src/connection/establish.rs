@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::caused_by;
 use super::happy_eyeballs::{self, SocketConfig};
 pub use super::happy_eyeballs::{OptionValue, SocketOption};
 use super::http2::KeepAlive;
@@ -22,6 +23,7 @@ use crate::origin::Origin;
 use crate::proxy::{self, Proxy, Route, socks5, tunnel};
 use crate::timeout::Seconds;
 use crate::tls::TlsConfig;
+use crate::tls::python_ssl::{PythonTls, SslStream};
 use crate::trace::{Endpoints, Event, Leg, Outcome, SocksRequest};
 
 const HTTP1: &[&[u8]] = &[b"http/1.1"];
@@ -38,10 +40,8 @@ pub struct Connector {
     pub socket_options: Vec<SocketOption>,
     pub proxy: Option<Proxy>,
     pub tls: Tls,
-    /// The caller's own way to make streams, if he has one.
+    /// The caller's own way to make streams, if there is one.
     pub backend: Mutex<Option<Backend>>,
-    /// The way to make those whose TLS is not ours to do.
-    pub tls_backend: Option<Backend>,
     /// Which protocols are spoken; at least one of them.
     pub http1: bool,
     pub http2: bool,
@@ -49,11 +49,11 @@ pub struct Connector {
     pub keep_alive: Option<KeepAlive>,
 }
 
-/// Who does TLS.
+/// What does TLS on the engine's own sockets.
 pub enum Tls {
     Rustls(TlsConfig),
-    /// Whoever carries the bytes: the caller brought an `ssl.SSLContext`.
-    Carrier,
+    /// Python's `ssl`: the caller brought an `ssl.SSLContext`.
+    Python(PythonTls),
 }
 
 /// What one attempt needs besides.
@@ -107,7 +107,7 @@ impl Connector {
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let origin = attempt.origin;
-        let way = Way { attempt, deadline: park::deadline_in(attempt.timeout), backend: self.backend_to(origin)? };
+        let way = Way { attempt, deadline: park::deadline_in(attempt.timeout), backend: self.backend() };
         if let Some(proxy) = &self.proxy {
             // Boxed: not the usual way.
             return Box::pin(self.connect_by(proxy, &way)).await;
@@ -169,30 +169,19 @@ impl Connector {
         let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend, leg };
         let securing = || format!("the TLS handshake to {}", Peer { origin, leg });
         let backend = way.backend.as_ref().map(Arc::clone);
-        match (stream, tls, backend) {
-            (Stream::Carried(stream), _, Some(backend)) => {
+        match (stream, backend) {
+            (Stream::Carried(stream), Some(backend)) => {
                 let event = event();
                 let handshake = asker.connect(backend, Some(stream.handle().clone()), event.clone());
                 let secured = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), handshake).await?;
                 stream.release();
                 Ok(Stream::Carried(Box::new(Carried::new(secured))))
             }
-            // Boxed: a TLS session is large.
-            (Stream::Plain(socket), Tls::Rustls(tls), _) => {
-                let handshake = Box::pin(async {
-                    let stream = tls.handshake(socket, name, protocols).await?;
-                    Ok(Stream::Tls(Box::new(stream)))
-                });
+            (stream, _) => {
+                // Boxed: a handshake of rustls is large.
+                let handshake = Box::pin(tls.handshake(stream, name, protocols));
                 asker.span(event, opened, way.in_time(securing, handshake)).await
             }
-            (Stream::Tls(stream), Tls::Rustls(tls), _) => {
-                let handshake = Box::pin(async {
-                    let stream = tls.handshake(*stream, name, protocols).await?;
-                    Ok(Stream::TlsInTls(Box::new(stream)))
-                });
-                asker.span(event, opened, way.in_time(securing, handshake)).await
-            }
-            _ => Err(Error::new(Kind::Internal, "there is nobody to do TLS on the stream")),
         }
     }
 
@@ -246,24 +235,6 @@ impl Connector {
         lock(&self.backend).clone()
     }
 
-    /// What makes a stream to an origin, if it is not we.
-    fn backend_to(&self, origin: &Origin) -> Result<Option<Backend>> {
-        let backend = self.backend();
-        if backend.is_some() {
-            return Ok(backend);
-        }
-        let by_proxy = self.proxy.as_ref().filter(|proxy| proxy.origin.scheme.is_tls());
-        let to_origin = origin.scheme.is_tls() && self.route(origin) != Route::Forward;
-        let is_ours = by_proxy.is_none_or(|proxy| matches!(proxy.tls, Tls::Rustls(_)))
-            && (!to_origin || matches!(self.tls, Tls::Rustls(_)));
-        if is_ours {
-            return Ok(None);
-        }
-        // Python's sockets take it for granted that it is one.
-        self.proxy.as_ref().map_or(origin, |proxy| &*proxy.origin).tcp_port()?;
-        Ok(self.tls_backend.clone())
-    }
-
     async fn socket(&self, way: &Way<'_>, peer: Peer<'_>) -> Result<Socket> {
         let config = SocketConfig { local_address: self.local_address, options: self.socket_options.clone() };
         let reactor = way.attempt.reactor;
@@ -273,6 +244,40 @@ impl Connector {
         let addresses = addresses(peer.origin, way.attempt.asker).await?;
         happy_eyeballs::connect(addresses, &config, reactor).await.map_err(|error| failed(peer, error))
     }
+}
+
+impl Tls {
+    /// TLS on a stream of ours, to a server of this name. Dropping the future closes the stream.
+    async fn handshake(&self, stream: Stream, name: &str, protocols: &'static [&'static [u8]]) -> Result<Stream> {
+        match self {
+            Self::Rustls(config) => Ok(Stream::Rustls(Box::new(config.handshake(stream, name, protocols).await?))),
+            Self::Python(engine) => {
+                let mut stream = Box::new(SslStream::new(stream, engine.session(name, protocols)));
+                stream.handshake().await.map_err(|error| {
+                    let message = format!("the TLS handshake with {name} failed: {}", OsError(&error));
+                    caused_by(Error::new(Kind::ConnectError, message), error)
+                })?;
+                check_protocol(name, stream.protocol().as_deref(), protocols)?;
+                Ok(Stream::Python(stream))
+            }
+        }
+    }
+}
+
+/// Whether a pool can speak what ALPN has chosen. An `ssl.SSLContext` may offer what its owner wants.
+fn check_protocol(name: &str, chosen: Option<&[u8]>, protocols: &[&[u8]]) -> Result<()> {
+    let chosen = match chosen {
+        None | Some(b"h2") => return Ok(()),
+        Some(chosen) if protocols.contains(&chosen) => return Ok(()),
+        Some(chosen) => chosen.escape_ascii(),
+    };
+    let spoken: Vec<_> = protocols.iter().map(|protocol| protocol.escape_ascii().to_string()).collect();
+    let message = format!(
+        "the TLS handshake with {name} has chosen the protocol {chosen} (ALPN), which the ssl.SSLContext offers and the pool \
+         does not speak: it speaks {}",
+        spoken.join(" and ")
+    );
+    Err(Error::new(Kind::ConnectError, message))
 }
 
 impl Way<'_> {
@@ -323,13 +328,13 @@ fn server_name(origin: &Origin) -> &str {
 }
 
 fn connected(socket: &Socket) -> Outcome {
-    Outcome::Stream(Box::new(Endpoints::of(socket.socket())))
+    Outcome::Stream(Box::new(Endpoints::of(socket.socket(), None)))
 }
 
 fn opened(stream: &Stream) -> Outcome {
     match (stream, stream.socket()) {
         (Stream::Carried(stream), _) => Outcome::Carrier(stream.handle().clone()),
-        (_, Some(socket)) => connected(socket),
+        (stream, Some(socket)) => Outcome::Stream(Box::new(Endpoints::of(socket.socket(), stream.session()))),
         (_, None) => Outcome::Nothing,
     }
 }

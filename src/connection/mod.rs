@@ -13,12 +13,24 @@ use http::HeaderMap;
 
 use crate::error::{Error, Kind, OsError};
 use crate::origin::Origin;
+use crate::tls::python_ssl::Fault;
 
-/// The error for a failed read or write: what a stream of the caller's raised, or what the system said.
+/// The error for a failed read or write: what a stream of the caller's raised, what Python's `ssl` did, or what the system said.
 pub fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
     match error.downcast::<Error>() {
         Ok(raised) => raised,
-        Err(error) => Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))).with_source(error),
+        Err(error) => caused_by(Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))), error),
+    }
+}
+
+/// An error and what the stream said.
+fn caused_by(failed: Error, error: io::Error) -> Error {
+    match error.downcast::<Fault>() {
+        Ok(fault) => match fault.into_source() {
+            Some(exception) => failed.with_source(exception),
+            None => failed,
+        },
+        Err(error) => failed.with_source(error),
     }
 }
 

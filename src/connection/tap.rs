@@ -13,8 +13,8 @@ use bytes::{Bytes, BytesMut};
 use socket2::SockAddr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{http1, http2};
-use crate::error::{Error, Kind, OsError, Result};
+use super::{failed, http1, http2};
+use crate::error::{Error, Kind, Result};
 use crate::io::carrier::Handle;
 use crate::io::park::{deadline_in, timeout_at};
 use crate::io::socket::Socket;
@@ -22,6 +22,7 @@ use crate::io::stream::Stream;
 use crate::lock::lock;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
+use crate::tls::python_ssl::SslSession;
 
 /// The most that one read hands on, in bytes.
 const MAX_READ: usize = 256 * 1024;
@@ -31,6 +32,7 @@ pub struct Tap {
     wire: Wire,
     origin: Arc<Origin>,
     carrier: Option<Box<Carrier>>,
+    session: Option<Arc<SslSession>>,
 }
 
 #[derive(Clone)]
@@ -59,19 +61,27 @@ impl Tap {
             Box::new(Carrier { stream, trailing: is_upgraded.then(|| wire.trailing().split().freeze()) })
         });
         let origin = Arc::clone(wire.origin());
-        Self { wire: Wire::Http1(handle.downgrade(), wire.exchange()), origin, carrier }
+        let session = wire.stream().session().cloned();
+        Self { wire: Wire::Http1(handle.downgrade(), wire.exchange()), origin, carrier, session }
     }
 
     /// A tap on the connection of an exchange.
     pub fn http2(handle: &http2::WireHandle, origin: &Arc<Origin>) -> Self {
-        let stream = handle.lock().stream().carried().map(|stream| stream.handle().clone());
+        let mut wire = handle.lock();
+        let session = wire.stream().session().cloned();
+        let stream = wire.stream().carried().map(|stream| stream.handle().clone());
         let carrier = stream.map(|stream| Box::new(Carrier { stream, trailing: None }));
-        Self { wire: Wire::Http2(handle.downgrade()), origin: Arc::clone(origin), carrier }
+        Self { wire: Wire::Http2(handle.downgrade()), origin: Arc::clone(origin), carrier, session }
     }
 
     /// The caller's own stream, if the bytes come over one. Then the tap itself has nothing to offer.
     pub fn carrier(&self) -> Option<&Carrier> {
         self.carrier.as_deref()
+    }
+
+    /// The TLS session under the exchange, if it is one of Python's.
+    pub fn session(&self) -> Option<&Arc<SslSession>> {
+        self.session.as_ref()
     }
 
     /// Up to `max_bytes`, empty at the end of the stream. What arrived together with the response head comes first.
@@ -158,7 +168,7 @@ impl Tap {
     }
 
     fn failed(&self, kind: Kind, what: &str, error: io::Error) -> Error {
-        Error::new(kind, format!("{what} {} failed: {}", self.origin, OsError(&error))).with_source(error)
+        failed(error, kind, what, &self.origin)
     }
 
     fn timed_out(&self, kind: Kind, what: &str, timeout: Option<Duration>) -> Error {

@@ -341,7 +341,7 @@ impl Exchange<'_> {
         // One that was idle may have changed hands, and may have been closed meanwhile.
         if reused {
             self.attach(&connection)?;
-            if !connection.is_usable_by(self.owner()) || !connection.is_usable() {
+            if !connection.is_usable_by(self.owner()) || !pin!(connection.is_usable()).await {
                 return Err(Failed { error: disconnected(), again: Again::Elsewhere });
             }
         }

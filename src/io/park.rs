@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::reactor::this_thread;
 use super::socket::{Direction, Shared};
+use crate::tls::python_ssl::SslSession;
 
 /// The notes of one poll.
 #[derive(Default)]
@@ -34,6 +35,30 @@ thread_local! {
     static CURRENT: RefCell<Park> =
         const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false }) };
     static STRAND: Cell<u64> = const { Cell::new(0) };
+}
+
+thread_local! {
+    /// Not among the notes of one poll: a step that is needed stays needed, whoever noticed it.
+    static STEPS: RefCell<Vec<Arc<SslSession>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Notes that a driver has to take a step of a TLS session.
+pub fn needs_step(session: &Arc<SslSession>) {
+    STEPS.with_borrow_mut(|steps| {
+        if !steps.iter().any(|known| Arc::ptr_eq(known, session)) {
+            steps.push(Arc::clone(session));
+        }
+    });
+}
+
+/// Whether there are steps for this thread to take.
+pub fn has_steps() -> bool {
+    STEPS.with_borrow(|steps| !steps.is_empty())
+}
+
+/// The sessions that need a step.
+pub fn take_steps() -> Vec<Arc<SslSession>> {
+    STEPS.take()
 }
 
 /// Forgets the notes of the poll before.
@@ -93,6 +118,7 @@ pub fn strand() -> u64 {
 pub fn set_strand(strand: u64) {
     STRAND.set(strand);
 }
+
 
 /// When a limit that begins now is over; never, if there is none or it lies beyond all time.
 pub fn deadline_in(timeout: Option<Duration>) -> Option<Instant> {

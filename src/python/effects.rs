@@ -20,7 +20,7 @@ use super::calls::{ToTuple, call};
 use super::errors::from_exception;
 use super::host::Host;
 use super::namespace::Namespace;
-use super::request;
+use super::{request, ssl};
 use crate::ask::{Effect, Fields, Reply};
 use crate::error::{Error, Kind};
 use crate::io::carrier::{Handle, StreamOwner};
@@ -47,6 +47,8 @@ pub enum Awaited {
     Traced(Option<Error>, Reply<Option<Error>>),
     Backend(Call),
     Done(Reply<()>),
+    /// A step of a TLS session.
+    Step(ssl::Step),
     /// There is no reply: a look for signals, or a wait.
     Nothing,
 }
@@ -293,6 +295,7 @@ impl Awaited {
             Self::Traced(error, reply) => reply.set(Ok(error)),
             Self::Backend(call) => call.returned(value, performer.is_task(), owner),
             Self::Done(reply) => reply.set(Ok(())),
+            Self::Step(step) => step.finish(py, Ok(value.clone()))?,
             Self::Nothing => {}
         }
         Ok(Then::Advance)

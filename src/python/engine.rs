@@ -18,9 +18,9 @@ use super::namespace::{Namespace, Package};
 use super::operation::{self, Operation};
 use super::operations::{Fetch, Send};
 use super::request::Parsed;
-use super::{backend, proxy, request, tls};
+use super::{backend, proxy, request, ssl};
 use crate::ask::Asker;
-use crate::connection::establish::{Connector, OptionValue, SocketOption, Tls};
+use crate::connection::establish::{Connector, OptionValue, SocketOption};
 use crate::connection::http2::KeepAlive;
 use crate::exchange::{self, Client, Place};
 use crate::io::carrier::StreamOwner;
@@ -60,7 +60,6 @@ impl Engine {
         network_backend,
         socket_options,
         package,
-        own_backend,
         http2_ping_interval,
         http2_ping_timeout,
     ))]
@@ -80,7 +79,6 @@ impl Engine {
         network_backend: Option<&Bound<'_, PyAny>>,
         socket_options: Option<&Bound<'_, PyAny>>,
         package: &str,
-        own_backend: &Bound<'_, PyAny>,
         http2_ping_interval: Option<&Bound<'_, PyAny>>,
         http2_ping_timeout: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
@@ -101,12 +99,8 @@ impl Engine {
             |argument: Option<&Bound<'_, PyAny>>| argument.map_or_else(|| py.None(), |value| value.clone().unbind());
         let arguments = Arguments::new(told(ssl_context), told(proxy), told(socket_options), http2, package);
         let arguments = Py::new(py, arguments)?;
-        let tls = tls::from_argument(py, ssl_context, package)?.map_or(Tls::Carrier, Tls::Rustls);
+        let tls = ssl::tls(py, ssl_context, package)?;
         let proxy = proxy.map(|proxy| proxy::read(proxy, package)).transpose()?;
-        // The caller's `ssl.SSLContext` is Python's to use, over streams of httpcore's.
-        let is_pythons =
-            matches!(tls, Tls::Carrier) || proxy.as_ref().is_some_and(|proxy| matches!(proxy.tls, Tls::Carrier));
-        let tls_backend = if is_pythons { Some(backend::backend(&own_backend.call0()?, &arguments)) } else { None };
         let connector = Connector {
             retries: count(Some(retries))?.unwrap_or(0),
             local_address: local_address.map(ip_address).transpose()?,
@@ -118,7 +112,6 @@ impl Engine {
             keep_alive: keep_alive(http2_ping_interval, http2_ping_timeout)?,
             tls,
             backend: Mutex::new(network_backend.map(|object| backend::backend(object, &arguments))),
-            tls_backend,
         };
         let client = Arc::new(Client { pool: Pool::new(limits), connector, owner: StreamOwner::pool() });
         Ok(Self { side: Side { client, arguments: Arc::new(arguments), package } })

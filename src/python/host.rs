@@ -20,7 +20,9 @@ use super::calls::{call, call_method};
 use super::effects::Performer;
 use super::namespace::Namespace;
 use super::operation::closing;
+use super::ssl::{self, Step};
 use crate::io::carrier::StreamOwner;
+use crate::io::park;
 use crate::io::reactor::{Reactor, Running};
 use crate::io::timers::TimerKey;
 use crate::lock::lock;
@@ -31,6 +33,8 @@ pub struct Host {
     pub(super) shared: Arc<Shared>,
     calls: Calls,
     armed: Mutex<Option<Instant>>,
+    /// The step that is under way for the loop's own connections.
+    step: Mutex<Option<Step>>,
 }
 
 /// What the loop's library does for the engine.
@@ -125,6 +129,7 @@ impl Host {
             shared: Arc::new(shared),
             calls: Calls { token, wait, how, arm, checkpoint, resolve, spawn },
             armed: Mutex::default(),
+            step: Mutex::default(),
         })
     }
 
@@ -140,13 +145,14 @@ impl Host {
     }
 
     /// Resumes the tasks whose sockets are ready, or which were woken from another thread. Closes external streams that were
-    /// dropped outside of operations.
-    fn turn(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// dropped outside of operations. Returns an effect that is to be called, or `None`: then `poll()` goes on.
+    fn turn<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
         let running = this.shared.enter();
         let turned = this.shared.reactor.turn();
         lock(&this.shared.here).append(&mut lock(&this.shared.elsewhere));
-        this.resume_woken_after_jobs(py, running)?;
+        this.shared.reactor.run_jobs(false);
+        this.resume_woken(py, running)?;
         if !this.shared.owner.is_empty() {
             let host = slf.clone().unbind();
             let namespace = Namespace::at_hand(py)?;
@@ -154,7 +160,20 @@ impl Host {
                 this.spawn(py, closing)?;
             }
         }
-        Ok(turned?)
+        turned?;
+        this.next_step(py)
+    }
+
+    /// Goes on with the reply to the last effect of a turn; returns the next one, or `None`.
+    fn poll<'py>(&self, py: Python<'py>, reply: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.end_step(py, Ok(reply.clone()))?;
+        self.next_step(py)
+    }
+
+    /// The same after an exception of the last effect.
+    fn throw<'py>(&self, py: Python<'py>, exception: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.end_step(py, Err(PyErr::from_value(exception.clone())))?;
+        self.next_step(py)
     }
 
     /// Resumes the tasks whose deadline has passed. Called when the time that `arm` was given is over.
@@ -181,22 +200,38 @@ impl Host {
 }
 
 impl Host {
-    /// Ends a stretch of the engine's work on the loop's thread: whoever it woke is resumed.
+    /// Ends a stretch of the engine's work for the loop: the tasks that it woke are resumed.
     pub(super) fn leave(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
-        self.shared.close_later();
-        self.resume_woken_after_jobs(py, running)
-    }
-
-    fn resume_woken_after_jobs(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
-        self.shared.reactor.run_jobs(false);
+        if self.shared.reactor.is_running_here() {
+            self.shared.reactor.run_jobs(false);
+        } else {
+            self.shared.reactor.postpone_jobs();
+        }
+        self.shared.leave_rest_to_turn();
         self.resume_woken(py, running)
     }
 
     /// Ends a stretch in which a task was parked that does not wait yet: what could wake it has its turn later.
     pub(super) fn leave_parked(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
-        self.shared.close_later();
         self.shared.reactor.postpone_jobs();
+        self.shared.leave_rest_to_turn();
         self.resume_woken(py, running)
+    }
+
+    /// The next step of TLS that the loop's own connections need.
+    fn next_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some((effect, step)) = ssl::next_step(py)? else { return Ok(None) };
+        *lock(&self.step) = Some(step);
+        Ok(Some(effect))
+    }
+
+    fn end_step(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
+        let running = self.shared.enter();
+        let step = lock(&self.step).take();
+        let ended = step.map_or(Ok(()), |step| step.finish(py, result));
+        self.shared.reactor.run_jobs(true);
+        self.resume_woken(py, running)?;
+        ended
     }
 
     /// Whether no external stream of the loop waits to be closed.
@@ -312,9 +347,9 @@ impl Shared {
         self.reactor.enter()
     }
 
-    /// External streams that were dropped, and that no operation closes at its end, have their turn.
-    fn close_later(&self) {
-        if !self.owner.is_empty() {
+    /// External streams that no operation closes at its end, and steps of TLS that none takes, have their turn.
+    fn leave_rest_to_turn(&self) {
+        if !self.owner.is_empty() || park::has_steps() {
             self.reactor.notify();
         }
     }

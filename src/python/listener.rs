@@ -10,7 +10,7 @@ use super::calls::call;
 use super::errors::{raised, to_pyerr};
 use super::namespace::{Namespace, Package};
 use super::network_stream::address_tuple;
-use super::response;
+use super::{response, ssl};
 use crate::error::Error;
 use crate::response::ResponseHead;
 use crate::trace::{Endpoints, Event, Leg, Moment, Outcome, Protocol, SocksRequest, Stage};
@@ -239,11 +239,14 @@ struct ConnectedStream {
 
 #[pymethods]
 impl ConnectedStream {
-    /// `"client_addr"` and `"server_addr"`; else `None`.
+    /// `"client_addr"`, `"server_addr"` and, if Python's `ssl` does TLS, `"ssl_object"`; else `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let address = match info {
             "client_addr" => &self.endpoints.local,
             "server_addr" => &self.endpoints.peer,
+            "ssl_object" => {
+                return self.endpoints.session.as_ref().map_or(Ok(None), |session| ssl::object(py, session));
+            }
             _ => &None,
         };
         address.as_ref().map(|address| address_tuple(py, address)).transpose()

@@ -21,6 +21,7 @@ mod proxy;
 mod request;
 mod response;
 mod signals;
+mod ssl;
 mod streams;
 mod thread_driver;
 mod tls;

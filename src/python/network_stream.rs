@@ -17,7 +17,7 @@ use super::host::Host;
 use super::namespace::Namespace;
 use super::operation::{self, Operation};
 use super::operations::{self, Read, Write};
-use super::request;
+use super::{request, ssl};
 use crate::ask::Asker;
 use crate::connection::tap::Tap;
 use crate::io::carrier::StreamOwner;
@@ -104,7 +104,8 @@ impl NetworkStream {
         self.under.namespace.package.name()
     }
 
-    /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is dropped); else `None`.
+    /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is dropped) and,
+    /// if Python's `ssl` does TLS, `"ssl_object"`; else `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         extra_info(py, &self.under.tap, info)
     }
@@ -143,7 +144,8 @@ impl AsyncNetworkStream {
         self.under.namespace.package.name()
     }
 
-    /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is dropped); else `None`.
+    /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is dropped) and,
+    /// if Python's `ssl` does TLS, `"ssl_object"`; else `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         extra_info(py, &self.under.tap, info)
     }
@@ -193,6 +195,7 @@ fn extra_info<'py>(py: Python<'py>, tap: &Tap, info: &str) -> PyResult<Option<Bo
             let class = py.import(intern!(py, "httpcore_rs._socket"))?.getattr(intern!(py, "DuplicateSocket"))?;
             call_with(&class, (), Some(&arguments)).map(Some)
         }
+        "ssl_object" => tap.session().map_or(Ok(None), |session| ssl::object(py, session)),
         _ => Ok(None),
     }
 }

@@ -19,6 +19,7 @@ use super::errors::{raised, to_pyerr};
 use super::host::{Host, Task};
 use super::namespace::Namespace;
 use super::operations::{self, Completion, RunUpload, Write};
+use super::ssl;
 use super::thread_driver::{Stop, ThreadDriver, poll_caught};
 use super::{backend, drive};
 use crate::ask::{Asker, Effect, Reply};
@@ -218,10 +219,14 @@ impl Execution {
         if let Some(first) = self.first.take() {
             return Ok(Some(first.into_bound(py)));
         }
-        if let Some(ended) = self.ended.take() {
-            return ended.map(|()| None);
+        let awaited = self.awaited.take();
+        if let Some(Awaited::Step(step)) = awaited {
+            return self.end_step(py, step, Ok(reply.clone()));
         }
-        let Some(awaited) = self.awaited.take() else { return self.advance(py) };
+        if self.ended.is_some() {
+            return self.finish(py);
+        }
+        let Some(awaited) = awaited else { return self.advance(py) };
         match awaited.returned(reply, &mut self.caller, self.driver.performer(), &self.owner) {
             Ok(Then::Advance) => self.advance(py),
             Ok(Then::Effect(effect, awaited)) => {
@@ -233,18 +238,54 @@ impl Execution {
     }
 
     fn fail<'py>(&mut self, py: Python<'py>, exception: PyErr) -> Next<'py> {
+        let awaited = self.awaited.take();
+        if let Some(Awaited::Step(step)) = awaited {
+            return self.end_step(py, step, Err(exception));
+        }
         if let Some(ended) = self.ended.take() {
             // The first exception is the one that counts.
             self.operation = None;
             return Err(ended.err().unwrap_or(exception));
         }
-        match self.awaited.take() {
+        match awaited {
             Some(awaited) if awaited.is_trace() => self.abandon(py, exception),
             Some(awaited) => match awaited.raised(py, exception) {
                 Ok(()) => self.advance(py),
                 Err(exception) => self.interrupt(py, exception),
             },
             None => self.interrupt(py, exception),
+        }
+    }
+
+    /// Goes on after a step of TLS. An exception that is not the session's ends the operation.
+    fn end_step<'py>(&mut self, py: Python<'py>, step: ssl::Step, result: PyResult<Bound<'py, PyAny>>) -> Next<'py> {
+        let finished = match &self.driver {
+            Driver::Thread(_) => step.finish(py, result),
+            Driver::Task { host, .. } => {
+                let running = host.get().shared.enter();
+                let finished = step.finish(py, result);
+                host.get().leave_parked(py, running)?;
+                finished
+            }
+        };
+        match finished {
+            Err(exception) => match self.ended.take() {
+                Some(ended) => {
+                    self.operation = None;
+                    Err(ended.err().unwrap_or(exception))
+                }
+                None => self.interrupt(py, exception),
+            },
+            Ok(()) if self.ended.is_some() => self.finish(py),
+            Ok(()) => self.advance(py),
+        }
+    }
+
+    /// The next step of TLS that the polls of this thread have left.
+    fn next_step<'py>(&mut self, py: Python<'py>) -> Next<'py> {
+        match ssl::next_step(py)? {
+            Some((effect, step)) => self.awaiting(effect, Awaited::Step(step)),
+            None => Ok(None),
         }
     }
 
@@ -284,6 +325,11 @@ impl Execution {
                     self.operation = None;
                     let exception = to_pyerr(py, self.namespace, error);
                     return self.end(py, Err(exception));
+                }
+                Stop::Steps => {
+                    if let Some(effect) = self.next_step(py)? {
+                        return Ok(Some(effect));
+                    }
                 }
                 Stop::Look => return self.awaiting(nothing(py)?, Awaited::Nothing),
                 Stop::Wait => {
@@ -350,6 +396,11 @@ impl Execution {
             }
             // What the operation has given a shared connection to do may be all that it waits for.
             shared.reactor.run_jobs(false);
+            if park::has_steps()
+                && let Some(effect) = self.next_step(py)?
+            {
+                break Ok(Some(effect));
+            }
             if task.was_woken() {
                 continue;
             }
@@ -426,14 +477,23 @@ impl Execution {
         self.end(py, if is_raised { Err(exception) } else { Ok(()) })
     }
 
-    /// The end of an operation. External streams that were dropped are closed before it is told.
+    /// The end of an operation.
     fn end<'py>(&mut self, py: Python<'py>, outcome: PyResult<()>) -> Next<'py> {
+        self.ended = Some(outcome);
+        self.finish(py)
+    }
+
+    /// Sends what a thread has left to be sent in TLS, and closes external streams that were dropped, before the end is told.
+    fn finish<'py>(&mut self, py: Python<'py>) -> Next<'py> {
+        if let Driver::Thread(_) = self.driver
+            && park::has_steps()
+            && let Some(effect) = self.next_step(py)?
+        {
+            return Ok(Some(effect));
+        }
         match closing(py, self.driver.performer(), self.namespace, &self.owner)? {
-            None => outcome.map(|()| None),
-            Some(closing) => {
-                self.ended = Some(outcome);
-                Ok(Some(closing))
-            }
+            None => self.ended.take().unwrap_or(Ok(())).map(|()| None),
+            closing => Ok(closing),
         }
     }
 

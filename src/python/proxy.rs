@@ -7,8 +7,7 @@ use pyo3::prelude::*;
 
 use super::errors::Fault;
 use super::namespace::Package;
-use super::{request, tls};
-use crate::connection::establish::Tls;
+use super::{request, ssl};
 use crate::error::{Error, Kind};
 use crate::origin::Scheme;
 use crate::proxy::socks5::Credentials;
@@ -47,8 +46,7 @@ fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>, package: Package
         Protocol::Http(fields(&proxy.getattr(intern!(py, "headers"))?)?)
     };
     let context = proxy.getattr(intern!(py, "ssl_context"))?;
-    let tls =
-        tls::from_argument(py, (!context.is_none()).then_some(&context), package)?.map_or(Tls::Carrier, Tls::Rustls);
+    let tls = ssl::tls(py, (!context.is_none()).then_some(&context), package)?;
     Ok(Proxy::new(origin, protocol, tls)?)
 }
 

@@ -38,6 +38,8 @@ pub fn set_green() {
 pub enum Stop {
     Ready(Result<()>),
     Effect(Effect),
+    /// TLS sessions of Python's `ssl` need steps.
+    Steps,
     /// There may be signal handlers to run.
     Look,
     /// A traced operation was interrupted where nothing reports it.
@@ -115,6 +117,9 @@ impl ThreadDriver {
             }
             if let Some(effect) = asker.take() {
                 return Stop::Effect(effect);
+            }
+            if park::has_steps() {
+                return Stop::Steps;
             }
             // Taken before any handler runs: a handler may send requests of its own.
             let park = park::take();

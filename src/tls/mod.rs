@@ -5,6 +5,7 @@
 //! again when a file has changed; one with a client's certificate or a directory is nobody else's.
 
 mod insecure;
+pub mod python_ssl;
 mod self_signed;
 mod trust;
 

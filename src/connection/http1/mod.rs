@@ -132,14 +132,11 @@ impl Http1 {
 
     /// Whether an idle connection can no longer be used: the server closed it, or sent bytes that nobody asked for.
     pub async fn is_stale(&self, asker: &Asker) -> Result<bool> {
-        let handle = {
-            let mut wire = self.wire.lock();
-            match wire.stream().carried() {
-                Some(stream) => stream.handle().clone(),
-                None => return Ok(wire.is_stale()),
-            }
-        };
-        asker.is_readable(handle).await
+        let handle = self.wire.lock().stream().carried().map(|stream| stream.handle().clone());
+        match handle {
+            Some(handle) => asker.is_readable(handle).await,
+            None => Ok(std::future::poll_fn(|cx| self.wire.lock().poll_stale(cx)).await),
+        }
     }
 
     /// Sends a request and waits for the head of its response.

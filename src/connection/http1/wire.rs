@@ -238,18 +238,21 @@ impl Wire {
     }
 
     /// Whether an idle connection is dead: closed by the server, or with bytes on it that nobody asked for.
-    pub fn is_stale(&mut self) -> bool {
+    pub fn poll_stale(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if let Some(socket) = self.stream.socket() {
             socket.expect_readable();
         }
         let mut byte = [0];
         let mut buf = ReadBuf::new(&mut byte);
-        let mut cx = Context::from_waker(Waker::noop());
         // TLS reads what is no data (session tickets) and goes on waiting.
-        let stale = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf).is_ready();
-        // This was a question, nobody waits for the answer.
+        let is_stale = Pin::new(&mut self.stream).poll_read(cx, &mut buf).is_ready();
+        // This was a question: nothing waits for what the stream may give later.
         park::clear();
-        stale
+        if !is_stale && self.stream.poll_settled(cx).is_pending() {
+            // Python's TLS has still to say whether what came is data.
+            return Poll::Pending;
+        }
+        Poll::Ready(is_stale)
     }
 
     fn poll_write(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

@@ -43,6 +43,7 @@ pub use self::wire::{Wire, WireHandle};
 use super::disconnected;
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
+use crate::io::park;
 use crate::io::reactor::{Job, Reactor};
 use crate::io::stream::Stream;
 use crate::lock::lock;
@@ -127,8 +128,10 @@ impl Http2 {
         wire.lock().open();
         let pinger = keep_alive.and_then(|keep_alive| Some(Pinger::new(keep_alive, connection.ping_pong()?)));
         let engine = Engine { connection: Some(connection), pinger, limit: UNKNOWN_LIMIT, is_retired: false };
-        Ok(Arc::new_cyclic(|me| {
+        Ok(Arc::new_cyclic(|me: &Weak<Self>| {
             let pulse = Arc::new(Pulse { connection: me.clone(), ..Pulse::default() });
+            let owner: Weak<dyn Job> = me.clone();
+            wire.lock().stream().set_owner(&owner);
             Self {
                 origin,
                 wire,
@@ -172,14 +175,14 @@ impl Http2 {
     }
 
     /// Whether it can take requests, for all that has arrived until now.
-    pub fn is_usable(&self) -> bool {
+    pub async fn is_usable(&self) -> bool {
         let is_read = if self.is_job() {
             self.exchanges.load(Ordering::Acquire) > 0
         } else {
             lock(&self.turns).leader().is_some()
         };
         if is_read {
-            // Whoever reads it would know.
+            // The exchange that reads it would know.
             return !self.is_over();
         }
         {
@@ -188,9 +191,13 @@ impl Http2 {
                 socket.expect_readable();
             }
         }
-        // Pings, settings and goodbyes that came while nobody looked. Nothing is asked of a stream of the caller's.
-        self.drive();
-        crate::io::park::clear();
+        // Pings, settings and goodbyes that came while nothing was read. Nothing is asked of a stream of the caller's.
+        std::future::poll_fn(|cx| {
+            self.drive();
+            park::clear();
+            self.wire.lock().stream().poll_settled(cx)
+        })
+        .await;
         !self.is_over()
     }
 
@@ -340,6 +347,10 @@ impl Job for Http2 {
         self.pulse.is_scheduled.store(false, Ordering::Release);
         if self.generation.is_current() {
             self.drive();
+            if !self.is_job() {
+                // After a step of TLS that a thread has taken for the others, too.
+                self.rouse();
+            }
         }
     }
 

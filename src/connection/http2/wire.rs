@@ -223,11 +223,16 @@ impl Wire {
         }
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Ready(result) => self.record_flush(result),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                // What TLS accepts may have to wait behind it.
+                self.is_write_blocked = true;
+                Poll::Pending
+            }
         }
     }
 
     fn record_flush(&mut self, result: io::Result<()>) -> Poll<io::Result<()>> {
+        self.is_write_blocked = false;
         if let Err(error) = result {
             self.has_write_failed = true;
             self.write_error = Some(failed(error, Kind::WriteError, "writing to", &self.origin));

@@ -1,0 +1,203 @@
+//! Steps of TLS sessions, as `httpcore_rs._ssl_session` takes them with Python's `ssl`.
+//!
+//! A step is an effect. [`next_step`] makes it for the sessions that the last polls of this thread left in [`park`], and
+//! [`Step::finish`] takes what came of it.
+
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+
+use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyTuple};
+
+use super::calls;
+use super::effects::partial;
+use super::namespace::Package;
+use super::tls;
+use crate::connection::establish::Tls;
+use crate::io::park;
+use crate::tls::python_ssl::{Fault, SslEngine, SslSession, StepInput, StepOutput};
+
+// As in `_ssl_session`.
+const HANDSHAKEN: u8 = 1;
+const CLOSED: u8 = 2;
+const HOLDING: u8 = 4;
+
+/// What does TLS for a pool or a proxy with this `ssl_context`, whose default is that of `package`.
+pub fn tls(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>, package: Package) -> PyResult<Tls> {
+    if let Some(config) = tls::from_argument(py, ssl_context, package)? {
+        return Ok(Tls::Rustls(config));
+    }
+    let given = ssl_context.map(|context| context.clone().unbind());
+    let context = Context { given, package, made: PyOnceLock::new() };
+    Ok(Tls::Python(Arc::new(Engine { context: Arc::new(context) })))
+}
+
+/// A pool's `ssl.SSLContext`.
+struct Context {
+    given: Option<Py<PyAny>>,
+    package: Package,
+    /// The same if it is a context, else one that does what it says. Made when it is needed.
+    made: PyOnceLock<Py<PyAny>>,
+}
+
+impl Context {
+    fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        let made = self.made.get_or_try_init(py, || {
+            let module = py.import(intern!(py, "httpcore_rs._ssl_context"))?;
+            let arguments = (&self.given, false, self.package.name());
+            PyResult::Ok(calls::call(&module.getattr("for_backend")?, arguments)?.unbind())
+        })?;
+        Ok(made.bind(py))
+    }
+}
+
+struct Engine {
+    context: Arc<Context>,
+}
+
+impl SslEngine for Engine {
+    fn session(&self, name: &str, protocols: &'static [&'static [u8]]) -> Arc<dyn Any + Send + Sync> {
+        let name = name.trim_matches(['[', ']']).to_owned();
+        Arc::new(Session { context: Arc::clone(&self.context), name, protocols, begun: OnceLock::new() })
+    }
+}
+
+/// A session, as it is known here.
+struct Session {
+    context: Arc<Context>,
+    name: String,
+    protocols: &'static [&'static [u8]],
+    begun: OnceLock<Begun>,
+}
+
+/// Its `_ssl_session.Session`, and that one's method `step`, which is called often.
+struct Begun {
+    object: Py<PyAny>,
+    step: Py<PyAny>,
+}
+
+/// A step that is under way. If it is not finished, its session has failed.
+pub struct Step {
+    session: Arc<SslSession>,
+    is_over: bool,
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.session.fail_step();
+        }
+    }
+}
+
+/// What is called, with which arguments, and what takes what came of it.
+pub type Call<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Step);
+
+/// The call for the step that a session needs; `None` if it needs none.
+pub fn call<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<Call<'py>>> {
+    let Some(input) = session.begin_step() else { return Ok(None) };
+    let step = Step { session: Arc::clone(session), is_over: false };
+    let known = known(session)?;
+    let (callable, arguments) = match (known.begun.get(), input) {
+        (Some(begun), StepInput::Data { ciphertext, plaintext }) => {
+            let arguments = (PyBytes::new(py, &ciphertext), PyBytes::new(py, &plaintext));
+            (begun.step.bind(py).clone(), arguments.into_pyobject(py)?)
+        }
+        (Some(begun), StepInput::Handshake { ciphertext, is_eof }) => {
+            let handshake = begun.object.bind(py).getattr(intern!(py, "handshake"))?;
+            (handshake, (PyBytes::new(py, &ciphertext), is_eof).into_pyobject(py)?)
+        }
+        (None, _) => {
+            let begin = py.import(intern!(py, "httpcore_rs._ssl_session"))?.getattr(intern!(py, "begin"))?;
+            let protocols: Vec<_> = known.protocols.iter().map(|name| String::from_utf8_lossy(name)).collect();
+            (begin, (known.context.get(py)?, &known.name, protocols).into_pyobject(py)?)
+        }
+    };
+    Ok(Some((callable, arguments, step)))
+}
+
+impl Step {
+    /// Takes what the call returned or raised. An `Exception` is the session's affair, any other the caller's.
+    pub fn finish(mut self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
+        let session = Arc::clone(&self.session);
+        let finished = self.finish_step(py, result);
+        drop(self);
+        session.resume();
+        finished
+    }
+
+    fn finish_step(&mut self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
+        match result.and_then(|returned| self.take(&returned)) {
+            Ok(()) => Ok(()),
+            Err(exception) if exception.is_instance_of::<PyException>(py) => {
+                self.is_over = true;
+                let fault = Some(fault(py, exception));
+                self.session.finish_step(StepOutput { fault, ..StepOutput::default() });
+                Ok(())
+            }
+            Err(exception) => Err(exception),
+        }
+    }
+
+    fn take(&mut self, returned: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = returned.py();
+        let returned = returned.cast::<PyTuple>()?;
+        // `begin` returns the session before all else, and a handshake the protocol behind it.
+        let first = returned.len().saturating_sub(4);
+        let known = known(&self.session)?;
+        if returned.len() == 5 {
+            let object = returned.get_item(0)?;
+            let step = object.getattr(intern!(py, "step"))?.unbind();
+            // A session begins once.
+            let _ = known.begun.set(Begun { object: object.unbind(), step });
+        }
+        let state = returned.get_item(first)?;
+        let (flags, fault) = match state.extract::<u8>() {
+            Ok(flags) => (flags, None),
+            Err(_) => (0, Some(fault(py, PyErr::from_value(state)))),
+        };
+        let (plaintext, ciphertext) = (returned.get_item(first + 1)?, returned.get_item(first + 2)?);
+        let protocol = if returned.len() > 3 { returned.get_item(first + 3)?.extract()? } else { None::<String> };
+        self.is_over = true;
+        self.session.finish_step(StepOutput {
+            plaintext: plaintext.cast::<PyBytes>()?.as_bytes(),
+            ciphertext: ciphertext.cast::<PyBytes>()?.as_bytes(),
+            is_handshaken: flags & HANDSHAKEN != 0,
+            protocol: protocol.as_deref().map(str::as_bytes),
+            is_closed: flags & CLOSED != 0,
+            is_holding: flags & HOLDING != 0,
+            fault,
+        });
+        Ok(())
+    }
+}
+
+/// The next step that the polls of this thread have noted, as an effect, and what takes its outcome.
+pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, Step)>> {
+    let mut sessions = park::take_steps().into_iter();
+    let next = sessions.find_map(|session| call(py, &session).transpose()).transpose();
+    // The others come later.
+    sessions.for_each(|session| park::needs_step(&session));
+    let Some((callable, arguments, step)) = next? else { return Ok(None) };
+    Ok(Some((partial(py, &callable, arguments, None)?, step)))
+}
+
+/// The `ssl.SSLObject` of a session.
+pub fn object<'py>(py: Python<'py>, session: &SslSession) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let begun = known(session)?.begun.get();
+    begun.map(|begun| begun.object.bind(py).getattr(intern!(py, "object"))).transpose()
+}
+
+fn known(session: &SslSession) -> PyResult<&Session> {
+    session.engine().downcast_ref().ok_or_else(|| {
+        PyRuntimeError::new_err("httpcore_rs has a bug, please report it: a TLS session of an unknown kind")
+    })
+}
+
+fn fault(py: Python<'_>, exception: PyErr) -> Fault {
+    let text = exception.value(py).to_string();
+    Fault::new(text, Some(Box::new(exception)))
+}

@@ -1,0 +1,323 @@
+//! The state of a session: what its stream, its drivers and its responses share.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::fork::Generation;
+use crate::io::park;
+use crate::io::reactor::Job;
+use crate::io::stream::Stream;
+use crate::lock::lock;
+
+/// Ciphertext that is read ahead of its decryption, in bytes.
+const READ_AHEAD: usize = 256 * 1024;
+/// What is read at a time, until a read has filled it, in bytes.
+const FIRST_READ: usize = 8 * 1024;
+/// What is read at a time from then on.
+const LARGE_READ: usize = 64 * 1024;
+
+/// The state of one TLS session, shared by its stream, the drivers, and responses that are asked for it.
+pub struct SslSession {
+    buffers: Mutex<Buffers>,
+    engine: Arc<dyn Any + Send + Sync>,
+    /// What polls the stream on behalf of several exchanges, and has to after each step.
+    owner: OnceLock<Weak<dyn Job>>,
+    generation: Generation,
+}
+
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
+pub(super) struct Buffers {
+    pub(super) ciphertext_in: BytesMut,
+    pub(super) plaintext_in: BytesMut,
+    pub(super) plaintext_out: BytesMut,
+    pub(super) ciphertext_out: BytesMut,
+    pub(super) handshake: Handshake,
+    /// What was chosen by ALPN.
+    pub(super) protocol: Option<Bytes>,
+    /// The stream below has ended.
+    pub(super) is_eof: bool,
+    /// The handshake was told so.
+    pub(super) is_eof_told: bool,
+    /// The peer has said goodbye (`close_notify`).
+    pub(super) is_closed: bool,
+    /// The engine has plaintext that it cannot encrypt before it has read something (a renegotiation of TLS 1.2).
+    pub(super) is_holding: bool,
+    pub(super) is_stepping: bool,
+    /// The stream is gone.
+    pub(super) is_dropped: bool,
+    pub(super) is_large: bool,
+    pub(super) fault: Option<Fault>,
+    pub(super) write_error: Option<io::Error>,
+    pub(super) has_write_failed: bool,
+    pub(super) wakers: Vec<Waker>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Handshake {
+    #[default]
+    Unbegun,
+    UnderWay,
+    Done,
+}
+
+/// Why a session has failed: the words of Python's exception, and the exception for the first error that is made of it.
+pub struct Fault {
+    text: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Fault {
+    pub fn new(text: String, source: Option<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { text, source }
+    }
+
+    fn interrupted() -> Self {
+        Self::new("the TLS session was interrupted".to_owned(), None)
+    }
+
+    pub(super) fn error(&mut self) -> io::Error {
+        io::Error::other(Self { text: self.text.clone(), source: self.source.take() })
+    }
+
+    /// The exception that it was, handed over.
+    pub fn into_source(self) -> Option<Box<dyn StdError + Send + Sync>> {
+        self.source
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Fault").field(&self.text).finish()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Fault {}
+
+/// What goes into a step.
+#[derive(Debug, PartialEq, Eq)]
+pub enum StepInput {
+    /// The handshake begins, or goes on with what has arrived.
+    Handshake { ciphertext: Bytes, is_eof: bool },
+    /// What has arrived is decrypted, and what is to be sent encrypted.
+    Data { ciphertext: Bytes, plaintext: Bytes },
+}
+
+/// What comes out of a step.
+#[derive(Default)]
+pub struct StepOutput<'a> {
+    pub plaintext: &'a [u8],
+    pub ciphertext: &'a [u8],
+    pub is_handshaken: bool,
+    /// What was chosen by ALPN, when the handshake is complete.
+    pub protocol: Option<&'a [u8]>,
+    /// The peer has said goodbye.
+    pub is_closed: bool,
+    /// There is plaintext left that waits for something to be read.
+    pub is_holding: bool,
+    pub fault: Option<Fault>,
+}
+
+impl SslSession {
+    /// A session whose handshake has not begun.
+    pub(super) fn new(engine: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { buffers: Mutex::default(), engine, owner: OnceLock::new(), generation: Generation::current() }
+    }
+
+    /// From now on it is `owner` that is run after a step.
+    pub(super) fn set_owner(&self, owner: Weak<dyn Job>) {
+        // Set once, when the connection is made.
+        let _ = self.owner.set(owner);
+    }
+
+    /// Whether this process made it, and not one that it was forked from: there another thread may have held the lock.
+    pub(super) fn is_current(&self) -> bool {
+        self.generation.is_current()
+    }
+
+    /// The part that the drivers know.
+    pub fn engine(&self) -> &(dyn Any + Send + Sync) {
+        &*self.engine
+    }
+
+    /// Takes what the next step needs; `None` if there is nothing to do, or another driver is at it.
+    pub fn begin_step(&self) -> Option<StepInput> {
+        if !self.generation.is_current() {
+            return None;
+        }
+        let mut buffers = self.buffers();
+        if buffers.is_dropped || !buffers.needs_step() {
+            return None;
+        }
+        buffers.is_stepping = true;
+        let ciphertext = buffers.ciphertext_in.split().freeze();
+        if buffers.handshake != Handshake::Done {
+            buffers.handshake = Handshake::UnderWay;
+            buffers.is_eof_told |= buffers.is_eof;
+            return Some(StepInput::Handshake { ciphertext, is_eof: buffers.is_eof });
+        }
+        let plaintext = if buffers.is_holding { Bytes::new() } else { buffers.plaintext_out.split().freeze() };
+        Some(StepInput::Data { ciphertext, plaintext })
+    }
+
+    /// Ends a step.
+    pub fn finish_step(&self, output: StepOutput<'_>) {
+        let wakers = {
+            let mut buffers = self.buffers();
+            buffers.is_stepping = false;
+            buffers.plaintext_in.extend_from_slice(output.plaintext);
+            buffers.ciphertext_out.extend_from_slice(output.ciphertext);
+            if output.is_handshaken && buffers.handshake != Handshake::Done {
+                buffers.handshake = Handshake::Done;
+                buffers.protocol = output.protocol.map(Bytes::copy_from_slice);
+            }
+            buffers.is_closed |= output.is_closed;
+            buffers.is_holding = output.is_holding;
+            if buffers.fault.is_none() {
+                buffers.fault = output.fault;
+            }
+            std::mem::take(&mut buffers.wakers)
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// Ends a step that nobody can finish any more.
+    pub fn fail_step(&self) {
+        if self.generation.is_current() {
+            self.finish_step(StepOutput { fault: Some(Fault::interrupted()), ..StepOutput::default() });
+        }
+    }
+
+    /// Has what polls the stream do so, if it is no exchange of its own.
+    pub fn resume(&self) {
+        if let Some(owner) = self.owner.get().and_then(Weak::upgrade) {
+            owner.run();
+        }
+    }
+
+    pub(super) fn buffers(&self) -> MutexGuard<'_, Buffers> {
+        lock(&self.buffers)
+    }
+
+    /// Notes that a step is needed, unless one is under way: then its end is awaited.
+    pub(super) fn await_step(self: &Arc<Self>, buffers: &mut Buffers, cx: &Context<'_>) {
+        if self.owner.get().is_none() {
+            buffers.register(cx.waker());
+        }
+        if buffers.is_stepping {
+            park::needs_alarm();
+        } else {
+            park::needs_step(self);
+        }
+    }
+}
+
+impl fmt::Debug for SslSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SslSession")
+    }
+}
+
+impl Buffers {
+    pub(super) fn needs_step(&self) -> bool {
+        if self.is_stepping || self.fault.is_some() {
+            return false;
+        }
+        match self.handshake {
+            Handshake::Unbegun => true,
+            Handshake::UnderWay => !self.ciphertext_in.is_empty() || (self.is_eof && !self.is_eof_told),
+            Handshake::Done => !self.ciphertext_in.is_empty() || (!self.plaintext_out.is_empty() && !self.is_holding),
+        }
+    }
+
+    pub(super) fn register(&mut self, waker: &Waker) {
+        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
+            self.wakers.push(waker.clone());
+        }
+    }
+
+    /// Reads ciphertext until there is no more, or enough. Ready when there is some, or the end.
+    pub(super) fn fill(&mut self, inner: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_eof && self.ciphertext_in.len() < READ_AHEAD {
+            let wanted = if self.is_large { LARGE_READ } else { FIRST_READ };
+            self.ciphertext_in.reserve(wanted);
+            let spare = self.ciphertext_in.spare_capacity_mut();
+            let room = spare.len();
+            let mut buf = ReadBuf::uninit(spare);
+            let poll = Pin::new(&mut *inner).poll_read(cx, &mut buf);
+            let length = buf.filled().len();
+            // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes of the spare capacity, from its start.
+            unsafe { self.ciphertext_in.set_len(self.ciphertext_in.len() + length) };
+            match poll {
+                Poll::Pending if self.ciphertext_in.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(result) => result?,
+            }
+            self.is_eof = length == 0;
+            self.is_large |= length == room;
+            if length < room {
+                // What is left is looked for after the step.
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what is encrypted. A failure is kept for the next write: whoever reads may find that the peer said why.
+    pub(super) fn send(&mut self, inner: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.ciphertext_out.is_empty() {
+            match Pin::new(&mut *inner).poll_write(cx, &self.ciphertext_out) {
+                Poll::Ready(Ok(sent)) if sent > 0 => self.ciphertext_out.advance(sent),
+                Poll::Ready(result) => {
+                    self.fail_write(result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(());
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        match Pin::new(inner).poll_flush(cx) {
+            Poll::Ready(Err(error)) => self.fail_write(error),
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending => return Poll::Pending,
+        }
+        shrink(&mut self.ciphertext_out);
+        Poll::Ready(())
+    }
+
+    pub(super) fn fail_write(&mut self, error: io::Error) {
+        self.ciphertext_out.clear();
+        self.has_write_failed = true;
+        self.write_error = Some(error);
+    }
+
+    /// Why nothing can be written, if that is so.
+    pub(super) fn write_failure(&mut self) -> Option<io::Error> {
+        if self.has_write_failed {
+            return Some(self.write_error.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()));
+        }
+        self.fault.as_mut().map(Fault::error)
+    }
+}
+
+/// An idle connection does not hold what a large transfer needed.
+pub(super) fn shrink(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.capacity() > LARGE_READ {
+        *buffer = BytesMut::new();
+    }
+}

@@ -1,0 +1,201 @@
+//! The stream of a session: it moves ciphertext, and is pending where a step is needed.
+
+use std::any::Any;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::session::{Buffers, Handshake, SslSession, shrink};
+use crate::io::reactor::Job;
+use crate::io::stream::Stream;
+
+/// Plaintext that is accepted ahead of its encryption, in bytes.
+const WRITE_AHEAD: usize = 64 * 1024;
+/// TLS by Python on another stream. Dropping it closes that one, with no goodbye.
+pub struct SslStream {
+    session: Arc<SslSession>,
+    inner: Stream,
+}
+
+impl SslStream {
+    /// Nothing is sent before the handshake. `engine` is what [`SslEngine::session`] made.
+    pub fn new(inner: Stream, engine: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { session: Arc::new(SslSession::new(engine)), inner }
+    }
+
+    pub fn session(&self) -> &Arc<SslSession> {
+        &self.session
+    }
+
+    pub fn inner(&self) -> &Stream {
+        &self.inner
+    }
+
+    pub fn inner_mut(&mut self) -> &mut Stream {
+        &mut self.inner
+    }
+
+    /// From now on it is `owner` that is run after a step.
+    pub fn set_owner(&self, owner: Weak<dyn Job>) {
+        self.session.set_owner(owner);
+    }
+
+    /// What was chosen by ALPN.
+    pub fn protocol(&self) -> Option<Bytes> {
+        self.session.buffers().protocol.clone()
+    }
+
+    /// Makes the handshake.
+    pub async fn handshake(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_handshake(cx)).await
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { session, inner } = self;
+        let mut buffers = session.buffers();
+        loop {
+            let sent = buffers.send(inner, cx);
+            if let Some(fault) = &mut buffers.fault {
+                return Poll::Ready(Err(fault.error()));
+            }
+            if buffers.handshake == Handshake::Done {
+                ready!(sent);
+                return Poll::Ready(buffers.write_error.take().map_or(Ok(()), Err));
+            }
+            if buffers.is_stepping || buffers.needs_step() {
+                session.await_step(&mut buffers, cx);
+                return Poll::Pending;
+            }
+            if buffers.is_eof {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            ready!(buffers.fill(inner, cx))?;
+        }
+    }
+
+    /// Completes when there is no step to be taken for what has arrived or is to be sent.
+    pub fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut buffers = self.session.buffers();
+        if !buffers.is_stepping && !buffers.needs_step() {
+            return Poll::Ready(());
+        }
+        // Also where it is not for this exchange to poll the stream.
+        buffers.register(cx.waker());
+        self.session.await_step(&mut buffers, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for SslStream {
+    fn drop(&mut self) {
+        if self.session.is_current() {
+            self.session.buffers().is_dropped = true;
+        }
+    }
+}
+
+impl AsyncRead for SslStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { session, inner } = &mut *self.get_mut();
+        let mut buffers = session.buffers();
+        // What reading gives rise to (an answer to a KeyUpdate, an alert).
+        let _: Poll<()> = buffers.send(inner, cx);
+        loop {
+            if !buffers.plaintext_in.is_empty() {
+                let length = buffers.plaintext_in.len().min(buf.remaining());
+                buf.put_slice(&buffers.plaintext_in[..length]);
+                buffers.plaintext_in.advance(length);
+                shrink(&mut buffers.plaintext_in);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(fault) = &mut buffers.fault {
+                return Poll::Ready(Err(fault.error()));
+            }
+            if buffers.is_closed {
+                return Poll::Ready(Ok(()));
+            }
+            if buffers.is_stepping || !buffers.ciphertext_in.is_empty() {
+                session.await_step(&mut buffers, cx);
+                return Poll::Pending;
+            }
+            if buffers.is_eof {
+                // Without a goodbye: an end of stream all the same. Framing tells whether it came too early.
+                return Poll::Ready(Ok(()));
+            }
+            ready!(buffers.fill(inner, cx))?;
+        }
+    }
+}
+
+impl AsyncWrite for SslStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { session, inner } = &mut *self.get_mut();
+        let mut buffers = session.buffers();
+        if let Some(error) = buffers.write_failure() {
+            return Poll::Ready(Err(error));
+        }
+        let mut room = WRITE_AHEAD.saturating_sub(buffers.plaintext_out.len());
+        if room == 0 {
+            ready!(poll_encrypted(session, &mut buffers, inner, cx))?;
+            room = WRITE_AHEAD;
+        }
+        let mut accepted = 0;
+        for buf in bufs {
+            let length = buf.len().min(room - accepted);
+            buffers.plaintext_out.extend_from_slice(&buf[..length]);
+            accepted += length;
+        }
+        Poll::Ready(Ok(accepted))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { session, inner } = &mut *self.get_mut();
+        poll_encrypted(session, &mut session.buffers(), inner, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+/// Completes when all plaintext is encrypted and sent.
+fn poll_encrypted(
+    session: &Arc<SslSession>,
+    buffers: &mut Buffers,
+    inner: &mut Stream,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    let sent = buffers.send(inner, cx);
+    if let Some(error) = buffers.write_failure() {
+        return Poll::Ready(Err(error));
+    }
+    // No more is encrypted than goes out.
+    ready!(sent);
+    if buffers.is_holding && !buffers.is_stepping {
+        ready!(buffers.fill(inner, cx))?;
+        if buffers.ciphertext_in.is_empty() && buffers.is_eof {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+    }
+    if buffers.is_stepping || buffers.is_holding || !buffers.plaintext_out.is_empty() {
+        session.await_step(buffers, cx);
+        return Poll::Pending;
+    }
+    Poll::Ready(Ok(()))
+}

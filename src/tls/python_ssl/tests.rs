@@ -1,0 +1,259 @@
+//! The two halves of a session, with an engine that reverses the bits of every byte and greets with two letters.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Fault, SslSession, SslStream, StepInput, StepOutput};
+use crate::io::park;
+use crate::io::socket::Socket;
+use crate::io::stream::Stream;
+
+const HELLO: &[u8] = b"hi";
+
+fn reversed(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| !byte).collect()
+}
+
+/// Both ends of a connection.
+fn pair() -> io::Result<(SslStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let inner = Stream::Plain(Socket::new(socket2::Socket::from(std::os::fd::OwnedFd::from(ours)), None)?);
+    Ok((SslStream::new(inner, Arc::new(())), theirs))
+}
+
+/// Takes the steps that are noted, as a driver does. Returns how many.
+fn take_steps() -> usize {
+    park::take_steps().iter().filter(|session| take_step(session)).count()
+}
+
+fn take_step(session: &Arc<SslSession>) -> bool {
+    let Some(input) = session.begin_step() else { return false };
+    match input {
+        StepInput::Handshake { ciphertext, is_eof: false } => {
+            let is_handshaken = ciphertext == HELLO;
+            let ciphertext = if ciphertext.is_empty() { HELLO } else { b"" };
+            session.finish_step(StepOutput { ciphertext, is_handshaken, ..StepOutput::default() });
+        }
+        StepInput::Handshake { .. } => {
+            let fault = Some(Fault::new("EOF".to_owned(), None));
+            session.finish_step(StepOutput { fault, ..StepOutput::default() });
+        }
+        StepInput::Data { ciphertext, plaintext } => {
+            session.finish_step(StepOutput {
+                plaintext: &reversed(&ciphertext),
+                ciphertext: &reversed(&plaintext),
+                ..StepOutput::default()
+            });
+        }
+    }
+    true
+}
+
+/// Polls and takes steps until there is nothing left to do.
+fn drive<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    loop {
+        park::clear();
+        let result = poll(&mut Context::from_waker(Waker::noop()));
+        if result.is_ready() || take_steps() == 0 {
+            park::clear();
+            return result;
+        }
+        // The kernel is asked again, as after a sleep.
+    }
+}
+
+fn connected() -> io::Result<(SslStream, UnixStream)> {
+    let (mut stream, mut peer) = pair()?;
+    peer.write_all(HELLO)?;
+    let mut handshake = Box::pin(stream.handshake());
+    let poll = drive(|cx| handshake.as_mut().poll(cx));
+    drop(handshake);
+    assert!(matches!(poll, Poll::Ready(Ok(()))), "{poll:?}");
+    let mut greeting = [0; 2];
+    peer.read_exact(&mut greeting)?;
+    assert_eq!(greeting, HELLO);
+    Ok((stream, peer))
+}
+
+fn read(stream: &mut SslStream, size: usize) -> Poll<io::Result<Vec<u8>>> {
+    if let Some(socket) = stream.inner().socket() {
+        socket.expect_readable();
+    }
+    let mut bytes = vec![0; size];
+    let mut buf = ReadBuf::new(&mut bytes);
+    match drive(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buf)) {
+        Poll::Ready(Ok(())) => Poll::Ready(Ok(buf.filled().to_vec())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+fn is_eq(read: &Poll<io::Result<Vec<u8>>>, expected: &[u8]) -> bool {
+    matches!(read, Poll::Ready(Ok(bytes)) if bytes == expected)
+}
+
+#[test]
+fn bytes_pass_both_ways_and_the_end_of_the_stream_is_one() -> io::Result<()> {
+    let (mut stream, mut peer) = connected()?;
+    assert!(read(&mut stream, 8).is_pending());
+    let written = drive(|cx| Pin::new(&mut stream).poll_write(cx, b"ping"));
+    assert!(matches!(written, Poll::Ready(Ok(4))));
+    assert!(matches!(drive(|cx| Pin::new(&mut stream).poll_flush(cx)), Poll::Ready(Ok(()))));
+    let mut received = [0; 4];
+    peer.read_exact(&mut received)?;
+    assert_eq!(received, *reversed(b"ping"));
+
+    peer.write_all(&reversed(b"pong"))?;
+    assert!(is_eq(&read(&mut stream, 3), b"pon"));
+    drop(peer);
+    assert!(is_eq(&read(&mut stream, 3), b"g"));
+    assert!(is_eq(&read(&mut stream, 3), b""));
+    Ok(())
+}
+
+#[test]
+fn a_handshake_that_is_cut_off_is_told_so() -> io::Result<()> {
+    let (mut stream, peer) = pair()?;
+    drop(peer);
+    let mut handshake = std::pin::pin!(stream.handshake());
+    match drive(|cx| handshake.as_mut().poll(cx)) {
+        Poll::Ready(Err(error)) => {
+            assert!(["EOF", "Broken pipe (os error 32)"].contains(&&*error.to_string()), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn no_more_is_accepted_than_can_be_sent() -> io::Result<()> {
+    let (mut stream, mut peer) = connected()?;
+    let block = vec![7; 1024 * 1024];
+    let mut accepted = 0;
+    while let Poll::Ready(result) = drive(|cx| Pin::new(&mut stream).poll_write(cx, &block)) {
+        let length = result?;
+        assert!((1..=64 * 1024).contains(&length));
+        accepted += length;
+    }
+    assert!(drive(|cx| Pin::new(&mut stream).poll_flush(cx)).is_pending());
+    peer.set_nonblocking(true)?;
+    let mut held = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length) = peer.read(&mut buffer) {
+        held += length;
+    }
+    assert!(accepted - held <= 2 * 64 * 1024, "{accepted} accepted, {held} sent");
+    Ok(())
+}
+
+#[test]
+fn what_is_read_ahead_is_bounded() -> io::Result<()> {
+    let (mut stream, mut peer) = connected()?;
+    peer.set_nonblocking(true)?;
+    let block = vec![7; 64 * 1024];
+    let mut sent = 0;
+    // The steps are not taken: what arrives stays in the buffers.
+    for _ in 0..100 {
+        while let Ok(length) = peer.write(&block) {
+            sent += length;
+        }
+        if let Some(socket) = stream.inner().socket() {
+            socket.expect_readable();
+        }
+        let mut byte = [0];
+        let poll =
+            Pin::new(&mut stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
+        assert!(poll.is_pending());
+    }
+    assert_eq!(park::take_steps().len(), 1, "noted once");
+    park::clear();
+    let (mut in_kernel, mut buffer) = (0, vec![0; 64 * 1024]);
+    if let Some(socket) = stream.inner().socket() {
+        let mut kernel = socket.socket();
+        while let Ok(length) = kernel.read(&mut buffer) {
+            in_kernel += length;
+        }
+    }
+    assert!(sent - in_kernel <= 512 * 1024, "{} read ahead", sent - in_kernel);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn one_driver_at_a_time_takes_a_step_and_wakes_the_others() -> io::Result<()> {
+    let (mut stream, mut peer) = connected()?;
+    peer.write_all(&reversed(b"data"))?;
+    let session = Arc::clone(stream.session());
+    let counter = Arc::new(Counter::default());
+    let waker = Waker::from(Arc::clone(&counter));
+    let mut poll = |size: usize| {
+        let mut bytes = vec![0; size];
+        let mut buf = ReadBuf::new(&mut bytes);
+        if let Some(socket) = stream.inner().socket() {
+            socket.expect_readable();
+        }
+        let poll = Pin::new(&mut stream).poll_read(&mut Context::from_waker(&waker), &mut buf);
+        poll.is_ready().then(|| buf.filled().to_vec())
+    };
+    assert_eq!(poll(4), None);
+    assert!(session.begin_step().is_some());
+    assert_eq!(poll(4), None);
+    assert!(session.begin_step().is_none(), "it is under way");
+    assert_eq!(counter.0.load(Ordering::Relaxed), 0);
+    session.finish_step(StepOutput { plaintext: b"data", ..StepOutput::default() });
+    assert_eq!(counter.0.load(Ordering::Relaxed), 1);
+    assert_eq!(poll(4).as_deref(), Some(&b"data"[..]));
+    park::take_steps();
+    park::clear();
+    Ok(())
+}
+
+#[test]
+fn a_step_that_is_interrupted_fails_the_session() -> io::Result<()> {
+    let (mut stream, mut peer) = connected()?;
+    peer.write_all(&reversed(b"data"))?;
+    let session = Arc::clone(stream.session());
+    if let Some(socket) = stream.inner().socket() {
+        socket.expect_readable();
+    }
+    let mut byte = [0];
+    let poll = Pin::new(&mut stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
+    assert!(poll.is_pending());
+    park::take_steps();
+    park::clear();
+    assert!(session.begin_step().is_some());
+    session.fail_step();
+    for _ in 0..2 {
+        assert!(matches!(read(&mut stream, 4), Poll::Ready(Err(_))));
+        assert!(matches!(drive(|cx| Pin::new(&mut stream).poll_write(cx, b"x")), Poll::Ready(Err(_))));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_session_of_a_stream_that_is_gone_takes_no_step() -> io::Result<()> {
+    let (mut stream, _peer) = connected()?;
+    let session = Arc::clone(stream.session());
+    assert!(matches!(
+        Pin::new(&mut stream).poll_write(&mut Context::from_waker(Waker::noop()), b"x"),
+        Poll::Ready(Ok(1))
+    ));
+    drop(stream);
+    assert!(session.begin_step().is_none());
+    Ok(())
+}
