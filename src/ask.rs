@@ -49,6 +49,8 @@ pub enum Effect {
     Write { stream: Handle, bytes: Bytes, timeout: Option<Duration>, reply: Reply<()> },
     /// Whether an idle external stream has anything to read.
     IsReadable { stream: Handle, reply: Reply<bool> },
+    /// The external streams closed that were dropped: they still count as open connections for their servers.
+    CloseDropped(Reply<()>),
     /// A pause made by the backend.
     Sleep { backend: Backend, delay: Duration, reply: Reply<()> },
 }
@@ -123,6 +125,10 @@ impl Asker {
 
     pub async fn is_readable(&self, stream: Handle) -> Result<bool> {
         self.request(|reply| Effect::IsReadable { stream, reply }).await
+    }
+
+    pub async fn close_dropped(&self) -> Result<()> {
+        self.request(Effect::CloseDropped).await
     }
 
     pub async fn sleep(&self, backend: Backend, delay: Duration) -> Result<()> {

@@ -147,6 +147,7 @@ impl Connector {
     async fn open(&self, way: &Way<'_>, peer: Peer<'_>) -> Result<Stream> {
         let asker = way.attempt.asker;
         if let Some(backend) = &way.backend {
+            asker.close_dropped().await?;
             let event = self.connect_event(way, peer);
             let connecting = asker.connect(Arc::clone(backend), None, event.clone());
             let stream = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), connecting).await?;

@@ -47,6 +47,8 @@ pub enum Awaited {
     Traced(Option<Error>, Reply<Option<Error>>),
     Backend(Call),
     Done(Reply<()>),
+    /// External streams have been closed.
+    Closed(Reply<()>),
     /// A step of a TLS session.
     Step(ssl::Step),
     /// There is no reply: a look for signals, or a wait.
@@ -134,8 +136,8 @@ pub fn perform<'py>(
             let arguments = (object, intern!(py, "sleep"), delay.as_secs_f64());
             (performer.later(py, helper(py, "method")?, arguments, None)?, Awaited::Backend(Call::Sleep(reply)))
         }
-        Effect::Spawn { reply, .. } => {
-            reply.set(Err(Error::new(Kind::Internal, "only an event loop can begin a task")));
+        Effect::Spawn { reply, .. } | Effect::CloseDropped(reply) => {
+            reply.set(Err(Error::new(Kind::Internal, "the effect is its driver's to carry out")));
             return Ok(Performed::Done);
         }
     };
@@ -294,7 +296,7 @@ impl Awaited {
             Self::Addresses(_, reply) => reply.set(Ok(socket_addresses(value)?)),
             Self::Traced(error, reply) => reply.set(Ok(error)),
             Self::Backend(call) => call.returned(value, performer.is_task(), owner),
-            Self::Done(reply) => reply.set(Ok(())),
+            Self::Done(reply) | Self::Closed(reply) => reply.set(Ok(())),
             Self::Step(step) => step.finish(py, Ok(value.clone()))?,
             Self::Nothing => {}
         }
@@ -312,6 +314,8 @@ impl Awaited {
             }
             Self::Addresses(host, reply) => reply.set(Err(failed_lookup(py, &host, exception)?)),
             Self::Backend(call) if exception.is_instance_of::<PyException>(py) => call.raised(py, exception),
+            // What was raised while streams of other requests were closed does not concern this one.
+            Self::Closed(reply) if exception.is_instance_of::<PyException>(py) => reply.set(Ok(())),
             _ => return Err(exception),
         }
         Ok(())

@@ -227,7 +227,12 @@ impl Execution {
             return self.finish(py);
         }
         let Some(awaited) = awaited else { return self.advance(py) };
-        match awaited.returned(reply, &mut self.caller, self.driver.performer(), &self.owner) {
+        // Streams that are made on a loop are the loop's to close.
+        let owner = match &self.driver {
+            Driver::Thread(_) => &self.owner,
+            Driver::Task { host, .. } => &host.get().shared.owner,
+        };
+        match awaited.returned(reply, &mut self.caller, self.driver.performer(), owner) {
             Ok(Then::Advance) => self.advance(py),
             Ok(Then::Effect(effect, awaited)) => {
                 self.awaited = Some(awaited);
@@ -337,7 +342,7 @@ impl Execution {
                     let arguments = (waiting.readers, waiting.writers, waiting.timeout);
                     return self.awaiting(partial(py, helper(py, "wait")?, arguments, None)?, Awaited::Nothing);
                 }
-                Stop::Effect(effect) => match perform(py, effect, &mut self.caller, Performer::Thread) {
+                Stop::Effect(effect) => match self.perform(py, effect) {
                     Ok(Performed::ByPython(effect, awaited)) => return self.awaiting(effect, awaited),
                     Ok(Performed::Done) => {}
                     Err(exception) => return self.interrupt(py, exception),
@@ -385,7 +390,7 @@ impl Execution {
                 break self.end(py, Err(exception));
             }
             if let Some(effect) = self.asker.take() {
-                match self.perform_in_task(py, effect, &host) {
+                match self.perform(py, effect) {
                     Ok(Performed::ByPython(effect, awaited)) => break self.awaiting(effect, awaited),
                     Ok(Performed::Done) => continue,
                     Err(exception) => {
@@ -417,18 +422,21 @@ impl Execution {
         next
     }
 
-    fn perform_in_task<'py>(
-        &mut self,
-        py: Python<'py>,
-        effect: Effect,
-        host: &Py<Host>,
-    ) -> PyResult<Performed<'py>> {
-        match effect {
-            Effect::Spawn { upload, reply } => {
-                self.spawn(py, host, &upload, &reply)?;
+    fn perform<'py>(&mut self, py: Python<'py>, effect: Effect) -> PyResult<Performed<'py>> {
+        match (effect, &self.driver) {
+            (Effect::Spawn { upload, reply }, Driver::Task { host, .. }) => {
+                let host = host.clone_ref(py);
+                self.spawn(py, &host, &upload, &reply)?;
                 Ok(Performed::Done)
             }
-            effect => perform(py, effect, &mut self.caller, Performer::Task(host)),
+            (Effect::CloseDropped(reply), driver) => {
+                if let Some(closing) = closing(py, driver.performer(), self.namespace, &self.owner)? {
+                    return Ok(Performed::ByPython(closing, Awaited::Closed(reply)));
+                }
+                reply.set(Ok(()));
+                Ok(Performed::Done)
+            }
+            (effect, driver) => perform(py, effect, &mut self.caller, driver.performer()),
         }
     }
 
