@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use crate::error::{Error, Kind, Result};
 
@@ -74,7 +75,7 @@ impl Origin {
 
     /// An address of IPv6 without brackets.
     pub fn bare_host(&self) -> &str {
-        self.host.trim_matches(['[', ']'])
+        unbracketed(&self.host).unwrap_or(&self.host)
     }
 
     /// The port, if a connection can have such a one.
@@ -93,6 +94,106 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", self.scheme.as_str(), self.host, self.port)
+        write!(f, "{}://{}:{}", self.scheme.as_str(), self.bracketed_host(), self.port)
+    }
+}
+
+/// Checks a host that a request goes to, whatever the way: it becomes part of request lines, of messages to proxies and of
+/// lookups, where another byte could end it or begin something else.
+///
+/// A host is an address of IPv6, with or without brackets and with a zone or none, or a registered name (RFC 3986, 3.2.2).
+/// The latter includes addresses of IPv4, underscores, trailing dots and percent-encoding. An empty host is left to fail where
+/// it is used.
+pub fn check_host(what: &str, host: &str) -> Result<()> {
+    if host.bytes().all(is_of_name) || is_ipv6(unbracketed(host).unwrap_or(host)) {
+        return Ok(());
+    }
+    match host.bytes().position(|byte| byte != b':' && !is_of_name(byte)) {
+        Some(index) => Err(illegal_byte(what, host.as_bytes(), index)),
+        None => Err(Error::local(format!("Illegal {what}: with a colon in it, it can only be an address of IPv6"))),
+    }
+}
+
+/// The error for a part of a request that holds a byte that it cannot have. It does not show the part: that may be a secret.
+pub fn illegal_byte(what: &str, part: &[u8], index: usize) -> Error {
+    let byte = part.get(index).copied().unwrap_or_default();
+    Error::local(format!("Illegal {what}: byte b'{}' at index {index}", byte.escape_ascii()))
+}
+
+fn unbracketed(host: &str) -> Option<&str> {
+    host.strip_prefix('[')?.strip_suffix(']')
+}
+
+/// An address, behind which the name of a zone may follow (RFC 6874).
+fn is_ipv6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
+    address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(|zone| !zone.is_empty() && zone.bytes().all(is_of_name))
+}
+
+/// A byte of a registered name: unreserved, `%` of an encoded one, or a sub-delimiter (RFC 3986, 3.2.2).
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_addresses() {
+        let accepted = [
+            "",
+            "example.com",
+            "example.com.",
+            "xn--bcher-kva.test",
+            "under_score.test",
+            "127.0.0.1",
+            "a%20b",
+            "~!$&'()*+,;=",
+            "::1",
+            "[::1]",
+            "::ffff:1.2.3.4",
+            "fe80::1%eth0",
+            "[fe80::1%25eth0]",
+        ];
+        for host in accepted {
+            assert!(check_host("host", host).is_ok(), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_hold_no_delimiters() {
+        for byte in (0..=0x20).chain(*b"/?#@\\[]\"<>^`{|}:\x7f") {
+            let byte = char::from(byte);
+            for host in [format!("a{byte}b"), format!("{byte}ab"), format!("ab{byte}")] {
+                assert!(check_host("host", &host).is_err(), "{host:?}");
+            }
+        }
+        for host in [
+            "[127.0.0.1]",
+            "127.0.0.1]",
+            "[a.test]",
+            "[[::1]]",
+            "[::1",
+            "::1]",
+            "[]",
+            "::1%",
+            "::1%a/b",
+            "[::1]x",
+            "1::2::3",
+            "host:80",
+            "\u{e9}",
+        ] {
+            assert!(check_host("host", host).is_err(), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_ipv6_stand_in_brackets() {
+        for host in ["::1", "[::1]"] {
+            let origin = Origin { scheme: Scheme::Http, host: host.to_owned(), port: 8080, server_name: None };
+            assert_eq!(origin.to_string(), "http://[::1]:8080");
+            assert_eq!(origin.bare_host(), "::1");
+        }
     }
 }

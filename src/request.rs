@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::origin::Origin;
+use crate::origin::{Origin, illegal_byte};
 use crate::timeout::Timeouts;
 
 /// How the body is delimited (RFC 9112, 6), as the caller's headers say.
@@ -89,12 +89,8 @@ pub struct HeadWriter {
 
 impl HeadWriter {
     pub fn new(method: &[u8], target: &[u8]) -> Result<Self> {
-        if method.is_empty() || !method.iter().copied().all(is_token) {
-            return Err(illegal("method", method));
-        }
-        if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
-            return Err(illegal("target", target));
-        }
+        check("method", method, is_token)?;
+        check("target", target, |byte| byte.is_ascii_graphic())?;
         let mut bytes = Vec::with_capacity(256);
         for part in [method, b" ", target, b" HTTP/1.1\r\n"] {
             bytes.extend_from_slice(part);
@@ -112,12 +108,7 @@ impl HeadWriter {
     }
 
     pub fn header(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
-        if name.is_empty() || !name.iter().copied().all(is_token) {
-            return Err(illegal("header name", name));
-        }
-        if !is_field_value(value) {
-            return Err(illegal("header value", value));
-        }
+        check_field("header", name, value)?;
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 if self.has_host {
@@ -170,7 +161,7 @@ impl HeadWriter {
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<()> {
-        let bad = || Error::local(format!("bad Content-Length: {}", quoted(value)));
+        let bad = || Error::local("bad Content-Length: it must be a decimal number");
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(bad());
         }
@@ -188,12 +179,10 @@ pub fn check_trailers(fields: &[(Bytes, Bytes)]) -> Result<()> {
 
     for (name, value) in fields {
         let is_too_late = TOO_LATE.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()));
-        if is_too_late || name.is_empty() || !name.iter().copied().all(is_token) {
-            return Err(illegal("trailer name", name));
+        if is_too_late {
+            return Err(Error::local(format!("Illegal trailer name b'{}': it comes too late", name.escape_ascii())));
         }
-        if !is_field_value(value) {
-            return Err(illegal("trailer value", value));
-        }
+        check_field("trailer", name, value)?;
     }
     Ok(())
 }
@@ -203,25 +192,37 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// RFC 9110, 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 9110, 5.5, read as h11 reads it: no line breaks, no NUL, no white space at the ends.
-fn is_field_value(value: &[u8]) -> bool {
-    let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    !value.iter().any(|byte| matches!(byte, 0 | b'\n' | b'\r' | 0x0b | 0x0c))
-        && !edge(value.first())
-        && !edge(value.last())
+fn check(what: &str, part: &[u8], is_legal: impl Fn(u8) -> bool) -> Result<()> {
+    if part.is_empty() {
+        return Err(Error::local(format!("Illegal {what}: it is empty")));
+    }
+    match part.iter().position(|&byte| !is_legal(byte)) {
+        None => Ok(()),
+        Some(index) => Err(illegal_byte(what, part, index)),
+    }
 }
 
-fn illegal(what: &str, value: &[u8]) -> Error {
-    Error::local(format!("Illegal {what} {}", quoted(value)))
-}
-
-/// Bytes as Python shows them, near enough for a message.
-fn quoted(value: &[u8]) -> String {
-    format!("b'{}'", value.escape_ascii())
+/// RFC 9110, 5.5, read as h11 reads it: no line breaks, no NUL, no white space at the ends. The message names the field and does
+/// not show its value.
+fn check_field(what: &str, name: &[u8], value: &[u8]) -> Result<()> {
+    if name.is_empty() || !name.iter().copied().all(is_token) {
+        return Err(Error::local(format!("Illegal {what} name b'{}'", name.escape_ascii())));
+    }
+    let is_space = |byte: u8| matches!(byte, b' ' | b'\t');
+    let is_break = |byte: u8| matches!(byte, 0 | b'\n' | b'\r' | 0x0b | 0x0c);
+    let illegal = |index| illegal_byte(&format!("{what} value of {}", name.escape_ascii()), value, index);
+    if let Some(index) = value.iter().position(|&byte| is_break(byte)) {
+        return Err(illegal(index));
+    }
+    match (value.first(), value.last()) {
+        (Some(&first), _) if is_space(first) => Err(illegal(0)),
+        (_, Some(&last)) if is_space(last) => Err(illegal(value.len() - 1)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::errors::Fault;
 use super::namespace::{Namespace, Package};
 use crate::ask::Fields;
 use crate::error::{Error, Kind};
-use crate::origin::{Origin, Scheme};
+use crate::origin::{Origin, Scheme, check_host};
 use crate::request::{Content, Framing, HeadWriter, Request, check_trailers};
 use crate::timeout::Timeouts;
 
@@ -233,6 +233,7 @@ pub fn endpoint(url: &Bound<'_, PyAny>, scheme: Scheme) -> Result<Origin, Fault>
         let message = format!("connecting to b'{}' failed: the host must be ASCII (IDNA)", host.escape_ascii());
         return Err(Error::new(Kind::ConnectError, message).into());
     };
+    check_host("host", host)?;
     let port = url.getattr(intern!(py, "port"))?;
     let port = if port.is_none() {
         scheme.default_port()
@@ -259,10 +260,13 @@ struct Extensions<'py> {
     trailers: Option<Bound<'py, PyAny>>,
 }
 
-fn read_extensions<'py>(extensions: &Bound<'py, PyAny>) -> PyResult<Extensions<'py>> {
+fn read_extensions<'py>(extensions: &Bound<'py, PyAny>) -> Result<Extensions<'py>, Fault> {
     let py = extensions.py();
     let mut timeouts = Timeouts::default();
     if let Some(values) = get(extensions, intern!(py, "timeout"))? {
+        if values.cast::<PyDict>().is_err() && !values.hasattr(intern!(py, "get"))? {
+            return Err(wrong_type("the extension timeout", "a dictionary such as {\"read\": 5.0}", &values).into());
+        }
         let limit = |name: &Bound<'_, PyString>| -> PyResult<Option<Duration>> {
             get(&values, name)?.map_or(Ok(None), |value| seconds(&value, || format!("the {name} timeout")))
         };
@@ -275,13 +279,20 @@ fn read_extensions<'py>(extensions: &Bound<'py, PyAny>) -> PyResult<Extensions<'
     }
     let server_name = match get(extensions, intern!(py, "sni_hostname"))? {
         None => None,
-        Some(name) => Some(match name.cast::<PyBytes>() {
-            Ok(bytes) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
-            Err(_) => name.extract::<String>()?,
-        }),
+        Some(name) => Some(read_server_name(&name)?),
     };
     let trailers = get(extensions, intern!(py, "trailing_headers"))?;
     Ok(Extensions { timeouts, server_name, trailers })
+}
+
+fn read_server_name(name: &Bound<'_, PyAny>) -> Result<String, Fault> {
+    let name = match name.cast::<PyBytes>() {
+        Ok(bytes) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
+        Err(_) => name.extract().map_err(|_| wrong_type("the extension sni_hostname", "a string", name))?,
+    };
+    // Python's `ssl` takes names that are not ASCII as well.
+    check_host("sni_hostname", &name.replace(|character: char| !character.is_ascii(), "x"))?;
+    Ok(name)
 }
 
 /// `mapping.get(name)`, where `None` is as good as nothing.
@@ -295,7 +306,7 @@ pub fn get<'py>(mapping: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyR
 
 /// A number of seconds; infinity is no limit.
 pub fn seconds(value: &Bound<'_, PyAny>, what: impl Fn() -> String) -> PyResult<Option<Duration>> {
-    let seconds: f64 = value.extract()?;
+    let seconds: f64 = value.extract().map_err(|_| wrong_type(&what(), "a number of seconds", value))?;
     if seconds == f64::INFINITY {
         return Ok(None);
     }
@@ -304,10 +315,16 @@ pub fn seconds(value: &Bound<'_, PyAny>, what: impl Fn() -> String) -> PyResult<
         .map_err(|_| PyValueError::new_err(format!("{} must be a number of seconds from 0 on, not {seconds}", what())))
 }
 
+/// The exception for an argument of the wrong type, which it names.
+pub fn wrong_type(what: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let class = value.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+    PyTypeError::new_err(format!("{what} must be {expected}, not {class}"))
+}
+
 pub fn bytes_of<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
     match value.cast::<PyBytes>() {
         Ok(bytes) => Ok(bytes.as_bytes()),
-        Err(_) => Err(PyTypeError::new_err(format!("{what} must be bytes, not {}", value.get_type().name()?))),
+        Err(_) => Err(wrong_type(what, "bytes", value)),
     }
 }
 

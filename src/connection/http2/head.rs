@@ -26,24 +26,28 @@ pub fn request(request: &Request) -> Result<http::Request<()>> {
         if name.eq_ignore_ascii_case(b"host") {
             authority = Some(value);
         } else if name.eq_ignore_ascii_case(b"te") && !value.eq_ignore_ascii_case(b"trailers") {
-            return Err(Error::local(format!("TE: {} cannot be sent over HTTP/2", value.escape_ascii())));
+            return Err(Error::local("of TE only `trailers` can be sent over HTTP/2"));
         } else if !is_connection_specific(&name) {
             append(&mut headers, &name, value)?;
         }
     }
-    let authority = authority.ok_or_else(|| Error::local("Missing mandatory Host: header"))?;
+    let host = authority.ok_or_else(|| Error::local("Missing mandatory Host: header"))?;
     let mut parts = http::uri::Parts::default();
-    parts.authority =
-        Some(Authority::from_maybe_shared(authority.clone()).map_err(|_| unsendable("Host", &authority))?);
-    let method = Method::from_bytes(&method).map_err(|_| unsendable("method", &method))?;
+    let method = Method::from_bytes(&method).map_err(|_| unsendable("method"))?;
+    if method == Method::CONNECT && !target.starts_with(b"/") {
+        // The target is where the tunnel leads (RFC 9113, 8.5).
+        parts.authority = Some(read_authority("target", target.clone())?);
+    } else {
+        parts.authority = Some(read_authority("Host", host)?);
+    }
     if method != Method::CONNECT {
         let scheme = request.origin.scheme.as_str();
-        parts.scheme = Some(Scheme::try_from(scheme).map_err(|_| unsendable("scheme", scheme.as_bytes()))?);
+        parts.scheme = Some(Scheme::try_from(scheme).map_err(|_| unsendable("scheme"))?);
         parts.path_and_query = Some(path(&target)?);
     }
     let mut converted = http::Request::new(());
     *converted.method_mut() = method;
-    *converted.uri_mut() = Uri::from_parts(parts).map_err(|_| unsendable("target", &target))?;
+    *converted.uri_mut() = Uri::from_parts(parts).map_err(|_| unsendable("target"))?;
     *converted.version_mut() = Version::HTTP_2;
     *converted.headers_mut() = headers;
     Ok(converted)
@@ -59,8 +63,9 @@ pub fn trailers(fields: &[(Bytes, Bytes)]) -> Result<HeaderMap> {
 }
 
 fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes) -> Result<()> {
-    let name = HeaderName::from_bytes(name).map_err(|_| unsendable("header name", name))?;
-    let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| unsendable("header value", &value))?;
+    let header = |what: &str| format!("{what} b'{}'", name.escape_ascii());
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| unsendable(&header("value of the header")))?;
+    let name = HeaderName::from_bytes(name).map_err(|_| unsendable(&header("header name")))?;
     headers.try_append(name, value).map_err(|_| Error::local("too many headers for HTTP/2"))?;
     Ok(())
 }
@@ -70,7 +75,15 @@ fn path(target: &Bytes) -> Result<PathAndQuery> {
     PathAndQuery::from_maybe_shared(target.clone())
         .ok()
         .filter(|path| path.as_str().as_bytes() == target)
-        .ok_or_else(|| unsendable("target", target))
+        .ok_or_else(|| unsendable("target"))
+}
+
+/// Without user and password, which an authority of HTTP/2 does not have (RFC 9113, 8.3.1).
+fn read_authority(what: &str, authority: Bytes) -> Result<Authority> {
+    Authority::from_maybe_shared(authority)
+        .ok()
+        .filter(|authority| !authority.as_str().contains('@'))
+        .ok_or_else(|| unsendable(what))
 }
 
 fn is_connection_specific(name: &[u8]) -> bool {
@@ -84,8 +97,9 @@ fn is_connection_specific(name: &[u8]) -> bool {
     }
 }
 
-fn unsendable(what: &str, value: &[u8]) -> Error {
-    Error::local(format!("Illegal {what} b'{}' for HTTP/2", value.escape_ascii()))
+/// Does not show what cannot be sent: that may be a secret.
+fn unsendable(what: &str) -> Error {
+    Error::local(format!("Illegal {what} for HTTP/2"))
 }
 
 /// The lines of a head that was checked and written out.
@@ -104,7 +118,7 @@ impl Lines {
         let mut parts = self.first.split(|&byte| byte == b' ');
         match (parts.next(), parts.next()) {
             (Some(method), Some(target)) => Ok((self.first.slice_ref(method), self.first.slice_ref(target))),
-            _ => Err(unsendable("request line", &self.first)),
+            _ => Err(unsendable("request line")),
         }
     }
 
@@ -165,10 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn a_tunnel_leads_to_its_target() {
+        let converted = convert(b"CONNECT", b"elsewhere:1", &[(b"Host", b"h")]).expect("a legal request");
+        assert_eq!(converted.uri(), "elsewhere:1");
+        assert_eq!(convert(b"CONNECT", b"/", &[(b"Host", b"h")]).expect("a legal request").uri(), "h");
+    }
+
+    #[test]
     fn refuses_what_it_could_only_send_otherwise() {
         assert!(convert(b"GET", b"/a#b", &[(b"Host", b"h")]).is_err());
         assert!(convert(b"GET", b"/<>", &[(b"Host", b"h")]).is_err());
         assert!(convert(b"GET", b"/", &[(b"Host", b"h i")]).is_err());
+        assert!(convert(b"GET", b"/", &[(b"Host", b"user:password@h")]).is_err());
+        assert!(convert(b"CONNECT", b"user@elsewhere:1", &[(b"Host", b"h")]).is_err());
         assert!(convert(b"GET", b"/", &[(b"Host", b"h"), (b"TE", b"gzip")]).is_err());
         assert!(convert(b"GET", b"/", &[(b"Host", b"h"), (b"X", b"a\x01b")]).is_err());
     }
