@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import ssl
+import types
 import typing
 
 from ._engine import TLSConfig
@@ -41,6 +43,17 @@ class OnOurPools:
     _package: Package
     # Without a proxy, and for either kind of proxy.
     _pools: typing.ClassVar[tuple[typing.Callable[..., object], ...]]
+
+    def __init_subclass__(cls, **arguments: typing.Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "_pools" in vars(cls):
+            # Messages about arguments name the class that was called.
+            init = types.FunctionType(OnOurPools.__init__.__code__, globals(), "__init__")
+            functools.update_wrapper(init, OnOurPools.__init__)
+            init.__defaults__ = OnOurPools.__init__.__defaults__
+            init.__qualname__ = f"{cls.__qualname__}.__init__"
+            del init.__wrapped__  # type: ignore[attr-defined]
+            cls.__init__ = init  # type: ignore[method-assign]
 
     # Their own __init__ is not called: all it does is to build an `ssl.SSLContext` and the pool.
     def __init__(

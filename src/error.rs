@@ -8,6 +8,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use crate::origin::Origin;
+
 /// One kind per exception of httpcore that the engine can raise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -73,6 +75,12 @@ impl Error {
 
     pub fn local(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::LocalProtocolError, message)
+    }
+
+    /// For a request over one certain connection, which cannot take it.
+    pub fn not_available(origin: &Origin) -> Self {
+        let message = format!("the connection to {origin} takes no request now: it is in use, or closed");
+        Self::new(Kind::ConnectionNotAvailable, message)
     }
 
     pub fn kind(&self) -> Kind {

@@ -48,7 +48,9 @@ class Diary:
         try:
             return await self.flavour.call(self.connection, "handle_request", request)
         except (RuntimeError, httpcore.ConnectionNotAvailable, httpcore.NetworkError, httpcore.ProtocolError) as exc:
-            self.entries.append((type(exc), str(exc)))
+            # httpcore's is without a message.
+            is_empty = isinstance(exc, httpcore.ConnectionNotAvailable)
+            self.entries.append((type(exc), "" if is_empty else str(exc)))
             return None
 
     async def call(self, target: Any, name: str) -> Any:

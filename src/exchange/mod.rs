@@ -138,7 +138,7 @@ pub async fn start(
             Err(Failed { error, again }) => (error, again),
         };
         match again {
-            Again::Elsewhere if !is_free => return Err(Error::new(Kind::ConnectionNotAvailable, "")),
+            Again::Elsewhere if !is_free => return Err(Error::not_available(&request.origin)),
             Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
             Again::Here(lease) if is_free => given = Some((lease, None)),
             Again::Never | Again::Here(_) => return Err(error),

@@ -151,12 +151,12 @@ impl<C: Share> Pool<C> {
         let (ticket, granted) = match decision {
             Decision::Granted(grant) => return Ok(Lease::accept(process, grant)),
             Decision::Wait(ticket, granted) => (ticket, granted),
-            Decision::Never => return Err(Error::new(Kind::ConnectionNotAvailable, "")),
+            Decision::Never => return Err(Error::not_available(&destination.origin)),
         };
         let _in_line = InLine { process: &process, ticket };
         match timeout_at(timeout.and_then(|timeout| now.checked_add(timeout)), granted).await {
             Ok(Ok(acquired)) => Ok(acquired),
-            Ok(Err(_)) if destination.only.is_some() => Err(Error::new(Kind::ConnectionNotAvailable, "")),
+            Ok(Err(_)) if destination.only.is_some() => Err(Error::not_available(&destination.origin)),
             Ok(Err(_)) => {
                 Err(Error::new(Kind::PoolTimeout, "the connection pool went away while a request waited for it"))
             }

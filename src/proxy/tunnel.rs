@@ -36,12 +36,35 @@ pub async fn open(
     let response = connection.send(&request, asker).await.map_err(|failure| failure.error)?;
     let head = response.head;
     if !(200..300).contains(&head.status) {
-        let reason: String = head.reason().iter().filter(|byte| byte.is_ascii()).map(|&byte| byte as char).collect();
-        return Err(Proxy::refused(format!("{} {reason}", head.status)));
+        return Err(Proxy::refused(format!("{} {}", head.status, printable(head.reason()))));
     }
     match connection.into_stream() {
         Some((stream, early)) if early.is_empty() => Ok(stream),
         // Nobody but the proxy can have sent it: the origin has not been asked anything.
         _ => Err(Proxy::refused(format!("the proxy {} sent data in a tunnel before it was used", proxy.origin))),
+    }
+}
+
+/// What of a reason is ASCII, as httpcore has it. Control characters are escaped: messages end up in logs and on terminals.
+fn printable(reason: &[u8]) -> String {
+    let mut printable = String::with_capacity(reason.len());
+    for &byte in reason.iter().filter(|byte| byte.is_ascii()) {
+        if byte.is_ascii_control() {
+            printable.extend(std::ascii::escape_default(byte).map(char::from));
+        } else {
+            printable.push(byte.into());
+        }
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_printable() {
+        assert_eq!(printable(b"Not Today, 'friend'\\"), "Not Today, 'friend'\\");
+        assert_eq!(printable(b"\x1b[31mX\t\x00\x7f\xe9"), "\\x1b[31mX\\t\\x00\\x7f");
     }
 }

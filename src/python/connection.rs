@@ -17,6 +17,7 @@ use super::operation::Operation;
 use super::{backend, request};
 use crate::connection::http1::Http1;
 use crate::connection::http2::Http2;
+use crate::error::Error;
 use crate::exchange::{self, Place};
 use crate::io::carrier::Carried;
 use crate::io::stream::Stream;
@@ -55,7 +56,11 @@ impl Connection {
         let origin = request.getattr(intern!(py, "url"))?.getattr(intern!(py, "origin"))?;
         if !self.can_handle_request(&origin)? {
             let own = &self.status().origin;
-            let message = format!("Attempted to send request to {} on connection to {own}", origin.str()?);
+            let origin = match request::origin(&origin, self.side.package) {
+                Ok(origin) => origin.to_string(),
+                Err(_) => origin.str()?.to_string(),
+            };
+            let message = format!("Attempted to send request to {origin} on connection to {own}");
             return Err(PyRuntimeError::new_err(message));
         }
         let mut held = lock(&self.place);
@@ -78,7 +83,7 @@ impl Connection {
             None if self.is_own && (status.is_multiplexed() || client.connector.may_multiplex(&status.origin)) => {
                 Ok(Place::InLineFor(status.id))
             }
-            None => Err(namespace.not_available(py)),
+            None => Err(Fault::from(Error::not_available(&status.origin)).into_pyerr(py, namespace)),
         }
     }
 
@@ -245,8 +250,8 @@ impl Connection {
     /// Whether requests to this `httpcore.Origin` may go over the connection.
     fn can_handle_request(&self, origin: &Bound<'_, PyAny>) -> PyResult<bool> {
         let own = &self.status().origin;
-        let scheme: Vec<u8> = origin.getattr("scheme")?.extract()?;
-        let host: Vec<u8> = origin.getattr("host")?.extract()?;
+        let (scheme, host) = (origin.getattr("scheme")?, origin.getattr("host")?);
+        let (scheme, host) = (request::bytes_of(&scheme, "scheme")?, request::bytes_of(&host, "host")?);
         let port: i64 = origin.getattr("port")?.extract()?;
         Ok(scheme == own.scheme.as_str().as_bytes() && host == own.host.as_bytes() && port == own.port)
     }

@@ -86,10 +86,15 @@ impl Engine {
         if !http1 && !http2 {
             return Err(PyValueError::new_err("http1 and http2 are both false: there is no protocol to speak"));
         }
-        let max_connections = count(max_connections)?.unwrap_or(usize::MAX);
+        let max_connections = count("max_connections", max_connections)?.unwrap_or(usize::MAX);
+        if max_connections == 0 {
+            return Err(PyValueError::new_err("max_connections must be at least 1, or None for no limit"));
+        }
         let limits = Limits {
             max_connections,
-            max_keepalive_connections: count(max_keepalive_connections)?.unwrap_or(usize::MAX).min(max_connections),
+            max_keepalive_connections: count("max_keepalive_connections", max_keepalive_connections)?
+                .unwrap_or(usize::MAX)
+                .min(max_connections),
             keepalive_expiry: match keepalive_expiry {
                 Some(expiry) => request::seconds(expiry, || "keepalive_expiry".to_owned())?,
                 None => None,
@@ -102,7 +107,7 @@ impl Engine {
         let tls = ssl::tls(py, ssl_context, package)?;
         let proxy = proxy.map(|proxy| proxy::read(proxy, package)).transpose()?;
         let connector = Connector {
-            retries: count(Some(retries))?.unwrap_or(0),
+            retries: count("retries", Some(retries))?.unwrap_or(0),
             local_address: local_address.map(ip_address).transpose()?,
             uds: uds.map(path).transpose()?,
             socket_options: read_socket_options(socket_options)?,
@@ -310,12 +315,12 @@ impl Side {
 }
 
 /// A limit: `None` for none, and nothing below zero.
-fn count(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
+fn count(what: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
     let Some(value) = value else { return Ok(None) };
     let count: i64 = match value.cast::<PyInt>() {
-        // `sys.maxsize` and beyond mean "no limit" as well.
-        Ok(value) => value.extract().unwrap_or(i64::MAX),
-        Err(_) => value.extract()?,
+        // `sys.maxsize` and beyond mean "no limit" as well; what is far below zero means zero.
+        Ok(value) => value.extract().or_else(|_| value.gt(0).map(|is_huge| if is_huge { i64::MAX } else { 0 }))?,
+        Err(_) => value.extract().map_err(|_| request::wrong_type(what, "an integer", value))?,
     };
     Ok(Some(usize::try_from(count).unwrap_or(0)))
 }

@@ -169,14 +169,6 @@ impl Namespace {
         py.import(format!("{}.{module}", self.package.name()))?.getattr(class)
     }
 
-    /// The exception for a connection that cannot take a request now.
-    pub fn not_available(&self, py: Python<'_>) -> PyErr {
-        match self.module.bind(py).getattr(intern!(py, "ConnectionNotAvailable")).and_then(|class| class.call0()) {
-            Ok(exception) => PyErr::from_value(exception),
-            Err(missing) => missing,
-        }
-    }
-
     /// The kind of error that an exception of either package stands for; [`Kind::Raised`] for all others.
     pub fn kind_of(py: Python<'_>, exception: &PyErr) -> Kind {
         for namespace in Self::all_loaded(py) {

@@ -63,6 +63,7 @@ fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
 }
 
 fn pair(pair: &Bound<'_, PyAny>) -> PyResult<(Bytes, Bytes)> {
-    let (first, second): (Vec<u8>, Vec<u8>) = pair.extract()?;
-    Ok((first.into(), second.into()))
+    let (first, second): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+    let bytes = |value| request::bytes_of(value, "proxy headers and credentials").map(Bytes::copy_from_slice);
+    Ok((bytes(&first)?, bytes(&second)?))
 }

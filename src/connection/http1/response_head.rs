@@ -10,6 +10,7 @@ use httparse::{EMPTY_HEADER, Header, ParserConfig};
 use memchr::{memchr, memchr_iter};
 
 use crate::error::{Error, Result};
+use crate::request::is_token;
 
 /// httpcore's bound on a head (`MAX_INCOMPLETE_EVENT_SIZE`), in bytes.
 pub const MAX_HEAD: usize = 100 * 1024;
@@ -182,7 +183,7 @@ impl ResponseHead {
         let parsed = ParserConfig::default()
             .allow_obsolete_multiline_headers_in_responses(true)
             .parse_response(&mut response, text)
-            .map_err(|error| malformed(&error.to_string(), raw))?;
+            .map_err(|error| malformed_field(error, raw).unwrap_or_else(|| malformed(&error.to_string(), raw)))?;
         let (true, Some(status)) = (parsed.is_complete() && raw.starts_with(b"HTTP/"), response.code) else {
             return Err(malformed("the head ends too early", raw));
         };
@@ -250,6 +251,31 @@ fn malformed(why: &str, raw: &[u8]) -> Error {
     let line = raw.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = &line[..line.len().min(80)];
     Error::remote(format!("malformed response head: {why}; it begins with b'{}'", line.escape_ascii()))
+}
+
+/// The error for a field that cannot be read, by its name: its value may be a secret.
+fn malformed_field(why: httparse::Error, raw: &[u8]) -> Option<Error> {
+    let fields = raw.split(|&byte| byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    for line in fields {
+        let is_fold = matches!(line.first(), Some(b' ' | b'\t'));
+        let colon = memchr(b':', line);
+        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+        let is_malformed = match why {
+            httparse::Error::HeaderName => {
+                !is_fold && (value.is_empty() || name.is_empty() || !name.iter().copied().all(is_token))
+            }
+            httparse::Error::HeaderValue => line.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()),
+            _ => false,
+        };
+        if is_malformed && !line.is_empty() {
+            let (name, more) = if name.len() > 80 { (&name[..80], "...") } else { (name, "") };
+            let name = name.escape_ascii();
+            return Some(Error::remote(format!(
+                "malformed response head: {why} in the line that begins with b'{name}{more}'"
+            )));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -338,6 +364,18 @@ mod tests {
         for raw in [b"HTTP/1.1 200 OK\r\nX\x01: 1\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n"] {
             assert!(parse(raw).is_err(), "{raw:?}");
         }
+    }
+
+    #[test]
+    fn names_the_field_that_it_refuses() {
+        let error = |fields: &str| {
+            let raw = format!("HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\n{fields}\r\n\r\n");
+            ResponseHead::parse(raw.into()).expect_err("malformed").message().to_owned()
+        };
+        assert!(error("Bad Name: secret").ends_with("invalid header name in the line that begins with b'Bad Name'"));
+        assert!(error("no colon\r\nY: 1").ends_with("in the line that begins with b'no colon'"));
+        assert!(error(": 1").ends_with("in the line that begins with b''"));
+        assert!(error("Cookie: a\0secret").ends_with("invalid header value in the line that begins with b'Cookie'"));
     }
 
     #[test]
