@@ -65,7 +65,7 @@ def make(
     cert: typing.Any,
     trust_env: bool,
     system_store: bool,
-    cadata: str | bytes | None,
+    cadata: typing.Any,
     minimum_version: ssl.TLSVersion | None,
 ) -> ssl.SSLContext:
     """The context that does what a `TLSConfig` of these arguments does."""
@@ -74,12 +74,15 @@ def make(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        file, folder = _locations(None if verify is True else verify, trust_env, system_store, cadata)
-        if file or folder or cadata:
-            if isinstance(cadata, bytes) and cadata[1:2] < b"\x80":  # Text, and not DER.
-                cadata = cadata.decode()
-            context = ssl.create_default_context(cafile=file, capath=folder, cadata=cadata)
-        else:
+        file, folder, is_systems = _locations(None if verify is True else verify, trust_env, system_store, cadata)
+        if is_systems:
+            # As httpx2 makes it: without the flags that `create_default_context()` sets since Python 3.13.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            if file or folder:
+                context.load_verify_locations(file, folder)
+        elif file or folder or cadata:
+            context = ssl.create_default_context(cafile=file, capath=folder, cadata=_text_or_der(cadata))
+        else:  # It would trust what OpenSSL trusts by itself.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     needs_tls13 = minimum_version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if needs_tls13 else ssl.TLSVersion.TLSv1_2
@@ -88,15 +91,26 @@ def make(
     return context
 
 
+def _text_or_der(cadata: typing.Any) -> str | bytes | None:
+    """`cadata` as `ssl` wants it: PEM is text."""
+    if cadata is None or isinstance(cadata, str):
+        return cadata
+    data = memoryview(cadata).tobytes()
+    return data.decode() if data[1:2] < b"\x80" else data
+
+
 def _locations(
-    path: typing.Any, trust_env: bool, system_store: bool, cadata: str | bytes | None
-) -> tuple[str | None, str | None]:
-    """The file and the folder with authorities."""
+    path: typing.Any, trust_env: bool, system_store: bool, cadata: typing.Any
+) -> tuple[str | None, str | None, bool]:
+    """The file and the folders with authorities, and whether they are the operating system's own.
+
+    As in httpx the file that the environment names comes instead of the folders. Those are a list, which OpenSSL splits.
+    """
     if path is not None:
-        return (None, path) if Path(path).is_dir() else (path, None)
+        return (None, path, False) if Path(path).is_dir() else (path, None, False)
     if cadata is not None:
-        return None, None
+        return None, None, False
     file, folder = (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")) if trust_env else (None, None)
     if file or folder:
-        return (file, None) if file else (None, folder)
-    return system_paths() if system_store else (certifi.where(), None)
+        return (file, None, False) if file else (None, folder, False)
+    return (*system_paths(), True) if system_store else (certifi.where(), None, False)

@@ -14,6 +14,7 @@ import pytest
 import pytest_httpbin.certs
 
 import httpcore_rs
+from certificates import hashed_name
 from peers import always, echo, reply
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ async def test_verify_takes_a_file(flavour: Flavour, peer: Peer, certificates: C
 @pytest.fixture
 def ca_directory(certificates: Certificates, tmp_path: Path) -> Path:
     """A directory of authorities under their hashed names, as `openssl rehash` makes it."""
-    shutil.copy(certificates.ca, tmp_path / "0a1b2c3d.0")
+    shutil.copy(certificates.ca, tmp_path / hashed_name(certificates.ca.read_bytes()))
     return tmp_path
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 import httpcore_rs
+from certificates import hashed_name, issue
 from peers import always, reply
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUT
         ({"days": (1, 5)}, "refused"),
         ({"purposes": [SERVER]}, "ok"),
         ({"purposes": [CLIENT, SERVER], "critical": True}, "ok"),
-        ({"purposes": [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]}, "ok"),
+        ({"purposes": [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]}, "refused"),
         ({"purposes": [CLIENT]}, "refused"),
         ({"purposes": [CLIENT], "critical": True}, "refused"),
         ({"purposes": [ExtendedKeyUsageOID.CODE_SIGNING], "ca": False}, "refused"),
@@ -106,9 +107,7 @@ async def test_a_self_signed_certificate_that_is_trusted(
     url = f"https://localhost:{serve(OK, tls=own.server_context).port}/"
     for config in ({"verify": own.path}, {"cadata": own.pem}):
         assert await outcome(flavour, url, httpcore_rs.TLSConfig(**config)) == expected
-    # OpenSSL wants `anyExtendedKeyUsage` to come with another purpose.
-    if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in arguments.get("purposes", []):
-        assert await outcome(flavour, url, ssl.create_default_context(cafile=str(own.path))) == expected
+    assert await outcome(flavour, url, ssl.create_default_context(cafile=str(own.path))) == expected
 
 
 async def test_a_self_signed_certificate_that_is_not_trusted(
@@ -218,9 +217,11 @@ async def test_a_file_in_a_directory_that_has_changed_is_read_again(
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    own = SelfSigned(tmp_path)
-    for contents, expected in ((own.pem, "refused"), (certificates.ca.read_bytes(), "ok")):
-        (folder / "0123abcd.0").write_bytes(contents)
+    authority = certificates.ca.read_bytes()
+    # Another authority, of the same name.
+    other = issue(x509.load_pem_x509_certificate(authority).subject, ca=True)
+    for contents, expected in ((other.pem, "refused"), (authority, "ok")):
+        (folder / hashed_name(authority)).write_bytes(contents)
         assert await outcome(flavour, peer.url, httpcore_rs.TLSConfig(verify=folder)) == expected
 
 

@@ -62,6 +62,7 @@ fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
     headers.try_iter()?.map(|field| pair(&field?)).collect()
 }
 
+/// Two `bytes`, as `httpcore.Proxy` holds them.
 fn pair(pair: &Bound<'_, PyAny>) -> PyResult<(Bytes, Bytes)> {
     let (first, second): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
     let bytes = |value| request::bytes_of(value, "proxy headers and credentials").map(Bytes::copy_from_slice);

@@ -6,11 +6,11 @@ use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyMemoryView, PyString, PyTuple};
 
 use super::errors::os_error;
 use super::namespace::Package;
-use crate::tls::{ConfigError, Identity, Source, TlsConfig, Trust, Wishes};
+use crate::tls::{ConfigError, Identity, Rules, Source, TlsConfig, Trust, Wishes};
 
 /// How servers are verified, and which certificate the client shows. For a pool's `ssl_context=`.
 ///
@@ -66,10 +66,9 @@ impl TLSConfig {
                 "system_store: the authorities of this operating system cannot be read; an ssl.SSLContext of truststore's can",
             ));
         }
-        let wishes = Wishes {
-            trust: trust(py, verify, trust_env, system_store, cadata)?,
-            needs_tls13: minimum_version.map_or(Ok(false), needs_tls13)?,
-        };
+        let trust = trust(py, verify, trust_env, system_store, cadata)?;
+        let wishes =
+            Wishes { rules: rules(py, &trust), trust, needs_tls13: minimum_version.map_or(Ok(false), needs_tls13)? };
         let identity = cert.map(identity).transpose()?;
         let config = match identity {
             Some(Key::Encrypted) => {
@@ -158,13 +157,27 @@ fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
     let trust = match package {
         Package::Httpcore => {
             let mut sources = vec![Source::Bundle(bundle(py)?)];
-            sources.extend(from_environment().into_iter().map(Source::Optional));
+            let (file, folders) = from_environment();
+            if file.is_some() || !folders.is_empty() {
+                sources.push(Source::Optional { file, folders });
+            }
             Trust::Roots(sources)
         }
         Package::Httpcore2 if HAS_SYSTEM_STORE => Trust::Roots(vec![usual(py, true, true)?]),
         Package::Httpcore2 => return Ok(None),
     };
-    Ok(Some(TlsConfig::lazy(Wishes { trust, needs_tls13: false })))
+    Ok(Some(TlsConfig::lazy(Wishes { rules: rules(py, &trust), trust, needs_tls13: false })))
+}
+
+/// What Python's `ssl` would ask of the chains. Since 3.13 `ssl.create_default_context()` sets `VERIFY_X509_PARTIAL_CHAIN` and
+/// `VERIFY_X509_STRICT`; the context that httpx2 makes for the operating system's authorities has neither.
+fn rules(py: Python<'_>, trust: &Trust) -> Rules {
+    let is_systems = match trust {
+        Trust::Anything => true,
+        Trust::Roots(sources) => sources.iter().any(|source| matches!(source, Source::System { .. })),
+    };
+    let are_set = !is_systems && py.version_info() >= (3, 13);
+    Rules { partial_chain: are_set, strict: are_set }
 }
 
 fn is_context(given: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -208,8 +221,16 @@ fn authorities(cadata: &Bound<'_, PyAny>) -> PyResult<Source> {
     if let Ok(text) = cadata.cast::<PyString>() {
         return Ok(Source::Given(text.to_str()?.as_bytes().into()));
     }
-    match cadata.extract::<Vec<u8>>() {
-        Ok(bytes) => Ok(Source::Given(bytes.into())),
+    if let Ok(bytes) = cadata.cast::<PyBytes>() {
+        return Ok(Source::Given(bytes.as_bytes().into()));
+    }
+    // A buffer knows its own length. A sequence only claims one: nothing is allocated by that.
+    let py = cadata.py();
+    match py.get_type::<PyMemoryView>().call1((cadata,)) {
+        Ok(view) => {
+            let bytes = view.call_method0(intern!(py, "tobytes"))?;
+            Ok(Source::Given(bytes.cast::<PyBytes>()?.as_bytes().into()))
+        }
         Err(_) => Err(PyTypeError::new_err(format!("cadata cannot be of type {}", cadata.get_type().name()?))),
     }
 }
@@ -227,10 +248,11 @@ fn needs_tls13(minimum: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
 }
 
-/// What `verify=True` trusts.
+/// What `verify=True` trusts. As in httpx the file comes instead of the folders.
 fn usual(py: Python<'_>, trust_env: bool, system_store: bool) -> PyResult<Source> {
-    match from_environment() {
-        Some(path) if trust_env => Ok(Source::Named(path)),
+    match if trust_env { from_environment() } else { (None, Vec::new()) } {
+        (Some(file), _) => Ok(Source::Named(file)),
+        (None, folders) if !folders.is_empty() => Ok(Source::Folders(folders)),
         _ if system_store => this_system(py),
         _ => Ok(Source::Bundle(bundle(py)?)),
     }
@@ -245,10 +267,11 @@ fn this_system(py: Python<'_>) -> PyResult<Source> {
     Ok(Source::System { file: file.clone(), folder: folder.clone() })
 }
 
-/// `SSL_CERT_FILE`, else `SSL_CERT_DIR`.
-fn from_environment() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("SSL_CERT_FILE").or_else(|| set("SSL_CERT_DIR"))
+/// The file `SSL_CERT_FILE`, and the folders in the list `SSL_CERT_DIR`.
+fn from_environment() -> (Option<PathBuf>, Vec<PathBuf>) {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let folders = set("SSL_CERT_DIR").map(|list| std::env::split_paths(&list).collect());
+    (set("SSL_CERT_FILE").map(PathBuf::from), folders.unwrap_or_default())
 }
 
 /// The path of certifi's bundle.

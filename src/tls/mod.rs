@@ -4,10 +4,17 @@
 //! with files of the caller's is built when he names them, so that a wrong path fails there. Either is built once per process, and
 //! again when a file has changed; one with a client's certificate or a directory is nobody else's.
 
+mod certificate;
+mod chain;
+mod checks;
+mod der;
+mod explained;
 mod insecure;
+mod name_hash;
 pub mod python_ssl;
-mod self_signed;
+mod refusal;
 mod trust;
+mod verifier;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -16,18 +23,21 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use rustls::client::{WantsClientCert, WebPkiServerVerifier};
+use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, KeyLogFile};
+use rustls::{ClientConfig, ConfigBuilder, KeyLogFile};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+pub use self::chain::Rules;
+use self::explained::Explained;
 use self::trust::Stamp;
 pub use self::trust::{Source, Trust};
+use self::verifier::Verifier;
 use crate::error::{Error, Kind, Result};
 
 /// Names the file that the secrets of connections are written to.
@@ -50,6 +60,7 @@ pub struct TlsConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wishes {
     pub trust: Trust,
+    pub rules: Rules,
     /// Whether TLS 1.2 is not good enough.
     pub needs_tls13: bool,
 }
@@ -102,13 +113,26 @@ impl TlsConfig {
     {
         let failed = |message: String| Error::new(Kind::ConnectError, message);
         let config = self.rustls().map_err(|error| failed(error.message))?;
-        let server_name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| failed(format!("TLS needs a host name or an address, and {name:?} is neither")))?;
+        let server_name = self.server_name(name).map_err(failed)?;
         let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let connector = TlsConnector::from(config);
         connector.with_alpn(protocols).connect(server_name, stream).await.map_err(|error| {
-            failed(format!("the TLS handshake with {name} failed: {}", Explained(&error))).with_source(error)
+            failed(format!("the TLS handshake with {name} failed: {}", Explained { error: &error, host: name }))
+                .with_source(error)
         })
+    }
+
+    /// The name that a certificate must hold. To rustls one with a dot at its end is the same, to OpenSSL it is another one, which
+    /// no certificate has.
+    fn server_name(&self, name: &str) -> std::result::Result<ServerName<'static>, String> {
+        if name.ends_with('.') && self.lazy.wishes.trust != Trust::Anything {
+            return Err(format!(
+                "the TLS handshake with {name} was not begun: [CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname \
+                 mismatch, certificate is not valid for '{name}': certificates hold names without a dot at the end; leave it out"
+            ));
+        }
+        ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
+            .map_err(|_| format!("TLS needs a host name or an address, and {name:?} is neither"))
     }
 
     fn rustls(&self) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
@@ -175,16 +199,12 @@ fn build(wishes: &Wishes, identity: Option<&Identity>) -> std::result::Result<Ar
             builder.dangerous().with_custom_certificate_verifier(Arc::new(insecure::AcceptAnything(provider)))
         }
         Trust::Roots(sources) => {
-            let (roots, trusted) = trust::load(sources)?;
-            if trusted.is_empty() {
-                builder.with_root_certificates(roots)
-            } else {
-                let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-                    .build()
-                    .map_err(|error| ConfigError::of_no_file(error.to_string()))?;
-                let verifier = self_signed::OrTrustedItself { webpki, trusted };
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-            }
+            let verifier = Verifier {
+                store: trust::load(sources)?,
+                rules: wishes.rules,
+                algorithms: provider.signature_verification_algorithms,
+            };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
     let mut config = match identity {
@@ -208,38 +228,18 @@ fn with_identity(
         .map_err(|error| trust::unreadable("unencrypted private key", &identity.key, error))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| ConfigError {
         message: format!(
-            "the client certificate {} and the key {} cannot be used: {error}",
+            "the client certificate {} and the key {} cannot be used: {}",
             identity.chain.display(),
-            identity.key.display()
+            identity.key.display(),
+            match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    "[KEY_VALUES_MISMATCH] key values mismatch: the key is not that of the first certificate in the chain"
+                }
+                rustls::Error::InvalidCertificate(_) => "the certificate is malformed",
+                _ => "the key is of a kind that is not supported, or malformed",
+            }
         ),
         path: identity.chain.clone(),
         source: None,
     })
-}
-
-/// A handshake's error with the words that people look for.
-struct Explained<'a>(&'a io::Error);
-
-impl fmt::Display for Explained<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cause = self.0.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-        match cause {
-            // OpenSSL's names for it, which programs search messages for.
-            Some(error @ rustls::Error::InvalidCertificate(why)) => {
-                f.write_str("[CERTIFICATE_VERIFY_FAILED] certificate verify failed: ")?;
-                match why {
-                    CertificateError::UnknownIssuer => {
-                        f.write_str("unable to get local issuer certificate (UnknownIssuer: no authority that is trusted)")
-                    }
-                    _ if self_signed::is_ca_used_as_end_entity(error) => f.write_str(
-                        "self-signed certificate, or one of an authority, that is not trusted itself (CaUsedAsEndEntity)",
-                    ),
-                    why => why.fmt(f),
-                }
-            }
-            Some(rustls::Error::InvalidMessage(_)) => write!(f, "the server does not speak TLS ({})", self.0),
-            _ if self.0.kind() == io::ErrorKind::UnexpectedEof => f.write_str("the server closed the connection"),
-            _ => self.0.fmt(f),
-        }
-    }
 }

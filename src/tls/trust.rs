@@ -1,4 +1,6 @@
-//! Whom we believe: certificates of authorities, from files and directories.
+//! Where trusted certificates come from: files, and folders as OpenSSL reads them.
+//!
+//! Nothing is sorted out here but what cannot be read: which of them may sign others is seen when they are used ([`super::checks`]).
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -6,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 
 use super::ConfigError;
+use super::certificate::Certificate;
+use super::chain::Store;
+use super::name_hash::name_hash;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
@@ -24,10 +28,12 @@ pub enum Trust {
 pub enum Source {
     /// The installed bundle; its file does not change while the process runs.
     Bundle(PathBuf),
-    /// A file or directory that the caller or the environment names.
+    /// A file that the caller or the environment names, or a folder.
     Named(PathBuf),
-    /// As `Named`, but it may be missing: what OpenSSL's default paths may be, too.
-    Optional(PathBuf),
+    /// Folders that the environment names. Some of them may be missing.
+    Folders(Vec<PathBuf>),
+    /// What the environment sets OpenSSL's default paths to. They are beside others, and all may be missing.
+    Optional { file: Option<PathBuf>, folders: Vec<PathBuf> },
     /// The caller's own: PEM, or one certificate in DER.
     Given(Arc<[u8]>),
     /// The operating system's own: a bundle, and a folder that OpenSSL has hashed. They do not change while the process runs.
@@ -55,14 +61,19 @@ impl Trust {
         }
     }
 
-    /// The state of all files that may change while the process runs. `None` if it cannot be told: directories.
+    /// The state of all files that may change while the process runs. `None` if it cannot be told: folders.
     pub fn stamps(&self) -> Option<Vec<Stamp>> {
         let Self::Roots(sources) = self else { return Some(Vec::new()) };
-        let files = sources.iter().filter_map(|source| match source {
-            Source::Named(path) | Source::Optional(path) => Some(path),
-            Source::Bundle(_) | Source::Given(_) | Source::System { .. } => None,
-        });
-        files.map(|path| Stamp::of(path)).collect()
+        let mut stamps = Vec::new();
+        for source in sources {
+            match source {
+                Source::Named(path) => stamps.push(Stamp::of(path)?),
+                Source::Optional { file: Some(path), folders } if folders.is_empty() => stamps.push(Stamp::of(path)?),
+                Source::Folders(_) | Source::Optional { .. } => return None,
+                Source::Bundle(_) | Source::Given(_) | Source::System { .. } => {}
+            }
+        }
+        Some(stamps)
     }
 }
 
@@ -81,31 +92,34 @@ impl Stamp {
     }
 }
 
-/// The authorities, and among them those certificates that the caller or the environment names.
-pub fn load(sources: &[Source]) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), ConfigError> {
-    let mut store = RootCertStore::empty();
-    let mut named = Vec::new();
+/// All certificates that are trusted. Those of files come before those of folders, as for OpenSSL.
+pub fn load(sources: &[Source]) -> Result<Store, ConfigError> {
+    let mut store = Store::default();
     for source in sources {
         match source {
-            Source::Bundle(path) => add(&mut store, path, &read(path)?)?,
-            Source::Named(path) => {
-                let certificates = read(path)?;
-                add(&mut store, path, &certificates)?;
-                named.extend(certificates);
+            Source::Named(path) if path.is_dir() => {
+                let certificates =
+                    read_folder(path).map_err(|error| unreadable("directory", path, pem::Error::Io(error)))?;
+                add_hashed(&mut store, path, certificates)?;
             }
-            Source::Given(data) => {
-                let certificates = decode(data)?;
-                add(&mut store, Path::new("cadata"), &certificates)?;
-                named.extend(certificates);
+            Source::Bundle(path) | Source::Named(path) => add(&mut store, path, read_file(path)?)?,
+            Source::Folders(paths) => {
+                let certificates = paths.iter().flat_map(|path| read_folder(path).unwrap_or_default()).collect();
+                add_hashed(&mut store, paths.first().map_or(Path::new(""), PathBuf::as_path), certificates)?;
             }
-            Source::Optional(path) => {
-                // Whatever it holds is an addition.
-                let certificates = read(path).unwrap_or_default();
-                store.add_parsable_certificates(certificates.iter().map(borrowed));
-                named.extend(certificates);
+            Source::Given(data) => add(&mut store, Path::new("cadata"), decode(data)?)?,
+            Source::Optional { file, folders } => {
+                let in_file = file.iter().filter(|path| path.is_file()).flat_map(|path| read_loosely(path));
+                let in_folders = folders.iter().flat_map(|path| read_folder(path).unwrap_or_default());
+                in_file.chain(in_folders).for_each(|certificate| _ = store.add(certificate));
             }
             Source::System { file, folder } => {
-                add_system(&mut store, file.as_deref(), folder.as_deref());
+                let in_file = file.iter().flat_map(|path| read_loosely(path));
+                let in_folder = folder.iter().flat_map(|path| read_folder(path).unwrap_or_default());
+                // Most are in both.
+                let mut seen = HashSet::new();
+                let all = in_file.chain(in_folder).filter(|certificate| seen.insert(certificate.clone()));
+                all.for_each(|certificate| _ = store.add(certificate));
                 if store.is_empty() {
                     let message = "no certificates of authorities were found on this system";
                     return Err(ConfigError::of_no_file(message.to_owned()));
@@ -113,35 +127,53 @@ pub fn load(sources: &[Source]) -> Result<(RootCertStore, Vec<CertificateDer<'st
             }
         }
     }
-    Ok((store, named))
+    Ok(store)
 }
 
-/// Adds certificates of a file or directory that must hold one.
-fn add(store: &mut RootCertStore, path: &Path, certificates: &[CertificateDer<'static>]) -> Result<(), ConfigError> {
+/// Adds certificates of a file or folder that must hold one.
+fn add(store: &mut Store, path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<(), ConfigError> {
     // Bundles hold certificates of forms that are no longer allowed; they are passed over, as OpenSSL does.
-    if store.add_parsable_certificates(certificates.iter().map(borrowed)).0 > 0 {
+    let added = certificates.into_iter().filter(|certificate| store.add(certificate.clone())).count();
+    if added > 0 {
         return Ok(());
     }
-    Err(ConfigError {
-        message: format!("{} holds no certificate that can be used", path.display()),
-        path: path.to_owned(),
-        source: None,
+    let message = format!("{} holds no certificate that can be used", path.display());
+    Err(ConfigError { message, path: path.to_owned(), source: None })
+}
+
+fn add_hashed(store: &mut Store, path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<(), ConfigError> {
+    add(store, path, certificates).map_err(|mut error| {
+        error.message +=
+            ": only files with names like 1a2b3c4d.0, of the hash of the subject, count; `openssl rehash` makes them";
+        error
     })
 }
 
-fn borrowed<'a>(certificate: &'a CertificateDer<'static>) -> CertificateDer<'a> {
-    CertificateDer::from(certificate.as_ref())
+/// The certificates of a folder that OpenSSL would find: those in files that are named by the hash of their subject, and numbered
+/// from 0 on.
+fn read_folder(path: &Path) -> std::io::Result<Vec<CertificateDer<'static>>> {
+    let entries = std::fs::read_dir(path)?.flatten();
+    let mut files: Vec<_> =
+        entries.filter_map(|entry| hash_and_number(&entry.file_name()).map(|name| (name, entry.path()))).collect();
+    files.sort_unstable();
+    let (mut next, mut certificates) = ((0, 0), Vec::new());
+    for ((hash, number), path) in files {
+        let expected = if next.0 == hash { next.1 } else { 0 };
+        if number == expected {
+            next = (hash, number + 1);
+            certificates.extend(read_loosely(&path).into_iter().filter(|certificate| has_hash(certificate, hash)));
+        }
+    }
+    Ok(certificates)
 }
 
-/// What a file or directory holds.
-fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    if !path.is_dir() {
-        return read_file(path);
-    }
-    let entries = std::fs::read_dir(path).map_err(|error| unreadable("directory", path, pem::Error::Io(error)))?;
-    let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file());
-    // A directory of certificates may hold other things, too.
-    Ok(files.flat_map(|path| read_file(&path).unwrap_or_default()).collect())
+fn has_hash(certificate: &CertificateDer<'_>, hash: u32) -> bool {
+    Certificate::parse(certificate).and_then(|certificate| name_hash(certificate.subject)) == Some(hash)
+}
+
+/// The certificates of a file that may hold other things, too, or be missing.
+fn read_loosely(path: &Path) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_file_iter(path).map(|certificates| certificates.flatten().collect()).unwrap_or_default()
 }
 
 fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
@@ -161,26 +193,12 @@ fn decode(data: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         .map_err(|error| unreadable("certificate", Path::new("cadata"), error))
 }
 
-/// Adds what a system's bundle and folder hold, each certificate once. What cannot be read is passed over, as OpenSSL does.
-fn add_system(store: &mut RootCertStore, file: Option<&Path>, folder: Option<&Path>) {
-    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-    // Other names are of no use to OpenSSL: usually those of the same certificates.
-    let hashed = entries.filter(|entry| is_hash(&entry.file_name())).map(|entry| entry.path());
-    let mut seen = HashSet::new();
-    for path in file.map(Path::to_owned).into_iter().chain(hashed) {
-        let Ok(certificates) = CertificateDer::pem_file_iter(path) else { continue };
-        let new = certificates.flatten().filter(|certificate| seen.insert(certificate.clone())).collect::<Vec<_>>();
-        store.add_parsable_certificates(new);
-    }
-}
-
-/// Whether OpenSSL looks at a file of this name: eight hexadecimal digits of the subject's hash, and a number.
-fn is_hash(name: &OsStr) -> bool {
-    let Some((hash, number)) = name.to_str().and_then(|name| name.split_once('.')) else { return false };
-    hash.len() == 8
-        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-        && !number.is_empty()
-        && number.bytes().all(|byte| byte.is_ascii_digit())
+/// What a file's name says where it is one that OpenSSL looks for: eight hexadecimal digits, a dot, and a number.
+fn hash_and_number(name: &OsStr) -> Option<(u32, u32)> {
+    let (hash, number) = name.to_str()?.split_once('.')?;
+    let is_hash = hash.len() == 8 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_number = number == "0" || !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit());
+    if is_hash && is_number { Some((u32::from_str_radix(hash, 16).ok()?, number.parse().ok()?)) } else { None }
 }
 
 pub fn unreadable(what: &str, path: &Path, error: pem::Error) -> ConfigError {

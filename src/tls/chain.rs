@@ -1,0 +1,141 @@
+//! From the server's certificate to one that is trusted: the chain that OpenSSL would take.
+//!
+//! One chain is built and judged. Issuers are looked for by name and key identifier, among what is trusted first, and then among what
+//! the server has sent; of several the first is taken that is in its time. webpki alone would try all paths, and find some that
+//! OpenSSL does not.
+
+use std::ops::Range;
+
+use rustls::pki_types::CertificateDer;
+
+use super::certificate::Certificate;
+use super::refusal::{Reason, Refusal};
+
+/// What Python's `ssl` asks of a chain, which depends on Python's version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// Whether a chain may end at any certificate that is trusted, and not only at one that has signed itself
+    /// (`VERIFY_X509_PARTIAL_CHAIN`).
+    pub partial_chain: bool,
+    /// Whether what RFC 5280 asks of certificates is asked of them (`VERIFY_X509_STRICT`).
+    pub strict: bool,
+}
+
+/// The certificates that are trusted. Whether one is an authority's, and in its time, is seen when it is used.
+#[derive(Debug, Default)]
+pub struct Store {
+    certificates: Vec<Trusted>,
+}
+
+#[derive(Debug)]
+struct Trusted {
+    der: CertificateDer<'static>,
+    /// Where its subject's name is: most lookups end at the length of it.
+    subject: Range<usize>,
+}
+
+impl Store {
+    /// Adds a certificate. `false` if it cannot be read.
+    pub fn add(&mut self, der: CertificateDer<'static>) -> bool {
+        let Some(certificate) = Certificate::parse(&der) else { return false };
+        let start = certificate.subject.as_ptr().addr() - certificate.der.as_ptr().addr();
+        let subject = start..start + certificate.subject.len();
+        self.certificates.push(Trusted { der, subject });
+        true
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.certificates.is_empty()
+    }
+
+    fn issuer_of(&self, certificate: &Certificate<'_>, now: i64) -> Option<Certificate<'_>> {
+        let named = self.certificates.iter().filter(|trusted| {
+            trusted.subject.len() == certificate.issuer.len()
+                && trusted.der.get(trusted.subject.clone()) == Some(certificate.issuer)
+        });
+        best(named.filter_map(|trusted| Certificate::parse(&trusted.der)), certificate, now)
+    }
+
+    fn holds(&self, certificate: &Certificate<'_>) -> bool {
+        self.certificates.iter().any(|trusted| trusted.der.as_ref() == certificate.der)
+    }
+}
+
+/// The certificates from the server's to the one that is trusted.
+pub fn build<'a>(
+    server: Certificate<'a>,
+    sent: &[Certificate<'a>],
+    store: &'a Store,
+    rules: Rules,
+    now: i64,
+) -> Result<Vec<Certificate<'a>>, Refusal> {
+    // webpki takes six between the two ends.
+    const LONGEST: usize = 8;
+
+    let mut sent = sent.to_vec();
+    let mut chain = vec![server];
+    let mut last_is_trusted = false;
+    while let Some(last) = chain.last() {
+        if chain.len() > LONGEST {
+            return Err(Refusal::of_server(Reason::ChainTooLong));
+        }
+        let is_self_signed = last.is_self_signed();
+        match store.issuer_of(last, now) {
+            // A certificate that has signed itself, and is trusted itself. One that only bears the same name is not.
+            Some(issuer) if is_self_signed && issuer.der == last.der => return Ok(chain),
+            Some(issuer) if !is_self_signed => {
+                let is_end = rules.partial_chain || issuer.is_self_signed();
+                chain.push(issuer);
+                if is_end {
+                    return Ok(chain);
+                }
+                last_is_trusted = true;
+                continue;
+            }
+            _ => {}
+        }
+        // What follows one that is trusted must be trusted.
+        if is_self_signed || last_is_trusted {
+            break;
+        }
+        let Some(issuer) = best(sent.iter().cloned(), last, now) else { break };
+        sent.retain(|certificate| certificate.der != issuer.der);
+        chain.push(issuer);
+    }
+    let server_is_trusted = chain.first().is_some_and(|server| store.holds(server));
+    if server_is_trusted && rules.partial_chain && !last_is_trusted {
+        return Ok(chain);
+    }
+    if server_is_trusted && !last_is_trusted {
+        return Err(Refusal::of_server(Reason::TrustedAlone));
+    }
+    Err(untrusted(&chain, last_is_trusted))
+}
+
+/// The certificate that has issued another: the first that is in its time, else the one that was so last.
+fn best<'a>(
+    certificates: impl Iterator<Item = Certificate<'a>>,
+    issued: &Certificate<'_>,
+    now: i64,
+) -> Option<Certificate<'a>> {
+    let mut best: Option<Certificate<'a>> = None;
+    for certificate in certificates.filter(|certificate| certificate.may_have_issued(issued)) {
+        if certificate.is_valid_at(now) {
+            return Some(certificate);
+        }
+        if best.as_ref().is_none_or(|best| certificate.not_after > best.not_after) {
+            best = Some(certificate);
+        }
+    }
+    best
+}
+
+/// Why a chain that ends here is not trusted.
+fn untrusted(chain: &[Certificate<'_>], last_is_trusted: bool) -> Refusal {
+    match chain {
+        [server] if server.is_self_signed() => Refusal::of_server(Reason::SelfSigned),
+        [.., last] if last.is_self_signed() => Refusal::of_issuer(last, Reason::SelfSignedInChain),
+        [.., last] if last_is_trusted => Refusal::of_issuer(last, Reason::IssuerMissing),
+        _ => Refusal::of_server(Reason::UnknownIssuer),
+    }
+}
