@@ -22,26 +22,34 @@ def finish(result: typing.Any) -> typing.Any:
 
 def drive(operation: Operation) -> typing.Any:
     """Runs an operation in this thread and returns its result."""
-    effect = operation.poll(None)
-    while effect is not None:
+    step, argument = operation.poll, None
+    while True:
         try:
-            reply = effect()
-        except BaseException as exc:  # noqa: BLE001, PERF203  # Ctrl-C, say. `throw` raises it again.
-            effect = operation.throw(exc)
-        else:
-            effect = operation.poll(reply)
-    return operation.result()
+            effect = step(argument)
+            if effect is None:
+                return operation.result()
+            argument = effect()
+            step = operation.poll
+        # Ctrl-C, say, also between two calls. `throw` raises again what does not concern the engine.
+        except BaseException as exc:  # noqa: BLE001, PERF203
+            if operation.is_over():
+                raise
+            step, argument = operation.throw, exc
 
 
 async def adrive(operation: Operation) -> typing.Any:
     """Runs an operation in this task and returns its result. Cancelling it closes its connection there and then."""
-    effect = operation.poll(None)
-    while effect is not None:
+    step, argument = operation.poll, None
+    while True:
         try:
+            effect = step(argument)
+            if effect is None:
+                return operation.result()
             # Most effects of a task are awaited; some are only called.
-            reply = effect() if type(effect) is functools.partial else await effect
-        except BaseException as exc:  # noqa: BLE001, PERF203  # A cancellation, say. `throw` raises it again.
-            effect = operation.throw(exc)
-        else:
-            effect = operation.poll(reply)
-    return operation.result()
+            argument = effect() if type(effect) is functools.partial else await effect
+            step = operation.poll
+        # A cancellation, say. `throw` raises again what does not concern the engine.
+        except BaseException as exc:  # noqa: BLE001, PERF203
+            if operation.is_over():
+                raise
+            step, argument = operation.throw, exc

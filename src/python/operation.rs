@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -169,6 +169,11 @@ impl Operation {
     /// Goes on after an exception of the last effect, or ends with it.
     fn throw<'py>(&self, py: Python<'py>, exception: &Bound<'py, PyAny>) -> Next<'py> {
         self.with(|execution| execution.fail(py, PyErr::from_value(exception.clone())))
+    }
+
+    /// Whether the operation has ended, and its result, if it has one, was taken.
+    fn is_over(&self) -> bool {
+        lock(&self.execution).as_ref().is_none_or(|execution| execution.operation.is_none() && execution.ended.is_none())
     }
 
     /// What the operation has come to.
@@ -498,6 +503,12 @@ impl Execution {
             && let Some(effect) = self.next_step(py)?
         {
             return Ok(Some(effect));
+        }
+        if let Some(Err(exception)) = &self.ended
+            && exception.is_instance_of::<PyGeneratorExit>(py)
+        {
+            // A coroutine that is being closed cannot await: the loop closes the streams.
+            return self.ended.take().unwrap_or(Ok(())).map(|()| None);
         }
         match closing(py, self.driver.performer(), self.namespace, &self.owner)? {
             None => self.ended.take().unwrap_or(Ok(())).map(|()| None),
