@@ -14,8 +14,8 @@ use crate::pool::Lease;
 
 /// A body, and the connection or the share of one that it comes on.
 ///
-/// Closing it, or dropping it, gives that back. If the body was not read to its end, HTTP/1.1 closes the connection, and HTTP/2
-/// resets the stream.
+/// That is given back when the body has been read to its end, else when it is closed or dropped; then HTTP/1.1 closes the connection,
+/// and HTTP/2 resets the stream.
 pub struct ResponseBody {
     source: Source,
     asker: Asker,
@@ -92,6 +92,11 @@ impl ResponseBody {
                         let error = closed_by_pool(lease).unwrap_or(error);
                         self.source = Source::Closed(false, Vec::new());
                         Poll::Ready(Err(error))
+                    }
+                    // The stream is free, unless the request is still being sent on it.
+                    Poll::Ready(Ok(None)) if !body.stream().is_uploading() && !body.stream().has_courier() => {
+                        self.source = Source::Closed(true, body.take_trailers());
+                        Poll::Ready(Ok(None))
                     }
                     poll => poll,
                 }

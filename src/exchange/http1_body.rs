@@ -23,7 +23,7 @@ struct InUse {
 
 /// A body and the connection it comes on.
 ///
-/// Closing it returns the connection to the pool if the body was read to its end; else closes the connection.
+/// The connection returns to the pool when the body has been read to its end. Closing a body that was not closes the connection.
 pub struct Http1Body {
     in_use: Option<InUse>,
     /// `None` when the body is complete.
@@ -64,7 +64,10 @@ impl Http1Body {
 
     /// Polls for the next chunk, `None` at the end. A failed body stays failed: it is closed.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>, asker: &Asker) -> Poll<Result<Option<Bytes>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(None)) };
+        let Some(incoming) = &mut self.incoming else {
+            self.give_back_if_reusable();
+            return Poll::Ready(Ok(None));
+        };
         let Some(in_use) = &mut self.in_use else {
             return Poll::Ready(Err(closed()));
         };
@@ -90,6 +93,7 @@ impl Http1Body {
             Poll::Ready(Ok(None)) => {
                 self.incoming = None;
                 self.trailers = in_use.connection.take_trailers();
+                self.give_back_if_reusable();
                 Poll::Ready(Ok(None))
             }
             Poll::Ready(Err(fault)) => {
@@ -109,6 +113,19 @@ impl Http1Body {
             reader.wake();
         }
         self.give_back(in_use);
+    }
+
+    /// Gives the connection back at the end of the body, before the response is closed. One that cannot be used again stays with the
+    /// response, which may still be asked for its addresses; so does one that was upgraded.
+    fn give_back_if_reusable(&mut self) {
+        let Some(mut in_use) = self.in_use.take() else { return };
+        let is_ours = in_use.lease.is_current() && !in_use.lease.status().is_closed_by_pool();
+        if is_ours && !in_use.connection.is_upgraded() && in_use.connection.finish() {
+            let InUse { connection, lease } = in_use;
+            lease.keep(Connection::Http1(connection));
+        } else {
+            self.in_use = Some(in_use);
+        }
     }
 
     fn give_back(&mut self, mut in_use: InUse) {
