@@ -6,10 +6,9 @@
 mod body;
 mod http1_body;
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::Context;
 
 use bytes::Bytes;
 
@@ -25,7 +24,7 @@ use crate::connection::tap::Tap;
 use crate::error::{Error, Kind, Result};
 use crate::io::carrier::StreamOwner;
 use crate::io::reactor::Reactor;
-use crate::pool::{Acquired, Destination, Lease, Pool, Share};
+use crate::pool::{Acquired, Checkout, Destination, Lease, LoopId, Pool, Share, THREADS};
 use crate::request::{Content, Request};
 use crate::response::ResponseHead;
 use crate::trace::{Event, Outcome};
@@ -64,15 +63,6 @@ impl Share for Connection {
         match self {
             Self::Http1(_) => None,
             Self::Http2(connection) => Some(Self::Http2(Arc::clone(connection))),
-        }
-    }
-}
-
-impl Connection {
-    fn attendance(&self) -> Option<Attendance> {
-        match self {
-            Self::Http1(_) => None,
-            Self::Http2(connection) => Attendance::new(connection),
         }
     }
 }
@@ -147,6 +137,35 @@ pub async fn start(
     }
 }
 
+/// A waiting thread's part in the shared connections of its route. What makes room on them may arrive while no other thread reads.
+#[derive(Default)]
+struct Attendances {
+    list: Vec<Attendance>,
+    has_looked: bool,
+}
+
+impl Attendances {
+    /// Moves the connections as far as they can be; looks first for others if there are any.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_changed: bool,
+        asker: &Asker,
+        connections: impl FnOnce() -> Vec<Connection>,
+    ) {
+        if is_changed || !std::mem::replace(&mut self.has_looked, true) {
+            for connection in connections() {
+                if let Connection::Http2(connection) = &connection
+                    && !self.list.iter().any(|attendance| attendance.is_on(connection))
+                {
+                    self.list.extend(Attendance::new(connection));
+                }
+            }
+        }
+        self.list.retain_mut(|attendance| attendance.poll(cx, asker));
+    }
+}
+
 /// One exchange, wherever it goes.
 struct Exchange<'a> {
     client: &'a Arc<Client>,
@@ -189,14 +208,23 @@ impl Exchange<'_> {
     async fn acquire(&self) -> Result<(Lease<Connection>, Option<Connection>)> {
         let destination = Destination {
             origin: Arc::clone(&self.request.origin),
-            owner: self.owner(),
+            loop_id: self.loop_id(),
             multiplexing: self.client.connector.may_multiplex(&self.request.origin),
             only: self.only,
         };
-        let waiting = pin!(self.client.pool.acquire(&destination, self.request.timeouts.pool));
-        let acquired = match self.reactor {
-            Some(_) => waiting.await?,
-            None => self.attending(&destination, waiting).await?,
+        let acquired = match self.client.pool.checkout(&destination)? {
+            Checkout::Ready(acquired) => acquired,
+            Checkout::Waiting(waiting) => {
+                let mut attendances = Attendances::default();
+                let attend = |cx: &mut Context<'_>, is_changed| {
+                    // What a loop waits for is read by the loop.
+                    if self.reactor.is_none() {
+                        attendances.poll(cx, is_changed, self.asker, || self.client.pool.shared(&destination));
+                    }
+                };
+                // Boxed: most requests do not wait.
+                Box::pin(waiting.wait(self.request.timeouts.pool, attend)).await?
+            }
         };
         let place = owned(acquired)?;
         if self.asker.is_traced() {
@@ -205,26 +233,9 @@ impl Exchange<'_> {
         Ok(place)
     }
 
-    /// Waits in a thread for room on connections that nobody else may be reading at the moment.
-    async fn attending<T>(&self, destination: &Destination, mut waiting: Pin<&mut impl Future<Output = T>>) -> T {
-        let mut attendances: Option<Vec<Attendance>> = None;
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(granted) = waiting.as_mut().poll(cx) {
-                return Poll::Ready(granted);
-            }
-            let attendances = attendances.get_or_insert_with(|| {
-                let shared = self.client.pool.shared(destination);
-                shared.iter().filter_map(Connection::attendance).collect()
-            });
-            attendances.retain_mut(|attendance| attendance.poll(cx, self.asker));
-            Poll::Pending
-        })
-        .await
-    }
-
     /// Who moves the bytes of a connection that is shared.
-    fn owner(&self) -> u64 {
-        self.reactor.map_or(0, |reactor| reactor.id())
+    fn loop_id(&self) -> LoopId {
+        self.reactor.map_or(THREADS, |reactor| reactor.id())
     }
 
     async fn report_closed(&self, connections: usize) -> Result<()> {
@@ -241,7 +252,13 @@ impl Exchange<'_> {
         let reused = found.is_some();
         let connection = match found {
             // Boxed: it is large, and most requests do without.
-            None => Box::pin(self.connect(&mut lease)).await?,
+            None => match Box::pin(self.connect(&mut lease)).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    lease.mark_failed();
+                    return Err(error.into());
+                }
+            },
             Some(Connection::Http1(connection)) => {
                 let Some(connection) = self.usable(connection).await? else {
                     self.report_closed(1).await?;
@@ -261,7 +278,7 @@ impl Exchange<'_> {
     /// The idle connection, if it still can be used.
     async fn usable(&self, connection: Box<Http1>) -> Result<Option<Box<Http1>>> {
         // An external stream of another event loop can neither be asked nor used from here.
-        let usable = connection.is_usable_by(self.owner())
+        let usable = connection.is_usable_by(self.loop_id())
             && !connection.is_stale(self.asker).await?
             && connection.attach(self.reactor).is_ok();
         Ok(usable.then_some(connection))
@@ -289,7 +306,7 @@ impl Exchange<'_> {
             let connection = Http2::new(stream, origin, connector.keep_alive)?;
             self.attach(&connection)?;
             connection.watch(lease.watch(), &status);
-            lease.share(Connection::Http2(Arc::clone(&connection)), self.owner());
+            lease.share(Connection::Http2(Arc::clone(&connection)), self.loop_id());
             status.connected();
             return Ok(Connection::Http2(connection));
         }
@@ -341,7 +358,7 @@ impl Exchange<'_> {
         // One that was idle may have changed hands, and may have been closed meanwhile.
         if reused {
             self.attach(&connection)?;
-            if !connection.is_usable_by(self.owner()) || !pin!(connection.is_usable()).await {
+            if !connection.is_usable_by(self.loop_id()) || !pin!(connection.is_usable()).await {
                 return Err(Failed { error: disconnected(), again: Again::Elsewhere });
             }
         }

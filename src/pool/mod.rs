@@ -1,62 +1,44 @@
-//! The connection pool: who may use which connection, and who waits.
+//! The connection pool: which request may use which connection, and which one waits.
 //!
 //! [`state`] decides, under one lock and without I/O; this module acts on the decisions outside the lock. A connection in use is
-//! owned by its exchange together with a [`Lease`] on its place in the pool; one that carries several requests at a time is
-//! owned by all of them, each with a lease on a share of it. However the exchange ends, the lease is given back when it is
-//! dropped, and the next waiter is served there and then.
+//! owned by its exchange together with a [`Lease`] on its slot; one that carries several requests at a time is owned by all of them,
+//! each with a lease on a share of it. However an exchange ends, its lease is given back when it is dropped, and waiters are served
+//! there and then.
 
+mod checkout;
+mod idle;
+#[cfg(test)]
+mod model;
+mod routes;
+mod serve;
+mod slots;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
+mod types;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
 
-use self::state::{Decision, Grant, State};
+use self::checkout::Handover;
+pub use self::checkout::{Checkout, Waiting};
+pub use self::state::Snapshot;
+use self::state::{Decision, Grant};
 pub use self::status::{Phase, Status};
-use crate::error::{Error, Kind, Result};
+pub use self::types::{ANYBODY, Destination, Limits, LoopId, Share, THREADS};
+use crate::error::{Error, Result};
 use crate::fork::Generation;
-use crate::io::park::timeout_at;
 use crate::lock::lock;
 use crate::origin::Origin;
-use crate::timeout::Seconds;
 
-/// How many connections a pool may have, and for how long it keeps idle ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub max_connections: usize,
-    /// Counts idle connections only.
-    pub max_keepalive_connections: usize,
-    /// How long an idle connection is kept; `None` keeps it for ever.
-    pub keepalive_expiry: Option<Duration>,
-}
+type State<C> = state::State<C, Handover<C>>;
+type Changes<C> = state::Changes<C, Handover<C>>;
 
-/// Where a request wants to go.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    pub origin: Arc<Origin>,
-    /// Who moves the bytes of a shared connection: an event loop, by its number, or 0 for the threads that use it. Requests of
-    /// another one do not join.
-    pub owner: u64,
-    /// Whether a connection to the origin may turn out to carry several requests at a time.
-    pub multiplexing: bool,
-    /// Over this connection and no other: its number.
-    pub only: Option<u64>,
-}
-
-/// The owner of a connection whose bytes are moved by whoever uses it.
-pub const ANYBODY: u64 = u64::MAX;
-
-/// What the pool has to know of connections.
-pub trait Share: Sized {
-    /// The same connection once more, for one more request at the same time; `None` if it carries only one.
-    fn share(&self) -> Option<Self>;
-}
-
-/// Whoever is to be told how a shared connection fares.
+/// What is told how a shared connection fares.
 pub trait Watch: Send + Sync {
     /// It takes more or fewer requests than before, as its status says.
     fn limit_changed(self: Arc<Self>, status: &Status);
@@ -79,25 +61,11 @@ struct Process<C: Share> {
     discarded: AtomicUsize,
 }
 
-impl<C: Share> Process<C> {
-    fn new(limits: Limits) -> Self {
-        Self {
-            generation: Generation::current(),
-            state: Mutex::new(State::new(limits)),
-            discarded: AtomicUsize::new(0),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<C>> {
-        lock(&self.state)
-    }
-}
-
-/// What a request was given: a connection that was idle, or only the place for a new one.
+/// What a request was given: a connection that was idle, or only the slot for a new one.
 ///
-/// One that nobody takes (its request was cancelled at that very moment) goes to the next in line.
+/// One that is not taken, because its request was cancelled at that very moment, goes to the next waiter.
 pub struct Acquired<C: Share> {
-    // Dropped in this order: the descriptor is closed before the place is given to somebody else.
+    // Dropped in this order: the descriptor is closed before the slot is given to another request.
     connection: Option<C>,
     lease: Option<Lease<C>>,
 }
@@ -111,7 +79,7 @@ impl<C: Share> Acquired<C> {
         self.lease.as_mut()
     }
 
-    /// Puts a connection in the place.
+    /// Puts a connection in the slot.
     pub fn fill(&mut self, connection: C) {
         self.connection = Some(connection);
     }
@@ -120,7 +88,7 @@ impl<C: Share> Acquired<C> {
         self.connection.is_some()
     }
 
-    /// The place, and the connection in it if there is one already.
+    /// Returns the slot, and the connection in it if there is one already.
     pub fn take(mut self) -> Option<(Lease<C>, Option<C>)> {
         Some((self.lease.take()?, self.connection.take()))
     }
@@ -139,106 +107,86 @@ impl<C: Share> Pool<C> {
         Self { limits, process: ArcSwap::from_pointee(Process::new(limits)) }
     }
 
-    /// Waits for a connection, first come, first served.
+    /// Takes a connection or a slot for a new one, or a place in a wait queue.
     ///
-    /// If there is only one that may be used, and it will never be free again, this ends with `ConnectionNotAvailable`.
-    /// Dropping the future leaves the queue; a connection that was handed over at that very moment goes to the next in line.
-    pub async fn acquire(&self, destination: &Destination, timeout: Option<Duration>) -> Result<Acquired<C>> {
+    /// If there is only one connection that may be used, and it will never be free again, this fails with `ConnectionNotAvailable`.
+    pub fn checkout<'a>(&self, destination: &'a Destination) -> Result<Checkout<'a, C>> {
         let process = self.process();
+        let mut queued = None;
         let now = Instant::now();
-        let (decision, closing) = process.state().acquire(destination, now);
-        process.discard(closing);
-        let (ticket, granted) = match decision {
-            Decision::Granted(grant) => return Ok(Lease::accept(process, grant)),
-            Decision::Wait(ticket, granted) => (ticket, granted),
-            Decision::Never => return Err(Error::not_available(&destination.origin)),
-        };
-        let _in_line = InLine { process: &process, ticket };
-        match timeout_at(timeout.and_then(|timeout| now.checked_add(timeout)), granted).await {
-            Ok(Ok(acquired)) => Ok(acquired),
-            Ok(Err(_)) if destination.only.is_some() => Err(Error::not_available(&destination.origin)),
-            Ok(Err(_)) => {
-                Err(Error::new(Kind::PoolTimeout, "the connection pool went away while a request waited for it"))
+        let (decision, changes) = process.state().acquire(destination, now, || {
+            let (handover, waiting) = checkout::channel(destination);
+            queued = Some(waiting);
+            handover
+        });
+        process.apply(changes);
+        match (decision, queued) {
+            (Decision::Granted(grant), _) => Ok(Checkout::Ready(Lease::accept(process, grant))),
+            (Decision::Wait(waiter), Some(queued)) => {
+                Ok(Checkout::Waiting(Waiting::new(process, destination, waiter, queued, now)))
             }
-            Err(_) => Err(self.timed_out(destination, timeout.unwrap_or_default())),
+            (Decision::Never | Decision::Wait(_), _) => Err(Error::not_available(&destination.origin)),
         }
     }
 
-    fn timed_out(&self, destination: &Destination, limit: Duration) -> Error {
-        let (origin, limit) = (&destination.origin, Seconds(limit));
-        let message = match destination.only {
-            None => {
-                let count = self.limits.max_connections;
-                format!(
-                    "no connection to {origin} became free within {limit} (pool timeout): all {count} connections are in use"
-                )
-            }
-            Some(_) => format!("the connection to {origin} took no more requests within {limit} (pool timeout)"),
-        };
-        Error::new(Kind::PoolTimeout, message)
-    }
-
-    /// The shared connections that requests of a destination could join, had they room.
+    /// Returns the shared connections that requests of a destination could join, had they room.
     pub fn shared(&self, destination: &Destination) -> Vec<C> {
         self.process().state().shared(destination)
     }
 
-    /// A place for a connection of the caller's own choosing, within no limits.
+    /// Returns a slot for a connection of the caller's own choosing, within no limits.
     pub fn place(&self, origin: &Arc<Origin>) -> Acquired<C> {
         let process = self.process();
         let grant = process.state().place(origin);
         Lease::accept(process, grant)
     }
 
-    /// This very connection, if it can take a request of `owner`.
-    pub fn take(&self, status: &Status, owner: u64) -> Option<Acquired<C>> {
+    /// Returns this very connection, if it can take a request of this loop.
+    pub fn take(&self, status: &Status, loop_id: LoopId) -> Option<Acquired<C>> {
         let process = self.process();
-        let grant = process.state().take(status, owner)?;
-        Some(Lease::accept(process, grant))
+        let (grant, changes) = process.state().take(status, loop_id);
+        process.apply(changes);
+        Some(Lease::accept(process, grant?))
     }
 
-    /// Closes this very connection, under whoever uses it.
+    /// Closes this very connection, under the requests that use it.
     pub fn close_one(&self, status: &Status) {
         let process = self.process();
-        let idle = process.state().remove(status);
+        let mut changes = process.state().remove(status);
         status.close();
-        drop(idle);
-        process.serve();
+        drop(std::mem::take(&mut changes.closing));
+        process.apply(changes);
     }
 
-    /// Closes every connection. Whoever waits for one of them wakes up and finds it closed; the pool can be used again.
+    /// Closes every connection. Requests that use one wake up and find it closed; those that wait get new ones. The pool can be used
+    /// again.
     ///
-    /// Returns how many there were that had been established.
+    /// Returns how many connections there were that had been established.
     pub fn close(&self) -> usize {
-        let (statuses, idle) = self.process().state().clear();
+        let process = self.process();
+        let (statuses, mut changes) = process.state().clear();
         let established = statuses.iter().filter(|status| status.is_connected()).count();
         for status in &statuses {
             status.close();
         }
-        drop(idle);
-        // There is room now for those who wait in line.
-        self.process().serve();
+        drop(std::mem::take(&mut changes.closing));
+        process.apply(changes);
         established
     }
 
-    /// How many idle connections were closed, to make room or for their age, since this was asked last.
+    /// Returns how many idle connections were closed, to make room or for their age, since the last call.
     pub fn take_discarded(&self) -> usize {
         self.process().discarded.swap(0, Ordering::Relaxed)
     }
 
-    /// The connections in the order in which they were made.
+    /// Returns the connections in the order in which they were made.
     pub fn statuses(&self) -> Vec<Arc<Status>> {
-        self.process().state().statuses()
+        self.snapshot().connections.into_iter().map(|connection| connection.status).collect()
     }
 
-    /// Requests that have a connection.
-    pub fn active(&self) -> usize {
-        self.process().state().active()
-    }
-
-    /// Requests that wait for a connection.
-    pub fn queued(&self) -> usize {
-        self.process().state().queued()
+    /// Returns the connections and the numbers of requests, all of the same moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.process().state().snapshot()
     }
 
     fn process(&self) -> Arc<Process<C>> {
@@ -253,7 +201,7 @@ impl<C: Share> Pool<C> {
         if !Arc::ptr_eq(&before, &process) {
             return Arc::clone(&before);
         }
-        let abandoned = process.state.try_lock().ok().map(|mut state| state.clear());
+        let abandoned = process.state.try_lock().ok().map(|mut state| state.abandon());
         if abandoned.is_none() {
             std::mem::forget(process);
         }
@@ -262,19 +210,32 @@ impl<C: Share> Pool<C> {
 }
 
 impl<C: Share> Process<C> {
-    /// Serves those in line for whom there is room now.
-    fn serve(self: &Arc<Self>) {
-        loop {
-            let next = self.state().next_grant();
-            let Some((waiter, grant)) = next else { break };
-            // If he has just left, what he would have got comes back, which serves the one behind him.
+    fn new(limits: Limits) -> Self {
+        Self {
+            generation: Generation::current(),
+            state: Mutex::new(State::new(limits)),
+            discarded: AtomicUsize::new(0),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<C>> {
+        lock(&self.state)
+    }
+
+    /// Does what an operation on the state has come to. The lock is free: this closes connections and wakes tasks and threads.
+    fn apply(self: &Arc<Self>, changes: Changes<C>) {
+        let Changes { served, closing, notices } = changes;
+        self.discard(closing);
+        for (waiter, grant) in served {
             match grant {
-                Some(grant) => drop(waiter.send(Lease::accept(Arc::clone(self), grant))),
+                // If the waiter has just left, the connection comes back and serves the next one.
+                Some(grant) => waiter.send(Lease::accept(Arc::clone(self), grant)),
                 None => drop(waiter),
             }
         }
-        let surplus = self.state().surplus(Instant::now());
-        self.discard(surplus);
+        for notice in notices {
+            notice.notify();
+        }
     }
 
     fn discard(&self, connections: impl IntoIterator<Item = C>) {
@@ -285,47 +246,33 @@ impl<C: Share> Process<C> {
     }
 }
 
-/// A request's place in the queue.
-struct InLine<'a, C: Share> {
-    process: &'a Process<C>,
-    ticket: u64,
-}
-
-impl<C: Share> Drop for InLine<'_, C> {
-    fn drop(&mut self) {
-        if self.process.generation.is_current() {
-            self.process.state().leave(self.ticket);
-        }
-    }
-}
-
 impl<C: Share + Send> Watch for Process<C> {
     fn limit_changed(self: Arc<Self>, status: &Status) {
         if self.generation.is_current() {
-            self.state().limit_changed(status);
-            self.serve();
+            let changes = self.state().limit_changed(status);
+            self.apply(changes);
         }
     }
 
     fn retired(self: Arc<Self>, status: &Status) {
         if self.generation.is_current() {
-            let idle = self.state().retire(status);
-            self.discard(idle);
-            self.serve();
+            let changes = self.state().mark_draining(status);
+            self.apply(changes);
         }
     }
 }
 
-/// The right to one of the pool's places, and to the connection in it.
+/// The right to one of the pool's slots, and to the connection in it.
 pub struct Lease<C: Share> {
     process: Arc<Process<C>>,
     status: Arc<Status>,
     shared: bool,
+    has_failed: bool,
     returned: bool,
 }
 
 impl<C: Share + Send + 'static> Lease<C> {
-    /// Whom to tell how a shared connection in this place fares.
+    /// Returns what is told how a shared connection in this slot fares.
     pub fn watch(&self) -> Weak<dyn Watch> {
         let process: Arc<dyn Watch> = Arc::<Process<C>>::clone(&self.process);
         Arc::downgrade(&process)
@@ -336,29 +283,35 @@ impl<C: Share> Lease<C> {
     fn accept(process: Arc<Process<C>>, grant: Grant<C>) -> Acquired<C> {
         let Grant { status, connection, shared, closing } = grant;
         process.discard(closing);
-        Acquired { lease: Some(Self { process, status, shared, returned: false }), connection }
+        let lease = Self { process, status, shared, has_failed: false, returned: false };
+        Acquired { lease: Some(lease), connection }
     }
 
     pub fn status(&self) -> &Arc<Status> {
         &self.status
     }
 
-    /// Whether this process got the lease, and not one that it was forked from.
+    /// Returns whether this process got the lease, and not one that it was forked from.
     pub fn is_current(&self) -> bool {
         self.process.generation.is_current()
     }
 
-    /// The connection that was made in this place can be shared: others get shares of it, too.
-    pub fn share(&mut self, connection: C, owner: u64) {
+    /// The connection that was made in this slot can be shared: others get shares of it, too.
+    pub fn share(&mut self, connection: C, loop_id: LoopId) {
         self.shared = true;
-        self.process.state().share(&self.status, connection, owner);
-        self.process.serve();
+        let changes = self.process.state().share(&self.status, connection, loop_id);
+        self.process.apply(changes);
     }
 
-    /// The connection that was made in this place is for one request at a time.
+    /// The connection that was made in this slot is for one request at a time.
     pub fn keep_to_one(&self) {
-        self.process.state().keep_to_one(&self.status);
-        self.process.serve();
+        let changes = self.process.state().keep_to_one(&self.status);
+        self.process.apply(changes);
+    }
+
+    /// The connection could not be made: requests that wait for it try for themselves when the lease is dropped.
+    pub fn mark_failed(&mut self) {
+        self.has_failed = true;
     }
 
     /// Gives the connection back for the next request.
@@ -372,14 +325,8 @@ impl<C: Share> Lease<C> {
         if !self.process.generation.is_current() {
             return;
         }
-        let (closing, waiting) = {
-            let mut state = self.process.state();
-            (state.keep(&self.status, connection, Instant::now()), state.queued() > 0)
-        };
-        self.process.discard(closing);
-        if waiting {
-            self.process.serve();
-        }
+        let changes = self.process.state().keep(&self.status, connection, Instant::now());
+        self.process.apply(changes);
     }
 }
 
@@ -388,22 +335,12 @@ impl<C: Share> Drop for Lease<C> {
         if self.returned || !self.process.generation.is_current() {
             return;
         }
-        let (closing, waiting) = {
-            let mut state = self.process.state();
-            let closing = if self.shared {
-                state.end_request(&self.status, Instant::now())
-            } else {
-                self.status.set_phase(Phase::Closed);
-                state.free(&self.status);
-                Vec::new()
-            };
-            (closing, state.queued() > 0)
+        let changes = if self.shared {
+            self.process.state().end_request(&self.status, Instant::now())
+        } else {
+            self.status.set_phase(Phase::Closed);
+            self.process.state().free(&self.status, self.has_failed)
         };
-        self.process.discard(closing);
-        if waiting {
-            self.process.serve();
-        }
+        self.process.apply(changes);
     }
 }
-
-type Handover<C> = oneshot::Sender<Acquired<C>>;

@@ -1,33 +1,37 @@
-//! The pool's decisions. Pure logic: no I/O, no waiting, no Python; the caller holds the lock.
+//! The pool's decisions. Pure logic: no I/O, no waiting, no channels, no Python; the caller holds the lock and acts on what it gets.
 //!
-//! A connection is in one of three places: with the one request that uses it, `idle`, or, if it carries several requests at a
-//! time (HTTP/2), `shared` while it has any. Every operation is O(1) in the number of connections, amortised over the expired
-//! ones that it removes, and logarithmic in the number of waiters. Four invariants carry it:
+//! * Each connection takes one slot ([`slots`]). Slots belong to the pool; the rest belongs to routes ([`routes`]).
+//! * A request uses what its route has: a stream on an open shared connection, or an idle connection of its origin. If a connection is
+//!   being made that may turn out to be shared, it waits for that one. Otherwise it needs a slot: a free one, or that of the connection
+//!   that has been idle longest, which is closed.
+//! * Every waiter is in the wait queue of its route, or of the one connection that it may use. The slot queue refers to the waiters
+//!   whose route has nothing for them and nothing being made, first come first served over all origins.
+//! * Every operation that changes something ends with [`State::serve`], under the same lock. So whenever the lock is free, there is no
+//!   waiter for whom [`State::find`] would return something.
 //!
-//! * idle connections are in order of the time they became idle, over all and per origin, so the one to evict is always first;
-//! * `open` lists exactly the shared connections that can take one more request;
-//! * while somebody waits in line there is nothing that the first one could be given;
-//! * the line is served strictly in order, whatever the origins.
+//! Every operation is O(1) in connections and origins and logarithmic in waiters, amortised over the connections that it closes and the
+//! waiters that it serves; except `snapshot` and `clear`, which look at everything.
 //!
-//! Whoever wants a connection that is being made and may turn out to be shared does not stand in line: he is its guest until
-//! its protocol is known.
+//! [`slots`]: super::slots
+//! [`routes`]: super::routes
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
-use hashlink::LinkedHashMap;
-use tokio::sync::oneshot;
 
+use super::idle::IdleConnections;
+use super::routes::{OriginKey, Origins};
+use super::slots::{Shared, Slot, SlotQueue, Stage};
 use super::status::{Phase, Status};
-use super::{ANYBODY, Acquired, Destination, Handover, Limits, Share};
+use super::types::{ANYBODY, Destination, Limits, LoopId, Share, Waiter, WaiterId};
 use crate::origin::Origin;
 
 /// Origins that are remembered for having chosen HTTP/1.1. It only saves time to know them.
 const REMEMBERED: usize = 1024;
 
-/// A place in the pool, and the connection in it if there is one already.
+/// A slot, and the connection in it if there is one already.
 pub struct Grant<C> {
     pub status: Arc<Status>,
     pub connection: Option<C>,
@@ -37,730 +41,392 @@ pub struct Grant<C> {
     pub closing: Option<C>,
 }
 
-pub enum Decision<C: Share> {
+/// What a request gets at once.
+pub enum Decision<C> {
     Granted(Grant<C>),
-    /// The ticket of a place in line, and where the connection will be handed over.
-    Wait(u64, oneshot::Receiver<Acquired<C>>),
+    /// A place in a wait queue.
+    Wait(WaiterId),
     /// There is nothing, now and later.
     Never,
 }
 
+/// What the caller has to do after an operation, outside the lock.
+pub struct Changes<C, W: Waiter> {
+    /// Waiters and what they get; `None` if there never will be anything.
+    pub served: Vec<(W, Option<Grant<C>>)>,
+    /// Connections to be closed.
+    pub closing: Vec<C>,
+    /// Tell waiters that there is another shared connection on their route.
+    pub notices: Vec<W::Notice>,
+}
+
+impl<C, W: Waiter> Default for Changes<C, W> {
+    fn default() -> Self {
+        Self { served: Vec::new(), closing: Vec::new(), notices: Vec::new() }
+    }
+}
+
 /// What there is for a destination.
-enum Found<C> {
+pub(super) enum Found<C> {
     Grant(Grant<C>),
-    /// A connection that is being made.
-    Host,
     Nothing,
     /// Nothing, now and later.
     Never,
 }
 
-struct Idle<C> {
-    connection: C,
-    status: Arc<Status>,
-    since: Instant,
+/// The pool at one moment.
+pub struct Snapshot {
+    /// In the order in which they were made.
+    pub connections: Vec<ConnectionSnapshot>,
+    /// Requests that have a connection, or wait for one that is being made.
+    pub active: usize,
+    /// Requests that wait for something else.
+    pub queued: usize,
 }
 
-/// A connection that carries requests, and may carry more.
-struct Shared<C> {
-    connection: C,
-    status: Arc<Status>,
-    route: Route,
-    requests: usize,
-    /// No more requests: the peer said so, or the pool does.
-    retired: bool,
+pub struct ConnectionSnapshot {
+    pub status: Arc<Status>,
+    pub is_idle: bool,
 }
 
-impl<C> Shared<C> {
-    /// Whether requests of this owner can join.
-    fn is_for(&self, owner: u64) -> bool {
-        self.route.owner == owner || self.route.owner == ANYBODY
-    }
-}
-
-/// Between which ends a shared connection carries requests.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Route {
-    origin: Arc<Origin>,
-    owner: u64,
-}
-
-/// A connection whose protocol is not known yet, and who waits for that. By ticket, so in the order of their coming.
-struct Connecting<C: Share> {
-    id: u64,
-    guests: BTreeMap<u64, Waiter<C>>,
-}
-
-struct Waiter<C: Share> {
-    destination: Destination,
-    handover: Handover<C>,
-}
-
-pub struct State<C: Share> {
-    limits: Limits,
+pub struct State<C: Share, W: Waiter> {
+    pub(super) limits: Limits,
     /// Every connection, in use or idle.
-    connections: HashMap<u64, Arc<Status>>,
-    /// Least recently used first.
-    idle: LinkedHashMap<u64, Idle<C>>,
-    idle_by_origin: HashMap<Arc<Origin>, VecDeque<u64>>,
-    shared: HashMap<u64, Shared<C>>,
-    open: HashMap<Route, VecDeque<u64>>,
-    connecting: HashMap<Route, Connecting<C>>,
+    pub(super) slots: HashMap<u64, Slot<C, W>>,
+    pub(super) idle: IdleConnections,
+    pub(super) origins: Origins<W>,
+    pub(super) slot_queue: SlotQueue,
     /// Origins that could have chosen HTTP/2 and did not.
-    unshared: HashSet<Arc<Origin>>,
-    /// The line, by ticket.
-    waiters: BTreeMap<u64, Waiter<C>>,
-    next_id: u64,
+    http1_only: HashSet<Arc<Origin>>,
+    /// Of connections and waiters.
+    pub(super) last_id: u64,
+    /// What the operation that is under way comes to.
+    pub(super) changes: Changes<C, W>,
 }
 
-impl<C: Share> State<C> {
+// What requests and connections do.
+
+impl<C: Share, W: Waiter> State<C, W> {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            connections: HashMap::new(),
-            idle: LinkedHashMap::new(),
-            idle_by_origin: HashMap::new(),
-            shared: HashMap::new(),
-            open: HashMap::new(),
-            connecting: HashMap::new(),
-            unshared: HashSet::default(),
-            waiters: BTreeMap::new(),
-            next_id: 0,
+            slots: HashMap::new(),
+            idle: IdleConnections::default(),
+            origins: Origins::new(),
+            slot_queue: SlotQueue::default(),
+            http1_only: HashSet::default(),
+            last_id: 0,
+            changes: Changes::default(),
         }
     }
 
-    /// Gives a connection or a place at once, or a place in line. The connections returned beside it are to be closed.
-    pub fn acquire(&mut self, destination: &Destination, now: Instant) -> (Decision<C>, Vec<C>) {
-        let expired = self.expire(now);
-        // Nobody overtakes: while somebody waits, what is free is already his.
-        let found = if self.waiters.is_empty() { self.seek(destination) } else { Found::Nothing };
-        let decision = match found {
+    /// Gives a connection or a slot at once, or enqueues the waiter that `waiter` makes.
+    ///
+    /// A newcomer need not look at those who wait: there is nothing that one of them could have.
+    pub fn acquire(
+        &mut self,
+        destination: &Destination,
+        now: Instant,
+        waiter: impl FnOnce() -> W,
+    ) -> (Decision<C>, Changes<C, W>) {
+        self.expire(now);
+        let decision = match self.find(destination) {
             Found::Grant(grant) => Decision::Granted(grant),
-            Found::Host => self.wait(destination, true),
-            Found::Nothing => self.wait(destination, false),
+            Found::Nothing => Decision::Wait(self.enqueue(destination, waiter())),
             Found::Never => Decision::Never,
         };
-        (decision, expired)
+        (decision, std::mem::take(&mut self.changes))
     }
 
-    /// A place for a connection, whatever the limits.
+    /// Gives up a wait; nothing happens if the waiter was served already.
+    pub fn leave(&mut self, destination: &Destination, waiter: WaiterId) -> Changes<C, W> {
+        if let Some(id) = destination.only {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.only.remove(&waiter);
+            }
+        } else if let Some(key) = self.origins.key(&destination.origin) {
+            if let Some(entry) = self.origins.get_mut(key) {
+                entry.take_waiter(destination.loop_id, waiter);
+            }
+            self.serve(key);
+        }
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Returns a slot for a connection, whatever the limits.
     pub fn place(&mut self, origin: &Arc<Origin>) -> Grant<C> {
-        let id = self.id();
-        let status = Arc::new(Status::new(id, Arc::clone(origin)));
-        self.connections.insert(id, Arc::clone(&status));
-        Grant { status, connection: None, shared: false, closing: None }
+        self.new_slot(origin, None)
     }
 
-    /// This very connection, if it can take a request.
-    pub fn take(&mut self, status: &Status, owner: u64) -> Option<Grant<C>> {
-        if let Some(idle) = self.forget(status) {
-            idle.status.set_phase(Phase::Active);
-            return Some(self.hand_out(idle, owner));
-        }
-        let shared = self.shared.get(&status.id)?;
-        let is_open = self.open.get(&shared.route).is_some_and(|ids| ids.contains(&status.id));
-        if is_open && shared.is_for(owner) { self.join(status.id) } else { None }
+    /// Returns this very connection, if it can take a request.
+    pub fn take(&mut self, status: &Status, loop_id: LoopId) -> (Option<Grant<C>>, Changes<C, W>) {
+        let grant = match self.contains(status).then(|| self.find_only(status.id, loop_id)) {
+            Some(Found::Grant(grant)) => Some(grant),
+            _ => None,
+        };
+        (grant, std::mem::take(&mut self.changes))
     }
 
-    /// Forgets this very connection; it is returned if it was idle. The queue is to be served.
-    pub fn remove(&mut self, status: &Status) -> Option<C> {
-        if !self.knows(status) {
-            return None;
-        }
-        let connection = self.forget(status).map(|idle| idle.connection);
-        self.connections.remove(&status.id);
-        self.settle(status.id);
-        self.withdraw(status.id);
-        connection
-    }
-
-    /// The connection in this place can be shared, from now on with as many requests at a time as its status says. If that is not
-    /// known yet, those who wait for it go on waiting. The queue is to be served.
-    pub fn share(&mut self, status: &Arc<Status>, connection: C, owner: u64) {
-        status.set_multiplexed();
-        let is_known = self.connections.contains_key(&status.id);
-        self.unshared.remove(&status.origin);
-        let route = Route { origin: Arc::clone(&status.origin), owner };
-        self.shared.insert(
-            status.id,
-            Shared { connection, status: Arc::clone(status), route, requests: 1, retired: !is_known },
-        );
-        if status.max_requests().is_some() {
-            self.settle(status.id);
-        }
-        self.sort(status.id);
-    }
-
-    /// The connection in this place carries one request at a time, though it might have been otherwise. The queue is to be served.
-    pub fn keep_to_one(&mut self, status: &Status) {
-        if self.unshared.len() >= REMEMBERED {
-            self.unshared.clear();
-        }
-        self.unshared.insert(Arc::clone(&status.origin));
-        self.settle(status.id);
-    }
-
-    /// A shared connection takes more or fewer requests than before, as its status says. The queue is to be served.
-    pub fn limit_changed(&mut self, status: &Status) {
-        self.settle(status.id);
-        self.sort(status.id);
-    }
-
-    /// A shared connection takes no more requests; it is returned if it has none. The queue is to be served.
-    pub fn retire(&mut self, status: &Status) -> Option<C> {
-        if let Some(idle) = self.forget(status) {
-            self.connections.remove(&status.id);
-            idle.status.set_phase(Phase::Closed);
-            return Some(idle.connection);
-        }
-        self.settle(status.id);
-        self.withdraw(status.id);
-        None
-    }
-
-    /// One request less on a shared connection. Those returned are to be closed, and the queue to be served.
-    pub fn end_request(&mut self, status: &Arc<Status>, now: Instant) -> Vec<C> {
-        self.settle(status.id);
-        let Some(shared) = self.shared.get_mut(&status.id) else { return Vec::new() };
-        shared.requests -= 1;
-        if shared.requests > 0 {
-            self.sort(status.id);
-            return Vec::new();
-        }
-        let is_retired = shared.retired;
-        self.withdraw(status.id);
-        let Some(shared) = self.shared.remove(&status.id) else { return Vec::new() };
-        if is_retired {
-            status.set_phase(Phase::Closed);
-            self.connections.remove(&status.id);
-            return vec![shared.connection];
-        }
-        self.keep(status, shared.connection, now)
-    }
-
-    /// Takes back a connection that can serve another request. Those returned are to be closed, and the queue to be served.
-    pub fn keep(&mut self, status: &Arc<Status>, connection: C, now: Instant) -> Vec<C> {
-        if !self.connections.contains_key(&status.id) {
+    /// Takes back a connection that can serve another request.
+    pub fn keep(&mut self, status: &Status, connection: C, now: Instant) -> Changes<C, W> {
+        if self.contains(status) {
+            self.become_idle(status.id, connection, now);
+        } else {
             // The pool was closed meanwhile.
-            return vec![connection];
+            self.changes.closing.push(connection);
         }
-        status.set_phase(Phase::Idle);
-        status.set_expiry(self.limits.keepalive_expiry.and_then(|expiry| now.checked_add(expiry)));
-        self.idle.insert(status.id, Idle { connection, status: Arc::clone(status), since: now });
-        self.idle_by_origin.entry(Arc::clone(&status.origin)).or_default().push_back(status.id);
-        if self.waiters.is_empty() { self.surplus(now) } else { Vec::new() }
+        std::mem::take(&mut self.changes)
     }
 
-    /// Forgets a connection that is gone; the queue is to be served.
-    pub fn free(&mut self, status: &Status) {
-        self.connections.remove(&status.id);
-        self.settle(status.id);
-    }
-
-    /// Idle connections that have expired or are too many.
-    pub fn surplus(&mut self, now: Instant) -> Vec<C> {
-        let mut closing = self.expire(now);
-        while self.idle.len() > self.limits.max_keepalive_connections {
-            closing.extend(self.evict());
+    /// Frees the slot of a connection that is gone, or was never made. If it could not be made, every waiter of its route is released:
+    /// each tries for itself, so that none waits for one failure after another.
+    pub fn free(&mut self, status: &Status, has_failed: bool) -> Changes<C, W> {
+        if self.contains(status) {
+            self.resolve_connecting(status.id, has_failed);
+            self.remove_slot(status.id);
         }
-        closing
+        std::mem::take(&mut self.changes)
     }
 
-    /// The first in line and what he gets, if there is anything to give; `None` for him if there never will be.
-    pub fn next_grant(&mut self) -> Option<(Handover<C>, Option<Grant<C>>)> {
-        loop {
-            let (ticket, waiter) = self.waiters.pop_first()?;
-            match self.seek(&waiter.destination) {
-                Found::Grant(grant) => return Some((waiter.handover, Some(grant))),
-                Found::Never => return Some((waiter.handover, None)),
-                Found::Host => self.receive(ticket, waiter),
-                Found::Nothing => {
-                    self.waiters.insert(ticket, waiter);
-                    return None;
+    /// Forgets this very connection. It is among those to be closed if it was idle or shared.
+    pub fn remove(&mut self, status: &Status) -> Changes<C, W> {
+        self.free(status, false)
+    }
+
+    /// The connection in this slot can be shared, from now on with as many requests at a time as its status says. If that is not
+    /// known yet, those who wait for the connection go on waiting.
+    pub fn share(&mut self, status: &Status, connection: C, loop_id: LoopId) -> Changes<C, W> {
+        status.set_multiplexed();
+        if !self.contains(status) {
+            // The pool was closed meanwhile.
+            self.changes.closing.push(connection);
+            return std::mem::take(&mut self.changes);
+        }
+        self.http1_only.remove(&status.origin);
+        self.add_shared(status.id, connection, loop_id);
+        if status.max_requests().is_some() {
+            self.resolve_connecting(status.id, false);
+        }
+        self.serve_connection(status.id);
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The connection in this slot carries one request at a time, though it might have been otherwise: its waiters make their own.
+    pub fn keep_to_one(&mut self, status: &Status) -> Changes<C, W> {
+        if self.http1_only.len() >= REMEMBERED {
+            self.http1_only.clear();
+        }
+        self.http1_only.insert(Arc::clone(&status.origin));
+        if self.contains(status) {
+            self.resolve_connecting(status.id, true);
+            self.serve_connection(status.id);
+        }
+        std::mem::take(&mut self.changes)
+    }
+
+    /// A shared connection takes more or fewer requests than before, as its status says.
+    pub fn limit_changed(&mut self, status: &Status) -> Changes<C, W> {
+        if self.contains(status) {
+            self.resolve_connecting(status.id, false);
+            self.set_limit(status.id, status.max_requests());
+            self.serve_connection(status.id);
+        }
+        std::mem::take(&mut self.changes)
+    }
+
+    /// A connection takes no more requests and ends with its last one.
+    pub fn mark_draining(&mut self, status: &Status) -> Changes<C, W> {
+        if self.contains(status) {
+            self.drain(status.id);
+        }
+        std::mem::take(&mut self.changes)
+    }
+
+    /// One request less on a shared connection.
+    pub fn end_request(&mut self, status: &Status, now: Instant) -> Changes<C, W> {
+        if self.contains(status) {
+            self.release_share(status.id, now);
+        } else {
+            status.set_phase(Phase::Closed);
+        }
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Forgets every connection. The pool's hold on those that are idle or shared is given up.
+    pub fn clear(&mut self) -> (Vec<Arc<Status>>, Changes<C, W>) {
+        let mut statuses = Vec::with_capacity(self.slots.len());
+        for (_, slot) in self.slots.drain() {
+            statuses.push(slot.status);
+            self.changes.served.extend(slot.only.into_values().map(|(_, waiter)| (waiter, None)));
+            match slot.stage {
+                Stage::Unique => {}
+                Stage::Idle(connection) | Stage::Shared(Shared { connection, .. }) => {
+                    self.changes.closing.push(connection);
                 }
             }
         }
-    }
-
-    /// Gives up a place in line; nothing happens if it was served already.
-    pub fn leave(&mut self, ticket: u64) {
-        if self.waiters.remove(&ticket).is_none() {
-            for connecting in self.connecting.values_mut() {
-                connecting.guests.remove(&ticket);
-            }
-        }
-    }
-
-    /// Forgets every connection. Those that nobody uses, and our share in the others, are returned to be closed. The queue is to
-    /// be served.
-    pub fn clear(&mut self) -> (Vec<Arc<Status>>, Vec<C>) {
-        let statuses = self.statuses();
-        self.connections.clear();
-        self.idle_by_origin.clear();
-        self.open.clear();
-        for connecting in std::mem::take(&mut self.connecting).into_values() {
-            self.waiters.extend(connecting.guests);
-        }
-        let shared = std::mem::take(&mut self.shared).into_values().map(|shared| shared.connection);
-        (statuses, self.idle.drain().map(|(_, idle)| idle.connection).chain(shared).collect())
-    }
-
-    /// The shared connections that requests of a destination could join, had they room.
-    pub fn shared(&self, destination: &Destination) -> Vec<C> {
-        let Destination { origin, owner, .. } = destination;
-        let joinable = |shared: &&Shared<C>| shared.is_for(*owner) && shared.route.origin == *origin;
-        self.shared.values().filter(joinable).filter_map(|shared| shared.connection.share()).collect()
-    }
-
-    pub fn statuses(&self) -> Vec<Arc<Status>> {
-        let mut statuses: Vec<_> = self.connections.values().cloned().collect();
         statuses.sort_unstable_by_key(|status| status.id);
-        statuses
+        self.idle.clear();
+        self.origins.clear_connections();
+        for key in self.origins.all_keys() {
+            self.refresh(key);
+        }
+        self.serve_slot_queue();
+        (statuses, std::mem::take(&mut self.changes))
     }
 
-    pub fn queued(&self) -> usize {
-        self.waiters.len()
+    /// Drops every connection and serves nothing: the state is not used any more.
+    pub fn abandon(&mut self) {
+        self.slots.clear();
     }
 
-    /// Requests that have a connection, or one that is being made for them.
-    pub fn active(&self) -> usize {
-        let shared: usize = self.shared.values().map(|shared| shared.requests).sum();
-        let guests: usize = self.connecting.values().map(|connecting| connecting.guests.len()).sum();
-        let single = self
-            .connections
+    /// Returns the shared connections that requests of a destination could join, had they room.
+    pub fn shared(&self, destination: &Destination) -> Vec<C> {
+        let share = |id: &u64| match &self.slots.get(id)?.stage {
+            Stage::Shared(shared) if shared.loop_id == destination.loop_id || shared.loop_id == ANYBODY => {
+                shared.connection.share()
+            }
+            _ => None,
+        };
+        if let Some(id) = destination.only {
+            return share(&id).into_iter().collect();
+        }
+        let entry = self.origins.key(&destination.origin).and_then(|key| self.origins.get(key));
+        let route = entry.and_then(|entry| entry.route(destination.loop_id));
+        route.map(|route| route.shared.iter().filter_map(share).collect()).unwrap_or_default()
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let mut connections: Vec<_> = self
+            .slots
             .values()
-            .filter(|status| status.phase() != Phase::Idle && !self.shared.contains_key(&status.id));
-        shared + guests + single.count()
-    }
-
-    fn wait(&mut self, destination: &Destination, as_guest: bool) -> Decision<C> {
-        let (handover, granted) = oneshot::channel();
-        let ticket = self.id();
-        let waiter = Waiter { destination: destination.clone(), handover };
-        if as_guest {
-            self.receive(ticket, waiter);
-        } else {
-            self.waiters.insert(ticket, waiter);
+            .map(|slot| ConnectionSnapshot {
+                status: Arc::clone(&slot.status),
+                is_idle: matches!(slot.stage, Stage::Idle(_)),
+            })
+            .collect();
+        connections.sort_unstable_by_key(|connection| connection.status.id);
+        let (mut active, mut queued) = (0, 0);
+        for slot in self.slots.values() {
+            queued += slot.only.len();
+            active += match &slot.stage {
+                Stage::Unique => 1,
+                Stage::Idle(_) => 0,
+                Stage::Shared(shared) => shared.requests,
+            };
         }
-        Decision::Wait(ticket, granted)
-    }
-
-    /// A shared connection with room, else an idle one, else one that is being made and may be shared, else a place for a new one,
-    /// else the place of the idle connection used longest ago.
-    fn seek(&mut self, destination: &Destination) -> Found<C> {
-        let Destination { origin, owner, multiplexing, only } = destination;
-        if let Some(id) = only {
-            return self.seek_one(*id, *owner);
+        for (_, route) in self.origins.iter().flat_map(|(_, entry)| entry.routes()) {
+            let assigned = route.waiters.keys().filter(|waiter| route.awaits_connecting(**waiter)).count();
+            active += assigned;
+            queued += route.waiters.len() - assigned;
         }
-        let route = || Route { origin: Arc::clone(origin), owner: *owner };
-        if !self.open.is_empty()
-            && let Some(id) = self.open.get(&route()).and_then(|ids| ids.front().copied())
-            && let Some(grant) = self.join(id)
-        {
-            return Found::Grant(grant);
-        }
-        if let Some(idle) = self.take_idle(origin) {
-            return Found::Grant(self.hand_out(idle, *owner));
-        }
-        let may_share = *multiplexing && !self.unshared.contains(origin);
-        if may_share && self.connecting.contains_key(&route()) {
-            return Found::Host;
-        }
-        let closing = if self.connections.len() < self.limits.max_connections {
-            None
-        } else {
-            match self.evict() {
-                None => return Found::Nothing,
-                evicted => evicted,
-            }
-        };
-        let grant = self.place(origin);
-        if may_share {
-            self.connecting.insert(route(), Connecting { id: grant.status.id, guests: BTreeMap::new() });
-        }
-        Found::Grant(Grant { closing, ..grant })
-    }
-
-    /// This very connection. It may have room later if it is being made, or is shared.
-    fn seek_one(&mut self, id: u64, owner: u64) -> Found<C> {
-        let Some(status) = self.connections.get(&id).map(Arc::clone) else { return Found::Never };
-        if let Some(grant) = self.take(&status, owner) {
-            return Found::Grant(grant);
-        }
-        let may_have_room = match self.shared.get(&id) {
-            Some(shared) => !shared.retired && shared.is_for(owner),
-            None => !status.is_connected(),
-        };
-        if may_have_room { Found::Nothing } else { Found::Never }
-    }
-
-    /// An idle connection for a request, and for others if it can be shared.
-    fn hand_out(&mut self, idle: Idle<C>, owner: u64) -> Grant<C> {
-        let Idle { connection, status, .. } = idle;
-        let Some(copy) = connection.share() else {
-            return Grant { status, connection: Some(connection), shared: false, closing: None };
-        };
-        let route = Route { origin: Arc::clone(&status.origin), owner };
-        let shared = Shared { connection, status: Arc::clone(&status), route, requests: 1, retired: false };
-        self.shared.insert(status.id, shared);
-        self.sort(status.id);
-        Grant { status, connection: Some(copy), shared: true, closing: None }
-    }
-
-    /// One more request on a shared connection.
-    fn join(&mut self, id: u64) -> Option<Grant<C>> {
-        let shared = self.shared.get_mut(&id)?;
-        let connection = shared.connection.share()?;
-        shared.requests += 1;
-        let status = Arc::clone(&shared.status);
-        self.sort(id);
-        Some(Grant { status, connection: Some(connection), shared: true, closing: None })
-    }
-
-    /// Sees to it that a shared connection is among the open ones exactly if it has room.
-    fn sort(&mut self, id: u64) {
-        let Some(shared) = self.shared.get(&id) else { return };
-        let has_room = !shared.retired && shared.requests < shared.status.max_requests().unwrap_or(1);
-        shared.status.set_open(has_room);
-        let is_open = self.open.get(&shared.route).is_some_and(|ids| ids.contains(&id));
-        if has_room && !is_open {
-            self.open.entry(shared.route.clone()).or_default().push_back(id);
-        } else if is_open && !has_room {
-            let route = shared.route.clone();
-            if let Some(ids) = self.open.get_mut(&route) {
-                ids.retain(|other| *other != id);
-                if ids.is_empty() {
-                    self.open.remove(&route);
-                }
-            }
-        }
-    }
-
-    /// A shared connection gets no more requests.
-    fn withdraw(&mut self, id: u64) {
-        if let Some(shared) = self.shared.get_mut(&id) {
-            shared.retired = true;
-            self.sort(id);
-        }
-    }
-
-    fn receive(&mut self, ticket: u64, waiter: Waiter<C>) {
-        let Destination { origin, owner, .. } = &waiter.destination;
-        let route = Route { origin: Arc::clone(origin), owner: *owner };
-        match self.connecting.get_mut(&route) {
-            Some(connecting) => drop(connecting.guests.insert(ticket, waiter)),
-            None => drop(self.waiters.insert(ticket, waiter)),
-        }
-    }
-
-    /// What there was to know about a connection that was being made is known: whoever waited for it gets in line where he belongs.
-    fn settle(&mut self, id: u64) {
-        if self.connecting.is_empty() {
-            return;
-        }
-        let route = self.connecting.iter().find(|(_, connecting)| connecting.id == id).map(|(route, _)| route.clone());
-        if let Some(connecting) = route.and_then(|route| self.connecting.remove(&route)) {
-            self.waiters.extend(connecting.guests);
-        }
-    }
-
-    /// Whether it is a connection of this pool, and not one of a process that was forked.
-    fn knows(&self, status: &Status) -> bool {
-        self.connections.get(&status.id).is_some_and(|known| std::ptr::eq(&raw const **known, status))
-    }
-
-    /// Takes one connection out of the idle ones. Unlike the others this one has to look for it among those of its origin.
-    fn forget(&mut self, status: &Status) -> Option<Idle<C>> {
-        if !self.knows(status) {
-            return None;
-        }
-        let idle = self.idle.remove(&status.id)?;
-        if let Some(ids) = self.idle_by_origin.get_mut(&status.origin) {
-            ids.retain(|id| *id != status.id);
-            if ids.is_empty() {
-                self.idle_by_origin.remove(&status.origin);
-            }
-        }
-        Some(idle)
-    }
-
-    /// The connection to the origin that became idle last: the others may then expire.
-    fn take_idle(&mut self, origin: &Arc<Origin>) -> Option<Idle<C>> {
-        let ids = self.idle_by_origin.get_mut(origin)?;
-        // A peer may say that it takes nothing, for now.
-        let takes = |id: &u64| self.idle.get(id).is_some_and(|idle| idle.status.max_requests() != Some(0));
-        let id = ids.iter().rposition(takes).and_then(|position| ids.remove(position))?;
-        if ids.is_empty() {
-            self.idle_by_origin.remove(origin);
-        }
-        let idle = self.idle.remove(&id)?;
-        idle.status.set_phase(Phase::Active);
-        Some(idle)
-    }
-
-    /// Removes the connection that has been idle longest.
-    fn evict(&mut self) -> Option<C> {
-        let (id, idle) = self.idle.pop_front()?;
-        if let Some(ids) = self.idle_by_origin.get_mut(&idle.status.origin) {
-            debug_assert_eq!(ids.front(), Some(&id));
-            ids.pop_front();
-            if ids.is_empty() {
-                self.idle_by_origin.remove(&idle.status.origin);
-            }
-        }
-        self.connections.remove(&id);
-        idle.status.set_phase(Phase::Closed);
-        Some(idle.connection)
-    }
-
-    fn expire(&mut self, now: Instant) -> Vec<C> {
-        let mut expired = Vec::new();
-        let Some(expiry) = self.limits.keepalive_expiry else { return expired };
-        while let Some((_, oldest)) = self.idle.front() {
-            if now.saturating_duration_since(oldest.since) < expiry {
-                break;
-            }
-            expired.extend(self.evict());
-        }
-        expired
-    }
-
-    fn id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+        Snapshot { connections, active, queued }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::origin::Scheme;
-    use std::time::Duration;
+// What there is for a request.
 
-    type Connection = &'static str;
+impl<C: Share, W: Waiter> State<C, W> {
+    /// Takes a stream on a shared connection with room, else an idle connection, else, unless there is a connection being made that may
+    /// be shared, a slot.
+    fn find(&mut self, destination: &Destination) -> Found<C> {
+        let Destination { origin, loop_id, multiplexing, only } = destination;
+        if let Some(id) = only {
+            return self.find_only(*id, *loop_id);
+        }
+        let key = self.origins.key(origin);
+        if let Some(entry) = key.and_then(|key| self.origins.get(key)) {
+            let (open, idle) = (entry.open(*loop_id), entry.newest_idle());
+            let is_connecting = *multiplexing && entry.route(*loop_id).is_some_and(|route| route.connecting > 0);
+            if let Some(grant) = open.and_then(|id| self.join(id)) {
+                return Found::Grant(grant);
+            }
+            if let Some(grant) = idle.and_then(|id| self.hand_out(id, *loop_id)) {
+                return Found::Grant(grant);
+            }
+            if is_connecting {
+                return Found::Nothing;
+            }
+        }
+        let Some(closing) = self.make_room(key) else { return Found::Nothing };
+        let grant = self.new_slot(origin, multiplexing.then_some(*loop_id));
+        Found::Grant(Grant { closing, ..grant })
+    }
 
-    /// Connections whose name says so can be shared.
-    impl Share for Connection {
-        fn share(&self) -> Option<Self> {
-            self.starts_with("h2").then_some(*self)
+    /// Takes this very connection. It may have room later if it is being made, or is shared.
+    pub(super) fn find_only(&mut self, id: u64, loop_id: LoopId) -> Found<C> {
+        let Some(slot) = self.slots.get(&id) else { return Found::Never };
+        let (grant, may_have_room) = match &slot.stage {
+            Stage::Idle(_) => (self.hand_out(id, loop_id), false),
+            Stage::Unique => (None, !slot.status.is_connected()),
+            Stage::Shared(shared) => {
+                let is_for_loop = shared.loop_id == loop_id || shared.loop_id == ANYBODY;
+                let (has_room, is_draining) = (shared.has_room(), shared.is_draining);
+                (if has_room && is_for_loop { self.join(id) } else { None }, is_for_loop && !is_draining)
+            }
+        };
+        match grant {
+            Some(grant) => Found::Grant(grant),
+            None if may_have_room => Found::Nothing,
+            None => Found::Never,
         }
     }
 
-    impl State<Connection> {
-        fn served(&mut self) -> Option<(Handover<Connection>, Grant<Connection>)> {
-            let (handover, grant) = self.next_grant()?;
-            Some((handover, grant.expect("what one connection only can give was not asked for")))
+    /// Finds room for one more connection to an origin: `None` if there is none, and else the connection that is closed for it, if one
+    /// has to be.
+    #[expect(clippy::option_option, reason = "no room, and room for which nothing is closed, are different answers")]
+    pub(super) fn make_room(&mut self, key: Option<OriginKey>) -> Option<Option<C>> {
+        let entry = key.and_then(|key| self.origins.get(key));
+        let limit = self.limits.max_connections_per_origin.unwrap_or(usize::MAX);
+        if entry.map_or(0, |entry| entry.connections) >= limit {
+            let id = entry?.saturated.front().copied()?;
+            return self.close_idle(id).map(Some);
         }
-    }
-
-    fn origin(host: &str) -> Arc<Origin> {
-        Arc::new(Origin { scheme: Scheme::Http, host: host.to_owned(), port: 80, server_name: None })
-    }
-
-    fn state(max_connections: usize, max_keepalive_connections: usize) -> State<Connection> {
-        State::new(Limits {
-            max_connections,
-            max_keepalive_connections,
-            keepalive_expiry: Some(Duration::from_secs(5)),
-        })
-    }
-
-    fn to(origin: &Arc<Origin>) -> Destination {
-        Destination { origin: Arc::clone(origin), owner: 0, multiplexing: false, only: None }
-    }
-
-    fn to_shared(origin: &Arc<Origin>, owner: u64) -> Destination {
-        Destination { origin: Arc::clone(origin), owner, multiplexing: true, only: None }
-    }
-
-    fn granted(state: &mut State<Connection>, origin: &Arc<Origin>, now: Instant) -> Grant<Connection> {
-        granted_to(state, &to(origin), now)
-    }
-
-    fn granted_to(state: &mut State<Connection>, destination: &Destination, now: Instant) -> Grant<Connection> {
-        match state.acquire(destination, now).0 {
-            Decision::Granted(grant) => grant,
-            Decision::Wait(..) | Decision::Never => panic!("there should have been room"),
+        if self.slots.len() < self.limits.max_connections {
+            return Some(None);
         }
+        let id = self.idle.oldest()?;
+        self.close_idle(id).map(Some)
     }
 
-    fn ticket(state: &mut State<Connection>, origin: &Arc<Origin>, now: Instant) -> u64 {
-        ticket_to(state, &to(origin), now)
-    }
-
-    fn ticket_to(state: &mut State<Connection>, destination: &Destination, now: Instant) -> u64 {
-        match state.acquire(destination, now).0 {
-            Decision::Granted(_) | Decision::Never => panic!("there should have been no room"),
-            Decision::Wait(ticket, _) => ticket,
+    /// Adds a slot. If `route` names a loop, and the origin is not known for HTTP/1.1, the connection may turn out to be shared.
+    pub(super) fn new_slot(&mut self, origin: &Arc<Origin>, route: Option<LoopId>) -> Grant<C> {
+        let (id, key) = (self.next_id(), self.origins.key_or_insert(origin));
+        let pending = route.filter(|_| !self.http1_only.contains(origin));
+        if let Some(entry) = self.origins.get_mut(key) {
+            entry.connections += 1;
+            if let Some(loop_id) = pending {
+                entry.route_or_insert(loop_id).connecting += 1;
+                entry.refresh(loop_id);
+            }
         }
+        let status = Arc::new(Status::new(id, Arc::clone(origin)));
+        let slot =
+            Slot { status: Arc::clone(&status), origin: key, stage: Stage::Unique, pending, only: BTreeMap::new() };
+        self.slots.insert(id, slot);
+        self.refresh(key);
+        Grant { status, connection: None, shared: false, closing: None }
     }
 
-    #[test]
-    fn reuses_the_connection_that_was_used_last() {
-        let (mut state, a, now) = (state(10, 10), origin("a"), Instant::now());
-        let (first, second) = (granted(&mut state, &a, now), granted(&mut state, &a, now));
-        state.keep(&first.status, "first", now);
-        state.keep(&second.status, "second", now);
-
-        assert_eq!(granted(&mut state, &a, now).connection, Some("second"));
-        assert_eq!(granted(&mut state, &a, now).connection, Some("first"));
-        assert_eq!(granted(&mut state, &a, now).connection, None);
-        assert_eq!(state.statuses().len(), 3);
-    }
-
-    #[test]
-    fn evicts_the_connection_that_was_used_longest_ago_for_another_origin() {
-        let (mut state, a, b, now) = (state(2, 2), origin("a"), origin("b"), Instant::now());
-        let (first, second) = (granted(&mut state, &a, now), granted(&mut state, &a, now));
-        state.keep(&second.status, "second", now);
-        state.keep(&first.status, "first", now);
-
-        let grant = granted(&mut state, &b, now);
-        assert_eq!((grant.connection, grant.closing), (None, Some("second")));
-        assert_eq!(state.statuses().len(), 2);
-    }
-
-    #[test]
-    fn keeps_no_more_idle_connections_than_allowed() {
-        let (mut state, a, now) = (state(10, 1), origin("a"), Instant::now());
-        let (first, second) = (granted(&mut state, &a, now), granted(&mut state, &a, now));
-        assert!(state.keep(&first.status, "first", now).is_empty());
-        assert_eq!(state.keep(&second.status, "second", now), ["first"]);
-        assert_eq!(state.statuses().len(), 1);
-    }
-
-    #[test]
-    fn closes_what_has_been_idle_for_too_long() {
-        let (mut state, a, now) = (state(10, 10), origin("a"), Instant::now());
-        let grant = granted(&mut state, &a, now);
-        state.keep(&grant.status, "old", now);
-        let (decision, closing) = state.acquire(&to(&a), now + Duration::from_secs(6));
-        assert_eq!(closing, ["old"]);
-        assert!(matches!(decision, Decision::Granted(Grant { connection: None, .. })));
-    }
-
-    #[test]
-    fn serves_strictly_in_order() {
-        let (mut state, a, b, now) = (state(1, 1), origin("a"), origin("b"), Instant::now());
-        let grant = granted(&mut state, &a, now);
-        let (_first, left, _third) =
-            (ticket(&mut state, &b, now), ticket(&mut state, &a, now), ticket(&mut state, &a, now));
-        state.leave(left);
-        assert_eq!(state.queued(), 2);
-
-        // The first in line asked for another origin: he gets the place, and the idle connection goes.
-        state.keep(&grant.status, "to a", now);
-        let (_, grant) = state.served().expect("a place");
-        assert_eq!((grant.status.origin.host.as_str(), grant.closing), ("b", Some("to a")));
-        assert!(state.served().is_none());
-
-        state.free(&grant.status);
-        let (_, grant) = state.served().expect("a place");
-        assert_eq!(grant.status.origin.host, "a");
-        assert_eq!(state.queued(), 0);
-    }
-
-    #[test]
-    fn a_connection_that_returns_after_close_is_not_kept() {
-        let (mut state, a, now) = (state(1, 1), origin("a"), Instant::now());
-        let grant = granted(&mut state, &a, now);
-        let (statuses, idle) = state.clear();
-        assert_eq!((statuses.len(), idle.len()), (1, 0));
-        assert_eq!(state.keep(&grant.status, "late", now), ["late"]);
-        assert!(state.statuses().is_empty());
-        assert_eq!(granted(&mut state, &a, now).connection, None);
-    }
-
-    #[test]
-    fn one_connection_serves_as_many_as_its_peer_allows() {
-        let (mut state, a, now) = (state(10, 10), origin("a"), Instant::now());
-        let first = granted_to(&mut state, &to_shared(&a, 0), now);
-        // Its protocol is not known yet: whoever comes now waits for it and makes none of his own.
-        let guests: Vec<_> = (0..3).map(|_| ticket_to(&mut state, &to_shared(&a, 0), now)).collect();
-        assert_eq!((state.statuses().len(), state.queued(), state.active()), (1, 0, 4));
-        state.leave(guests[1]);
-
-        // The limit is not known: still nobody joins.
-        state.share(&first.status, "h2", 0);
-        assert!(state.served().is_none());
-
-        first.status.set_max_requests(2);
-        state.limit_changed(&first.status);
-        let (_, second) = state.served().expect("room on the first connection");
-        assert_eq!((second.connection, second.status.id), (Some("h2"), first.status.id));
-        let (_, third) = state.served().expect("a place for a second connection");
-        assert_eq!((third.connection, state.statuses().len()), (None, 2));
-
-        assert!(state.end_request(&first.status, now).is_empty());
-        assert_eq!(granted_to(&mut state, &to_shared(&a, 0), now).status.id, first.status.id);
-    }
-
-    #[test]
-    fn guests_of_a_connection_that_is_not_shared_make_their_own() {
-        let (mut state, a, now) = (state(10, 10), origin("a"), Instant::now());
-        let first = granted_to(&mut state, &to_shared(&a, 0), now);
-        ticket_to(&mut state, &to_shared(&a, 0), now);
-        ticket_to(&mut state, &to_shared(&a, 0), now);
-        state.keep_to_one(&first.status);
-        for _ in 0..2 {
-            let (_, grant) = state.served().expect("a place");
-            assert_eq!(grant.connection, None);
+    fn enqueue(&mut self, destination: &Destination, waiter: W) -> WaiterId {
+        let id = self.next_id();
+        if let Some(slot) = destination.only.and_then(|only| self.slots.get_mut(&only)) {
+            slot.only.insert(id, (destination.loop_id, waiter));
+            return id;
         }
-        assert_eq!(state.statuses().len(), 3);
+        let key = self.origins.key_or_insert(&destination.origin);
+        if let Some(entry) = self.origins.get_mut(key) {
+            let route = entry.route_or_insert(destination.loop_id);
+            route.multiplexing = destination.multiplexing;
+            route.waiters.insert(id, waiter);
+            entry.refresh(destination.loop_id);
+        }
+        self.refresh(key);
+        id
     }
 
-    #[test]
-    fn a_failed_connection_leaves_its_guests_to_the_next() {
-        let (mut state, a, now) = (state(10, 10), origin("a"), Instant::now());
-        let first = granted_to(&mut state, &to_shared(&a, 0), now);
-        ticket_to(&mut state, &to_shared(&a, 0), now);
-        ticket_to(&mut state, &to_shared(&a, 0), now);
-        state.free(&first.status);
-        let (_, second) = state.served().expect("a place");
-        assert!(state.served().is_none());
-        assert_eq!((state.queued(), state.active()), (0, 2));
-        assert_ne!(second.status.id, first.status.id);
-    }
-
-    #[test]
-    fn loops_do_not_share_but_inherit() {
-        let (mut state, a, now) = (state(10, 10), origin("a"), Instant::now());
-        let first = granted_to(&mut state, &to_shared(&a, 1), now);
-        first.status.set_max_requests(100);
-        state.share(&first.status, "h2", 1);
-        assert_eq!(granted_to(&mut state, &to_shared(&a, 2), now).connection, None);
-        assert!(state.end_request(&first.status, now).is_empty());
-        assert_eq!(first.status.phase(), Phase::Idle);
-        assert_eq!(granted_to(&mut state, &to_shared(&a, 2), now).status.id, first.status.id);
-    }
-
-    #[test]
-    fn a_retired_connection_ends_with_its_last_request() {
-        let (mut state, a, now) = (state(1, 1), origin("a"), Instant::now());
-        let first = granted_to(&mut state, &to_shared(&a, 0), now);
-        first.status.set_max_requests(100);
-        state.share(&first.status, "h2", 0);
-        let second = granted_to(&mut state, &to_shared(&a, 0), now);
-        assert_eq!(second.status.id, first.status.id);
-        assert!(state.retire(&first.status).is_none());
-        ticket_to(&mut state, &to_shared(&a, 0), now);
-        assert!(state.end_request(&first.status, now).is_empty());
-        assert!(state.served().is_none());
-        assert_eq!(state.end_request(&first.status, now), ["h2"]);
-        assert!(state.served().is_some());
-    }
-
-    #[test]
-    fn shared_connections_are_evicted_when_idle() {
-        let (mut state, a, b, now) = (state(1, 1), origin("a"), origin("b"), Instant::now());
-        let first = granted_to(&mut state, &to_shared(&a, 0), now);
-        first.status.set_max_requests(100);
-        state.share(&first.status, "h2", 0);
-        ticket_to(&mut state, &to_shared(&b, 0), now);
-        // Nobody overtakes, not even where there would be room: the one in line needs the connection to end.
-        ticket_to(&mut state, &to_shared(&a, 0), now);
-        state.end_request(&first.status, now);
-        let (_, grant) = state.served().expect("the place");
-        assert_eq!((grant.status.origin.host.as_str(), grant.closing), ("b", Some("h2")));
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 }

@@ -106,6 +106,11 @@ impl Status {
         self.connected.load(Ordering::Acquire)
     }
 
+    /// Returns whether the connection is being made.
+    pub fn is_connecting(&self) -> bool {
+        self.phase() == Phase::Connecting && !self.is_connected()
+    }
+
     /// A request has begun on this connection.
     pub fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::AcqRel);

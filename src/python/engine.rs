@@ -25,7 +25,7 @@ use crate::connection::http2::KeepAlive;
 use crate::exchange::{self, Client, Place};
 use crate::io::carrier::StreamOwner;
 use crate::lock::lock;
-use crate::pool::{Limits, Phase, Pool};
+use crate::pool::{Limits, Pool, Snapshot};
 
 /// What `ConnectionPool` and `AsyncConnectionPool` run on: one pool of connections and the way to make them.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
@@ -92,6 +92,7 @@ impl Engine {
         }
         let limits = Limits {
             max_connections,
+            max_connections_per_origin: None,
             max_keepalive_connections: count("max_keepalive_connections", max_keepalive_connections)?
                 .unwrap_or(usize::MAX)
                 .min(max_connections),
@@ -239,11 +240,9 @@ impl Engine {
 
     /// Active and queued requests and active and idle connections, in httpcore's words.
     fn summary(&self) -> String {
-        let pool = &self.side.client.pool;
-        let statuses = pool.statuses();
-        let idle = statuses.iter().filter(|status| status.phase() == Phase::Idle).count();
-        let active = statuses.len() - idle;
-        let (requests, queued) = (pool.active(), pool.queued());
+        let Snapshot { connections, active: requests, queued } = self.side.client.pool.snapshot();
+        let idle = connections.iter().filter(|connection| connection.is_idle).count();
+        let active = connections.len() - idle;
         format!("Requests: {requests} active, {queued} queued | Connections: {active} active, {idle} idle")
     }
 }

@@ -36,6 +36,11 @@ impl Attendance {
         is_for_threads.then(|| Self(Io::new(connection)))
     }
 
+    /// Returns whether it is on this connection.
+    pub fn is_on(&self, connection: &Arc<Http2>) -> bool {
+        Arc::ptr_eq(&self.0.connection, connection)
+    }
+
     /// Moves the connection as far as it can be, and notes what the thread has to wait for. Returns whether there is anything
     /// left to wait for.
     pub fn poll(&mut self, cx: &mut Context<'_>, asker: &Asker) -> bool {

@@ -1,0 +1,173 @@
+//! Waiting for a connection: what a request holds while it is in a wait queue of the pool.
+//!
+//! Dropping a [`Waiting`] leaves the queue; a connection that was handed over at that very moment goes to the next waiter.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::types::{Destination, Share, THREADS, Waiter, WaiterId};
+use super::{Acquired, Process, Snapshot};
+use crate::error::{Error, Kind, Result};
+use crate::io::park::timeout_at;
+use crate::lock::lock;
+use crate::timeout::Seconds;
+
+/// What a request gets of the pool.
+pub enum Checkout<'a, C: Share> {
+    Ready(Acquired<C>),
+    Waiting(Waiting<'a, C>),
+}
+
+/// A place in a wait queue.
+pub struct Waiting<'a, C: Share> {
+    process: Arc<Process<C>>,
+    destination: &'a Destination,
+    waiter: WaiterId,
+    queued: Queued<C>,
+    since: Instant,
+}
+
+/// The receiving end of a waiter.
+pub(super) struct Queued<C: Share> {
+    granted: oneshot::Receiver<Acquired<C>>,
+    notice: Option<Arc<Notice>>,
+}
+
+/// What the pool's state holds of a waiter.
+pub(super) struct Handover<C: Share> {
+    sender: oneshot::Sender<Acquired<C>>,
+    notice: Option<Arc<Notice>>,
+}
+
+/// Says that there is another shared connection on the waiter's route. Threads read from it while they wait; what a loop waits for is
+/// read by the loop.
+#[derive(Default)]
+pub struct Notice {
+    is_set: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Notice {
+    pub(super) fn notify(&self) {
+        self.is_set.store(true, Ordering::Release);
+        let waker = lock(&self.waker).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> bool {
+        *lock(&self.waker) = Some(cx.waker().clone());
+        self.is_set.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Makes the two ends of a waiter.
+pub(super) fn channel<C: Share>(destination: &Destination) -> (Handover<C>, Queued<C>) {
+    let (sender, granted) = oneshot::channel();
+    let notice = (destination.loop_id == THREADS).then(Arc::<Notice>::default);
+    (Handover { sender, notice: notice.clone() }, Queued { granted, notice })
+}
+
+impl<C: Share> Handover<C> {
+    /// Hands over what the waiter gets. If it has left meanwhile, that is dropped, and so given back.
+    pub(super) fn send(self, acquired: Acquired<C>) {
+        drop(self.sender.send(acquired));
+    }
+}
+
+impl<C: Share> Waiter for Handover<C> {
+    type Notice = Arc<Notice>;
+
+    fn notice(&self) -> Option<Self::Notice> {
+        self.notice.clone()
+    }
+}
+
+impl<'a, C: Share> Waiting<'a, C> {
+    pub(super) fn new(
+        process: Arc<Process<C>>,
+        destination: &'a Destination,
+        waiter: WaiterId,
+        queued: Queued<C>,
+        since: Instant,
+    ) -> Self {
+        Self { process, destination, waiter, queued, since }
+    }
+
+    /// Waits for what the request is given, for no longer than `timeout` since it was enqueued. `attend` is called in every poll, and
+    /// is told whether there is another shared connection on the route since the poll before.
+    pub async fn wait(
+        mut self,
+        timeout: Option<Duration>,
+        mut attend: impl FnMut(&mut Context<'_>, bool),
+    ) -> Result<Acquired<C>> {
+        let deadline = timeout.and_then(|timeout| self.since.checked_add(timeout));
+        let Queued { granted, notice } = &mut self.queued;
+        let polling = std::future::poll_fn(|cx| {
+            let poll = Pin::new(&mut *granted).poll(cx);
+            if poll.is_pending() {
+                attend(cx, notice.as_ref().is_some_and(|notice| notice.poll(cx)));
+            }
+            poll
+        });
+        match timeout_at(deadline, polling).await {
+            Ok(Ok(acquired)) => Ok(acquired),
+            Ok(Err(_)) if self.destination.only.is_some() => Err(Error::not_available(&self.destination.origin)),
+            Ok(Err(_)) => {
+                Err(Error::new(Kind::PoolTimeout, "the connection pool went away while a request waited for it"))
+            }
+            Err(_) => Err(self.timed_out(timeout.unwrap_or_default())),
+        }
+    }
+
+    fn timed_out(&self, limit: Duration) -> Error {
+        let (origin, limit) = (&self.destination.origin, Seconds(limit));
+        let message = match self.destination.only {
+            // A forked child: another thread of the parent may have held the lock.
+            None if !self.process.generation.is_current() => {
+                format!("no connection to {origin} became free within {limit} (pool timeout)")
+            }
+            None => {
+                let pool = describe(&self.process.state().snapshot());
+                format!("no connection to {origin} became free within {limit} (pool timeout): {pool}")
+            }
+            Some(_) => format!("the connection to {origin} took no more requests within {limit} (pool timeout)"),
+        };
+        Error::new(Kind::PoolTimeout, message)
+    }
+}
+
+impl<C: Share> Drop for Waiting<'_, C> {
+    fn drop(&mut self) {
+        if self.process.generation.is_current() {
+            let changes = self.process.state().leave(self.destination, self.waiter);
+            self.process.apply(changes);
+        }
+    }
+}
+
+/// Says how many connections a pool has, and what they are doing.
+fn describe(snapshot: &Snapshot) -> String {
+    let connections = &snapshot.connections;
+    let connecting = connections.iter().filter(|connection| connection.status.is_connecting()).count();
+    let idle = connections.iter().filter(|connection| connection.is_idle).count();
+    match (connections.len(), connecting, idle) {
+        (0, ..) => "the pool has no connections".to_owned(),
+        (1, 1, _) => "the pool has 1 connection, which is still connecting".to_owned(),
+        (1, _, 1) => "the pool has 1 connection, which is idle".to_owned(),
+        (1, ..) => "the pool has 1 connection, which is in use".to_owned(),
+        (count, 0, 0) => format!("the pool has {count} connections, all of them in use"),
+        (count, _, 0) => format!("the pool has {count} connections, {connecting} of them still connecting"),
+        (count, 0, _) => format!("the pool has {count} connections, {idle} of them idle"),
+        (count, ..) => {
+            format!("the pool has {count} connections, {connecting} of them still connecting and {idle} idle")
+        }
+    }
+}
