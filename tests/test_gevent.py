@@ -378,3 +378,37 @@ def test_names_are_resolved_without_stopping_other_greenlets(serve: Serve, patch
     print("end")
     """
     assert patched(source, peer.url) == "end\n"
+
+
+def test_greenlets_share_a_lookup_of_the_resolver(patched: Any) -> None:
+    source = """
+    import socket
+    from httpcore_rs._resolver import resolve
+    lookups = []
+    def getaddrinfo(host, *args, **kwargs):
+        lookups.append(host)
+        sleep(0.2)
+        return [host]
+    socket.getaddrinfo = getaddrinfo
+    results, took, ticks = beside([lambda: resolve("named.test", 80, 5.0)] * 20)
+    assert results == [["named.test"]] * 20, results
+    assert lookups == ["named.test"], lookups
+    assert took < 2.0 and ticks >= 3, (took, ticks)
+    # A killed greenlet leaves the lookup to one of those that wait.
+    lookups.clear()
+    first = spawn(resolve, "named.test", 80, None)
+    sleep(0.05)
+    def kill():
+        sleep(0.05)
+        first.kill()
+    results, took, ticks = beside([lambda: resolve("named.test", 80, 5.0)] * 3 + [kill])
+    assert results == [["named.test"]] * 3 + [None], results
+    assert lookups == ["named.test"] * 2, lookups
+    # A waiter's time may be up first.
+    first = spawn(resolve, "named.test", 80, None)
+    sleep(0.05)
+    assert resolve("named.test", 80, 0.05) is None
+    join([first])
+    print("end")
+    """
+    assert patched(source, "unused") == "end\n"
