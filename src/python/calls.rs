@@ -18,6 +18,7 @@ mod raw {
             arguments: *mut PyObject,
             keywords: *mut PyObject,
         ) -> *mut PyObject;
+        pub fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject;
     }
 }
 
@@ -71,6 +72,17 @@ pub fn call_with<'py>(
     std::mem::forget(guard);
     // SAFETY: see above.
     unsafe { Bound::from_owned_ptr_or_err(py, result) }
+}
+
+/// Returns `object.name` where that is a property with code of its own.
+pub fn getattr<'py>(object: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+    let guard = StopThread;
+    // SAFETY: both pointers are of live objects, the interpreter is attached, and the result is a new reference, or null with an
+    // exception set. An unwinding thread does not leave this frame.
+    let value = unsafe { raw::PyObject_GetAttr(object.as_ptr(), name.as_ptr()) };
+    std::mem::forget(guard);
+    // SAFETY: see above.
+    unsafe { Bound::from_owned_ptr_or_err(object.py(), value) }
 }
 
 /// Calls `object.name(*arguments)`.

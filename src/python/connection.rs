@@ -9,6 +9,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::calls::getattr;
 use super::engine::{Engine, Side};
 use super::errors::Fault;
 use super::host::Host;
@@ -17,7 +18,7 @@ use super::operation::Operation;
 use super::{backend, request};
 use crate::connection::http1::Http1;
 use crate::connection::http2::Http2;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::exchange::{self, Place};
 use crate::io::carrier::Carried;
 use crate::io::stream::Stream;
@@ -53,7 +54,7 @@ impl Connection {
     /// The right to send one request over the connection, or a place in line for it.
     fn begin(&self, request: &Bound<'_, PyAny>, namespace: &Namespace, owner: u64) -> PyResult<Place> {
         let py = request.py();
-        let origin = request.getattr(intern!(py, "url"))?.getattr(intern!(py, "origin"))?;
+        let origin = getattr(&request.getattr(intern!(py, "url"))?, intern!(py, "origin"))?;
         if !self.can_handle_request(&origin)? {
             let own = &self.status().origin;
             let origin = match request::origin(&origin, self.side.package) {
@@ -63,6 +64,10 @@ impl Connection {
             let message = format!("Attempted to send request to {origin} on connection to {own}");
             return Err(PyRuntimeError::new_err(message));
         }
+        self.place(owner).map_err(|error| Fault::from(error).into_pyerr(py, namespace))
+    }
+
+    fn place(&self, owner: u64) -> Result<Place> {
         let mut held = lock(&self.place);
         if let Some(unused) = held.unused.take() {
             return Ok(Place::This(unused));
@@ -83,7 +88,7 @@ impl Connection {
             None if self.is_own && (status.is_multiplexed() || client.connector.may_multiplex(&status.origin)) => {
                 Ok(Place::InLineFor(status.id))
             }
-            None => Err(Fault::from(Error::not_available(&status.origin)).into_pyerr(py, namespace)),
+            None => Err(Error::not_available(&status.origin)),
         }
     }
 
