@@ -1,4 +1,4 @@
-"""`ssl.SSLContext`s for the streams of a `network_backend`, which do TLS by Python's `ssl`."""
+"""`ssl.SSLContext`s where Python's `ssl` does TLS: for a `network_backend`, and for keys that rustls cannot read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUNDLES = (
 def for_backend(ssl_context: ssl.SSLContext | TLSConfig | None, http2: bool, package: str) -> ssl.SSLContext:
     """The context for a pool's `ssl_context` argument, with the default of `package`.
 
-    One that the caller made is his: it is used as it is. Those made here offer the protocols that the pool speaks.
+    One that the caller made is used as it is. Those made here offer the protocols that the pool speaks.
     """
     if isinstance(ssl_context, ssl.SSLContext):
         return ssl_context

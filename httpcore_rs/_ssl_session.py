@@ -40,11 +40,7 @@ class Session:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._held = b""
         with _alpn:
-            # As httpcore, before each handshake; but one that was never used with HTTP/2 is left as it is.
-            if "h2" in protocols:
-                _set.add(context)
-            if context in _set:
-                context.set_alpn_protocols(protocols)
+            _offer(context, protocols)
             self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         # Without the detour by the methods of `ssl.SSLObject`, unless a subclass has its own.
         plain = type(self.object).read is ssl.SSLObject.read and type(self.object).write is ssl.SSLObject.write
@@ -121,6 +117,20 @@ class Session:
             return HOLDING
         self._held = b""
         return 0
+
+
+def offer(context: ssl.SSLContext, protocols: list[str]) -> None:
+    """Prepares a context for the handshake of a `network_backend`, which does TLS by itself."""
+    with _alpn:
+        _offer(context, protocols)
+
+
+def _offer(context: ssl.SSLContext, protocols: list[str]) -> None:
+    # As httpcore, before each handshake; but one that was never used with HTTP/2 is left as it is.
+    if "h2" in protocols:
+        _set.add(context)
+    if context in _set:
+        context.set_alpn_protocols(protocols)
 
 
 def begin(

@@ -54,7 +54,8 @@ class ConnectionPool:
 
         Parameters:
             ssl_context: A `TLSConfig`, or `None` to verify against certifi's authorities. With an `ssl.SSLContext`
-                Python's `ssl` does TLS, exactly as it is told, over a stream of httpcore's; that is slower.
+                Python's `ssl` does TLS, exactly as it is told, on the engine's own sockets; that is slower. With
+                `http2=True` its ALPN list is set before each handshake.
             proxy: The `httpcore.Proxy` that all requests go through: `http`, `https`, `socks5` or `socks5h`. See
                 `HTTPProxy` and `SOCKSProxy`.
             max_connections: How many connections there may be at a time; further requests wait, first come, first

@@ -82,6 +82,11 @@ impl Arguments {
                     (true, false) => self.context(&self.context, &given, self.http2)?,
                     (true, true) => self.context(&self.proxy_context, &given, false)?,
                 };
+                if *by_backend {
+                    let protocols = if self.http2 && !is_proxys { vec!["h2", "http/1.1"] } else { vec!["http/1.1"] };
+                    let module = py.import(intern!(py, "httpcore_rs._ssl_session"))?;
+                    call(&module.getattr(intern!(py, "offer"))?, (&context, protocols))?;
+                }
                 kwargs.set_item("ssl_context", context)?;
                 kwargs.set_item("server_hostname", server_hostname)?;
                 kwargs.set_item("timeout", seconds(timeout))?;

@@ -4,6 +4,8 @@
 //! [`Step::finish`] takes what came of it.
 
 use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -16,7 +18,10 @@ use super::calls;
 use super::effects::partial;
 use super::namespace::Package;
 use super::tls;
+use crate::ask::Asker;
 use crate::connection::establish::Tls;
+use crate::error::Result;
+use crate::io::carrier::{StreamOwner, UnsentReset};
 use crate::io::park;
 use crate::tls::python_ssl::{Fault, SslEngine, SslSession, StepInput, StepOutput};
 
@@ -96,27 +101,34 @@ impl Drop for Step {
 /// What is called, with which arguments, and what takes what came of it.
 pub type Call<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Step);
 
-/// The call for the step that a session needs; `None` if it needs none.
+/// The call for the step that a session needs; `None` if it needs none, or has failed because there cannot be one.
 pub fn call<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<Call<'py>>> {
     let Some(input) = session.begin_step() else { return Ok(None) };
     let step = Step { session: Arc::clone(session), is_over: false };
-    let known = known(session)?;
-    let (callable, arguments) = match (known.begun.get(), input) {
-        (Some(begun), StepInput::Data { ciphertext, plaintext }) => {
-            let arguments = (PyBytes::new(py, &ciphertext), PyBytes::new(py, &plaintext));
-            (begun.step.bind(py).clone(), arguments.into_pyobject(py)?)
-        }
-        (Some(begun), StepInput::Handshake { ciphertext, is_eof }) => {
-            let handshake = begun.object.bind(py).getattr(intern!(py, "handshake"))?;
-            (handshake, (PyBytes::new(py, &ciphertext), is_eof).into_pyobject(py)?)
-        }
-        (None, _) => {
-            let begin = py.import(intern!(py, "httpcore_rs._ssl_session"))?.getattr(intern!(py, "begin"))?;
-            let protocols: Vec<_> = known.protocols.iter().map(|name| String::from_utf8_lossy(name)).collect();
-            (begin, (known.context.get(py)?, &known.name, protocols).into_pyobject(py)?)
-        }
-    };
-    Ok(Some((callable, arguments, step)))
+    match known(session).and_then(|known| known.call(py, input)) {
+        Ok((callable, arguments)) => Ok(Some((callable, arguments, step))),
+        Err(exception) => step.finish(py, Err(exception)).map(|()| None),
+    }
+}
+
+impl Session {
+    fn call<'py>(&self, py: Python<'py>, input: StepInput) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        Ok(match (self.begun.get(), input) {
+            (Some(begun), StepInput::Data { ciphertext, plaintext }) => {
+                let arguments = (PyBytes::new(py, &ciphertext), PyBytes::new(py, &plaintext));
+                (begun.step.bind(py).clone(), arguments.into_pyobject(py)?)
+            }
+            (Some(begun), StepInput::Handshake { ciphertext, is_eof }) => {
+                let handshake = begun.object.bind(py).getattr(intern!(py, "handshake"))?;
+                (handshake, (PyBytes::new(py, &ciphertext), is_eof).into_pyobject(py)?)
+            }
+            (None, _) => {
+                let begin = py.import(intern!(py, "httpcore_rs._ssl_session"))?.getattr(intern!(py, "begin"))?;
+                let protocols: Vec<_> = self.protocols.iter().map(|name| String::from_utf8_lossy(name)).collect();
+                (begin, (self.context.get(py)?, &self.name, protocols).into_pyobject(py)?)
+            }
+        })
+    }
 }
 
 impl Step {
@@ -183,6 +195,32 @@ pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, Step)>> {
     sessions.for_each(|session| park::needs_step(&session));
     let Some((callable, arguments, step)) = next? else { return Ok(None) };
     Ok(Some((partial(py, &callable, arguments, None)?, step)))
+}
+
+/// Leaves the steps that a thread has noted outside of an operation, by closing or dropping a response, to the next operation of
+/// its pool: there is a reset to be put in a record.
+pub fn leave_steps(owner: &StreamOwner) {
+    if park::has_steps() {
+        for session in park::take_steps() {
+            owner.add(|dropped| dropped.resets.push(Arc::new(LeftStep(session))));
+        }
+    }
+}
+
+struct LeftStep(Arc<SslSession>);
+
+impl UnsentReset for LeftStep {
+    fn is_async(&self) -> bool {
+        false
+    }
+
+    fn send(self: Arc<Self>, _: Asker) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+        Box::pin(async move {
+            // The step is taken before the operation ends.
+            park::needs_step(&self.0);
+            Ok(())
+        })
+    }
 }
 
 /// The `ssl.SSLObject` of a session.

@@ -17,6 +17,7 @@ use super::host::Host;
 use super::namespace::Namespace;
 use super::operation::{self, Operation};
 use super::operations::{OpenBody, ReadBody};
+use super::ssl;
 use crate::ask::Asker;
 use crate::exchange::{ResponseBody, YIELD_AFTER};
 use crate::io::carrier::StreamOwner;
@@ -57,11 +58,19 @@ impl ResponseStream {
     /// meanwhile gets a `ReadError`.
     fn end<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         lock(&self.open.body).close();
+        ssl::leave_steps(&self.open.owner);
         operation::closing(py, Performer::Thread, self.open.namespace, &self.open.owner)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.open.traverse(&visit)
+    }
+}
+
+impl Drop for ResponseStream {
+    fn drop(&mut self) {
+        lock(&self.open.body).close();
+        ssl::leave_steps(&self.open.owner);
     }
 }
 
