@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+import engines
 from certificates import Certificates
+from engines import ENGINES
 from flavours import FLAVOURS, Flavour
 from h2_peer import H2Peer
 from libraries import LIBRARIES, Library
@@ -40,7 +42,7 @@ class ServeH2(Protocol):
         self,
         script: h2_peer.Script,
         *,
-        tls: bool | ssl.SSLContext = False,
+        tls: bool | ssl.SSLContext | None = None,
         settings: dict[int, int | None] | None = None,
     ) -> H2Peer: ...
 
@@ -60,6 +62,46 @@ def async_flavour(request: pytest.FixtureRequest) -> Flavour:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def asyncio_flavour(request: pytest.FixtureRequest) -> Flavour:
     return FLAVOURS[request.param]()
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What does TLS. `engines.current` is it for as long as the test lasts."""
+    engines.current.name = request.param
+    yield request.param
+    engines.current.name = "rustls"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs tests by each engine. HTTP/2 is tested over plain TCP as well, where a test names no certificates."""
+    if "engine" not in metafunc.fixturenames:
+        return
+    is_secure = "serve_h2" not in metafunc.fixturenames or _names_certificates(metafunc.function)
+    over = ENGINES if is_secure else ("plain", *ENGINES)
+    if "serve_h2" in metafunc.fixturenames:
+        over = getattr(metafunc.module, "OVER", over)
+    metafunc.parametrize("engine", over, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """HTTP/2 over rustls is tested in one flavour of each kind: what differs between the others is below TLS."""
+    left_out = [item for item in items if _is_left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _is_left_out(item)]
+
+
+def _names_certificates(test: Callable[..., object]) -> bool:
+    return "certificates" in inspect.signature(test).parameters
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    spec = getattr(item, "callspec", None)
+    if not isinstance(item, pytest.Function) or spec is None or spec.params.get("engine") != "rustls":
+        return False
+    if "serve_h2" not in item.fixturenames or _names_certificates(item.function):
+        return False
+    return any(spec.params.get(name) in ("uvloop", "trio") for name in ("flavour", "async_flavour", "asyncio_flavour"))
 
 
 @pytest.fixture(params=LIBRARIES)
@@ -102,16 +144,21 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture
-def serve_h2(certificates: Certificates) -> Iterator[ServeH2]:
-    """Starts scripted HTTP/2 peers. A script that fails, and a client that breaks the protocol, fail the test."""
+def serve_h2(certificates: Certificates, engine: str) -> Iterator[ServeH2]:
+    """Starts scripted HTTP/2 peers. A script that fails, and a client that breaks the protocol, fail the test.
+
+    Where the test does not say `tls`, they speak TLS if there is an engine for it.
+    """
     started: list[H2Peer] = []
 
     def start(
         script: h2_peer.Script,
         *,
-        tls: bool | ssl.SSLContext = False,
+        tls: bool | ssl.SSLContext | None = None,
         settings: dict[int, int | None] | None = None,
     ) -> H2Peer:
+        if tls is None:
+            tls = engine != "plain"
         context = certificates.server_context(alpn=["h2"]) if tls is True else tls or None
         started.append(H2Peer(script, settings=settings, tls=context))
         return started[-1]

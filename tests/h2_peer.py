@@ -13,7 +13,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Callable
 
-import httpcore_rs
+import engines
 from h2_session import Session, Stream
 from peers import Peer
 
@@ -119,13 +119,15 @@ def silence(session: Session) -> None:
 
 
 def http2_pool(flavour: Flavour, **arguments: Any) -> Pool:
-    """A pool that speaks nothing but HTTP/2, over plain TCP by prior knowledge."""
+    """A pool that speaks nothing but HTTP/2, over plain TCP by prior knowledge, over TLS by the test's engine."""
+    if engines.current.name != "plain":
+        arguments.setdefault("ssl_context", engines.current.verifying_nothing())
     return flavour.pool(http1=False, http2=True, **arguments)
 
 
 def secure_pool(flavour: Flavour, certificates: Certificates, **arguments: Any) -> Pool:
     """A pool that trusts the tests' authority, and leaves the choice of the protocol to ALPN."""
-    arguments = {"http2": True, "ssl_context": httpcore_rs.TLSConfig(verify=str(certificates.ca)), **arguments}
+    arguments = {"http2": True, "ssl_context": engines.current.trusting(certificates), **arguments}
     return flavour.pool(**arguments)
 
 

@@ -384,7 +384,14 @@ class Session:
 
     def _read(self) -> bytes | None:
         """What has come; nothing at the end of the stream, None where one has to wait."""
+        data = b""
         try:
-            return self.connection.socket.recv(65_536)
+            # TLS gives one record of 16 KiB at a time.
+            while len(data) < 65_536:
+                more = self.connection.socket.recv(65_536)
+                if not more or not isinstance(self.connection.socket, ssl.SSLSocket):
+                    return data + more
+                data += more
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
+            return data or None
+        return data

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from conftest import ServeH2
     from flavours import Flavour
 
+# Streams of a backend have no engine of ours.
+OVER = ("plain",)
+
 ORIGIN = httpcore.Origin(b"https", b"example.com", 443)
 SHOWN = "'https://example.com:443'"
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import engines
 from h2_peer import always, says
 from programs import THREADS
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from programs import Program
 
 POOLS = """
-CONFIG = httpcore_rs.TLSConfig(verify=sys.argv[2])
+import ssl
+by_rustls, by_ssl = httpcore_rs.TLSConfig, lambda verify: ssl.create_default_context(cafile=verify)
+CONFIG = (by_ssl if sys.argv[3] == "ssl" else by_rustls)(verify=sys.argv[2])
 def sync_pool(**arguments):
     return httpcore_rs.ConnectionPool(CONFIG, http1=False, http2=True, **arguments)
 def async_pool(**arguments):
@@ -50,7 +53,7 @@ def numbered(session: Session, stream: Stream) -> None:
 
 
 def run(program: Any, certificates: Certificates, url: str, *parts: str) -> Program:
-    return program("\n".join([POOLS, *map(textwrap.dedent, parts)]), url, str(certificates.ca))
+    return program("\n".join([POOLS, *map(textwrap.dedent, parts)]), url, str(certificates.ca), engines.current.name)
 
 
 # Forks.

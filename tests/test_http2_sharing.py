@@ -47,7 +47,7 @@ async def test_requests_share_a_connection(flavour: Flavour, serve_h2: ServeH2) 
             in repr(pool)
         )
         (connection,) = pool.connections
-        assert connection.info() == f"'http://{peer.authority}', HTTP/2, ACTIVE, Request Count: 20"
+        assert connection.info() == f"'{peer.url[:-1]}', HTTP/2, ACTIVE, Request Count: 20"
         assert connection.is_available()
         assert not connection.is_idle()
         go.set()
@@ -55,7 +55,7 @@ async def test_requests_share_a_connection(flavour: Flavour, serve_h2: ServeH2) 
         assert IDLE in repr(pool)
         assert connection.is_idle()
         assert connection.is_available()
-        assert connection.info() == f"'http://{peer.authority}', HTTP/2, IDLE, Request Count: 20"
+        assert connection.info() == f"'{peer.url[:-1]}', HTTP/2, IDLE, Request Count: 20"
     assert sorted(stream.id for stream in peer.streams) == list(range(1, 41, 2))
     assert len(peer.connections) == 1
 
@@ -299,7 +299,7 @@ async def test_an_idle_connection_makes_room_for_another_origin(flavour: Flavour
         for peer in (first, second):
             assert (await pool.request("GET", peer.url)).content == b"ok"
         await flavour.until(lambda: first.closed(1))
-        assert f"'http://{second.authority}', HTTP/2, IDLE" in repr(pool.connections)
+        assert f"'{second.url[:-1]}', HTTP/2, IDLE" in repr(pool.connections)
 
 
 async def test_a_busy_connection_makes_no_room(flavour: Flavour, serve_h2: ServeH2) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import httpcore
 import pytest
 
+import engines
 import httpcore_rs
 from h2_peer import MAX_CONCURRENT_STREAMS, holding
 from peers import reply
@@ -30,6 +31,8 @@ class Single:
         self.flavour = flavour
         self.url = url
         arguments = {"http1": False, "http2": True, **arguments}
+        if url.startswith("https"):
+            arguments.setdefault("ssl_context", engines.current.verifying_nothing())
         self.raw = getattr(httpcore_rs, flavour.prefixed("HTTPConnection"))(httpcore.URL(url).origin, **arguments)
 
     async def request(self, name: str = "", **timeout: float) -> httpcore.Response:

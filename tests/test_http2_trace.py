@@ -145,7 +145,7 @@ async def test_a_callback_may_send_a_request_over_the_same_connection(flavour: F
 
 
 async def test_logs_are_httpcores(flavour: Flavour, serve_h2: ServeH2, caplog: pytest.LogCaptureFixture) -> None:
-    peer = serve_h2(says(b"hello"))
+    peer = serve_h2(says(b"hello"), tls=False)
     caplog.set_level(logging.DEBUG, "httpcore")
     records = []
     for pool in both(flavour, http1=False, http2=True):

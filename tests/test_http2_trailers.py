@@ -12,6 +12,7 @@ import httpcore
 import httpx
 import pytest
 
+import engines
 import httpcore_rs
 from h2_peer import OK, always, http2_pool, says, still_works
 from peers import always as http1_always
@@ -99,7 +100,7 @@ async def test_httpx_hands_them_on(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(says(b"hello", trailers=TRAILERS))
     transport = httpcore_rs.AsyncTransport if flavour.is_async else httpcore_rs.SyncTransport
     kind: Any = httpx.AsyncClient if flavour.is_async else httpx.Client
-    client = kind(transport=transport(http1=False, http2=True))
+    client = kind(transport=transport(engines.current.verifying_nothing(), http1=False, http2=True))
     response = await flavour.call(client, "get", peer.url)
     assert response.extensions["trailing_headers"] == TRAILERS
     await flavour.call(client, "__exit__", None, None, None)

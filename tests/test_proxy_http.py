@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import pytest
 
+import engines
 import httpcore_rs
 from h2_peer import echo as h2_echo
 from peers import Connection, always, describe, echo, refused_port, reply
@@ -29,8 +30,9 @@ def proxy(url: str, **arguments: Any) -> httpcore.Proxy:
 
 
 @pytest.fixture
-def trust(certificates: Certificates) -> dict[str, Any]:
-    return {"ssl_context": httpcore_rs.TLSConfig(verify=str(certificates.ca))}
+def trust(certificates: Certificates, engine: str) -> dict[str, Any]:
+    """For the engine that the fixture `engine` has set."""
+    return {"ssl_context": engines.current.trusting(certificates)}
 
 
 # What is sent.
@@ -190,9 +192,12 @@ async def test_plain_websockets_go_through_a_tunnel(flavour: Flavour, serve: Ser
 
 
 @pytest.mark.parametrize("by", ["rustls", "ssl", "backend"])
-async def test_a_proxy_over_tls(flavour: Flavour, serve: Serve, certificates: Certificates, by: str) -> None:
+async def test_a_proxy_over_tls(
+    flavour: Flavour, serve: Serve, certificates: Certificates, trust: dict[str, Any], by: str
+) -> None:
+    # The origin's TLS by each engine, in the proxy's.
     context: Any = httpcore_rs.TLSConfig(verify=str(certificates.ca))
-    arguments: dict[str, Any] = {"ssl_context": context}
+    arguments = dict(trust)
     if by == "ssl":
         context = ssl.create_default_context(cafile=str(certificates.ca))
     elif by == "backend":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import pytest
 
+import engines
 import httpcore_rs
 from h2_peer import echo as h2_echo
 from peers import Connection, describe, echo, reply
@@ -26,8 +27,9 @@ def way(peer: Peer, **arguments: Any) -> httpcore.Proxy:
 
 
 @pytest.fixture
-def trust(certificates: Certificates) -> dict[str, Any]:
-    return {"ssl_context": httpcore_rs.TLSConfig(verify=str(certificates.ca))}
+def trust(certificates: Certificates, engine: str) -> dict[str, Any]:
+    """For the engine that the fixture `engine` has set."""
+    return {"ssl_context": engines.current.trusting(certificates)}
 
 
 REPLIES = {

@@ -73,22 +73,29 @@ async def test_what_the_events_of_a_tunnel_say(flavour: Flavour, serve: Serve) -
     assert said["http11.receive_response_headers.complete"]["return_value"][1:3] == (403, b"No")
 
 
+@pytest.mark.parametrize("by_backend", [False, True], ids=["own sockets", "a backend"])
 async def test_what_the_events_of_socks_say(
-    flavour: Flavour, serve: Serve, certificates: Certificates, caplog: pytest.LogCaptureFixture
+    flavour: Flavour, serve: Serve, certificates: Certificates, caplog: pytest.LogCaptureFixture, by_backend: bool
 ) -> None:
     origin = serve(echo, tls=certificates.server_context())
     peer = serve(socks5(credentials=(b"user", b"hunter2")))
     events: list[tuple[str, Any]] = []
     proxy = httpcore.Proxy(f"socks5://{peer.authority}", auth=("user", "hunter2"))
     context = ssl.create_default_context(cafile=str(certificates.ca))
-    async with flavour.pool(proxy=proxy, ssl_context=context) as pool:
+    backend = flavour.backend() if by_backend else None
+    async with flavour.pool(proxy=proxy, ssl_context=context, network_backend=backend) as pool:
         with caplog.at_level(logging.DEBUG, logger="httpcore"):
             await pool.request("GET", origin.url, extensions={"trace": recorder(flavour, events)})
     said = dict(events)
     setup = said["socks.setup_socks5_connection.started"]
     assert (setup["host"], setup["port"]) == ("127.0.0.1", origin.port)
     assert setup["auth"] == (b"user", b"[secure]")
-    assert setup["stream"] is said["socks.connect_tcp.complete"]["return_value"]
+    connected = said["socks.connect_tcp.complete"]["return_value"]
+    if by_backend:
+        assert setup["stream"] is connected
+    else:
+        # Each event shows the socket by an object of its own.
+        assert setup["stream"].get_extra_info("client_addr") == connected.get_extra_info("client_addr")
     assert said["socks.start_tls.started"]["server_hostname"] == "127.0.0.1"
     assert {record.name for record in caplog.records} == {"httpcore.socks", "httpcore.http11"}
     assert "setup_socks5_connection.started" in caplog.text

@@ -13,6 +13,7 @@ import httpcore
 import pytest
 import pytest_httpbin.certs
 
+import engines
 import httpcore_rs
 from certificates import hashed_name
 from peers import always, echo, reply
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 OK = always(reply(b"ok"))
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 @pytest.fixture
 def peer(serve: Serve, certificates: Certificates) -> Peer:
@@ -35,14 +38,14 @@ def peer(serve: Serve, certificates: Certificates) -> Peer:
 
 
 def trusting(certificates: Certificates, **arguments: Any) -> Any:
-    return httpcore_rs.TLSConfig(verify=str(certificates.ca), **arguments)
+    return engines.current.trusting(certificates, **arguments)
 
 
 # Trust.
 
 
 async def test_an_unknown_authority_is_refused_by_default(flavour: Flavour, peer: Peer) -> None:
-    for config in (None, httpcore_rs.TLSConfig(), httpcore_rs.TLSConfig(verify=True)):
+    for config in (None, engines.current.trusting_nothing(), httpcore_rs.TLSConfig(verify=True)):
         async with flavour.pool(ssl_context=config) as pool:
             with pytest.raises(httpcore.ConnectError, match=r"(?i)certificate") as raised:
                 await pool.request("GET", peer.url)
@@ -78,7 +81,7 @@ async def test_verify_takes_a_directory(flavour: Flavour, peer: Peer, ca_directo
 
 async def test_verify_false_accepts_anyone(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
     wrong = serve(OK, tls=certificates.server_context(certificates.authority.issue_cert("elsewhere.test")))
-    async with flavour.pool(ssl_context=httpcore_rs.TLSConfig(verify=False)) as pool:
+    async with flavour.pool(ssl_context=engines.current.verifying_nothing()) as pool:
         assert (await pool.request("GET", wrong.url)).content == b"ok"
 
 
@@ -230,7 +233,7 @@ async def test_a_server_that_does_not_speak_tls(flavour: Flavour, serve: Serve, 
         connection.send(answer)
 
     plain = serve(script)
-    async with flavour.pool() as pool:
+    async with flavour.pool(ssl_context=engines.current.trusting_nothing()) as pool:
         with pytest.raises(httpcore.ConnectError) as raised:
             await pool.request("GET", f"https://{plain.authority}/")
         assert "127.0.0.1" in str(raised.value)
@@ -244,7 +247,7 @@ async def test_a_server_that_resets_within_the_handshake(flavour: Flavour, serve
         connection.reset()
 
     plain = serve(script)
-    async with flavour.pool() as pool:
+    async with flavour.pool(ssl_context=engines.current.trusting_nothing()) as pool:
         with pytest.raises(httpcore.ConnectError) as raised:
             await pool.request("GET", f"https://{plain.authority}/")
         assert str(raised.value)
@@ -283,7 +286,8 @@ async def test_tls_versions(flavour: Flavour, serve: Serve, certificates: Certif
     server = serve(script, tls=context)
     async with flavour.pool(ssl_context=trusting(certificates)) as pool:
         assert (await pool.request("GET", server.url)).content == b"ok"
-    assert used == [(version.replace("_", "."), "http/1.1")]
+    # A context of the user's that is never used with HTTP/2 is left as it is.
+    assert used == [(version.replace("_", "."), None if engines.current.name == "ssl" else "http/1.1")]
 
 
 async def test_a_body_until_close_over_tls(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:

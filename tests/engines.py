@@ -1,0 +1,45 @@
+"""What does TLS in a test: rustls, or Python's `ssl`; over plain TCP nothing does."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import httpcore_rs
+
+if TYPE_CHECKING:
+    from certificates import Certificates
+
+ENGINES = ("rustls", "ssl")
+
+
+class Engine:
+    """The engine of the test that runs now, set by the fixture `engine`."""
+
+    name = "rustls"
+
+    def trusting(self, certificates: Certificates, **arguments: Any) -> Any:
+        """An `ssl_context` that trusts the tests' authority; the arguments are those of a `TLSConfig`."""
+        if self.name != "ssl":
+            return httpcore_rs.TLSConfig(verify=str(certificates.ca), **arguments)
+        context = ssl.create_default_context(cafile=str(certificates.ca))
+        cert = arguments.pop("cert", None)
+        if cert is not None:
+            context.load_cert_chain(*([cert] if isinstance(cert, str) else cert))
+        assert not arguments
+        return context
+
+    def trusting_nothing(self) -> Any:
+        """One that trusts certifi's authorities, which have signed nothing here."""
+        return ssl.create_default_context() if self.name == "ssl" else httpcore_rs.TLSConfig()
+
+    def verifying_nothing(self) -> Any:
+        if self.name != "ssl":
+            return httpcore_rs.TLSConfig(verify=False)
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+current = Engine()
