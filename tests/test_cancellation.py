@@ -161,13 +161,14 @@ async def test_at_the_moment_a_slot_is_handed_over(async_flavour: Flavour, serve
     async with async_flavour.pool(max_connections=1) as pool:
         for _ in range(20):
             response = await pool.handle(httpcore.Request("GET", peer.url, headers={"Host": "test"}))
-            await response.read()
             task = async_flavour.start(lambda: pool.request("GET", peer.url))
             await async_flavour.until(lambda: "1 queued" in repr(pool))
             if order == "cancelled first":
                 task.cancel()
-            await response.close()
+            # The end of the body hands the connection over.
+            await response.read()
             task.cancel()
+            await response.close()
             await task.finished()
             response = await pool.request("GET", peer.url, extensions={"timeout": {"pool": 5}})
             assert response.content == b"ok"
