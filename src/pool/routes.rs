@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 use hashlink::LinkedHashSet;
 use slab::Slab;
 
@@ -24,7 +24,7 @@ pub struct Route<W> {
     /// In the order of arrival.
     pub waiters: BTreeMap<WaiterId, W>,
     /// The shared connections that take requests, now or later.
-    pub shared: LinkedHashSet<u64>,
+    pub shared: HashSet<u64>,
     /// Those of them that can take one more request now.
     pub open: LinkedHashSet<u64>,
     /// How many connections are being made that may turn out to be shared.
@@ -42,7 +42,7 @@ impl<W> Default for Route<W> {
     fn default() -> Self {
         Self {
             waiters: BTreeMap::new(),
-            shared: LinkedHashSet::new(),
+            shared: HashSet::default(),
             open: LinkedHashSet::new(),
             connecting: 0,
             released: 0,

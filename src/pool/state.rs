@@ -144,6 +144,7 @@ impl<C: Share, W: Waiter> State<C, W> {
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.only.remove(&waiter);
             }
+            self.serve_connection(id);
         } else if let Some(key) = self.origins.key(&destination.origin) {
             if let Some(entry) = self.origins.get_mut(key) {
                 entry.take_waiter(destination.loop_id, waiter);
