@@ -31,7 +31,7 @@ class TLSConfig:
         trust_env: bool = True,
         *,
         system_store: bool = False,
-        cadata: str | bytes | None = None,
+        cadata: str | bytes | bytearray | memoryview | None = None,
         minimum_version: ssl.TLSVersion | None = None,
     ) -> TLSConfig: ...
     @property
@@ -43,7 +43,7 @@ class TLSConfig:
     @property
     def system_store(self) -> bool: ...
     @property
-    def cadata(self) -> str | bytes | None: ...
+    def cadata(self) -> str | bytes | bytearray | memoryview | None: ...
     @property
     def minimum_version(self) -> ssl.TLSVersion | None: ...
 

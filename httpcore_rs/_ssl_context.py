@@ -104,7 +104,7 @@ def _locations(
 ) -> tuple[str | None, str | None, bool]:
     """The file and the folders with authorities, and whether they are the operating system's own.
 
-    As in httpx the file that the environment names comes instead of the folders. Those are a list, which OpenSSL splits.
+    As in httpx the file that the environment names comes instead of the folders. They are a list, which OpenSSL splits.
     """
     if path is not None:
         return (None, path, False) if Path(path).is_dir() else (path, None, False)

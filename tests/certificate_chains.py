@@ -171,6 +171,22 @@ def a_key_id_with_another_issuer() -> SetUp:
     return SetUp([leaf(a, key_ids=False, extra=[(wrong, False)])], [a])
 
 
+@case(REFUSED)
+def a_root_that_names_another_key_as_its_issuers() -> SetUp:
+    key = ec.generate_private_key(ec.SECP256R1())
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    a = root(key=key, key_ids=False, extra=[(own, False), (x509.AuthorityKeyIdentifier(b"x" * 20, None, None), False)])
+    return SetUp([leaf(a)], [a])
+
+
+@case(REFUSED)
+def two_trusted_ones_that_have_issued_each_other() -> SetUp:
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    a, b = root("A", key=keys[0]), root("B", key=keys[1])
+    a_by_b, b_by_a = inner(b, "A", key=keys[0]), inner(a, "B", key=keys[1])
+    return SetUp([leaf(a)], [a_by_b, b_by_a])
+
+
 CASES |= {
     "by a root": (ACCEPTED, direct),
     "by an intermediate": (ACCEPTED, through),

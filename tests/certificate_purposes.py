@@ -63,6 +63,7 @@ CASES |= {
 
 
 RSA_2048 = rsa.generate_private_key(65537, 2048)
+RSA_3072 = rsa.generate_private_key(65537, 3072)
 RSA_1024 = rsa.generate_private_key(65537, 1024)
 
 
@@ -104,6 +105,9 @@ CASES |= {
     "rsa 2048": (ACCEPTED, lambda: direct({"key": RSA_2048}, key=RSA_2048)),
     "a root of rsa 1024": (REFUSED, lambda: direct(key=RSA_1024)),
     "an intermediate of rsa 1024": (REFUSED, lambda: through(key=RSA_1024)),
+    "a leaf of rsa 1024": (REFUSED, lambda: direct({"key": RSA_1024})),
+    "a trusted self signed leaf of rsa 1024": (REFUSED, lambda: SetUp(*[[leaf(key=RSA_1024)]] * 2)),
+    "rsa 3072 and sha384": (ACCEPTED, lambda: direct({"digest": hashes.SHA384()}, key=RSA_3072)),
     "signed with sha512": (ACCEPTED, lambda: direct({"digest": hashes.SHA512()}, key=RSA_2048)),
     "p384 and p521": (
         ACCEPTED,
@@ -154,6 +158,10 @@ CASES |= {
     "an ip address as the common name": (REFUSED, lambda: named(subject="127.0.0.1", host="127.0.0.1")),
     "a wildcard for an ip address": (REFUSED, lambda: named("*.0.0.1", host="127.0.0.1")),
     "an ipv4 address in ipv6": (REFUSED, lambda: named(_ip("::ffff:127.0.0.1"), host="127.0.0.1")),
+    "a name with a nul": (REFUSED, lambda: named(HOST + "\0.other.test")),
+    "a name with a space": (REFUSED, lambda: named(HOST + " ")),
+    "an empty name": (REFUSED, lambda: named("")),
+    "an ip address beside the common name": (STRICTER, lambda: named(_ip("127.0.0.1"), subject=HOST)),
     "a uri of the host": (REFUSED, lambda: named(x509.UniformResourceIdentifier(f"https://{HOST}"))),
     "an email address at the host": (REFUSED, lambda: named(x509.RFC822Name(f"user@{HOST}"))),
 }
@@ -201,6 +209,17 @@ CASES |= {
         REFUSED,
         lambda: constrained(_dns(".example.test"), names=["example.test"], host="example.test"),
     ),
+    "every domain is permitted": (ACCEPTED, lambda: constrained(_dns(""))),
+    "every domain is excluded": (REFUSED, lambda: constrained(excluded=_dns(""))),
+    "a wildcard that is more than what is permitted": (
+        REFUSED,
+        lambda: constrained(_dns(HOST), names=["*.example.test"]),
+    ),
+    "a wildcard in a permitted domain": (ACCEPTED, lambda: constrained(_dns("example.test"), names=["*.example.test"])),
+    "a permitted and an excluded domain": (
+        REFUSED,
+        lambda: constrained(_dns("example.test"), _dns("server.example.test")),
+    ),
     "an excluded domain": (REFUSED, lambda: constrained(excluded=_dns("example.test"))),
     "another excluded domain": (ACCEPTED, lambda: constrained(excluded=_dns("other.test"))),
     "one name of two is permitted": (REFUSED, lambda: constrained(_dns("example.test"), names=[HOST, "other.test"])),
@@ -228,5 +247,81 @@ CASES |= {
     "an email address in the subject that is permitted": (
         STRICTER,
         lambda: constrained([x509.RFC822Name("example.test")], subject=_with_email("user@example.test")),
+    ),
+}
+
+
+# Rules of RFC 5280 that only Python 3.13 and newer hold certificates to (`VERIFY_X509_STRICT`).
+
+
+@case(ACCEPTED)
+def a_leaf_without_the_authoritys_key_id() -> SetUp:
+    a = root()
+    return SetUp([leaf(a, key_ids=False)], [a])
+
+
+@case(ACCEPTED)
+def a_leaf_with_issuer_and_serial_number_only() -> SetUp:
+    a = root()
+    identifier = x509.AuthorityKeyIdentifier(
+        None, [x509.DirectoryName(a.certificate.subject)], a.certificate.serial_number
+    )
+    return SetUp([leaf(a, key_ids=False, extra=[(identifier, False)])], [a])
+
+
+@case(ACCEPTED)
+def an_intermediate_without_the_authoritys_key_id() -> SetUp:
+    a = root()
+    key = ec.generate_private_key(ec.SECP256R1())
+    b = inner(a, key=key, key_ids=False, extra=[(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)])
+    return SetUp([leaf(b), b], [a])
+
+
+@case(REFUSED)
+def a_critical_authority_key_id() -> SetUp:
+    a = root()
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(a.key.public_key())
+    return SetUp([leaf(a, key_ids=False, extra=[(identifier, True)])], [a])
+
+
+@case(REFUSED)
+def a_critical_subject_key_id_of_a_root() -> SetUp:
+    key = ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    a = root(key=key, key_ids=False, extra=[(identifier, True)])
+    return SetUp([leaf(a)], [a])
+
+
+@case(ACCEPTED)
+def an_empty_subject() -> SetUp:
+    a = root()
+    return SetUp([issue("", a, names=[HOST])], [a])
+
+
+@case(ACCEPTED)
+def an_empty_subject_with_critical_names() -> SetUp:
+    a = root()
+    return SetUp([issue("", a, extra=[(x509.SubjectAlternativeName([x509.DNSName(HOST)]), True)])], [a])
+
+
+CASES |= {
+    "a root without a key id": (ACCEPTED, lambda: direct({"key_ids": True}, key_ids=False)),
+    "a root and a leaf without key ids": (ACCEPTED, lambda: direct({"key_ids": False}, key_ids=False)),
+    "an intermediate without key usage": (ACCEPTED, lambda: through(uses=())),
+    "an intermediate with constraints that are not critical": (ACCEPTED, lambda: through(critical=False)),
+    "a leaf that may sign certificates and more": (
+        ACCEPTED,
+        lambda: direct({"uses": ["digital_signature", "key_cert_sign"]}),
+    ),
+    "a leaf without constraints that may sign certificates and more": (
+        ACCEPTED,
+        lambda: direct({"ca": None, "uses": ["digital_signature", "key_cert_sign"]}),
+    ),
+    "a leaf without constraints": (ACCEPTED, lambda: direct({"ca": None})),
+    "a root with an empty name": (ACCEPTED, lambda: direct(name="")),
+    "a self signed leaf without key ids": (ACCEPTED, lambda: SetUp(*[[leaf(key_ids=False)]] * 2)),
+    "a self signed authority without key usage or key ids": (
+        ACCEPTED,
+        lambda: SetUp(*[[leaf(ca=True, uses=(), key_ids=False, critical=False)]] * 2),
     ),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import httpcore_rs
-from certificates import hashed_name
+from certificates import hashed_name, issue, server_context
 from libraries import Library
 from peers import always, answers, echo, refused_port, reply
 from programs import HIDE
@@ -170,6 +170,22 @@ def test_the_system_names_authorities(
     by_transport, by_pool, by_python = json.loads(program(SYSTEM, peer.url, file, str(folder), *bundles).output())
     expected = "ok" if trusted else "ConnectError"
     assert (by_transport, by_pool, by_python) == (expected, expected, expected)
+
+
+@pytest.mark.parametrize("shown", ["itself", "one that its key has signed"])
+def test_the_system_names_a_certificate_that_is_no_authoritys(
+    serve: Serve, program: Callable[..., Program], tmp_path: Path, shown: str
+) -> None:
+    """As Debian's `ssl-cert-snakeoil.pem` is, under its hash in `/etc/ssl/certs`."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    pin = issue("snakeoil", names=["localhost"])
+    (folder / hashed_name(pin.certificate)).write_bytes(pin.pem)
+    chain = [pin] if shown == "itself" else [issue("forged", pin, names=["localhost"]), pin]
+    peer = serve(OK, tls=server_context(chain, tmp_path / "server.pem"))
+    missing = str(tmp_path / "missing")
+    output = program(SYSTEM, f"https://localhost:{peer.port}/", missing, str(folder), missing).output()
+    assert json.loads(output) == ["ok" if shown == "itself" else "ConnectError"] * 3
 
 
 def test_the_system_store_is_a_property_of_the_config() -> None:

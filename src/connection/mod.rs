@@ -13,13 +13,17 @@ use http::HeaderMap;
 
 use crate::error::{Error, Kind, OsError};
 use crate::origin::Origin;
+use crate::tls;
 use crate::tls::python_ssl::Fault;
 
 /// The error for a failed read or write: what a stream of the caller's raised, what Python's `ssl` did, or what the system said.
 pub fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
     match error.downcast::<Error>() {
         Ok(raised) => raised,
-        Err(error) => caused_by(Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))), error),
+        Err(error) => {
+            let error = tls::in_words(error, &origin.host);
+            caused_by(Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))), error)
+        }
     }
 }
 

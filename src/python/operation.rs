@@ -270,7 +270,12 @@ impl Execution {
     /// Goes on after a step of TLS. An exception that is not the session's ends the operation.
     fn end_step<'py>(&mut self, py: Python<'py>, step: ssl::Step, result: PyResult<Bound<'py, PyAny>>) -> Next<'py> {
         let finished = match &self.driver {
-            Driver::Thread(_) => step.finish(py, result),
+            Driver::Thread(_) => {
+                let finished = step.finish(py, result);
+                // What moved the connection after the step does not concern the next sleep.
+                park::clear();
+                finished
+            }
             Driver::Task { host, .. } => {
                 let running = host.get().shared.enter();
                 let finished = step.finish(py, result);

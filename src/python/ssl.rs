@@ -207,6 +207,35 @@ pub fn leave_steps(owner: &StreamOwner) {
     }
 }
 
+/// Takes the steps that a thread has noted by dropping a response: the peer is to be told at once. What Python raises has nothing to be
+/// raised in.
+pub fn take_dropped_steps() {
+    const MOST: usize = 8;
+
+    if !park::has_steps() {
+        return;
+    }
+    // Unless the interpreter is being finalized.
+    Python::try_attach(|py| {
+        let raised_before = PyErr::take(py);
+        for _ in 0..MOST {
+            let ended = match next_step(py) {
+                Ok(None) => break,
+                Ok(Some((effect, step))) => step.finish(py, calls::call(&effect, ())),
+                Err(exception) => Err(exception),
+            };
+            if let Err(exception) = ended {
+                exception.write_unraisable(py, None);
+                break;
+            }
+        }
+        park::clear();
+        if let Some(exception) = raised_before {
+            exception.restore(py);
+        }
+    });
+}
+
 struct LeftStep(Arc<SslSession>);
 
 impl UnsentReset for LeftStep {

@@ -70,7 +70,7 @@ impl ResponseStream {
 impl Drop for ResponseStream {
     fn drop(&mut self) {
         lock(&self.open.body).close();
-        ssl::leave_steps(&self.open.owner);
+        ssl::take_dropped_steps();
     }
 }
 

@@ -14,15 +14,16 @@ use crate::tls::{ConfigError, Identity, Rules, Source, TlsConfig, Trust, Wishes}
 
 /// How servers are verified, and which certificate the client shows. For a pool's `ssl_context=`.
 ///
-/// - `verify`: `True` trusts certifi's authorities, or with `trust_env` those in the file `SSL_CERT_FILE` or the directory
-///   `SSL_CERT_DIR` if one is set. A path (`str` or `os.PathLike`) trusts the authorities in that PEM file or directory.
-///   `False` verifies nothing.
+/// - `verify`: `True` trusts certifi's authorities, or with `trust_env` those in the file `SSL_CERT_FILE`, else in the directories
+///   of the list `SSL_CERT_DIR`, if one is set. A path (`str` or `os.PathLike`) trusts the authorities in that PEM file or
+///   directory. Of a directory only files count that are named by hashes (`openssl rehash`). A certificate that is no authority's
+///   is trusted for itself only. `False` verifies nothing.
 /// - `cert`: the path of a PEM file with a certificate chain and its key, or a tuple `(chain, key)` of two, or
 ///   `(chain, key, password)` if the key is encrypted. With a password Python's `ssl` does TLS: it can read such a key.
 /// - `trust_env`: whether `verify=True` heeds the environment.
 /// - `system_store`: whether `verify=True` trusts the operating system's authorities instead of certifi's, found where Python's
 ///   OpenSSL looks for them. Linux only: elsewhere that is `NotImplementedError`.
-/// - `cadata`: authorities, as PEM (`str` or `bytes`) or as one certificate in DER (`bytes`). They are trusted beside those of a path
+/// - `cadata`: authorities, as PEM (`str`, `bytes` or a buffer) or as one certificate in DER (`bytes` or a buffer). They are trusted beside those of a path
 ///   given as `verify`, and with `verify=True` instead of all others.
 /// - `minimum_version`: an `ssl.TLSVersion`. Versions below TLS 1.2 are not spoken in any case.
 ///

@@ -41,7 +41,7 @@ pub struct Extensions<'a> {
     pub is_for_servers: Option<bool>,
     pub subject_alt_name: Option<AltName>,
     pub name_constraints: Option<&'a [u8]>,
-    pub subject_key_id: Option<KeyId<'a>>,
+    pub subject_key_id: Option<&'a [u8]>,
     pub authority_key_id: Option<AuthorityKeyId<'a>>,
     /// Netscape's types, the first eight bits.
     pub netscape_type: Option<u8>,
@@ -65,18 +65,11 @@ pub struct AltName {
 }
 
 #[derive(Clone, Copy)]
-pub struct KeyId<'a> {
-    pub id: &'a [u8],
-    pub is_critical: bool,
-}
-
-#[derive(Clone, Copy)]
 pub struct AuthorityKeyId<'a> {
     pub id: Option<&'a [u8]>,
     /// The issuer of the issuer's certificate.
     issuer: Option<&'a [u8]>,
     serial: Option<&'a [u8]>,
-    pub is_critical: bool,
 }
 
 pub const DIGITAL_SIGNATURE: u8 = 0x80;
@@ -223,7 +216,7 @@ impl Algorithm {
 impl AuthorityKeyId<'_> {
     fn is_of(&self, issuer: &Certificate<'_>) -> bool {
         let same = |id: Option<&[u8]>, own: &[u8]| id.is_none_or(|id| id == own);
-        self.id.is_none_or(|id| issuer.extensions.subject_key_id.is_none_or(|own| own.id == id))
+        self.id.is_none_or(|id| issuer.extensions.subject_key_id.is_none_or(|own| own == id))
             && same(self.serial, issuer.serial)
             && same(self.issuer, issuer.issuer)
     }
@@ -252,8 +245,10 @@ impl<'a> Extensions<'a> {
 
         match identifier {
             // Those of RFC 5280, 4.2.1, by their numbers under 2.5.29.
+            // OpenSSL does not know the identifiers of keys where they are critical.
             [0x55, 0x1d, 14] => {
-                once(&mut self.subject_key_id, KeyId { id: der::only(der::OCTET_STRING, value)?, is_critical })
+                self.has_unknown_critical |= is_critical;
+                once(&mut self.subject_key_id, der::only(der::OCTET_STRING, value)?)
             }
             [0x55, 0x1d, 15] => once(&mut self.key_usage, first_bits(value)?),
             [0x55, 0x1d, 17] => {
@@ -262,7 +257,10 @@ impl<'a> Extensions<'a> {
             }
             [0x55, 0x1d, 19] => once(&mut self.basic_constraints, BasicConstraints::parse(value, is_critical)?),
             [0x55, 0x1d, 30] => once(&mut self.name_constraints, der::only(der::SEQUENCE, value)?),
-            [0x55, 0x1d, 35] => once(&mut self.authority_key_id, AuthorityKeyId::parse(value, is_critical)?),
+            [0x55, 0x1d, 35] => {
+                self.has_unknown_critical |= is_critical;
+                once(&mut self.authority_key_id, AuthorityKeyId::parse(value)?)
+            }
             [0x55, 0x1d, 37] => once(&mut self.is_for_servers, is_for_servers(value)?),
             // Where lists of what is revoked are, and policies. Nothing is asked of them, in OpenSSL neither.
             [0x55, 0x1d, 31 | 32 | 33 | 36 | 54] => Some(()),
@@ -317,12 +315,12 @@ impl BasicConstraints {
 }
 
 impl<'a> AuthorityKeyId<'a> {
-    fn parse(value: &'a [u8], is_critical: bool) -> Option<Self> {
+    fn parse(value: &'a [u8]) -> Option<Self> {
         let mut parts = Reader::new(der::only(der::SEQUENCE, value)?);
         let id = parts.optional(der::primitive(0));
         let issuer = parts.optional(der::constructed(1)).and_then(directory_name);
         let serial = parts.optional(der::primitive(2));
-        parts.is_empty().then_some(Self { id, issuer, serial, is_critical })
+        parts.is_empty().then_some(Self { id, issuer, serial })
     }
 }
 
@@ -335,4 +333,113 @@ fn directory_name(names: &[u8]) -> Option<&[u8]> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(contents.len()).unwrap();
+        let [high, low] = length.to_be_bytes();
+        let head = match length {
+            0..0x80 => vec![tag, low],
+            0x80..0x100 => vec![tag, 0x81, low],
+            _ => vec![tag, 0x82, high, low],
+        };
+        [&head[..], contents].concat()
+    }
+
+    fn extension(identifier: &[u8], is_critical: bool, value: &[u8]) -> Vec<u8> {
+        let critical: &[u8] = if is_critical { &[0x01, 0x01, 0xff] } else { &[] };
+        let identifier = element(der::OBJECT_IDENTIFIER, identifier);
+        element(der::SEQUENCE, &[&identifier, critical, &element(der::OCTET_STRING, value)].concat())
+    }
+
+    /// A certificate of version 3 with these extensions, issued by a name that is its own.
+    fn certificate(extensions: &[Vec<u8>]) -> Vec<u8> {
+        const ALGORITHM: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+
+        let name = [&[0x06, 0x03, 0x55, 0x04, 0x03][..], b"\x0c\x04name"].concat();
+        let name = element(der::SEQUENCE, &element(der::SET, &element(der::SEQUENCE, &name)));
+        let algorithm = element(der::SEQUENCE, ALGORITHM);
+        let validity = [element(der::UTC_TIME, b"700101000000Z"), element(der::UTC_TIME, b"700101000100Z")].concat();
+        let signed = [
+            vec![0xa0, 0x03, 0x02, 0x01, 0x02, 0x02, 0x01, 0x07],
+            algorithm.clone(),
+            name.clone(),
+            element(der::SEQUENCE, &validity),
+            name,
+            element(der::SEQUENCE, &[algorithm.clone(), element(der::BIT_STRING, b"\0key")].concat()),
+            element(der::constructed(3), &element(der::SEQUENCE, &extensions.concat())),
+        ];
+        let signed = element(der::SEQUENCE, &signed.concat());
+        element(der::SEQUENCE, &[signed, algorithm, element(der::BIT_STRING, b"\0signature")].concat())
+    }
+
+    const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
+    const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
+    const PURPOSES: &[u8] = &[0x55, 0x1d, 37];
+    const UNKNOWN: &[u8] = &[0x2a, 0x03];
+
+    fn authority() -> Vec<u8> {
+        certificate(&[
+            extension(BASIC_CONSTRAINTS, true, b"\x30\x06\x01\x01\xff\x02\x01\x03"),
+            extension(KEY_USAGE, true, b"\x03\x02\x01\x06"),
+            extension(PURPOSES, false, b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01"),
+            extension(&[0x55, 0x1d, 14], false, b"\x04\x02id"),
+            extension(&[0x55, 0x1d, 35], false, b"\x30\x04\x80\x02id"),
+            extension(UNKNOWN, false, b"anything"),
+        ])
+    }
+
+    #[test]
+    fn an_authority() {
+        let der = authority();
+        let read = Certificate::parse(&der).unwrap();
+        assert_eq!((read.version, read.serial, read.name().as_str()), (3, &[7][..], "\"name\""));
+        assert!(read.is_authority() && read.is_self_signed() && read.may(KEY_CERT_SIGN) && read.has_one_algorithm);
+        assert!(!read.may(DIGITAL_SIGNATURE) && !read.extensions.has_unknown_critical);
+        assert_eq!(read.extensions.is_for_servers, Some(true));
+        assert_eq!(read.extensions.basic_constraints.unwrap().path_length, Some(3));
+        assert_eq!([-1, 0, 60, 61].map(|now| read.is_valid_at(now)), [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_makes_no_authority() {
+        let of = |extensions: &[Vec<u8>]| Certificate::parse(&certificate(extensions)).map(|read| read.is_authority());
+        let is_ca = extension(BASIC_CONSTRAINTS, true, b"\x30\x03\x01\x01\xff");
+        assert_eq!(of(&[]), Some(false));
+        assert_eq!(of(&[extension(BASIC_CONSTRAINTS, true, b"\x30\x00")]), Some(false));
+        assert_eq!(of(std::slice::from_ref(&is_ca)), Some(true));
+        assert_eq!(of(&[is_ca.clone(), extension(KEY_USAGE, true, b"\x03\x02\x07\x80")]), Some(false));
+        assert_eq!(of(&[is_ca.clone(), extension(KEY_USAGE, true, b"\x03\x01\x00")]), Some(false));
+        // Said twice, negative, or more than there is to say.
+        assert_eq!(of(&[is_ca.clone(), is_ca]), None);
+        assert_eq!(of(&[extension(BASIC_CONSTRAINTS, true, b"\x30\x06\x01\x01\xff\x02\x01\xff")]), None);
+        assert_eq!(of(&[extension(BASIC_CONSTRAINTS, true, b"\x30\x05\x01\x01\xff\x05\x00")]), None);
+    }
+
+    #[test]
+    fn a_critical_extension_that_is_unknown_is_seen() {
+        let der = certificate(&[extension(UNKNOWN, true, b"")]);
+        assert!(Certificate::parse(&der).unwrap().extensions.has_unknown_critical);
+    }
+
+    #[test]
+    fn damaged_certificates_are_read_or_refused() {
+        let whole = authority();
+        for length in 0..whole.len() {
+            assert!(Certificate::parse(&whole[..length]).is_none());
+        }
+        for at in 0..whole.len() {
+            for flip in 1..=0xff {
+                let mut damaged = whole.clone();
+                damaged[at] ^= flip;
+                if let Some(read) = Certificate::parse(&damaged) {
+                    _ = (read.name(), read.is_self_signed(), read.constrains_email());
+                }
+            }
+        }
+    }
 }

@@ -92,7 +92,7 @@ fn strictly(certificate: &Certificate<'_>, depth: usize, length: usize) -> Optio
         return None;
     }
     let has_path_length = basic_constraints.is_some_and(|constraints| constraints.path_length.is_some());
-    let rules: [(bool, &'static str); 15] = [
+    let rules: [(bool, &'static str); 13] = [
         (has_path_length && !is_ca, "Path length invalid for non-CA cert"),
         (has_path_length && !certificate.may(KEY_CERT_SIGN), "Path length given without key usage keyCertSign"),
         (
@@ -109,8 +109,6 @@ fn strictly(certificate: &Certificate<'_>, depth: usize, length: usize) -> Optio
         ),
         (subject_alt_name.is_some_and(|names| names.is_empty), "Subject Alternative Name is empty"),
         (!certificate.has_one_algorithm, "Certificate signature algorithm is inconsistent"),
-        (authority_key_id.is_some_and(|key| key.is_critical), "Authority Key Identifier marked critical"),
-        (subject_key_id.is_some_and(|key| key.is_critical), "Subject Key Identifier marked critical"),
         (
             certificate.version == 3 && !is_last && authority_key_id.is_none_or(|key| key.id.is_none()),
             "Missing Authority Key Identifier",

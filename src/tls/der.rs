@@ -119,7 +119,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 pub fn date(seconds: i64) -> String {
     let day = seconds.div_euclid(86_400);
     let second = seconds.rem_euclid(86_400);
-    // Counted from the year 0; a day later than the true year's first is never taken, for a year has at most 366 days.
+    // A year that has begun by then, for no year has more than 366 days; the true one is a few years on.
     let mut year = (day + 719_528).div_euclid(366).max(0);
     while days(year + 1, 1, 1) <= day {
         year += 1;

@@ -7,22 +7,22 @@ use rustls::{AlertDescription, Error, PeerIncompatible};
 
 use super::refusal::Refusal;
 
-/// What went wrong in a handshake with `host`.
-pub struct Explained<'a> {
-    pub error: &'a io::Error,
-    pub host: &'a str,
+/// An error of a TLS stream to `host`, said in words. That of the operating system stays what it is.
+pub fn in_words(error: io::Error, host: &str) -> io::Error {
+    match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
+        Some(cause) => io::Error::new(error.kind(), Explained { error: cause, host }.to_string()),
+        None => error,
+    }
+}
+
+struct Explained<'a> {
+    error: &'a Error,
+    host: &'a str,
 }
 
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.host;
-        match self.error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
-            Some(error) => explain(error, host, f),
-            None if self.error.kind() == io::ErrorKind::UnexpectedEof => {
-                f.write_str("the server closed the connection")
-            }
-            None => self.error.fmt(f),
-        }
+        explain(self.error, self.host, f)
     }
 }
 
@@ -108,7 +108,7 @@ fn alerted(alert: AlertDescription, host: &str) -> String {
             ("TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "the server speaks none of the protocols that are offered (ALPN)")
         }
         A::InternalError => ("TLSV1_ALERT_INTERNAL_ERROR", "the server has failed"),
-        alert => return format!("the server ended the handshake with the alert {} of TLS", u8::from(alert)),
+        alert => return format!("the server ended the connection with the alert {} of TLS", u8::from(alert)),
     };
     format!("[{name}] {why}")
 }

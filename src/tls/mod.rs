@@ -34,7 +34,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use self::chain::Rules;
-use self::explained::Explained;
+pub use self::explained::in_words;
 use self::trust::Stamp;
 pub use self::trust::{Source, Trust};
 use self::verifier::Verifier;
@@ -117,8 +117,11 @@ impl TlsConfig {
         let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let connector = TlsConnector::from(config);
         connector.with_alpn(protocols).connect(server_name, stream).await.map_err(|error| {
-            failed(format!("the TLS handshake with {name} failed: {}", Explained { error: &error, host: name }))
-                .with_source(error)
+            let error = match error.kind() {
+                io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the server closed the connection"),
+                _ => in_words(error, name),
+            };
+            failed(format!("the TLS handshake with {name} failed: {error}")).with_source(error)
         })
     }
 

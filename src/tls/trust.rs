@@ -133,7 +133,7 @@ pub fn load(sources: &[Source]) -> Result<Store, ConfigError> {
 /// Adds certificates of a file or folder that must hold one.
 fn add(store: &mut Store, path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<(), ConfigError> {
     // Bundles hold certificates of forms that are no longer allowed; they are passed over, as OpenSSL does.
-    let added = certificates.into_iter().filter(|certificate| store.add(certificate.clone())).count();
+    let added = certificates.into_iter().map(|certificate| store.add(certificate)).filter(|is_added| *is_added).count();
     if added > 0 {
         return Ok(());
     }
