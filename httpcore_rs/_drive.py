@@ -22,7 +22,8 @@ def finish(result: typing.Any) -> typing.Any:
 
 def drive(operation: Operation) -> typing.Any:
     """Runs an operation in this thread and returns its result."""
-    step, argument = operation.poll, None
+    step: typing.Callable[[typing.Any], typing.Any] = operation.poll
+    argument: typing.Any = None
     while True:
         try:
             effect = step(argument)
@@ -31,7 +32,7 @@ def drive(operation: Operation) -> typing.Any:
             argument = effect()
             step = operation.poll
         # Ctrl-C, say, also between two calls. `throw` raises again what does not concern the engine.
-        except BaseException as exc:  # noqa: BLE001, PERF203
+        except BaseException as exc:  # noqa: PERF203
             if operation.is_over():
                 raise
             step, argument = operation.throw, exc
@@ -39,7 +40,8 @@ def drive(operation: Operation) -> typing.Any:
 
 async def adrive(operation: Operation) -> typing.Any:
     """Runs an operation in this task and returns its result. Cancelling it closes its connection there and then."""
-    step, argument = operation.poll, None
+    step: typing.Callable[[typing.Any], typing.Any] = operation.poll
+    argument: typing.Any = None
     while True:
         try:
             effect = step(argument)
@@ -49,7 +51,7 @@ async def adrive(operation: Operation) -> typing.Any:
             argument = effect() if type(effect) is functools.partial else await effect
             step = operation.poll
         # A cancellation, say. `throw` raises again what does not concern the engine.
-        except BaseException as exc:  # noqa: BLE001, PERF203
+        except BaseException as exc:  # noqa: PERF203
             if operation.is_over():
                 raise
             step, argument = operation.throw, exc

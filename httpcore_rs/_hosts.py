@@ -68,7 +68,7 @@ def _in_trio_task(trio: types.ModuleType) -> bool:
     lowlevel = getattr(trio, "lowlevel", None)
     if lowlevel is None:
         return False
-    # trio-asyncio runs an asyncio loop in a task of trio: which of the two the code at hand is written for, sniffio knows.
+    # trio-asyncio runs an asyncio loop in a task of trio; sniffio knows which of the two the running code is for.
     if "trio_asyncio" in sys.modules and sys.modules["sniffio"].current_async_library() != "trio":
         return False
     if hasattr(lowlevel, "in_trio_task"):

@@ -1,8 +1,8 @@
 """The engine's streams, completed with the methods that run code in Python.
 
 Each of these drives an operation. They are functions of Python, so that what they call on the way (a body's iterator, a
-trace callback, a signal handler) has no frame of the engine below it. Those of the async streams are coroutine functions:
-nothing happens before they are awaited.
+trace callback, a signal handler) has no frame of the engine below it. Those of the async streams are coroutine
+functions: nothing happens before they are awaited.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ async def _aclose_response(self: AsyncResponseStream) -> None:
 
 @_method(NetworkStream, "read")
 def _read(self: NetworkStream, max_bytes: int, timeout: float | None = None) -> bytes:
-    """Up to `max_bytes`, `b""` at the end. Raises `ReadTimeout` after `timeout` seconds without data, and `ReadError`."""
+    """Reads up to `max_bytes`, `b""` at the end. Raises `ReadError`, and `ReadTimeout` after `timeout` seconds."""
     data: bytes = finish(self.start_read(max_bytes, timeout))
     return data
 
@@ -103,12 +103,13 @@ def _start_tls(
 
     Raises `ConnectError`, and `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds.
     """
-    return _tls_stream.start_tls(self.package, self, ssl_context, server_hostname, timeout)
+    stream = typing.cast("httpcore.NetworkStream", self)
+    return _tls_stream.start_tls(self.package, stream, ssl_context, server_hostname, timeout)
 
 
 @_method(AsyncNetworkStream, "read")
 async def _aread(self: AsyncNetworkStream, max_bytes: int, timeout: float | None = None) -> bytes:
-    """Up to `max_bytes`, `b""` at the end. Raises `ReadTimeout` after `timeout` seconds without data, and `ReadError`."""
+    """Reads up to `max_bytes`, `b""` at the end. Raises `ReadError`, and `ReadTimeout` after `timeout` seconds."""
     data: bytes = await adrive(self.start_read(current_host(), max_bytes, timeout))
     return data
 
@@ -136,4 +137,5 @@ async def _astart_tls(
 
     Raises `ConnectError`, and `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds.
     """
-    return await _tls_stream.astart_tls(self.package, self, ssl_context, server_hostname, timeout)
+    stream = typing.cast("httpcore.AsyncNetworkStream", self)
+    return await _tls_stream.astart_tls(self.package, stream, ssl_context, server_hostname, timeout)

@@ -51,9 +51,9 @@ def count(peer: Peer) -> int:
 class Server:
     """A peer whose responses are too long to be read in advance, and the most connections that it had at a time."""
 
-    def __init__(self, serve: Serve, certificates: Certificates, engine: str) -> None:
+    def __init__(self, serve: Serve, certificates: Certificates, kind: str) -> None:
         self.most = 0
-        tls = certificates.server_context() if engine in ("rustls", "ssl.SSLContext") else None
+        tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
         self.peer = serve(self.script, tls=tls)
         self.url = self.peer.url
 
@@ -107,12 +107,12 @@ def elsewhere() -> Iterator[Elsewhere]:
     thread.thread.join(5)
 
 
-def arguments(flavour: Flavour, certificates: Certificates, engine: str) -> dict[str, Any]:
-    if engine == "rustls":
+def arguments(flavour: Flavour, certificates: Certificates, kind: str) -> dict[str, Any]:
+    if kind == "rustls":
         return {"ssl_context": httpcore_rs.TLSConfig(verify=str(certificates.ca))}
-    if engine == "ssl.SSLContext":
+    if kind == "ssl.SSLContext":
         return {"ssl_context": ssl.create_default_context(cafile=str(certificates.ca))}
-    return {"network_backend": flavour.backend()} if engine == "network_backend" else {}
+    return {"network_backend": flavour.backend()} if kind == "network_backend" else {}
 
 
 async def open_response(pool: Pool, url: str) -> Any:
@@ -141,12 +141,12 @@ WAYS = {"by hand": drop_by_hand, "in cycles": drop_in_cycles}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ENGINES)
 async def test_five_hundred_dropped_responses(
-    flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, engine: str, way: str
+    flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, kind: str, way: str
 ) -> None:
-    server = Server(serve, certificates, engine)
-    pool = flavour.pool(max_connections=LIMIT, **arguments(flavour, certificates, engine))
+    server = Server(serve, certificates, kind)
+    pool = flavour.pool(max_connections=LIMIT, **arguments(flavour, certificates, kind))
     for number in range(0, 500, LIMIT):
         await WAYS[way](pool, server.url, elsewhere, min(LIMIT, 500 - number))
         assert server.most <= LIMIT
@@ -160,12 +160,12 @@ async def test_five_hundred_dropped_responses(
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ENGINES)
 async def test_the_limit_holds_and_closing_leaves_nothing(
-    flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, engine: str, way: str
+    flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, kind: str, way: str
 ) -> None:
-    server = Server(serve, certificates, engine)
-    pool = flavour.pool(max_connections=LIMIT, **arguments(flavour, certificates, engine))
+    server = Server(serve, certificates, kind)
+    pool = flavour.pool(max_connections=LIMIT, **arguments(flavour, certificates, kind))
     for _ in range(4):
         await WAYS[way](pool, server.url, elsewhere, LIMIT)
     assert server.most <= LIMIT
@@ -173,12 +173,12 @@ async def test_the_limit_holds_and_closing_leaves_nothing(
     await flavour.until(lambda: server.count() == 0)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ENGINES)
 async def test_a_loop_closes_what_was_dropped_without_a_further_call(
-    async_flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, engine: str
+    async_flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, kind: str
 ) -> None:
-    server = Server(serve, certificates, engine)
-    pool = async_flavour.pool(max_connections=LIMIT, **arguments(async_flavour, certificates, engine))
+    server = Server(serve, certificates, kind)
+    pool = async_flavour.pool(max_connections=LIMIT, **arguments(async_flavour, certificates, kind))
     await drop_by_hand(pool, server.url, elsewhere, 2)
     await async_flavour.until(lambda: server.count() == 0)
     # Dropped by the loop's own thread.
@@ -189,15 +189,15 @@ async def test_a_loop_closes_what_was_dropped_without_a_further_call(
     await pool.close()
 
 
-@pytest.mark.parametrize("engine", ["plain", "rustls", "ssl.SSLContext"])
+@pytest.mark.parametrize("kind", ["plain", "rustls", "ssl.SSLContext"])
 def test_what_is_dropped_after_its_loop_has_ended(
-    asyncio_flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, engine: str
+    asyncio_flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, kind: str
 ) -> None:
-    server = Server(serve, certificates, engine)
+    server = Server(serve, certificates, kind)
     pools = []
 
     async def main() -> Any:
-        pools.append(asyncio_flavour.pool(**arguments(asyncio_flavour, certificates, engine)))
+        pools.append(asyncio_flavour.pool(**arguments(asyncio_flavour, certificates, kind)))
         held.append(await open_response(pools[0], server.url))
 
     held: list[Any] = []

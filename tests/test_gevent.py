@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from conftest import Serve, ServeH2
     from peers import Connection
 
+# The programs choose what does TLS by themselves.
+OVER = ("plain",)
+
 LIBRARIES = ["gevent", "eventlet"]
 # Runs before anything else is imported. `spawn`, `sleep`, `join` and `Timeout` are the library's.
 PATCH = {
@@ -103,9 +106,9 @@ def slow(connection: Connection) -> None:
 ENGINES = ["plain", "network_backend", "rustls", "ssl.SSLContext"]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_greenlets_wait_at_the_same_time(serve: Serve, certificates: Certificates, patched: Any, engine: str) -> None:
-    tls = certificates.server_context() if engine in ("rustls", "ssl.SSLContext") else None
+@pytest.mark.parametrize("kind", ENGINES)
+def test_greenlets_wait_at_the_same_time(serve: Serve, certificates: Certificates, patched: Any, kind: str) -> None:
+    tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
     peer = serve(slow, tls=tls)
     source = """
     pool = httpcore_rs.ConnectionPool(max_connections=20, **context(*sys.argv[2:]))
@@ -119,11 +122,11 @@ def test_greenlets_wait_at_the_same_time(serve: Serve, certificates: Certificate
     pool.close()
     print("end")
     """
-    assert patched(source, peer.url, engine, str(certificates.ca)) == "end\n"
+    assert patched(source, peer.url, kind, str(certificates.ca)) == "end\n"
 
 
-@pytest.mark.parametrize("engine", ["plain", "network_backend"])
-def test_a_server_in_the_same_process_answers(patched: Any, engine: str) -> None:
+@pytest.mark.parametrize("kind", ["plain", "network_backend"])
+def test_a_server_in_the_same_process_answers(patched: Any, kind: str) -> None:
     source = """
     import socket
     def answer(connection):
@@ -146,7 +149,7 @@ def test_a_server_in_the_same_process_answers(patched: Any, engine: str) -> None
     listener.close()
     sleep(0.05)
     """
-    assert patched(source, "unused", engine) == "{b'hi'}\n"
+    assert patched(source, "unused", kind) == "{b'hi'}\n"
 
 
 def test_a_greenlet_that_waits_for_a_slot_gets_it(serve: Serve, patched: Any) -> None:
@@ -175,16 +178,16 @@ def test_a_greenlet_that_waits_for_a_slot_gets_it(serve: Serve, patched: Any) ->
     assert patched(source, peer.url) == "end\n"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ENGINES)
 def test_a_timeout_of_the_library_cancels_a_request(
-    serve: Serve, certificates: Certificates, patched: Any, engine: str
+    serve: Serve, certificates: Certificates, patched: Any, kind: str
 ) -> None:
     def script(connection: Connection) -> None:
         while connection.read_request().target != b"/never":
             connection.send(reply(b"ok"))
         silence(connection)
 
-    tls = certificates.server_context() if engine in ("rustls", "ssl.SSLContext") else None
+    tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
     peer = serve(script, tls=tls)
     source = """
     pool = httpcore_rs.ConnectionPool(max_connections=1, **context(*sys.argv[2:]))
@@ -212,7 +215,7 @@ def test_a_timeout_of_the_library_cancels_a_request(
     pool.close()
     print("end")
     """
-    assert patched(source, peer.url, engine, str(certificates.ca)) == "end\n"
+    assert patched(source, peer.url, kind, str(certificates.ca)) == "end\n"
     assert peer.connections[0].closed.wait(5)
 
 
@@ -247,11 +250,11 @@ def together(count: int) -> h2_peer.Script:
     return script
 
 
-@pytest.mark.parametrize("engine", ["plain", "rustls", "ssl.SSLContext"])
+@pytest.mark.parametrize("kind", ["plain", "rustls", "ssl.SSLContext"])
 def test_greenlets_share_an_http2_connection(
-    serve_h2: ServeH2, certificates: Certificates, patched: Any, engine: str
+    serve_h2: ServeH2, certificates: Certificates, patched: Any, kind: str
 ) -> None:
-    peer = serve_h2(together(5), tls=engine != "plain")
+    peer = serve_h2(together(5), tls=kind != "plain")
     source = """
     pool = httpcore_rs.ConnectionPool(http1=False, http2=True, max_connections=1, **context(*sys.argv[2:]))
     def ask(number):
@@ -263,7 +266,7 @@ def test_greenlets_share_an_http2_connection(
     pool.close()
     print("end")
     """
-    assert patched(source, peer.url, engine, str(certificates.ca)) == "end\n"
+    assert patched(source, peer.url, kind, str(certificates.ca)) == "end\n"
     assert len(peer.connections) == 1
 
 
@@ -302,8 +305,8 @@ def test_the_leader_of_an_http2_connection_may_be_cancelled(serve_h2: ServeH2, p
     assert patched(source, peer.url) == "end\n"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_bodies_are_streamed_both_ways(serve: Serve, certificates: Certificates, patched: Any, engine: str) -> None:
+@pytest.mark.parametrize("kind", ENGINES)
+def test_bodies_are_streamed_both_ways(serve: Serve, certificates: Certificates, patched: Any, kind: str) -> None:
     def script(connection: Connection) -> None:
         while True:
             request = connection.read_request()
@@ -312,7 +315,7 @@ def test_bodies_are_streamed_both_ways(serve: Serve, certificates: Certificates,
                 connection.send(request.body[start : start + 100_000])
                 time.sleep(0.02)
 
-    tls = certificates.server_context() if engine in ("rustls", "ssl.SSLContext") else None
+    tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
     peer = serve(script, tls=tls)
     source = """
     pool = httpcore_rs.ConnectionPool(**context(*sys.argv[2:]))
@@ -329,7 +332,7 @@ def test_bodies_are_streamed_both_ways(serve: Serve, certificates: Certificates,
     pool.close()
     print("end")
     """
-    assert patched(source, peer.url, engine, str(certificates.ca)) == "end\n"
+    assert patched(source, peer.url, kind, str(certificates.ca)) == "end\n"
 
 
 def test_pool_and_read_timeouts(serve: Serve, patched: Any) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from flavours import Flavour
     from peers import Connection
 
+# The programs choose what does TLS by themselves.
+OVER = ("plain",)
+
 # Development mode has asyncio report what takes 0.1 s, as anything may on a busy machine.
 QUIET = """
 import logging

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from conftest import Serve, ServeH2
     from peers import Connection
 
+# The programs choose what does TLS by themselves.
+OVER = ("plain",)
+
 # `measured` runs a call and counts how often the thread went to sleep meanwhile: its voluntary context switches.
 COMMON = """
 import contextlib, resource, ssl, time

@@ -7,16 +7,16 @@ use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::ask::{Asker, Effect, Reply};
 use super::reactor::Reactor;
+use crate::ask::{Asker, Effect, Reply};
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
 use crate::lock::lock;
@@ -240,8 +240,7 @@ impl Carried {
         } else if self.wants_read && !self.is_reading {
             self.wants_read = false;
             self.is_reading = true;
-            *pending =
-                Asked::Read(asker.post(|reply| Effect::Read { stream, max_bytes: READ, timeout: read, reply }));
+            *pending = Asked::Read(asker.post(|reply| Effect::Read { stream, max_bytes: READ, timeout: read, reply }));
         }
     }
 

@@ -119,7 +119,6 @@ pub fn set_strand(strand: u64) {
     STRAND.set(strand);
 }
 
-
 /// When a limit that begins now is over; never, if there is none or it lies beyond all time.
 pub fn deadline_in(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))

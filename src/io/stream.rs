@@ -46,10 +46,9 @@ impl Link {
 
     pub fn is_readable(&self) -> bool {
         match self {
-            Self::None => false,
             Self::Socket(socket) => socket.upgrade().is_some_and(|socket| socket.is_readable()),
-            // Only Python can ask it.
-            Self::Carried(_) => false,
+            // Only Python can ask an external stream.
+            Self::None | Self::Carried(_) => false,
         }
     }
 }

@@ -50,12 +50,7 @@ pub fn backend_object<'py>(py: Python<'py>, backend: &Backend) -> PyResult<Bound
 }
 
 /// The engine's share in an external stream.
-pub fn handle(
-    object: &Bound<'_, PyAny>,
-    is_async: bool,
-    has_chosen_http2: bool,
-    owner: &Arc<StreamOwner>,
-) -> Handle {
+pub fn handle(object: &Bound<'_, PyAny>, is_async: bool, has_chosen_http2: bool, owner: &Arc<StreamOwner>) -> Handle {
     let stream = Stream { object: object.clone().unbind(), is_async, has_chosen_http2 };
     Handle::new(Arc::new(stream), owner)
 }

@@ -1,9 +1,9 @@
 //! Calls of Python functions that run bytecode.
 //!
-//! CPython before 3.14 ends a daemon thread at interpreter exit by unwinding its stack, as soon as that thread asks for the
+//! `CPython` before 3.14 ends a daemon thread at interpreter exit by unwinding its stack, as soon as that thread asks for the
 //! interpreter. Bytecode does so at almost any point, and a Rust frame below it would abort the process. Code of users never
 //! runs above Rust frames: it is called by the drive loops, in Python. What is called from here is code of the event loop and
-//! of this package; if the thread is to end in the middle of it, it stops for good instead, as threads of CPython 3.14 do.
+//! of this package; if the thread is to end in the middle of it, it stops for good instead, as threads of `CPython` 3.14 do.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -49,10 +49,7 @@ where
 }
 
 /// Calls `callable(*arguments)`.
-pub fn call<'py>(
-    callable: &Bound<'py, PyAny>,
-    arguments: impl ToTuple<'py>,
-) -> PyResult<Bound<'py, PyAny>> {
+pub fn call<'py>(callable: &Bound<'py, PyAny>, arguments: impl ToTuple<'py>) -> PyResult<Bound<'py, PyAny>> {
     call_with(callable, arguments, None)
 }
 

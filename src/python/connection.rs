@@ -139,7 +139,8 @@ impl Connection {
     ) -> PyResult<Self> {
         let side = engine.side();
         let origin = Arc::new(request::origin(origin, side.package)?);
-        let stream = Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2, &side.client.owner))));
+        let stream =
+            Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2, &side.client.owner))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
             status.linked(stream.link(), &origin);

@@ -51,12 +51,11 @@ impl Collect for Content {
         } else {
             let needed = length;
             let mut position = self.length;
-            let buffer = match &mut self.buffer {
-                Some(buffer) => buffer,
-                None => {
-                    position = 0;
-                    self.buffer.insert(Buffer::with_capacity(needed.saturating_mul(2))?)
-                }
+            let buffer = if let Some(buffer) = &mut self.buffer {
+                buffer
+            } else {
+                position = 0;
+                self.buffer.insert(Buffer::with_capacity(needed.saturating_mul(2))?)
             };
             if needed > buffer.capacity {
                 buffer.grow(needed.saturating_add(needed.min(GROWTH)))?;
@@ -125,8 +124,8 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if !self.object.is_null() {
-            // SAFETY: it is the only reference, which is given up.
-            Python::attach(|_| unsafe { ffi::Py_DECREF(self.object) });
+            // SAFETY: it is the only reference, which is given up. An interpreter that is being finalized keeps the memory.
+            Python::try_attach(|_| unsafe { ffi::Py_DECREF(self.object) });
         }
     }
 }

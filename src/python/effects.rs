@@ -119,11 +119,13 @@ pub fn perform<'py>(
             (effect, Awaited::Backend(Call::Stream(event, reply)))
         }
         Effect::Read { stream, max_bytes, timeout, reply } => {
-            let effect = performer.method(py, &stream, intern!(py, "read"), max_bytes.into_pyobject(py)?.into_any(), timeout)?;
+            let effect =
+                performer.method(py, &stream, intern!(py, "read"), max_bytes.into_pyobject(py)?.into_any(), timeout)?;
             (effect, Awaited::Backend(Call::Read(timeout, reply)))
         }
         Effect::Write { stream, bytes, timeout, reply } => {
-            let effect = performer.method(py, &stream, intern!(py, "write"), PyBytes::new(py, &bytes).into_any(), timeout)?;
+            let effect =
+                performer.method(py, &stream, intern!(py, "write"), PyBytes::new(py, &bytes).into_any(), timeout)?;
             (effect, Awaited::Backend(Call::Write(timeout, reply)))
         }
         Effect::IsReadable { stream, reply } => {
@@ -220,9 +222,8 @@ pub fn partial<'py>(
 /// An effect that does nothing: it lets Python run its signal handlers.
 pub fn nothing(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static NOTHING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let nothing = NOTHING.get_or_try_init(py, || {
-        PyResult::Ok(partial(py, helper(py, "nothing")?, (), None)?.unbind())
-    })?;
+    let nothing =
+        NOTHING.get_or_try_init(py, || PyResult::Ok(partial(py, helper(py, "nothing")?, (), None)?.unbind()))?;
     Ok(nothing.bind(py).clone())
 }
 
@@ -375,9 +376,7 @@ impl Call {
             Self::Stream(Event::ConnectTcp { host, port, timeout, .. }, _) => {
                 (format!("connecting to {host}:{port}"), *timeout)
             }
-            Self::Stream(Event::ConnectUnixSocket { path, timeout }, _) => {
-                (format!("connecting to {path}"), *timeout)
-            }
+            Self::Stream(Event::ConnectUnixSocket { path, timeout }, _) => (format!("connecting to {path}"), *timeout),
             Self::Stream(Event::StartTls { server_hostname, timeout, .. }, _) => {
                 (format!("the TLS handshake with {server_hostname}"), *timeout)
             }

@@ -50,11 +50,7 @@ struct Under {
 }
 
 impl Under {
-    fn run<'py>(
-        &self,
-        py: Python<'py>,
-        operation: Box<dyn operations::Operation>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn run<'py>(&self, py: Python<'py>, operation: Box<dyn operations::Operation>) -> PyResult<Bound<'py, PyAny>> {
         operation::run(py, operation, Asker::default(), self.namespace, Caller::default(), &self.owner)
     }
 
@@ -114,12 +110,7 @@ impl NetworkStream {
 #[pymethods]
 impl AsyncNetworkStream {
     /// An `Operation` that has the bytes as its result.
-    fn start_read(
-        &self,
-        host: Py<Host>,
-        max_bytes: usize,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Operation> {
+    fn start_read(&self, host: Py<Host>, max_bytes: usize, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Operation> {
         Ok(self.under.in_task(host, self.under.reading(max_bytes, timeout)?))
     }
 

@@ -149,7 +149,7 @@ impl Operation {
         self
     }
 
-    fn with<'py, T>(&self, run: impl FnOnce(&mut Execution) -> PyResult<T>) -> PyResult<T> {
+    fn with<T>(&self, run: impl FnOnce(&mut Execution) -> PyResult<T>) -> PyResult<T> {
         let Some(mut execution) = lock(&self.execution).take() else {
             return Err(PyRuntimeError::new_err("the operation is being run already, by another thread or by itself"));
         };
@@ -173,7 +173,9 @@ impl Operation {
 
     /// Whether the operation has ended, and its result, if it has one, was taken.
     fn is_over(&self) -> bool {
-        lock(&self.execution).as_ref().is_none_or(|execution| execution.operation.is_none() && execution.ended.is_none())
+        lock(&self.execution)
+            .as_ref()
+            .is_none_or(|execution| execution.operation.is_none() && execution.ended.is_none())
     }
 
     /// What the operation has come to.
@@ -455,13 +457,13 @@ impl Execution {
         let asker = Asker::default();
         let running = Box::new(RunUpload::new(Arc::clone(upload), asker.clone()));
         let caller = Caller::new(self.caller.sources.take(), None);
-        let operation =
-            Operation::in_task(host.clone_ref(py), running, asker, self.namespace, caller, &self.owner);
+        let operation = Operation::in_task(host.clone_ref(py), running, asker, self.namespace, caller, &self.owner);
         upload.cancel_with(host.get().spawn(py, drive(py, operation)?)?);
         reply.set(Ok(()));
         Ok(())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is what the operation returns")]
     fn awaiting<'py>(&mut self, effect: Bound<'py, PyAny>, awaited: Awaited) -> Next<'py> {
         self.awaited = Some(awaited);
         Ok(Some(effect))

@@ -79,8 +79,7 @@ impl SignalWatch {
             Err(_) => false,
         });
         let pause = (pause * 2).min(LAST_LOOK);
-        self.state =
-            if is_watching { State::Watching } else { State::Looking { at: Instant::now() + pause, pause } };
+        self.state = if is_watching { State::Watching } else { State::Looking { at: Instant::now() + pause, pause } };
     }
 
     /// The thread goes back to Python for something else than a look.

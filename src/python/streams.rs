@@ -19,7 +19,7 @@ use super::operation::{self, Operation};
 use super::operations::{OpenBody, ReadBody};
 use super::ssl;
 use crate::ask::Asker;
-use crate::exchange::{ResponseBody, YIELD_AFTER};
+use crate::exchange::{Chunk, ResponseBody, YIELD_AFTER};
 use crate::io::carrier::StreamOwner;
 use crate::lock::lock;
 
@@ -109,7 +109,7 @@ impl AsyncResponseStream {
             // What has arrived already needs no waiting.
             match self.open.poll_chunk(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(chunk)) => {
-                    self.unyielded.fetch_add(chunk.as_ref().map_or(0, |chunk| chunk.len()), Ordering::Relaxed);
+                    self.unyielded.fetch_add(chunk.as_ref().map_or(0, Chunk::len), Ordering::Relaxed);
                     return self.open.chunk(py, chunk);
                 }
                 Poll::Ready(Err(error)) if self.host.get().is_owner_empty() => {

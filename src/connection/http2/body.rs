@@ -146,9 +146,9 @@ impl Body {
             },
             Some(Asked::Trailers(reply)) => match reply.take() {
                 None => return Poll::Pending,
-                Some(fields) => fields
-                    .and_then(|fields| head::trailers(&fields))
-                    .map(|trailers| self.stream.set_trailers(trailers)),
+                Some(fields) => {
+                    fields.and_then(|fields| head::trailers(&fields)).map(|trailers| self.stream.set_trailers(trailers))
+                }
             },
         };
         self.asked = None;

@@ -5,10 +5,10 @@
 //!
 //! A thread never follows itself: an exchange that a signal handler begins in the middle of another one leads in its stead.
 
-use std::collections::VecDeque;
-use std::task::Waker;
 use crate::io::carrier::Asked;
 use crate::io::park::strand;
+use std::collections::VecDeque;
+use std::task::Waker;
 
 #[derive(Default)]
 pub struct Turns {

@@ -1,6 +1,6 @@
 //! Resets that have still to go out, over external streams.
 //!
-//! Dropping an exchange must send RST_STREAM. Over an external stream only a driver may write, so the reset is left with the
+//! Dropping an exchange must send `RST_STREAM`. Over an external stream only a driver may write, so the reset is left with the
 //! owner of that stream; the operation that gave the exchange up sends it before it returns.
 
 use std::future::Future;
@@ -53,11 +53,8 @@ impl UnsentReset for Reset {
             if let Some(connection) = self.connection.upgrade() {
                 connection.has_unsent_reset.store(false, Ordering::Release);
                 let mut io = Io::new(&connection);
-                std::future::poll_fn(|_| match io.write_out(&asker, TIMEOUT) {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                })
-                .await;
+                std::future::poll_fn(|_| if io.write_out(&asker, TIMEOUT) { Poll::Ready(()) } else { Poll::Pending })
+                    .await;
             }
             Ok(())
         })
