@@ -431,7 +431,14 @@ for name, trailer in [
         refused(),
         "trailers may be 100, 16 KiB in all, and not folded",
     )
-for name, end in [("a trailer that ends in a bare LF", b"X: y\n\r\n"), ("a bare LF after the last chunk", b"\n")]:
+for name, end in [
+    ("a trailer that ends in a bare LF", b"X: y\n\r\n"),
+    ("a bare LF after the last chunk", b"\n"),
+    # hyper reads to the blank line, and passes over what is between that and CR LF CR LF.
+    ("a response behind bare LFs in trailers", b"X: 1\n\nHTTP/1.1 200 OK\r\nE: 1\r\n\r\n"),
+    ("a response behind LF CR LF in trailers", b"X: 1\n\r\nHTTP/1.1 200 OK\r\nE: 1\r\n\r\n"),
+    ("a response behind a bare LF after the last chunk", b"\nHTTP/1.1 200 OK\r\nE: 1\r\n\r\n"),
+]:
     different(
         name, chunked(b"2\r\nhi\r\n0\r\n" + end), refused(CLOSED), "behind chunks a line ends in CR LF", closes=True
     )

@@ -169,6 +169,9 @@ impl Http1Body {
                 let message = format!("no more of the response body from {origin} within {limit} (read timeout)");
                 Error::new(Kind::ReadTimeout, message)
             }
+            BodyFault::MalformedTrailers => {
+                Error::remote(format!("malformed trailers from {origin}: a line ends in LF without CR"))
+            }
             BodyFault::Broken(error) => {
                 let at_end = connection.is_at_end();
                 let error = connection.fault(Some(&error));

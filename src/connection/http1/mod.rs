@@ -3,6 +3,7 @@
 //! Cancelling: dropping a future or a body in the middle of an exchange drops the connection, which closes its socket there and
 //! then. Only a connection whose exchange is complete goes back to the pool.
 
+mod chunks;
 mod response_head;
 mod upload;
 mod wire;
@@ -278,6 +279,9 @@ impl Http1 {
                     self.got_content = true;
                     return Poll::Ready(Ok(Some(chunk)));
                 }
+                Poll::Ready(None) if engine.wire.lock().has_malformed_trailers() => {
+                    return Poll::Ready(Err(BodyFault::MalformedTrailers));
+                }
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(BodyFault::Broken(error))),
                 Poll::Pending => {}
@@ -358,6 +362,8 @@ impl Http1 {
 /// Why a response body could not be read on.
 pub enum BodyFault {
     Broken(hyper::Error),
+    /// hyper has not read all that came behind the last chunk.
+    MalformedTrailers,
     TimedOut,
 }
 

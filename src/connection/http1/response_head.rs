@@ -98,7 +98,11 @@ impl ResponseHead {
 
     /// Whether fields may follow the body.
     pub fn is_chunked(&self) -> bool {
-        self.headers().any(|(name, _)| name.len() == 17 && name.eq_ignore_ascii_case(b"transfer-encoding"))
+        self.headers().any(|(name, value)| {
+            name.len() == 17
+                && name.eq_ignore_ascii_case(b"transfer-encoding")
+                && value.trim_ascii().eq_ignore_ascii_case(b"chunked")
+        })
     }
 
     pub fn is_informational(&self) -> bool {

@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::chunks::Chunks;
 use super::response_head::{BLANK_LINE, MAX_HEAD, ResponseHead};
 use crate::ask::Asker;
 use crate::connection::failed;
@@ -51,6 +52,7 @@ enum Writing {
 }
 
 /// The stream and the state of the exchange on it.
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of the exchange")]
 pub struct Wire {
     origin: Arc<Origin>,
     stream: Stream,
@@ -74,7 +76,9 @@ pub struct Wire {
     scanned: usize,
     informational: usize,
     is_connect: bool,
+    is_head: bool,
     head: Option<ResponseHead>,
+    chunks: Chunks,
     for_hyper: BytesMut,
     received: u64,
     /// What `received` was when the last of the content came.
@@ -105,7 +109,9 @@ impl WireHandle {
             scanned: 0,
             informational: 0,
             is_connect: false,
+            is_head: false,
             head: None,
+            chunks: Chunks::None,
             for_hyper: BytesMut::new(),
             received: 0,
             received_with_content: 0,
@@ -133,6 +139,8 @@ impl Wire {
     /// Prepares for one exchange.
     pub fn begin(&mut self, head: Bytes, is_connect: bool) {
         self.exchange += 1;
+        self.is_head = head.starts_with(b"HEAD ");
+        self.chunks = Chunks::None;
         self.head_out = Some(head);
         self.inbound = Inbound::Head;
         self.is_connect = is_connect;
@@ -396,6 +404,10 @@ impl Wire {
             self.informational += end;
         } else {
             self.for_hyper = head.framing_head()?;
+            if head.is_chunked() && !self.is_head && !matches!(head.status, 204 | 304) {
+                self.chunks = Chunks::begin();
+                self.chunks.feed(&self.head_in);
+            }
             self.for_hyper.extend_from_slice(&self.head_in);
             self.head_in.clear();
             self.inbound = Inbound::Body;
@@ -421,6 +433,7 @@ impl Wire {
         let mut buf = ReadBuf::uninit(unsafe { cursor.as_mut() });
         let poll = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf);
         let length = buf.filled().len();
+        self.chunks.feed(buf.filled());
         // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes, from the start.
         unsafe { cursor.advance(length) };
         let poll = self.record_read(poll, length);
@@ -446,6 +459,11 @@ impl Wire {
             }
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Whether there is something behind the last chunk that hyper passes over.
+    pub fn has_malformed_trailers(&self) -> bool {
+        self.chunks.is_malformed()
     }
 
     /// Whether the server has ended the stream.
