@@ -199,13 +199,13 @@ class _HTTP2View:
     @property
     def _max_streams(self) -> int:
         """How many requests there may be at a time: one until the peer's settings have come."""
-        return self._connection.max_requests() or 1
+        return min(self._connection.max_requests() or 1, 100)
 
     @property
     def _h2_state(self) -> types.SimpleNamespace:
-        """The settings of both sides; ours sets no limit (RFC 9113, 6.5.2)."""
-        remote = types.SimpleNamespace(max_concurrent_streams=self._max_streams)
-        local = types.SimpleNamespace(max_concurrent_streams=2**32 - 1)
+        """The limits of both sides: a connection carries as many requests as both admit."""
+        remote = types.SimpleNamespace(max_concurrent_streams=self._connection.max_requests() or 1)
+        local = types.SimpleNamespace(max_concurrent_streams=100)
         return types.SimpleNamespace(remote_settings=remote, local_settings=local)
 
 

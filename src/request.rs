@@ -175,16 +175,20 @@ impl HeadWriter {
 
 /// Checks fields that follow a body (RFC 9110, 6.5.1). Those that frame a message or say where it goes come too late there.
 pub fn check_trailers(fields: &[(Bytes, Bytes)]) -> Result<()> {
-    const TOO_LATE: [&str; 4] = ["content-length", "transfer-encoding", "host", "trailer"];
-
     for (name, value) in fields {
-        let is_too_late = TOO_LATE.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()));
-        if is_too_late {
+        if is_too_late(name) {
             return Err(Error::local(format!("Illegal trailer name b'{}': it comes too late", name.escape_ascii())));
         }
         check_field("trailer", name, value)?;
     }
     Ok(())
+}
+
+/// Whether a field frames a message or says where it goes, so that it has no meaning behind the body.
+pub fn is_too_late(name: &[u8]) -> bool {
+    const FIELDS: [&str; 4] = ["content-length", "transfer-encoding", "host", "trailer"];
+
+    FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
 }
 
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -40,9 +40,9 @@ class Program:
             assert time.monotonic() < deadline, "this did not become true in time"
             time.sleep(0.005)
 
-    def output(self) -> str:
+    def output(self, seconds: float = 30) -> str:
         """What the program printed, which must have ended well and in silence."""
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=seconds)
         assert (self.process.returncode, err) == (0, ""), out + err
         return out
 

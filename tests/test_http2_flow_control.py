@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from h2_session import Session, Stream
 
 MIB = 1024 * 1024
-WINDOW = 8 * MIB  # a stream's
-BIG = b"x" * 32 * MIB
+WINDOW = MIB // 4  # a stream's, before anything was read
+BIG = b"x" * 8 * MIB
 REQUEST = {"headers": {"Host": "test"}, "extensions": {"timeout": {"pool": 10, "read": 10, "write": 10}}}
 
 

@@ -13,6 +13,7 @@ use http::HeaderMap;
 
 use crate::error::{Error, Kind, OsError};
 use crate::origin::Origin;
+use crate::request::is_too_late;
 use crate::tls;
 use crate::tls::python_ssl::Fault;
 
@@ -43,8 +44,12 @@ pub fn disconnected() -> Error {
     Error::remote("Server disconnected without sending a response.")
 }
 
-/// Names and values as bytes.
-fn pairs(fields: &HeaderMap) -> Vec<(Bytes, Bytes)> {
+/// The names and values of fields behind a body, without those that come too late there (RFC 9110, 6.5.1).
+fn trailer_pairs(fields: &HeaderMap) -> Vec<(Bytes, Bytes)> {
     let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-    fields.iter().map(|(name, value)| (copy(name.as_str().as_bytes()), copy(value.as_bytes()))).collect()
+    fields
+        .iter()
+        .filter(|(name, _)| !is_too_late(name.as_str().as_bytes()))
+        .map(|(name, value)| (copy(name.as_str().as_bytes()), copy(value.as_bytes())))
+        .collect()
 }

@@ -28,7 +28,7 @@ use self::checkout::Handover;
 pub use self::checkout::{Checkout, Waiting};
 pub use self::state::Snapshot;
 use self::state::{Decision, Grant};
-pub use self::status::{Phase, Status};
+pub use self::status::{MAX_REQUESTS, Phase, Status};
 pub use self::types::{ANYBODY, Destination, Limits, LoopId, Share, THREADS};
 use crate::error::{Error, Result};
 use crate::fork::Generation;

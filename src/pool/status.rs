@@ -24,6 +24,9 @@ pub enum Phase {
     Closed,
 }
 
+/// How many requests share a connection at most, whatever more its peer would take: as in httpcore.
+pub const MAX_REQUESTS: usize = 100;
+
 const UNKNOWN: usize = usize::MAX;
 
 /// The shared state of one connection.
@@ -140,8 +143,13 @@ impl Status {
         self.multiplexed.load(Ordering::Acquire)
     }
 
-    /// How many requests the peer of a shared connection takes at a time, if that is known.
+    /// How many requests a shared connection carries at a time, if that is known: as many as its peer takes, and at most 100.
     pub fn max_requests(&self) -> Option<usize> {
+        self.peer_limit().map(|limit| limit.min(MAX_REQUESTS))
+    }
+
+    /// How many requests the peer of a shared connection takes at a time, if that is known.
+    pub fn peer_limit(&self) -> Option<usize> {
         let limit = self.max_requests.load(Ordering::Acquire);
         (limit != UNKNOWN).then_some(limit)
     }

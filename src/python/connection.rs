@@ -224,7 +224,7 @@ impl Connection {
 
     /// How many requests at a time the peer of an HTTP/2 connection takes, once that is known.
     fn max_requests(&self) -> Option<usize> {
-        self.status().max_requests()
+        self.status().peer_limit()
     }
 
     /// Whether the connection has no request on it.

@@ -459,7 +459,7 @@ impl Engine<'_> {
                     Ok(chunk) => return Poll::Ready(Some(Ok(chunk))),
                     Err(frame) => {
                         if let Ok(trailers) = frame.into_trailers() {
-                            *self.trailers = super::pairs(&trailers);
+                            *self.trailers = super::trailer_pairs(&trailers);
                         }
                     }
                 },

@@ -10,7 +10,7 @@ use super::head;
 use super::stream::Stream;
 use super::upload::Needs;
 use crate::ask::{Asker, Effect, Fields, Reply};
-use crate::connection::pairs;
+use crate::connection::trailer_pairs;
 use crate::error::{Error, Kind, Result};
 use crate::stall::Stall;
 use crate::timeout::Seconds;
@@ -18,6 +18,7 @@ use crate::timeout::Seconds;
 /// Reading it credits the peer with what was read. Dropping it resets the stream unless the response is complete.
 pub struct Body {
     stream: Stream,
+    status: u16,
     stall: Stall,
     has_data_ended: bool,
     is_complete: bool,
@@ -35,9 +36,11 @@ enum Asked {
 }
 
 impl Body {
-    pub fn new(stream: Stream) -> Self {
+    /// The body of a response with this status.
+    pub fn new(stream: Stream, status: u16) -> Self {
         Self {
             stream,
+            status,
             stall: Stall::default(),
             has_data_ended: false,
             is_complete: false,
@@ -90,6 +93,7 @@ impl Body {
             && let Some(Poll::Ready(Some(Ok(chunk)))) = self.stream.body().map(|body| receive(body, &mut cx))
         {
             left = left.saturating_sub(chunk.len());
+            self.stream.connection().note_read(chunk.len());
             arrived.push(chunk);
         }
         arrived
@@ -109,7 +113,12 @@ impl Body {
             return Poll::Ready(Err(error));
         }
         match poll {
+            Poll::Ready(Ok(Ok(Some(_)))) if matches!(self.status, 204 | 304) => {
+                let (origin, status) = (&self.stream.connection().origin, self.status);
+                Poll::Ready(Err(Error::remote(format!("{origin} sent content with status {status}, which has none"))))
+            }
             Poll::Ready(Ok(Ok(chunk))) => {
+                self.stream.connection().note_read(chunk.as_ref().map_or(0, Bytes::len));
                 self.stall = Stall::default();
                 self.is_complete = chunk.is_none();
                 Poll::Ready(Ok(chunk))
@@ -176,7 +185,7 @@ impl Body {
             match body.poll_trailers(cx) {
                 Poll::Ready(Ok(fields)) => {
                     if let Some(fields) = fields {
-                        *trailers = pairs(&fields);
+                        *trailers = trailer_pairs(&fields);
                     }
                     Poll::Ready(Ok(None))
                 }

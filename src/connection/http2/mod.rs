@@ -19,14 +19,16 @@ mod stream;
 mod turns;
 mod unsent;
 mod upload;
+mod windows;
 mod wire;
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
@@ -39,6 +41,7 @@ pub use self::keep_alive::KeepAlive;
 use self::keep_alive::Pinger;
 pub use self::stream::{Failure, Response};
 use self::turns::Turns;
+use self::windows::Windows;
 pub use self::wire::{Wire, WireHandle};
 use super::disconnected;
 use crate::error::{Error, Kind, Result};
@@ -48,18 +51,15 @@ use crate::io::reactor::{Job, Reactor};
 use crate::io::stream::Stream;
 use crate::lock::lock;
 use crate::origin::Origin;
-use crate::pool::{Status, Watch};
+use crate::pool::{MAX_REQUESTS, Status, Watch};
 
-/// What one response may have waiting, in bytes: enough for 1 Gbit/s at 60 ms.
-const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
-/// What all of them together may have: no limit, so that a response that nobody reads never stops another.
-const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// As for HTTP/1.1, in bytes.
 const MAX_HEADER_LIST: u32 = 100 * 1024;
 /// What h2 believes until the peer has said how many requests it takes: nothing that a peer can say.
 const UNKNOWN_LIMIT: usize = usize::MAX - 1;
-/// How many requests there are at a time if the peer names no limit.
-const DEFAULT_LIMIT: usize = 100;
+/// Frames that may come in this time while there is no exchange. The rest of a response that was given up is a few hundred.
+const MAX_IDLE_FRAMES: u32 = 10_000;
+const IDLE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Streams that were reset and are remembered for a second: what still comes for them is ignored. What comes for others is answered
 /// with one more reset.
@@ -79,6 +79,8 @@ pub struct Http2 {
     turns: Mutex<Turns>,
     /// Exchanges that are under way.
     exchanges: AtomicUsize,
+    /// Bytes of all responses that were read.
+    read: AtomicU64,
     /// Whether it has been reported that it was opened.
     is_reported: AtomicBool,
     /// Whether the owner of an external stream has been left a reset to send.
@@ -94,6 +96,8 @@ struct Engine {
     /// `None` once it has ended.
     connection: Option<h2::client::Connection<WireHandle, Bytes>>,
     pinger: Option<Pinger>,
+    windows: Windows,
+    flood: Flood,
     limit: usize,
     is_retired: bool,
 }
@@ -110,8 +114,9 @@ impl Http2 {
         let wire = WireHandle::new(stream, Arc::clone(&origin));
         let mut builder = Builder::new();
         builder
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_window_size(windows::SMALLEST)
+            .initial_connection_window_size(windows::CONNECTION)
+            .data_frame_budget(windows::SMALL_FRAMES)
             .max_header_list_size(MAX_HEADER_LIST)
             .initial_max_send_streams(UNKNOWN_LIMIT)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
@@ -127,7 +132,14 @@ impl Http2 {
         };
         wire.lock().open();
         let pinger = keep_alive.and_then(|keep_alive| Some(Pinger::new(keep_alive, connection.ping_pong()?)));
-        let engine = Engine { connection: Some(connection), pinger, limit: UNKNOWN_LIMIT, is_retired: false };
+        let engine = Engine {
+            connection: Some(connection),
+            pinger,
+            windows: Windows::new(),
+            flood: Flood::default(),
+            limit: UNKNOWN_LIMIT,
+            is_retired: false,
+        };
         Ok(Arc::new_cyclic(|me: &Weak<Self>| {
             let pulse = Arc::new(Pulse { connection: me.clone(), ..Pulse::default() });
             let owner: Weak<dyn Job> = me.clone();
@@ -142,6 +154,7 @@ impl Http2 {
                 pulse,
                 turns: Mutex::default(),
                 exchanges: AtomicUsize::new(0),
+                read: AtomicU64::new(0),
                 is_reported: AtomicBool::new(false),
                 has_unsent_reset: AtomicBool::new(false),
                 watcher: OnceLock::new(),
@@ -213,6 +226,11 @@ impl Http2 {
         is_over
     }
 
+    /// So many bytes of a response were read: windows may grow.
+    fn note_read(&self, length: usize) {
+        self.read.fetch_add(length as u64, Ordering::Relaxed);
+    }
+
     /// Whether a loop's reactor polls it.
     fn is_job(&self) -> bool {
         self.pulse.has_reactor.load(Ordering::Acquire)
@@ -235,6 +253,8 @@ impl Http2 {
             loop {
                 self.pulse.is_dirty.store(false, Ordering::Release);
                 let Some(connection) = &mut engine.connection else { break };
+                let exchanges = self.exchanges.load(Ordering::Acquire);
+                engine.windows.adjust(connection, exchanges, self.read.load(Ordering::Relaxed));
                 let poll = Pin::new(connection).poll(&mut cx);
                 let alive = match &mut engine.pinger {
                     Some(pinger) => pinger.poll(&mut cx, &self.wire, self.pulse.reactor().as_ref()),
@@ -245,7 +265,15 @@ impl Http2 {
                     engine.connection = None;
                     break;
                 }
-                let is_exhausted = self.wire.lock().is_exhausted();
+                let mut wire = self.wire.lock();
+                let frames = wire.take_frames();
+                if exchanges == 0 && frames > 0 && engine.flood.is_too_much(frames) {
+                    wire.fail(Kind::RemoteProtocolError, |origin| format!("{origin} floods a connection that is idle"));
+                    engine.connection = None;
+                    break;
+                }
+                let is_exhausted = wire.is_exhausted();
+                drop(wire);
                 if is_exhausted || !self.pulse.is_dirty.load(Ordering::Acquire) {
                     // Threads see for themselves that there is more to read.
                     if is_exhausted && self.is_job() {
@@ -336,9 +364,27 @@ impl Engine {
         }
         self.is_retired |= self.connection.is_none() || wire.lock().has_write_failed();
         let limit = sender.current_max_send_streams();
-        let new_limit = (limit != self.limit).then_some(if limit == usize::MAX { DEFAULT_LIMIT } else { limit });
+        let new_limit = (limit != self.limit).then_some(if limit == usize::MAX { MAX_REQUESTS } else { limit });
         self.limit = limit;
         (new_limit, self.is_retired)
+    }
+}
+
+/// Frames that come while there is no exchange. None of them is of much use, and each costs time.
+#[derive(Default)]
+struct Flood {
+    since: Option<Instant>,
+    frames: u32,
+}
+
+impl Flood {
+    fn is_too_much(&mut self, frames: u32) -> bool {
+        let now = Instant::now();
+        if self.since.is_none_or(|since| now.duration_since(since) > IDLE_PERIOD) {
+            *self = Self { since: Some(now), frames: 0 };
+        }
+        self.frames = self.frames.saturating_add(frames);
+        self.frames > MAX_IDLE_FRAMES
     }
 }
 

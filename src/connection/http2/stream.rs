@@ -180,7 +180,8 @@ impl Http2 {
                         asker.complete(event, Outcome::Head(head)).await?;
                     }
                     let tap = Tap::http2(&self.wire, &self.origin);
-                    return Ok(Response { head, body: Body::new(stream), tap, stream_id });
+                    let body = Body::new(stream, head.status);
+                    return Ok(Response { head, body, tap, stream_id });
                 }
                 Step::Failed(error) => return Err(self.failed(&error, failure)),
                 Step::TooManyInformational => {

@@ -22,6 +22,11 @@ use crate::origin::Origin;
 
 /// Read in one go, in bytes.
 const READ_BUDGET: usize = 512 * 1024;
+/// Read in one go, in frames: the smallest have 9 bytes, and cost as much time as large ones. What h2 reads at a time may be a thousand
+/// more.
+const FRAME_BUDGET: u32 = 500;
+/// What a frame begins with (RFC 9113, 4.1): three bytes of these are the length of what follows.
+const FRAME_HEAD: usize = 9;
 /// What is asked of a plain socket at a time once it gives more than h2 asks for, in bytes.
 const READ_AHEAD: usize = 128 * 1024;
 /// Slices that are passed to the stream in one call, the preamble included.
@@ -35,6 +40,10 @@ pub struct Wire {
     /// Whether what is written goes into the preamble.
     is_opening: bool,
     budget: usize,
+    frames: Frames,
+    /// Frames that were read in this go, and since they were asked for.
+    frames_read: u32,
+    frames_untold: u32,
     received: u64,
     ahead: Ahead,
     read_error: Option<Error>,
@@ -79,6 +88,42 @@ impl Ahead {
     }
 }
 
+/// Counts the frames in what arrives.
+#[derive(Default)]
+struct Frames {
+    /// Bytes of the head that is under way.
+    head: usize,
+    length: usize,
+    /// Bytes that are still to come of the frame behind it.
+    payload: usize,
+}
+
+impl Frames {
+    /// How many heads are complete with these bytes.
+    fn count(&mut self, mut bytes: &[u8]) -> u32 {
+        let mut count = 0;
+        loop {
+            let of_payload = self.payload.min(bytes.len());
+            self.payload -= of_payload;
+            bytes = &bytes[of_payload..];
+            if bytes.is_empty() {
+                return count;
+            }
+            let of_head = (FRAME_HEAD - self.head).min(bytes.len());
+            for (index, &byte) in bytes[..of_head].iter().enumerate().take(3_usize.saturating_sub(self.head)) {
+                let shift = 8 * (2 - self.head - index);
+                self.length |= usize::from(byte) << shift;
+            }
+            self.head += of_head;
+            bytes = &bytes[of_head..];
+            if self.head == FRAME_HEAD {
+                count += 1;
+                *self = Self { head: 0, length: 0, payload: self.length };
+            }
+        }
+    }
+}
+
 /// A handle on the wire: h2 has one, the connection the other.
 #[derive(Clone)]
 pub struct WireHandle(Arc<Mutex<Wire>>);
@@ -91,6 +136,9 @@ impl WireHandle {
             preamble: BytesMut::new(),
             is_opening: true,
             budget: 0,
+            frames: Frames::default(),
+            frames_read: 0,
+            frames_untold: 0,
             received: 0,
             ahead: Ahead::default(),
             read_error: None,
@@ -137,11 +185,17 @@ impl Wire {
     /// Begins another go of reading.
     pub fn refill(&mut self) {
         self.budget = READ_BUDGET;
+        self.frames_read = 0;
+    }
+
+    /// How many frames have begun to arrive since the last time.
+    pub fn take_frames(&mut self) -> u32 {
+        std::mem::take(&mut self.frames_untold)
     }
 
     /// Whether the last go of reading ended because it was long enough.
     pub fn is_exhausted(&self) -> bool {
-        self.budget == 0
+        self.budget == 0 || self.frames_read >= FRAME_BUDGET
     }
 
     /// Whether there is something to send that has to wait for the peer.
@@ -241,7 +295,7 @@ impl Wire {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.budget == 0 {
+        if self.is_exhausted() {
             return Poll::Pending;
         }
         let before = buf.filled().len();
@@ -254,6 +308,9 @@ impl Wire {
                 let length = buf.filled().len() - before;
                 self.received += length as u64;
                 self.budget = self.budget.saturating_sub(length);
+                let frames = self.frames.count(&buf.filled()[before..]);
+                self.frames_read = self.frames_read.saturating_add(frames);
+                self.frames_untold = self.frames_untold.saturating_add(frames);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
@@ -296,5 +353,24 @@ impl AsyncWrite for WireHandle {
     /// The descriptor is closed when the connection is dropped.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.lock().poll_flush(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_counted_however_they_arrive() {
+        let mut bytes = Vec::new();
+        for length in [0, 8, 70_000, 0, 0, 300, 1] {
+            let [.., high, middle, low] = u32::to_be_bytes(length);
+            bytes.extend_from_slice(&[high, middle, low, 6, 0, 0xff, 0xff, 0xff, 0xff]);
+            bytes.resize(bytes.len() + length as usize, 0xff);
+        }
+        for size in [1, 2, 3, 4, 8, 9, 10, 17, 1000, bytes.len()] {
+            let mut frames = Frames::default();
+            assert_eq!(bytes.chunks(size).map(|part| frames.count(part)).sum::<u32>(), 7, "{size}");
+        }
     }
 }
