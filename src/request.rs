@@ -218,7 +218,11 @@ fn check_field(what: &str, name: &[u8], value: &[u8]) -> Result<()> {
     }
     let is_space = |byte: u8| matches!(byte, b' ' | b'\t');
     let is_break = |byte: u8| matches!(byte, 0 | b'\n' | b'\r' | 0x0b | 0x0c);
-    let illegal = |index| illegal_byte(&format!("{what} value of {}", name.escape_ascii()), value, index);
+    let illegal = |index| match value {
+        // In h11's words: there is no more to hide.
+        [byte] => Error::local(format!("Illegal {what} value b'{}'", byte.escape_ascii())),
+        _ => illegal_byte(&format!("{what} value of {}", name.escape_ascii()), value, index),
+    };
     if let Some(index) = value.iter().position(|&byte| is_break(byte)) {
         return Err(illegal(index));
     }
