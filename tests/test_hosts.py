@@ -8,6 +8,7 @@ import httpcore
 import pytest
 
 import httpcore_rs
+from h2_peer import http2_pool
 from peers import always, refused_port, reply
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ async def test_an_sni_hostname_that_is_no_host(flavour: Flavour, serve: Serve) -
 
 async def test_authorities_of_http2_have_no_user(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(lambda session: session.stay())
-    async with flavour.pool(http1=False, http2=True) as pool:
+    async with http2_pool(flavour) as pool:
         headers = [(b"Host", b"user:secret@host.test")]
         with pytest.raises(httpcore.LocalProtocolError, match="Illegal Host for HTTP/2") as raised:
             await pool.request("GET", peer.url, headers=headers, extensions=TIMEOUT)

@@ -26,7 +26,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how
 # bytes of the connection until the flood is over. Prints how much memory this has taken, and how that request ended.
 COMMON = """
 import httpcore
-count, grow = int(sys.argv[2]), int(sys.argv[3])
+engine, count, grow = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+arguments = {"http1": False, "http2": True, "max_connections": 1}
+if engine == "rustls":
+    arguments["ssl_context"] = httpcore_rs.TLSConfig(verify=False)
+elif engine == "ssl":
+    import ssl
+    arguments["ssl_context"] = ssl._create_unverified_context()
 timeout = {"timeout": {"read": 60.0, "write": 60.0, "pool": 60.0}}
 
 def memory():
@@ -37,7 +43,7 @@ def unread():
     return httpcore.Request("GET", url + "unread", headers=[("Host", "test")], extensions=timeout)
 """
 SYNC = """
-with httpcore_rs.ConnectionPool(http1=False, http2=True, max_connections=1) as pool:
+with httpcore_rs.ConnectionPool(**arguments) as pool:
     assert pool.request("GET", url + "warm", extensions=timeout).status == 200
     before = memory()
     if grow:
@@ -54,7 +60,7 @@ with httpcore_rs.ConnectionPool(http1=False, http2=True, max_connections=1) as p
 """
 ASYNCIO = """
 async def main():
-    async with httpcore_rs.AsyncConnectionPool(http1=False, http2=True, max_connections=1) as pool:
+    async with httpcore_rs.AsyncConnectionPool(**arguments) as pool:
         assert (await pool.request("GET", url + "warm", extensions=timeout)).status == 200
         before = memory()
         if grow:
@@ -112,12 +118,13 @@ def flood(session: Session, stream: Stream, size: int, count: int) -> int:
 
 
 @pytest.fixture
-def measure(serve_h2: ServeH2, program: Callable[..., Program]) -> Measure:
+def measure(serve_h2: ServeH2, program: Callable[..., Program], engine: str) -> Measure:
     """Runs a program against a flood; gives the bytes of memory that it took, and the outcome."""
 
     def run(kind: str, responses: int, size: int, grow: int = 0) -> tuple[int, str]:
         peer = serve_h2(flooding(size, grow))
-        grown, outcome = json.loads(program(PROGRAMS[kind], peer.url, str(responses), str(grow)).output(seconds=120))
+        started = program(PROGRAMS[kind], peer.url, engine, str(responses), str(grow))
+        grown, outcome = json.loads(started.output(seconds=120))
         return grown, outcome
 
     return run
