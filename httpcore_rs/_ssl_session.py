@@ -22,7 +22,7 @@ HOLDING = 4  # There is plaintext left that waits for something to be received.
 # The longest record (RFC 8446, 5.1): a read gives one at most.
 RECORD = 16 * 1024
 
-# Contexts whose ALPN list was set here, for as long as they are used. A list cannot be read.
+# Contexts whose ALPN list was set here: `ssl` does not tell what a list is. Held weakly.
 _set: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
 # Held from setting a context's list until a session has taken it over.
 _alpn = threading.Lock()

@@ -1,4 +1,4 @@
-"""Cases for `test_certificates.py`: chains, time, who may sign for others, certificates that are trusted themselves."""
+"""Cases for `test_certificates.py`: chains, time, rights to sign, certificates that are trusted themselves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY_BEFORE, DAY_AFTER = (-5, -1), (1, 5)
 
 
 class SetUp(NamedTuple):
-    """What a server shows, what a client trusts, and whom the client asks for."""
+    """The chain that a server shows, the certificates that a client trusts, and the host that it asks for."""
 
     chain: Sequence[Issued]
     trusted: Sequence[Issued]
@@ -269,7 +269,7 @@ CASES |= {
 }
 
 
-# Who may sign for others.
+# The right to sign for others.
 
 
 @case(REFUSED)

@@ -91,7 +91,7 @@ async def test_a_connection_that_ended_while_idle_is_not_used_again(
         if session is peer.sessions[0]:
             session.wait(idle)
             FAREWELLS[how](session)
-            # The client may be gone as soon as it has heard.
+            # The client may close the connection as soon as it has read the answer.
             with contextlib.suppress(ConnectionAbortedError):
                 if not session.ended:
                     session.flush()

@@ -280,7 +280,7 @@ try:
     first.start(pool.aclose()).result(10)
 except BaseException:
     traceback.print_exc()
-    # A loop that was left in the lurch may not stop.
+    # After a failure the loops may never stop.
     os._exit(1)
 first.stop()
 second.stop()

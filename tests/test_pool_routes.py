@@ -1,4 +1,4 @@
-"""Who waits for what: requests use what their own route has, and wait for slots in one order."""
+"""Wait queues of the pool: requests use what their own route has, and wait for slots in one order."""
 
 from __future__ import annotations
 

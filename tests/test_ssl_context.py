@@ -199,7 +199,7 @@ async def test_a_handshake_that_fails_says_why(flavour: Flavour, serve: Serve, c
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_closing_the_pool_ends_those_who_read(
+async def test_closing_the_pool_ends_reads(
     flavour: Flavour, serve: Serve, serve_h2: ServeH2, certificates: Certificates, context: ssl.SSLContext, http2: bool
 ) -> None:
     def answer_in_part(connection: Connection) -> None:

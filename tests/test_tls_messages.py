@@ -92,7 +92,7 @@ async def test_a_certificate_that_does_not_fit(
     assert re.search(advice, text)
 
 
-async def test_whom_to_trust(flavour: Flavour, serve: Serve, tmp_path: Path) -> None:
+async def test_an_untrusted_chain_names_what_to_trust(flavour: Flavour, serve: Serve, tmp_path: Path) -> None:
     root = issue("An\tauthority", ca=True)
     leaf = issue("leaf", root, **LEAF)
     own = issue("own", **LEAF)

@@ -38,7 +38,7 @@ thread_local! {
 }
 
 thread_local! {
-    /// Not among the notes of one poll: a step that is needed stays needed, whoever noticed it.
+    /// Not among the notes of one poll: a step stays due until it is taken, whichever poll has noted it.
     static STEPS: RefCell<Vec<Arc<SslSession>>> = const { RefCell::new(Vec::new()) };
 }
 

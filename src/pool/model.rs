@@ -397,7 +397,7 @@ impl Model {
         assert!(queued.iter().eq(self.waits.keys()), "{queued:?}");
     }
 
-    /// There is no waiter for whom there would be something.
+    /// No waiter is left that could be served.
     fn check_nothing_is_left(&self) {
         let slots = &self.pool.slots;
         let has_free_slot = slots.len() < self.limits.max_connections || self.pool.idle.len() > 0;

@@ -31,7 +31,7 @@ impl<C: Share, W: Waiter> State<C, W> {
         }
     }
 
-    /// Serves those who wait for this connection and no other. They come before the waiters of its route.
+    /// Serves the waiters for this connection and no other. They come before the waiters of its route.
     fn serve_only(&mut self, id: u64) {
         while let Some(slot) = self.slots.get(&id) {
             let Some((waiter, loop_id)) = slot.only.first_key_value().map(|(waiter, (loop_id, _))| (*waiter, *loop_id))
@@ -230,7 +230,7 @@ impl<C: Share, W: Waiter> State<C, W> {
 
     /// A connection takes no more requests: it is closed at once if it has none, else with the last one.
     pub(super) fn drain(&mut self, id: u64) {
-        // Its limit is not known: it has failed before it was of use to those who wait for it.
+        // Its limit is not known: it has failed before it could serve a waiter.
         self.resolve_connecting(id, true);
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let key = slot.origin;
@@ -272,8 +272,8 @@ impl<C: Share, W: Waiter> State<C, W> {
         }
     }
 
-    /// What was to be known of a connection that was being made is known. If it is of no use to those who waited for it, they are
-    /// released: each has a slot or waits for one.
+    /// The route stops waiting for a connection that was being made: its limit is known, it is for one request, or it has failed. With
+    /// `release` the route's waiters no longer wait for other such connections either: each gets a slot or waits for one.
     pub(super) fn resolve_connecting(&mut self, id: u64, release: bool) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let Some(loop_id) = slot.pending.take() else { return };
@@ -312,7 +312,7 @@ impl<C: Share, W: Waiter> State<C, W> {
         let (status, connection) = self.take_idle(id)?;
         status.set_phase(Phase::Closed);
         let slot = self.slots.remove(&id)?;
-        // Those who wait for an idle connection would have it, unless it cannot serve them.
+        // A waiter for this idle connection would have been served, unless the connection cannot serve it.
         self.changes.served.extend(slot.only.into_values().map(|(_, waiter)| (waiter, None)));
         self.forget_connection(slot.origin);
         self.refresh(slot.origin);

@@ -6,8 +6,8 @@
 //!   that has been idle longest, which is closed.
 //! * Every waiter is in the wait queue of its route, or of the one connection that it may use. The slot queue refers to the waiters
 //!   whose route has nothing for them and nothing being made, first come first served over all origins.
-//! * Every operation that changes something ends with [`State::serve`], under the same lock. So whenever the lock is free, there is no
-//!   waiter for whom [`State::find`] would return something.
+//! * Every operation that changes something ends with [`State::serve`], under the same lock. So whenever the lock is free,
+//!   [`State::find`] would return nothing for any waiter.
 //!
 //! Every operation is O(1) in connections and origins and logarithmic in waiters, amortised over the connections that it closes and the
 //! waiters that it serves; except `snapshot` and `clear`, which look at everything.
@@ -122,7 +122,7 @@ impl<C: Share, W: Waiter> State<C, W> {
 
     /// Gives a connection or a slot at once, or enqueues the waiter that `waiter` makes.
     ///
-    /// A newcomer need not look at those who wait: there is nothing that one of them could have.
+    /// The wait queues need not be looked at: what is free now is of no use to any waiter.
     pub fn acquire(
         &mut self,
         destination: &Destination,
@@ -195,7 +195,7 @@ impl<C: Share, W: Waiter> State<C, W> {
     }
 
     /// The connection in this slot can be shared, from now on with as many requests at a time as its status says. If that is not
-    /// known yet, those who wait for the connection go on waiting.
+    /// known yet, the waiters for the connection go on waiting.
     pub fn share(&mut self, status: &Status, connection: C, loop_id: LoopId) -> Changes<C, W> {
         status.set_multiplexed();
         if !self.contains(status) {

@@ -68,7 +68,7 @@ fn waiting(pool: &mut Pool, destination: &Destination, name: &'static str, now: 
     }
 }
 
-/// Which waiters got something, in order.
+/// The waiters that were served, in order.
 fn names(changes: &Changes<Connection, &'static str>) -> Vec<&'static str> {
     changes.served.iter().map(|(waiter, _)| *waiter).collect()
 }
@@ -202,7 +202,7 @@ fn a_connection_that_returns_after_close_is_not_kept() {
 }
 
 #[test]
-fn close_serves_those_who_wait() {
+fn close_serves_the_waiters() {
     let (mut pool, a, now) = (pool(1, 1), origin("a"), Instant::now());
     granted(&mut pool, &to_shared(&a, 0), now);
     waiting(&mut pool, &to_shared(&a, 0), "first", now);
@@ -337,7 +337,7 @@ fn an_open_connection_serves_its_origin_while_another_waits_for_a_slot() {
     first.status.set_max_requests(2);
     pool.share(&first.status, "h2", 0);
     waiting(&mut pool, &to_shared(&b, 0), "b", now);
-    // A free stream is no slot: the one who waits for a slot could not use it.
+    // A free stream is no slot: the waiter for a slot could not use it.
     assert_eq!(granted(&mut pool, &to_a, now).status.id, first.status.id);
     waiting(&mut pool, &to_a, "a", now);
     assert_eq!(names(&pool.end_request(&first.status, now)), ["a"]);
@@ -348,13 +348,13 @@ fn an_open_connection_serves_its_origin_while_another_waits_for_a_slot() {
 }
 
 #[test]
-fn those_who_wait_for_one_connection_are_told_when_it_is_gone() {
+fn waiters_for_one_connection_are_told_when_it_is_gone() {
     let (mut pool, a, now) = (pool(1, 1), origin("a"), Instant::now());
     let grant = pool.place(&a);
     let only = Destination { only: Some(grant.status.id), ..to_shared(&a, 0) };
     waiting(&mut pool, &only, "first", now);
     waiting(&mut pool, &only, "second", now);
-    // The limit is not known: they can read from it what it is.
+    // The limit is not known: the waiters can read it from the connection.
     let changes = pool.share(&grant.status, "h2", 0);
     assert_eq!((names(&changes), changes.notices), (vec![], vec!["first", "second"]));
     grant.status.set_max_requests(2);

@@ -44,7 +44,7 @@ pub enum Stop {
     Look,
     /// A traced operation was interrupted where nothing reports it.
     Interrupted(Error),
-    /// Waiting is for Python.
+    /// Python has to wait: by the patched `select`.
     Wait,
 }
 
@@ -56,7 +56,7 @@ pub struct ThreadDriver {
     green: Option<Green>,
 }
 
-/// The part of a greenlet.
+/// What a greenlet has in place of the thread's own sleep.
 struct Green {
     strand: u64,
     /// Wakes this greenlet only.
@@ -242,7 +242,7 @@ enum Sleeper {
 }
 
 impl Alarm {
-    /// To be called before the poll whose wakers count. What was done before it rang is seen by that poll.
+    /// To be called before each poll: what earlier wake-ups announced is seen by that poll.
     fn reset(&self) {
         self.has_rung.swap(false, Ordering::AcqRel);
     }

@@ -1,4 +1,4 @@
-//! What a certificate says about itself (RFC 5280, 4.1 and 4.2): what decides whom it may vouch for, and to whom it belongs.
+//! The fields of a certificate (RFC 5280, 4.1 and 4.2): its names and its time, and what its key may be used for.
 //!
 //! Signatures, name constraints and the names of servers are webpki's; this reader only ever makes a verdict stricter.
 
@@ -16,10 +16,10 @@ pub struct Certificate<'a> {
     /// Seconds since 1970.
     pub not_before: i64,
     pub not_after: i64,
-    /// By which it is signed, and which its key is for.
+    /// The kind of key that has signed it. `key` is the kind of its own.
     signed_by: Algorithm,
     pub key: Algorithm,
-    /// Whether what is signed and what is not name the same algorithm.
+    /// Whether the signed part and the part around it name the same signature algorithm.
     pub has_one_algorithm: bool,
     pub extensions: Extensions<'a>,
 }
@@ -45,7 +45,7 @@ pub struct Extensions<'a> {
     pub authority_key_id: Option<AuthorityKeyId<'a>>,
     /// Netscape's types, the first eight bits.
     pub netscape_type: Option<u8>,
-    /// Of a user's deputy (RFC 3820).
+    /// A proxy certificate (RFC 3820).
     pub is_proxy: bool,
     /// Whether there is one that must not be ignored and that is not known.
     pub has_unknown_critical: bool,
@@ -135,7 +135,7 @@ impl<'a> Certificate<'a> {
             && other.extensions.authority_key_id.is_none_or(|key| key.is_of(self))
     }
 
-    /// Whether its key may sign certificates, and it says so as is due. A root of version 1 had no way to say it.
+    /// Whether its key may sign certificates. A root of version 1 has no extension to say so, and counts as one.
     pub fn is_authority(&self) -> bool {
         match self.extensions.basic_constraints {
             Some(constraints) => constraints.is_ca && self.may(KEY_CERT_SIGN),

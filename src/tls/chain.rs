@@ -112,7 +112,7 @@ pub fn build<'a>(
     Err(untrusted(&chain, last_is_trusted))
 }
 
-/// The certificate that has issued another: the first that is in its time, else the one that was so last.
+/// The certificate that has issued another: the first that is valid now, else the one that expires last.
 fn best<'a>(
     certificates: impl Iterator<Item = Certificate<'a>>,
     issued: &Certificate<'_>,

@@ -50,7 +50,7 @@ fn of_any(certificate: &Certificate<'_>, now: i64) -> Option<Reason> {
 fn of_server(certificate: &Certificate<'_>) -> Option<Reason> {
     const NETSCAPE_SERVER: u8 = 0x40;
 
-    // In all key exchanges that are spoken, a server signs. OpenSSL lets RSA keys pass that may do something else of TLS's.
+    // In every supported key exchange the server signs. OpenSSL also accepts RSA keys with one of TLS's other key usages.
     let uses = match certificate.key {
         Algorithm::Rsa => DIGITAL_SIGNATURE | KEY_ENCIPHERMENT | KEY_AGREEMENT,
         Algorithm::EllipticCurve | Algorithm::Other => DIGITAL_SIGNATURE,
@@ -60,7 +60,7 @@ fn of_server(certificate: &Certificate<'_>) -> Option<Reason> {
     (!is_servers).then_some(Reason::KeyUsage)
 }
 
-/// `is_last` is the one that is trusted. Only there a certificate counts that could not say yet what it is.
+/// `is_last` is the one that is trusted. Only there a root of version 1 counts as an authority's.
 fn of_authority(certificate: &Certificate<'_>, is_last: bool) -> Option<Reason> {
     let is_authority = certificate.is_authority() && (is_last || certificate.is_ca());
     (!is_authority).then_some(Reason::NotAnAuthority)
@@ -87,7 +87,7 @@ fn strictly(certificate: &Certificate<'_>, depth: usize, length: usize) -> Optio
     if is_unclear {
         return Some(Reason::NotAnAuthority);
     }
-    // A certificate that vouches for nothing but itself is not RFC 5280's.
+    // As in OpenSSL, a chain of one is not held to the rules that follow.
     if length == 1 {
         return None;
     }

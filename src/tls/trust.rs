@@ -1,6 +1,6 @@
 //! Where trusted certificates come from: files, and folders as OpenSSL reads them.
 //!
-//! Nothing is sorted out here but what cannot be read: which of them may sign others is seen when they are used ([`super::checks`]).
+//! Only what cannot be parsed is left out here. Whether a certificate may sign others is decided when it is used ([`super::checks`]).
 
 use std::collections::HashSet;
 use std::ffi::OsStr;

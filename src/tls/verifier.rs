@@ -47,7 +47,7 @@ impl Verifier {
         let last = CertificateDer::from(last.der);
         let anchor = [webpki::anchor_from_trusted_cert(&last)?];
         let intermediates: Vec<_> = between.iter().map(|certificate| CertificateDer::from(certificate.der)).collect();
-        // None is left out, though webpki may see a shorter way.
+        // The path must hold all of them: webpki may find a shorter one.
         let is_whole = |path: &VerifiedPath<'_>| {
             let is_whole = path.intermediate_certificates().count() == intermediates.len();
             if is_whole { Ok(()) } else { Err(webpki::Error::UnknownIssuer) }

@@ -3,7 +3,7 @@
 //! hyper takes the fields behind the last chunk to end at CR LF CR LF, but reads them only up to the first blank line, and forgets
 //! what is behind a bare LF. What was sent there may look like a response to others on the way.
 
-/// Where the bytes of a body stand. It agrees with hyper on every body that hyper accepts; of others it may think anything.
+/// Where the bytes of a body stand. It agrees with hyper on every body that hyper accepts; for others it means nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chunks {
     /// The body is not chunked, or there is no more of it.
@@ -29,7 +29,7 @@ impl Chunks {
         self == Self::Malformed
     }
 
-    /// Goes on behind these bytes.
+    /// Advances over these bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         if matches!(self, Self::None | Self::Malformed) {
             return;

@@ -195,7 +195,7 @@ impl Http2 {
             lock(&self.turns).leader().is_some()
         };
         if is_read {
-            // The exchange that reads it would know.
+            // The exchange that reads the connection has seen all that has arrived.
             return !self.is_over();
         }
         {

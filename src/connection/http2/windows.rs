@@ -1,7 +1,7 @@
 //! How much the peer may send ahead of what is read, for each response and for all of them (RFC 9113, 5.2).
 //!
-//! Rule 1: a response that nobody reads never stops another. So the windows of the streams together fit into the connection's.
-//! Rule 2: the connection's window is bounded, for it is what a peer can make us hold.
+//! Rule 1: an unread response never stops another. So the windows of the streams together fit into the connection's.
+//! Rule 2: the connection's window is bounded, and with it what a peer can make this process hold.
 //!
 //! Both leave little for each of a hundred streams. So streams begin with a small window, which grows while responses are read and
 //! shrinks when there are more of them at a time. See `docs/decisions/0011-windows-that-grow.md`.

@@ -5,7 +5,7 @@
 //! * [`SslStream`] moves ciphertext between the stream below and the buffers. Where it needs something decrypted, encrypted or
 //!   answered it notes in [`park`] that its session needs a *step*, and is pending.
 //! * [`SslSession`] has the buffers. A driver takes a step: [`SslSession::begin_step`] hands out the bytes that go in, Python is
-//!   called with no lock held, and [`SslSession::finish_step`] takes the bytes that come out and wakes those who wait for them.
+//!   called with no lock held, and [`SslSession::finish_step`] takes the bytes that come out and wakes the tasks that wait for them.
 //!
 //! One driver at a time takes a step of a session. A step that fails fails the session for good, and so does one that is
 //! interrupted: nothing tells what became of its bytes.

@@ -197,7 +197,7 @@ impl SslSession {
         }
     }
 
-    /// Ends a step that nobody can finish any more.
+    /// Fails a step that was interrupted: what became of its bytes is not known.
     pub fn fail_step(&self) {
         if self.generation.is_current() {
             self.finish_step(StepOutput { fault: Some(Fault::interrupted()), ..StepOutput::default() });
@@ -279,7 +279,7 @@ impl Buffers {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what is encrypted. A failure is kept for the next write: whoever reads may find that the peer said why.
+    /// Sends what is encrypted. A failure is kept for the next write: a read may still find the reason that the peer gave.
     pub(super) fn send(&mut self, inner: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
         while !self.ciphertext_out.is_empty() {
             match Pin::new(&mut *inner).poll_write(cx, &self.ciphertext_out) {
