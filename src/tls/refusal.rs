@@ -16,13 +16,14 @@ use super::der;
 #[derive(Clone, Debug)]
 pub struct Refusal {
     reason: Reason,
-    whose: Whose,
+    link: Link,
 }
 
+/// A certificate of the chain.
 #[derive(Clone, Debug)]
-enum Whose {
+enum Link {
     Server,
-    /// Of whom it is, or a chain above it.
+    /// An authority's certificate, by its name.
     Issuer(String),
 }
 
@@ -64,11 +65,11 @@ pub enum Reason {
 
 impl Refusal {
     pub fn of_server(reason: Reason) -> Self {
-        Self { reason, whose: Whose::Server }
+        Self { reason, link: Link::Server }
     }
 
     pub fn of_issuer(certificate: &Certificate<'_>, reason: Reason) -> Self {
-        Self { reason, whose: Whose::Issuer(certificate.name()) }
+        Self { reason, link: Link::Issuer(certificate.name()) }
     }
 
     /// A sentence about a server of this name.
@@ -105,18 +106,18 @@ impl Refusal {
     }
 
     fn why(&self, host: &str) -> String {
-        let it = match &self.whose {
-            Whose::Server => format!("the certificate of {host}"),
-            Whose::Issuer(name) => format!("the authority certificate {name}, in the chain of {host},"),
+        let it = match &self.link {
+            Link::Server => format!("the certificate of {host}"),
+            Link::Issuer(name) => format!("the authority certificate {name}, in the chain of {host},"),
         };
         match &self.reason {
             Reason::UnknownIssuer => format!("no trusted authority has signed the certificate of {host}"),
             Reason::SelfSigned => {
                 format!("{host} shows a certificate that is signed by itself and that is not trusted")
             }
-            Reason::SelfSignedInChain => match &self.whose {
-                Whose::Issuer(name) => format!("the authority {name}, which {host} has sent, is not trusted"),
-                Whose::Server => format!("the authority of {host} is not trusted"),
+            Reason::SelfSignedInChain => match &self.link {
+                Link::Issuer(name) => format!("the authority {name}, which {host} has sent, is not trusted"),
+                Link::Server => format!("the authority of {host} is not trusted"),
             },
             Reason::IssuerMissing => {
                 format!("{it} is trusted, but it has not signed itself, and its issuer is not trusted")
@@ -150,7 +151,7 @@ impl Refusal {
     }
 
     fn remedy(&self) -> &'static str {
-        match (&self.reason, &self.whose) {
+        match (&self.reason, &self.link) {
             (Reason::UnknownIssuer, _) => "pass its CA as TLSConfig(verify=\"ca.pem\")",
             (Reason::SelfSigned, _) => "if it is the right one, pass it as TLSConfig(verify=\"certificate.pem\")",
             (Reason::SelfSignedInChain, _) => {
@@ -159,8 +160,8 @@ impl Refusal {
             (Reason::IssuerMissing | Reason::TrustedAlone, _) => {
                 "add the certificate of its issuer to the trusted ones"
             }
-            (Reason::Expired { .. }, Whose::Server) => "the server needs a new one, or this machine's clock is wrong",
-            (Reason::Expired { .. }, Whose::Issuer(_)) => "the server, or the file of trusted ones, needs a new one",
+            (Reason::Expired { .. }, Link::Server) => "the server needs a new one, or this machine's clock is wrong",
+            (Reason::Expired { .. }, Link::Issuer(_)) => "the server, or the file of trusted ones, needs a new one",
             (Reason::NotYetValid { .. }, _) => "check this machine's clock",
             (Reason::NotAnAuthority, _) => {
                 "it vouches for itself at most: trust the certificate of an authority instead"
@@ -240,7 +241,7 @@ impl From<webpki::Error> for Refusal {
 impl From<Refusal> for rustls::Error {
     /// As rustls' own error where that tells the server what is wrong, by the alert that goes with it.
     fn from(refusal: Refusal) -> Self {
-        let is_servers = matches!(refusal.whose, Whose::Server);
+        let is_servers = matches!(refusal.link, Link::Server);
         let at = |seconds: i64| UnixTime::since_unix_epoch(Duration::from_secs(seconds.try_into().unwrap_or_default()));
         Self::InvalidCertificate(match refusal.reason {
             Reason::UnknownIssuer => CertificateError::UnknownIssuer,
