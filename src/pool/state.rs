@@ -25,7 +25,7 @@ use super::idle::IdleConnections;
 use super::routes::{OriginKey, Origins};
 use super::slots::{Shared, Slot, SlotQueue, Stage};
 use super::status::{Phase, Status};
-use super::types::{ANYBODY, Destination, Limits, LoopId, Share, Waiter, WaiterId};
+use super::types::{ANY_LOOP, Destination, Limits, LoopId, Share, Waiter, WaiterId};
 use crate::origin::Origin;
 
 /// Origins that are remembered for having chosen HTTP/1.1. It only saves time to know them.
@@ -284,7 +284,7 @@ impl<C: Share, W: Waiter> State<C, W> {
     /// Returns the shared connections that requests of a destination could join, had they room.
     pub fn shared(&self, destination: &Destination) -> Vec<C> {
         let share = |id: &u64| match &self.slots.get(id)?.stage {
-            Stage::Shared(shared) if shared.loop_id == destination.loop_id || shared.loop_id == ANYBODY => {
+            Stage::Shared(shared) if shared.loop_id == destination.loop_id || shared.loop_id == ANY_LOOP => {
                 shared.connection.share()
             }
             _ => None,
@@ -361,7 +361,7 @@ impl<C: Share, W: Waiter> State<C, W> {
             Stage::Idle(_) => (self.hand_out(id, loop_id), false),
             Stage::Unique => (None, !slot.status.is_connected()),
             Stage::Shared(shared) => {
-                let is_for_loop = shared.loop_id == loop_id || shared.loop_id == ANYBODY;
+                let is_for_loop = shared.loop_id == loop_id || shared.loop_id == ANY_LOOP;
                 let (has_room, is_draining) = (shared.has_room(), shared.is_draining);
                 (if has_room && is_for_loop { self.join(id) } else { None }, is_for_loop && !is_draining)
             }

@@ -24,7 +24,7 @@ pub type LoopId = u64;
 pub const THREADS: LoopId = 0;
 
 /// The loop of a connection whose bytes are moved by the requests on it, whatever their loop.
-pub const ANYBODY: LoopId = u64::MAX;
+pub const ANY_LOOP: LoopId = u64::MAX;
 
 /// The number of a waiter. Numbers grow, so they are the order of arrival.
 pub type WaiterId = u64;

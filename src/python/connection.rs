@@ -23,7 +23,7 @@ use crate::exchange::{self, Place};
 use crate::io::carrier::Carried;
 use crate::io::stream::Stream;
 use crate::lock::lock;
-use crate::pool::{ANYBODY, Acquired, Phase, Status};
+use crate::pool::{ANY_LOOP, Acquired, Phase, Status};
 use crate::proxy::Route;
 
 /// What `HTTPConnection` and `AsyncHTTPConnection` stand for: a connection of a pool, as it is at the moment of asking, or one of
@@ -153,7 +153,7 @@ impl Connection {
             if let Some(lease) = place.lease_mut() {
                 connection.watch(lease.watch(), lease.status());
                 // Its bytes are moved by whoever uses it.
-                lease.share(exchange::Connection::Http2(Arc::clone(&connection)), ANYBODY);
+                lease.share(exchange::Connection::Http2(Arc::clone(&connection)), ANY_LOOP);
             }
             exchange::Connection::Http2(connection)
         } else {
