@@ -1,27 +1,26 @@
-//! HTTP/1.1 on hyper's connection, polled by whoever has an exchange on it.
+//! HTTP/1.1 on hyper's connection, polled by the exchange on it.
 //!
 //! Cancelling: dropping a future or a body in the middle of an exchange drops the connection, which closes its socket there and
 //! then. Only a connection whose exchange is complete goes back to the pool.
 
 mod chunks;
+mod polling;
 mod response_head;
 mod upload;
 mod wire;
 
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
+use self::polling::{Engine, Flag, Sending, Step};
 pub use self::response_head::ResponseHead;
 use self::upload::{Upload, Uploader};
 pub use self::wire::{Wire, WireHandle};
@@ -36,7 +35,6 @@ use crate::io::stream::Stream;
 use crate::origin::Origin;
 use crate::request::{Content, Framing, Method, Request, RequestHead};
 use crate::stall::Stall;
-use crate::timeout::Seconds;
 use crate::trace::{Event, Outcome, Protocol};
 
 /// A connection that speaks HTTP/1.1.
@@ -51,7 +49,7 @@ pub struct Http1 {
     flag: Arc<Flag>,
     /// The fields that came behind the body.
     trailers: Vec<(Bytes, Bytes)>,
-    /// hyper's wakers: its halves are polled together here, so their waking each other only means "poll again".
+    /// The waker of both of hyper's halves: it sets `flag`.
     hyper_waker: Waker,
     /// What listeners are told.
     protocol: Protocol,
@@ -73,18 +71,6 @@ pub struct Response {
     /// `None` after `101 Switching Protocols` and `2xx` to CONNECT.
     pub body: Option<Incoming>,
     pub tap: Tap,
-}
-
-/// What a poll of an exchange came to.
-enum Step {
-    WantsChunk,
-    /// The request is out. Only a traced exchange stops here.
-    Sent,
-    Response(http::Response<Incoming>),
-    Upgraded,
-    /// With hyper's word, unless the fault is not one that it sees.
-    Failed(Option<hyper::Error>),
-    TimedOut,
 }
 
 impl Http1 {
@@ -427,139 +413,4 @@ fn for_hyper(head: &RequestHead, body: Upload, trailers: Option<&Bytes>) -> http
         *request.uri_mut() = http::Uri::from_static("authority:1");
     }
     request
-}
-
-/// hyper's connection, borrowed for polling beside its request or response.
-struct Engine<'a> {
-    hyper: &'a mut http1::Connection<WireHandle, Upload>,
-    ended: &'a mut bool,
-    wire: &'a WireHandle,
-    flag: &'a Flag,
-    waker: &'a Waker,
-    trailers: &'a mut Vec<(Bytes, Bytes)>,
-}
-
-impl Engine<'_> {
-    /// Lets hyper do what it can; whether it has news for the other half.
-    fn poll_hyper(&mut self) -> bool {
-        if *self.ended {
-            return false;
-        }
-        self.flag.0.store(false, Ordering::Relaxed);
-        // Errors reach the request or the body.
-        *self.ended = Pin::new(&mut *self.hyper).poll(&mut Context::from_waker(self.waker)).is_ready();
-        *self.ended || self.flag.0.load(Ordering::Relaxed)
-    }
-
-    fn poll_body(&mut self, body: &mut Incoming) -> Poll<Option<std::result::Result<Bytes, hyper::Error>>> {
-        let mut cx = Context::from_waker(self.waker);
-        loop {
-            match Pin::new(&mut *body).poll_frame(&mut cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(chunk) => return Poll::Ready(Some(Ok(chunk))),
-                    Err(frame) => {
-                        if let Ok(trailers) = frame.into_trailers() {
-                            *self.trailers = super::trailer_pairs(&trailers);
-                        }
-                    }
-                },
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
-/// Sending a request and waiting for its response.
-struct Sending {
-    /// The request is out, or cannot be sent any further.
-    sent: bool,
-    /// Stop when it is, to report it.
-    pause: bool,
-    stall: Stall,
-    write_timeout: Option<Duration>,
-    read_timeout: Option<Duration>,
-}
-
-impl Sending {
-    fn poll(
-        &mut self,
-        cx: &Context<'_>,
-        engine: &mut Engine<'_>,
-        uploader: &Uploader,
-        mut response: Pin<&mut impl Future<Output = hyper::Result<http::Response<Incoming>>>>,
-        asker: &Asker,
-    ) -> Poll<Step> {
-        {
-            let mut wire = engine.wire.lock();
-            wire.set_waker(cx.waker());
-            wire.hear();
-        }
-        loop {
-            let news = engine.poll_hyper();
-            let (faulty, failed, blocked, upgraded) = {
-                let wire = engine.wire.lock();
-                (wire.has_fault(), wire.has_write_failed(), wire.is_write_blocked(), wire.is_upgraded())
-            };
-            if faulty {
-                return Poll::Ready(Step::Failed(None));
-            }
-            if !self.sent {
-                if failed || (uploader.is_finished() && !blocked) {
-                    // From here on hyper may read: not before, since nobody has waited for bytes until now.
-                    self.sent = true;
-                    self.stall = Stall::default();
-                    engine.wire.lock().open_gate();
-                    if self.pause {
-                        return Poll::Ready(Step::Sent);
-                    }
-                    continue;
-                }
-                if uploader.is_wanted() && !blocked {
-                    return Poll::Ready(Step::WantsChunk);
-                }
-            }
-            if upgraded {
-                return Poll::Ready(Step::Upgraded);
-            }
-            match response.as_mut().poll(&mut Context::from_waker(engine.waker)) {
-                Poll::Ready(Ok(response)) => return Poll::Ready(Step::Response(response)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Step::Failed(Some(error))),
-                Poll::Pending if !news => break,
-                Poll::Pending => {}
-            }
-        }
-        let timeout = if self.sent { self.read_timeout } else { self.write_timeout };
-        let mut wire = engine.wire.lock();
-        if self.stall.is_over(wire.moved(), timeout) {
-            return Poll::Ready(Step::TimedOut);
-        }
-        wire.ask(asker, self.read_timeout, self.write_timeout);
-        Poll::Pending
-    }
-
-    fn timed_out(&self, origin: &Origin) -> Error {
-        if self.sent {
-            let limit = Seconds(self.read_timeout.unwrap_or_default());
-            Error::new(Kind::ReadTimeout, format!("no response from {origin} within {limit} (read timeout)"))
-        } else {
-            let limit = Seconds(self.write_timeout.unwrap_or_default());
-            Error::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))
-        }
-    }
-}
-
-/// Remembers that it was woken.
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
