@@ -8,19 +8,15 @@ use std::task::{Context, Poll, Waker};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
-use super::caller::Caller;
 use super::effects::Performer;
 use super::errors::to_pyerr;
 use super::host::Host;
-use super::namespace::Namespace;
 use super::operation::{self, Operation};
 use super::operations::{OpenBody, ReadBody};
 use super::ssl;
 use crate::ask::Asker;
-use crate::exchange::{Chunk, ResponseBody, YIELD_AFTER};
-use crate::io::carrier::StreamOwner;
+use crate::exchange::{Chunk, YIELD_AFTER};
 use crate::lock::lock;
 
 /// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
@@ -33,14 +29,8 @@ pub struct ResponseStream {
 }
 
 impl ResponseStream {
-    pub fn new(
-        body: ResponseBody,
-        namespace: &'static Namespace,
-        caller: Caller,
-        trailers: Option<Bound<'_, PyList>>,
-        owner: &Arc<StreamOwner>,
-    ) -> PyResult<Self> {
-        Ok(Self { open: Arc::new(OpenBody::new(body, namespace, caller, trailers, owner)?) })
+    pub fn new(open: OpenBody) -> Self {
+        Self { open: Arc::new(open) }
     }
 }
 
@@ -87,16 +77,8 @@ pub struct AsyncResponseStream {
 }
 
 impl AsyncResponseStream {
-    pub fn new(
-        body: ResponseBody,
-        namespace: &'static Namespace,
-        caller: Caller,
-        trailers: Option<Bound<'_, PyList>>,
-        owner: &Arc<StreamOwner>,
-        host: Py<Host>,
-    ) -> PyResult<Self> {
-        let open = Arc::new(OpenBody::new(body, namespace, caller, trailers, owner)?);
-        Ok(Self { open, host, unyielded: AtomicUsize::new(0) })
+    pub fn new(open: OpenBody, host: Py<Host>) -> Self {
+        Self { open: Arc::new(open), host, unyielded: AtomicUsize::new(0) }
     }
 }
 

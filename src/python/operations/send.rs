@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::{Completion, Operation, no_value};
+use super::{Completion, OpenBody, Operation, no_value};
 use crate::error::Result;
 use crate::exchange::{Fetched, Response};
 use crate::python::content::Content;
@@ -84,12 +84,10 @@ fn respond<'py>(
     let network_stream = network_stream::build(py, tap, namespace, owner, performer.is_task())?;
     let extensions = response::extensions(py, &head, stream_id, network_stream, trailers.as_ref())?;
     let listener = caller.listener.take();
+    let open = OpenBody::new(body, namespace, caller, trailers, owner)?;
     let mut stream = match performer {
-        Performer::Thread => Bound::new(py, ResponseStream::new(body, namespace, caller, trailers, owner)?)?.into_any(),
-        Performer::Task(host) => {
-            Bound::new(py, AsyncResponseStream::new(body, namespace, caller, trailers, owner, host.clone_ref(py))?)?
-                .into_any()
-        }
+        Performer::Thread => Bound::new(py, ResponseStream::new(open))?.into_any(),
+        Performer::Task(host) => Bound::new(py, AsyncResponseStream::new(open, host.clone_ref(py)))?.into_any(),
     };
     if let Some(listener) = listener {
         stream = listener.wrap(py, stream, stream_id, performer.is_task())?;
