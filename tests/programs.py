@@ -59,6 +59,19 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 """
 
+# Defines `arguments_of`: what a pool is made with that has its TLS, or its HTTP, of this kind.
+POOLS = """
+import httpcore, ssl
+def arguments_of(kind, ca):
+    if kind == "rustls":
+        return {"ssl_context": httpcore_rs.TLSConfig(verify=ca)}
+    if kind == "ssl.SSLContext":
+        return {"ssl_context": ssl.create_default_context(cafile=ca)}
+    if kind == "HTTP/2":
+        return {"http1": False, "http2": True}
+    return {}
+"""
+
 # Defines `check`, which finds no thread but the main one, in Python and in the system.
 THREADS = """
 def check():

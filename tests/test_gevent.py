@@ -14,6 +14,7 @@ import pytest
 
 import h2_peer
 from peers import always, echo, reply, silence
+from programs import POOLS
 
 if TYPE_CHECKING:
     from certificates import Certificates
@@ -53,8 +54,7 @@ PATCH = {
 # `beside(jobs)` runs functions as greenlets and returns their results, the seconds that it took, and how often a
 # greenlet that wants to run every 10 ms did so meanwhile.
 COMMON = """
-import ssl, time
-import httpcore
+import time
 
 def beside(jobs):
     ticks = 0
@@ -71,13 +71,9 @@ def beside(jobs):
     return results, took, ticks
 
 def context(kind, ca):
-    if kind == "rustls":
-        return {"ssl_context": httpcore_rs.TLSConfig(verify=ca)}
-    if kind == "ssl.SSLContext":
-        return {"ssl_context": ssl.create_default_context(cafile=ca)}
     if kind == "network_backend":
         return {"network_backend": httpcore.SyncBackend()}
-    return {}
+    return arguments_of(kind, ca)
 
 IDLE = "Requests: 0 active, 0 queued"
 """
@@ -89,7 +85,7 @@ def patched(request: pytest.FixtureRequest, program: Any) -> Any:
 
     def run(source: str, *arguments: str) -> str:
         return program(
-            COMMON + textwrap.dedent(source), *arguments, before=textwrap.dedent(PATCH[request.param])
+            POOLS + COMMON + textwrap.dedent(source), *arguments, before=textwrap.dedent(PATCH[request.param])
         ).output()
 
     return run

@@ -10,6 +10,7 @@ import trio
 import httpcore_rs
 from h2_peer import OK
 from peers import always, reply, silence
+from programs import POOLS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,17 +33,13 @@ logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 # A loop that has ended cannot close the transports of asyncio that a `network_backend` uses: asyncio warns of them.
 AGAIN = """
-import httpcore, ssl, warnings
+import warnings
 library, kind, ca = sys.argv[2:]
 if kind == "network_backend":
     warnings.simplefilter("ignore", ResourceWarning)
     arguments = {"network_backend": httpcore._backends.auto.AutoBackend()}
-elif kind == "ssl.SSLContext":
-    arguments = {"ssl_context": ssl.create_default_context(cafile=ca)}
-elif kind == "rustls":
-    arguments = {"ssl_context": httpcore_rs.TLSConfig(verify=ca)}
 else:
-    arguments = {}
+    arguments = arguments_of(kind, ca)
 pool = httpcore_rs.AsyncConnectionPool(max_connections=1, **arguments)
 async def main():
     timeout = {"timeout": {"pool": 5.0, "connect": 5.0, "read": 5.0}}
@@ -68,7 +65,7 @@ def test_a_pool_works_in_one_run_after_another(
 ) -> None:
     tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
     peer = serve(always(reply(b"ok")), tls=tls)
-    printed = program(QUIET + AGAIN, peer.url, library, kind, str(certificates.ca)).output()
+    printed = program(QUIET + POOLS + AGAIN, peer.url, library, kind, str(certificates.ca)).output()
     assert printed == "<AsyncConnectionPool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>\n"
     assert len(peer.requests) == 6
 
@@ -171,15 +168,9 @@ def test_in_a_thread_what_a_body_raises_reaches_the_caller(serve_h2: ServeH2, er
 # One library inside the other.
 
 TRIO_ASYNCIO = """
-import httpcore, ssl, trio
+import trio
 kind, ca = sys.argv[2:]
-arguments = {}
-if kind == "rustls":
-    arguments = {"ssl_context": httpcore_rs.TLSConfig(verify=ca)}
-elif kind == "ssl.SSLContext":
-    arguments = {"ssl_context": ssl.create_default_context(cafile=ca)}
-elif kind == "HTTP/2":
-    arguments = {"http1": False, "http2": True}
+arguments = arguments_of(kind, ca)
 
 async def body():
     yield b"part"
@@ -223,7 +214,7 @@ def test_code_of_asyncio_inside_a_trio_run(
 ) -> None:
     tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
     peer = serve_h2(OK) if kind == "HTTP/2" else serve(always(reply(b"ok")), tls=tls)
-    running = program(QUIET + TRIO_ASYNCIO, peer.url, kind, str(certificates.ca), before=IMPORT_TRIO_ASYNCIO)
+    running = program(QUIET + POOLS + TRIO_ASYNCIO, peer.url, kind, str(certificates.ca), before=IMPORT_TRIO_ASYNCIO)
     assert running.output() == "end\n"
 
 

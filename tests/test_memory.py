@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from programs import POOLS
+
 if TYPE_CHECKING:
     from certificates import Certificates
     from conftest import Serve
@@ -23,13 +25,9 @@ pytestmark = [
 
 # `Pauses` notes the longest time for which what should run every millisecond did not.
 COMMON = """
-import ssl, time
+import time
 kind, ca, size = sys.argv[2], sys.argv[3], int(sys.argv[4])
-arguments = {}
-if kind == "rustls":
-    arguments = {"ssl_context": httpcore_rs.TLSConfig(verify=ca)}
-elif kind == "ssl.SSLContext":
-    arguments = {"ssl_context": ssl.create_default_context(cafile=ca)}
+arguments = arguments_of(kind, ca)
 
 def status(name):
     with open("/proc/self/status") as lines:
@@ -123,7 +121,7 @@ def large(connection: Connection) -> None:
 
 def measured(program: Any, source: str, *arguments: str) -> tuple[float, float]:
     """Memory beyond the baseline, in bodies; and the longest pause in seconds."""
-    beyond, pause = map(float, program(COMMON + source, *arguments).output().split())
+    beyond, pause = map(float, program(POOLS + COMMON + source, *arguments).output().split())
     return beyond, pause
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import h2_peer
 from peers import always, reply, silence
+from programs import POOLS
 
 if TYPE_CHECKING:
     from certificates import Certificates
@@ -25,18 +26,12 @@ if TYPE_CHECKING:
 OVER = ("plain",)
 
 # `measured` runs a call and counts how often the thread went to sleep meanwhile: its voluntary context switches.
-COMMON = """
-import contextlib, resource, ssl, time
-import httpcore
+COMMON = (
+    POOLS
+    + """
+import contextlib, resource, time
 kind, ca = sys.argv[2:4]
-arguments = {}
-if kind == "rustls":
-    arguments = {"ssl_context": httpcore_rs.TLSConfig(verify=ca)}
-elif kind == "ssl.SSLContext":
-    arguments = {"ssl_context": ssl.create_default_context(cafile=ca)}
-elif kind == "HTTP/2":
-    arguments = {"http1": False, "http2": True}
-pool = httpcore_rs.ConnectionPool(max_connections=1, **arguments)
+pool = httpcore_rs.ConnectionPool(max_connections=1, **arguments_of(kind, ca))
 
 def switches():
     return resource.getrusage(resource.RUSAGE_THREAD if hasattr(resource, "RUSAGE_THREAD") else 0).ru_nvcsw
@@ -49,6 +44,7 @@ def measured(call):
 def ask(target, **timeout):
     return pool.request("GET", url + target, extensions={"timeout": timeout})
 """
+)
 KINDS = ["plain", "rustls", "ssl.SSLContext", "HTTP/2"]
 
 
