@@ -245,10 +245,7 @@ def request(target):
     return httpcore.Request("GET", url + target, headers={"Host": "x"}, extensions={"timeout": {"pool": 20.0}})
 
 async def open_response():
-    response = await pool.handle_async_request(request("whole" if body == "read" else "half"))
-    if body == "read":
-        await response.aread()
-    return response
+    return await pool.handle_async_request(request("whole" if body == "read" else "half"))
 
 async def finish(response):
     content = await response.aread()
@@ -256,6 +253,9 @@ async def finish(response):
     return content
 
 async def close(response):
+    # The end of the body gives the connection back, else closing does.
+    if body == "read":
+        await response.aread()
     await response.aclose()
 
 first, second = Loop(), Loop()
