@@ -273,6 +273,31 @@ async def test_a_pool_dropped_with_idle_connections_closes_them(flavour: Flavour
     await flavour.until(lambda: peer.closed(1))
 
 
+async def test_a_task_without_references_lives_on(asyncio_flavour: Flavour, serve: Serve) -> None:
+    """The loop keeps a task that waits for its response, or for a connection, as with its own transports."""
+    go = threading.Event()
+
+    def script(connection: Connection) -> None:
+        while True:
+            connection.read_request()
+            go.wait(10)
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    peer = serve(script)
+    statuses: list[int] = []
+    async with asyncio_flavour.pool(max_connections=1) as pool:
+
+        async def request() -> None:
+            statuses.append((await pool.request("GET", peer.url)).status)
+
+        for _ in range(3):
+            asyncio.get_running_loop().create_task(request())
+        await asyncio_flavour.until(lambda: "1 active, 2 queued" in repr(pool))
+        gc.collect()
+        go.set()
+        await asyncio_flavour.until(lambda: statuses == [200] * 3)
+
+
 def test_a_loop_closed_under_a_request_gives_its_slot_back(serve: Serve) -> None:
     peer = serve(silence)
     pool = httpcore_rs.AsyncConnectionPool(max_connections=1)

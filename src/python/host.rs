@@ -15,6 +15,7 @@ use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use slab::Slab;
 
 use super::calls::{call, call_method};
 use super::effects::Performer;
@@ -70,6 +71,9 @@ pub struct Shared {
     here: Mutex<Vec<Woken>>,
     /// Woken from anywhere else.
     elsewhere: Mutex<Vec<Woken>>,
+    /// What the waiting tasks are resumed by. The host owns it, and the loop the host, so that a task without any other reference
+    /// lives as long as its loop.
+    parked: Mutex<Slab<Py<PyAny>>>,
 }
 
 /// What there is to do for the loop.
@@ -87,6 +91,11 @@ impl Shared {
             lock(&self.elsewhere).push(woken);
             self.reactor.notify();
         }
+    }
+
+    fn take_parked(&self, key: Option<usize>) -> Option<Py<PyAny>> {
+        let key = key?;
+        lock(&self.parked).try_remove(key)
     }
 }
 
@@ -124,7 +133,8 @@ impl Host {
         };
         let reactor = Arc::new(Reactor::new()?);
         let owner = StreamOwner::event_loop(&reactor);
-        let shared = Shared { reactor, owner, here: Mutex::default(), elsewhere: Mutex::default() };
+        let shared =
+            Shared { reactor, owner, here: Mutex::default(), elsewhere: Mutex::default(), parked: Mutex::default() };
         Ok(Self {
             shared: Arc::new(shared),
             calls: Calls { token, wait, how, arm, checkpoint, resolve, spawn },
@@ -195,7 +205,11 @@ impl Host {
             visit.call(current)?;
             visit.call(resume)?;
         }
-        Ok(())
+        // Locked only for the time of a call, and then this object is alive.
+        match self.shared.parked.try_lock() {
+            Ok(parked) => parked.iter().try_for_each(|(_, waiter)| visit.call(waiter)),
+            Err(_) => Ok(()),
+        }
     }
 }
 
@@ -257,7 +271,7 @@ impl Host {
             for woken in woken {
                 let done = match woken {
                     Woken::Resume(task) => {
-                        let waiter = lock(&task.waiter).take();
+                        let waiter = task.take_waiter();
                         waiter.map_or(Ok(()), |waiter| self.calls.resume(waiter.bind(py)))
                     }
                     Woken::Cancel(canceller) => call(canceller.cancel.bind(py), ()).map(drop),
@@ -282,9 +296,10 @@ impl Host {
             How::Future => awaitable.clone(),
             How::Task { current, .. } => call(current.bind(py), ())?,
         };
-        *lock(&task.waiter) = Some(waiter.unbind());
+        let key = lock(&self.shared.parked).insert(waiter.unbind());
+        *lock(&task.waiter) = Some(key);
         if task.state.compare_exchange(POLLING, PARKED, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            *lock(&task.waiter) = None;
+            task.take_waiter();
             // A coroutine that nobody awaits is closed, not warned about.
             if let Some(close) = awaitable.getattr_opt(intern!(py, "close"))? {
                 call(&close, ())?;
@@ -363,7 +378,8 @@ const WOKEN: u8 = 2;
 pub struct Task {
     host: Arc<Shared>,
     state: AtomicU8,
-    waiter: Mutex<Option<Py<PyAny>>>,
+    /// Where the host has what the task is resumed by.
+    waiter: Mutex<Option<usize>>,
     timer: Mutex<Option<TimerKey>>,
     /// Itself, for the timer.
     me: std::sync::Weak<Self>,
@@ -384,25 +400,22 @@ impl Task {
     pub fn begin_poll(&self) {
         self.state.swap(POLLING, Ordering::AcqRel);
         // It may have been resumed by the loop itself: cancelled, that is.
-        *lock(&self.waiter) = None;
+        self.take_waiter();
+    }
+
+    fn take_waiter(&self) -> Option<Py<PyAny>> {
+        let key = lock(&self.waiter).take();
+        self.host.take_parked(key)
     }
 
     pub fn was_woken(&self) -> bool {
         self.state.load(Ordering::Acquire) == WOKEN
     }
 
-    /// For the garbage collector: what a waiting task is resumed by leads back to the task.
-    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.waiter.try_lock() {
-            Ok(waiter) => waiter.as_ref().map_or(Ok(()), |waiter| visit.call(waiter)),
-            Err(_) => Ok(()),
-        }
-    }
-
     /// The end of the exchange: nothing resumes the task any more.
     pub fn finish(&self) {
         self.state.store(POLLING, Ordering::Release);
-        *lock(&self.waiter) = None;
+        self.take_waiter();
         self.set_timer(None);
     }
 

@@ -524,9 +524,8 @@ impl Execution {
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Driver::Task { host, task } = &self.driver {
+        if let Driver::Task { host, .. } = &self.driver {
             visit.call(host)?;
-            task.traverse(visit)?;
         }
         self.caller.traverse(visit)
     }
