@@ -401,6 +401,12 @@ impl Execution {
                 let exception = to_pyerr(py, self.namespace, interruption);
                 break self.end(py, Err(exception));
             }
+            // First: what a body's iterator waits for may depend on what was sent before.
+            if park::has_steps()
+                && let Some(next) = self.next_step(py).transpose()
+            {
+                break next.map(Some);
+            }
             if let Some(effect) = self.asker.take() {
                 match self.perform(py, effect) {
                     Ok(Performed::ByPython(effect, awaited)) => break self.awaiting(effect, awaited),
@@ -414,9 +420,9 @@ impl Execution {
             // What the operation has given a shared connection to do may be all that it waits for.
             shared.reactor.run_jobs(false);
             if park::has_steps()
-                && let Some(effect) = self.next_step(py)?
+                && let Some(next) = self.next_step(py).transpose()
             {
-                break Ok(Some(effect));
+                break next.map(Some);
             }
             if task.was_woken() {
                 continue;

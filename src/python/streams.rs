@@ -116,12 +116,21 @@ impl AsyncResponseStream {
         lock(&self.open.body).close();
         let closing = operation::closing(py, Performer::Task(&self.host), self.open.namespace, &self.open.owner);
         host.leave(py, running)?;
+        // Not left to the next turn: the loop may have ended.
+        ssl::take_dropped_steps();
         closing
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.host)?;
         self.open.traverse(&visit)
+    }
+}
+
+impl Drop for AsyncResponseStream {
+    fn drop(&mut self) {
+        lock(&self.open.body).close();
+        ssl::take_dropped_steps();
     }
 }
 

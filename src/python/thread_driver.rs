@@ -115,11 +115,12 @@ impl ThreadDriver {
             if let Some(interruption) = asker.take_interruption() {
                 return Stop::Interrupted(interruption);
             }
-            if let Some(effect) = asker.take() {
-                return Stop::Effect(effect);
-            }
+            // First: what a body's iterator waits for may depend on what was sent before.
             if park::has_steps() {
                 return Stop::Steps;
+            }
+            if let Some(effect) = asker.take() {
+                return Stop::Effect(effect);
             }
             // Taken before any handler runs: a handler may send requests of its own.
             let park = park::take();
