@@ -24,8 +24,11 @@ RECORD = 16 * 1024
 
 # Contexts whose ALPN list was set here: `ssl` does not tell what a list is. Held weakly.
 _set: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
-# Held from setting a context's list until a session has taken it over.
-_alpn = threading.Lock()
+# Held from setting a context's list until a session has taken it over. A signal handler that begins a session
+# in the middle of that, in the same thread, does not wait for itself.
+_alpn = threading.RLock()
+# How often a list was set. Changed under the lock.
+_offers = 0
 
 
 class Session:
@@ -40,8 +43,14 @@ class Session:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._held = b""
         with _alpn:
-            _offer(context, protocols)
-            self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+            made: ssl.SSLObject | None = None
+            while made is None:
+                offer_number = _offer(context, protocols)
+                made = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+                if offer_number != _offers:
+                    # Another list may have come in between, from within this thread.
+                    made = None
+            self.object = made
         # Without the detour by the methods of `ssl.SSLObject`, unless a subclass has its own.
         plain = type(self.object).read is ssl.SSLObject.read and type(self.object).write is ssl.SSLObject.write
         raw = getattr(self.object, "_sslobj", self.object) if plain else self.object
@@ -125,12 +134,16 @@ def offer(context: ssl.SSLContext, protocols: list[str]) -> None:
         _offer(context, protocols)
 
 
-def _offer(context: ssl.SSLContext, protocols: list[str]) -> None:
+def _offer(context: ssl.SSLContext, protocols: list[str]) -> int:
+    """Sets a context's list, and returns the number of this offer."""
+    global _offers  # noqa: PLW0603
     # As httpcore, before each handshake; but one that was never used with HTTP/2 is left as it is.
     if "h2" in protocols:
         _set.add(context)
     if context in _set:
         context.set_alpn_protocols(protocols)
+    _offers = number = _offers + 1
+    return number
 
 
 def begin(
