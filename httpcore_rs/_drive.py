@@ -28,12 +28,15 @@ def drive(operation: Operation) -> typing.Any:
         try:
             effect = step(argument)
             if effect is None:
+                argument = None
                 return operation.result()
             argument = effect()
             step = operation.poll
         # Ctrl-C, say, also between two calls. `throw` raises again what does not concern the engine.
         except BaseException as exc:  # noqa: PERF203
             if operation.is_over():
+                # An exception that a frame of its own traceback refers to would stay until it is collected as garbage.
+                argument = None
                 raise
             step, argument = operation.throw, exc
 
@@ -46,6 +49,7 @@ async def adrive(operation: Operation) -> typing.Any:
         try:
             effect = step(argument)
             if effect is None:
+                argument = None
                 return operation.result()
             # Most effects of a task are awaited; some are only called.
             argument = effect() if type(effect) is functools.partial else await effect
@@ -53,5 +57,7 @@ async def adrive(operation: Operation) -> typing.Any:
         # A cancellation, say. `throw` raises again what does not concern the engine.
         except BaseException as exc:  # noqa: PERF203
             if operation.is_over():
+                # An exception that a frame of its own traceback refers to would stay until it is collected as garbage.
+                argument = None
                 raise
             step, argument = operation.throw, exc
