@@ -1,4 +1,4 @@
-"""What the exceptions of others leave behind in the drive loops."""
+"""Operations that end between two calls of the drive loop, and what the exceptions of others leave behind."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import gc
 import weakref
 from typing import TYPE_CHECKING
 
+import httpcore
 import pytest
 
-from peers import silence
+import httpcore_rs
+from httpcore_rs._engine import Operation
+from peers import always, reply, silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import Serve
     from flavours import Flavour
+    from peers import Connection
 
 
 class Loud(Exception):
@@ -50,3 +54,35 @@ async def test_the_exception_of_a_body_goes_when_it_was_handled(flavour: Flavour
         await fail(pool, peer.url)
     # Without the help of the garbage collector.
     assert [exception() for exception in raised] == [None]
+
+
+def test_a_read_that_is_given_up_ends_the_body(serve: Serve) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+        connection.wait_closed()
+
+    peer = serve(script)
+    with httpcore_rs.ConnectionPool(network_backend=httpcore.SyncBackend()) as pool:
+        with pool.stream("GET", peer.url) as response:
+            stream: Any = response.stream
+            # As if a signal handler had raised an exception at this point.
+            assert isinstance(stream.next_chunk(), Operation)
+            with pytest.raises(httpcore.ReadError, match="was closed before its body was read to the end"):
+                next(iter(stream))
+        assert pool.connections == []
+
+
+def test_an_effect_is_not_carried_out_after_an_exception(serve: Serve) -> None:
+    peer = serve(always(reply(b"x" * 1_000_000)))
+    with httpcore_rs.ConnectionPool(network_backend=httpcore.SyncBackend()) as pool:
+        request = httpcore.Request("GET", peer.url, headers={"Host": "localhost"})
+        dropped = pool.handle_request(request)
+        engine: Any = pool._engine
+        operation = engine.handle_request(request)
+        assert isinstance(operation, Operation)
+        del dropped
+        close_dropped: Any = operation.throw(KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            operation.poll(close_dropped())
+        assert operation.is_over()

@@ -250,6 +250,8 @@ impl Execution {
     }
 
     fn fail<'py>(&mut self, py: Python<'py>, exception: PyErr) -> Next<'py> {
+        // An effect that was not carried out yet is not carried out any more.
+        self.first = None;
         let awaited = self.awaited.take();
         if let Some(Awaited::Step(step)) = awaited {
             return self.end_step(py, step, Err(exception));

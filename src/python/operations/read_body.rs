@@ -83,18 +83,31 @@ impl OpenBody {
 pub struct ReadBody {
     open: Arc<OpenBody>,
     chunk: Option<Chunk>,
+    is_over: bool,
 }
 
 impl ReadBody {
     pub fn new(open: &Arc<OpenBody>) -> Self {
-        Self { open: Arc::clone(open), chunk: None }
+        Self { open: Arc::clone(open), chunk: None, is_over: false }
+    }
+}
+
+/// Dropped before its end: the exception of a signal handler came between two calls of the drive loop. What was asked for gets no answer
+/// any more, and what the rest of the request was to come from is gone.
+impl Drop for ReadBody {
+    fn drop(&mut self) {
+        if !self.is_over {
+            lock(&self.open.body).close();
+        }
     }
 }
 
 impl Operation for ReadBody {
     /// The body is locked while it is polled, not while its reader waits: `close()` may come from another thread.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.open.poll_chunk(cx).map_ok(|chunk| self.chunk = chunk)
+        let poll = self.open.poll_chunk(cx);
+        self.is_over = poll.is_ready();
+        poll.map_ok(|chunk| self.chunk = chunk)
     }
 
     fn value<'py>(&mut self, py: Python<'py>, completion: Completion<'_>) -> PyResult<Bound<'py, PyAny>> {
