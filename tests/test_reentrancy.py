@@ -5,14 +5,19 @@ Each scenario is a small program of its own (`programs`): signal handlers run on
 
 from __future__ import annotations
 
+import os
+import time
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from peers import always, reply
 
 if TYPE_CHECKING:
     from certificates import Certificates
     from conftest import Serve
+    from peers import Connection
 
 
 def test_a_signal_while_a_session_of_python_begins(serve: Serve, certificates: Certificates, program: Any) -> None:
@@ -41,3 +46,89 @@ def test_a_signal_while_a_session_of_python_begins(serve: Serve, certificates: C
     """
     peer = serve(always(reply(b"ok")), tls=certificates.server_context())
     assert program(dedent(source), peer.url, str(certificates.ca)).output() == "b'ok' [b'ok']\n"
+
+
+# Requests a response that comes after a second; a signal arrives before that.
+WHILE_IT_WAITS = """
+import time
+pool = httpcore_rs.ConnectionPool()
+main = threading.get_ident()
+
+def signalled_request(pause):
+    threading.Timer(pause, lambda: signal.pthread_kill(main, signal.SIGUSR1)).start()
+    return pool.request("GET", url).content
+
+def wakeup_descriptor():
+    return signal.set_wakeup_fd(-1)
+"""
+
+
+def late(connection: Connection) -> None:
+    while True:
+        connection.read_request()
+        time.sleep(1)
+        connection.send(reply(b"ok"))
+
+
+@pytest.mark.parametrize("pause", [0.01, 0.4])
+def test_an_exception_of_a_handler_leaves_no_wakeup_descriptor(serve: Serve, program: Any, pause: float) -> None:
+    source = """
+    def handle(number, frame):
+        raise ZeroDivisionError
+
+    signal.signal(signal.SIGUSR1, handle)
+    try:
+        signalled_request(float(sys.argv[2]))
+    except ZeroDivisionError:
+        print(wakeup_descriptor())
+    """
+    assert program(WHILE_IT_WAITS + dedent(source), serve(late).url, str(pause)).output() == "-1\n"
+
+
+def test_a_wakeup_descriptor_that_a_handler_sets_stays(serve: Serve, program: Any) -> None:
+    source = """
+    theirs, ours = os.pipe()
+    os.set_blocking(ours, False)
+    signal.signal(signal.SIGUSR1, lambda number, frame: signal.set_wakeup_fd(ours))
+    print(signalled_request(0.4), wakeup_descriptor() == ours)
+    """
+    assert program(WHILE_IT_WAITS + dedent(source), serve(late).url).output() == "b'ok' True\n"
+
+
+def test_a_signal_while_the_descriptor_of_the_program_is_looked_at(serve: Serve, program: Any) -> None:
+    source = """
+    import _signal
+    theirs, ours = os.pipe()
+    os.set_blocking(ours, False)
+    os.set_blocking(theirs, False)
+    signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    signal.set_wakeup_fd(ours)
+    set_wakeup_fd = _signal.set_wakeup_fd
+
+    def at_the_wrong_moment(descriptor, **arguments):
+        before = set_wakeup_fd(descriptor, **arguments)
+        if before == ours:
+            signal.raise_signal(signal.SIGUSR1)
+        return before
+
+    _signal.set_wakeup_fd = at_the_wrong_moment
+    print(pool.request("GET", url).content)
+    print(set(os.read(theirs, 100)) == {signal.SIGUSR1})
+    """
+    assert program(WHILE_IT_WAITS + dedent(source), serve(late).url).output() == "b'ok'\nTrue\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_that_a_handler_forks_has_no_wakeup_descriptor(serve: Serve, program: Any) -> None:
+    source = """
+    def handle(number, frame):
+        child = os.fork()
+        if child == 0:
+            print(wakeup_descriptor(), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    signal.signal(signal.SIGUSR1, handle)
+    print(signalled_request(0.4))
+    """
+    assert program(WHILE_IT_WAITS + dedent(source), serve(late).url).output() == "-1\nb'ok'\n"

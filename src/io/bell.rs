@@ -52,10 +52,15 @@ impl Bell {
     /// To be called when its descriptor was found readable: empties the pipe. Returns whether a signal was among what rang:
     /// Python's signal handler writes the signal's number.
     pub fn silence(&self) -> bool {
+        !self.take_signals().is_empty()
+    }
+
+    /// Empties the pipe, and returns the numbers of the signals that were written to it.
+    pub fn take_signals(&self) -> Vec<u8> {
         let mut bytes = [0; 64];
         let length = (&self.reader).read(&mut bytes).unwrap_or_default();
         self.is_ringing.store(false, Ordering::Release);
-        bytes[..length].iter().any(|&byte| byte != 0)
+        bytes[..length].iter().copied().filter(|&byte| byte != 0).collect()
     }
 
     /// Where signal handlers write to.

@@ -57,10 +57,9 @@ mod engine_module {
 
     /// Tells the engine that this process is a forked child. Registered with `os.register_at_fork`.
     #[pyfunction]
-    fn forked() {
+    fn forked(py: Python<'_>) {
         crate::fork::forked();
-        // The thread that forked is the only one here.
-        super::signals::set_main_thread(super::calls::thread_ident());
+        super::signals::forked(py);
     }
 
     /// Tells the engine which thread runs signal handlers, by the interpreter's number for it.

@@ -252,6 +252,9 @@ impl Execution {
     fn fail<'py>(&mut self, py: Python<'py>, exception: PyErr) -> Next<'py> {
         // An effect that was not carried out yet is not carried out any more.
         self.first = None;
+        if let Driver::Thread(driver) = &mut self.driver {
+            driver.end(py);
+        }
         let awaited = self.awaited.take();
         if let Some(Awaited::Step(step)) = awaited {
             return self.end_step(py, step, Err(exception));

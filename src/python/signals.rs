@@ -6,12 +6,14 @@
 //! whenever there is a signal (`signal.set_wakeup_fd`), bytecode is executed once, and from then on the thread sleeps for as
 //! long as it has to.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use super::calls::thread_ident;
 use crate::io::bell::Bell;
@@ -20,9 +22,23 @@ use crate::io::park::Park;
 /// The interpreter's number for the thread that runs signal handlers; 0 while it is not known.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
+/// No descriptor, in the words of `signal.set_wakeup_fd`.
+const NONE: RawFd = -1;
+/// The descriptor that the wake-up descriptor was set to here.
+static WATCHED: AtomicI32 = AtomicI32::new(NONE);
+
 /// Says which thread runs signal handlers.
 pub fn set_main_thread(ident: u64) {
     MAIN_THREAD.store(ident, Ordering::Relaxed);
+}
+
+/// Called in a forked child: its signals are not the parent's. The thread that forked is the only one here.
+pub fn forked(py: Python<'_>) {
+    set_main_thread(thread_ident());
+    let descriptor = WATCHED.swap(NONE, Ordering::Relaxed);
+    if descriptor != NONE {
+        release(py, descriptor);
+    }
 }
 
 pub fn is_main_thread() -> bool {
@@ -40,21 +56,27 @@ pub struct SignalWatch {
     state: State,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 enum State {
     #[default]
     Unwatched,
     /// Bytecode is executed at this time, and at ever longer pauses from then on.
     Looking { at: Instant, pause: Duration },
     /// The wake-up pipe tells of signals.
-    Watching,
+    Watching(Arc<Bell>),
+}
+
+impl State {
+    fn looking(pause: Duration) -> Self {
+        Self::Looking { at: Instant::now() + pause, pause }
+    }
 }
 
 impl SignalWatch {
     /// Before a sleep: ends it when it is time to look.
     pub fn limit(&mut self, park: &mut Park) {
         if let State::Unwatched = self.state {
-            self.state = State::Looking { at: Instant::now() + FIRST_LOOK, pause: FIRST_LOOK };
+            self.state = State::looking(FIRST_LOOK);
         }
         if let State::Looking { at, .. } = self.state {
             park.wake_at(at);
@@ -69,30 +91,82 @@ impl SignalWatch {
     /// Before a look: from now on the pipe is told of signals, unless the program has a descriptor of its own for that.
     pub fn watch(&mut self, py: Python<'_>) {
         let State::Looking { pause, .. } = self.state else { return };
-        let is_watching = Bell::of_this_thread().is_ok_and(|bell| match set_wakeup_descriptor(py, bell.writer()) {
-            Ok(-1) => true,
-            Ok(before) => {
-                // It can only fail as the call before it did not.
-                let _ = set_wakeup_descriptor(py, before);
-                false
-            }
-            Err(_) => false,
-        });
-        let pause = (pause * 2).min(LAST_LOOK);
-        self.state = if is_watching { State::Watching } else { State::Looking { at: Instant::now() + pause, pause } };
+        self.state = match Bell::of_this_thread() {
+            Ok(bell) if claim(py, &bell) => State::Watching(bell),
+            _ => State::looking((pause * 2).min(LAST_LOOK)),
+        };
+    }
+
+    /// After a look: a signal handler may have set the wake-up descriptor for its own purposes, or forked.
+    pub fn resume(&mut self, py: Python<'_>) {
+        let State::Watching(bell) = &self.state else { return };
+        let is_here = Bell::of_this_thread().is_ok_and(|here| Arc::ptr_eq(&here, bell));
+        if !(is_here && claim(py, bell)) {
+            self.state = State::looking(FIRST_LOOK);
+        }
     }
 
     /// The thread goes back to Python for something else than a look.
     pub fn end(&mut self, py: Python<'_>) {
-        if let State::Watching = std::mem::take(&mut self.state) {
-            // It worked with the pipe's descriptor.
-            let _ = set_wakeup_descriptor(py, -1);
+        if let State::Watching(bell) = std::mem::take(&mut self.state) {
+            WATCHED.store(NONE, Ordering::Relaxed);
+            release(py, bell.writer());
         }
     }
 }
 
+/// An operation that is given up while it looks: a handler has raised an exception.
+impl Drop for SignalWatch {
+    fn drop(&mut self) {
+        if matches!(self.state, State::Watching(_)) && is_main_thread() {
+            // Unless the interpreter is being finalized.
+            Python::try_attach(|py| {
+                let raised_before = PyErr::take(py);
+                self.end(py);
+                if let Some(exception) = raised_before {
+                    exception.restore(py);
+                }
+            });
+        }
+    }
+}
+
+/// Sets the wake-up descriptor to the pipe's, unless the program has set one.
+fn claim(py: Python<'_>, bell: &Bell) -> bool {
+    let Ok(before) = set_wakeup_descriptor(py, bell.writer()) else { return false };
+    if before == NONE || before == bell.writer() {
+        WATCHED.store(bell.writer(), Ordering::Relaxed);
+        return true;
+    }
+    // It can only fail if the program has closed its descriptor.
+    let _ = set_wakeup_descriptor(py, before);
+    let missed = bell.take_signals();
+    if !missed.is_empty() {
+        // Signals that came between the two calls: the program waits for them.
+        let _ = write(py, before, &missed);
+    }
+    false
+}
+
+/// Sets the wake-up descriptor back, unless the program has set one meanwhile.
+fn release(py: Python<'_>, descriptor: RawFd) {
+    if let Ok(before) = set_wakeup_descriptor(py, NONE)
+        && before != NONE
+        && before != descriptor
+    {
+        let _ = set_wakeup_descriptor(py, before);
+    }
+}
+
+/// `os.write()`, which runs no bytecode.
+fn write(py: Python<'_>, descriptor: RawFd, bytes: &[u8]) -> PyResult<()> {
+    let module = py.import(intern!(py, "posix"))?;
+    module.call_method1(intern!(py, "write"), (descriptor, PyBytes::new(py, bytes)))?;
+    Ok(())
+}
+
 /// `signal.set_wakeup_fd()`, which runs no bytecode. Returns the descriptor before, -1 for none.
-fn set_wakeup_descriptor(py: Python<'_>, descriptor: i32) -> PyResult<i32> {
+fn set_wakeup_descriptor(py: Python<'_>, descriptor: RawFd) -> PyResult<RawFd> {
     let keywords = PyDict::new(py);
     keywords.set_item(intern!(py, "warn_on_full_buffer"), false)?;
     let module = py.import(intern!(py, "_signal"))?;

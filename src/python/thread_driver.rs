@@ -83,6 +83,9 @@ impl ThreadDriver {
 
     /// Polls and sleeps until the operation is done or needs Python.
     pub fn run(&mut self, py: Python<'_>, operation: &mut dyn Operation, asker: &Asker) -> Stop {
+        if let Some(signals) = &mut self.signals {
+            signals.resume(py);
+        }
         let stop = py.detach(|| {
             let stop = self.run_detached(operation, asker);
             if !matches!(stop, Stop::Effect(_)) {
@@ -167,6 +170,13 @@ impl ThreadDriver {
             .map_err(|error| Error::new(Kind::Internal, format!("poll(2) failed: {error}")).with_source(error))?;
         let is_due = self.signals.as_ref().is_some_and(SignalWatch::is_due);
         Ok(if is_due { Woken::BySignal } else { woken })
+    }
+
+    /// The operation ends because of an exception.
+    pub fn end(&mut self, py: Python<'_>) {
+        if let Some(signals) = &mut self.signals {
+            signals.end(py);
+        }
     }
 
     /// What to wait for in Python.
