@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import h2_peer
 from peers import always, reply
 
 if TYPE_CHECKING:
     from certificates import Certificates
-    from conftest import Serve
+    from conftest import Serve, ServeH2
     from peers import Connection
+
+# The programs choose what does TLS by themselves.
+OVER = ("plain",)
 
 
 def test_a_signal_while_a_session_of_python_begins(serve: Serve, certificates: Certificates, program: Any) -> None:
@@ -46,6 +50,47 @@ def test_a_signal_while_a_session_of_python_begins(serve: Serve, certificates: C
     """
     peer = serve(always(reply(b"ok")), tls=certificates.server_context())
     assert program(dedent(source), peer.url, str(certificates.ca)).output() == "b'ok' [b'ok']\n"
+
+
+def test_a_signal_in_a_step_of_a_shared_session(serve_h2: ServeH2, certificates: Certificates, program: Any) -> None:
+    source = """
+    import httpcore, ssl
+    from httpcore_rs import _ssl_session
+
+    def handle(number, frame):
+        # Not on the connection whose step this interrupts: it would wait for itself.
+        try:
+            pool.request("GET", url)
+        except httpcore.LocalProtocolError as exc:
+            inner.append("a step of its TLS session" in str(exc))
+
+    class Session(_ssl_session.Session):
+        __slots__ = ()
+        def step(self, ciphertext, plaintext):
+            global is_armed
+            if is_armed:
+                is_armed = False
+                signal.raise_signal(signal.SIGUSR1)
+            return super().step(ciphertext, plaintext)
+
+    _ssl_session.Session = Session
+    is_armed = False
+    inner = []
+    signal.signal(signal.SIGUSR1, handle)
+    context = ssl.create_default_context(cafile=sys.argv[2])
+    pool = httpcore_rs.ConnectionPool(ssl_context=context, http2=True, http1=False)
+    print(pool.request("GET", url).content, inner)
+    is_armed = True
+    print(pool.request("GET", url).content, inner)
+    print(pool.request("GET", url).content, pool)
+    pool.close()
+    """
+    peer = serve_h2(h2_peer.says(b"ok"), tls=certificates.server_context(alpn=["h2"]))
+    assert program(dedent(source), peer.url, str(certificates.ca)).output() == (
+        "b'ok' []\nb'ok' [True]\n"
+        "b'ok' <ConnectionPool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>\n"
+    )
+    assert len(peer.connections) == 1
 
 
 # Requests a response that comes after a second; a signal arrives before that.

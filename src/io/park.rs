@@ -22,6 +22,8 @@ pub struct Park {
     pub deadline: Option<Instant>,
     /// Another thread may wake the exchange while it waits for its sockets.
     pub needs_alarm: bool,
+    /// The wait is for something that this thread does further down its stack.
+    pub waits_for_itself: bool,
 }
 
 impl Park {
@@ -33,7 +35,7 @@ impl Park {
 
 thread_local! {
     static CURRENT: RefCell<Park> =
-        const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false }) };
+        const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false, waits_for_itself: false }) };
     static STRAND: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -67,6 +69,7 @@ pub fn clear() {
         park.interests.clear();
         park.deadline = None;
         park.needs_alarm = false;
+        park.waits_for_itself = false;
     });
 }
 
@@ -104,6 +107,17 @@ pub fn wake_at(deadline: Instant) {
 /// Notes that the waker counts, too, not only sockets and deadlines.
 pub fn needs_alarm() {
     CURRENT.with_borrow_mut(|park| park.needs_alarm = true);
+}
+
+/// Notes that the wait is for something that this thread does further down its stack: the operation began in a signal handler or a
+/// finalizer in the middle of that, and would wait for ever.
+pub fn waits_for_itself() {
+    CURRENT.with_borrow_mut(|park| park.waits_for_itself = true);
+}
+
+/// A number, never 0, for this thread.
+pub fn thread() -> u64 {
+    this_thread()
 }
 
 /// A number, never 0, for what polls: the thread, or one of the greenlets that take turns on it.

@@ -26,6 +26,10 @@ use crate::io::sleep::{Woken, sleep};
 use crate::io::socket::Direction;
 use crate::lock::lock;
 
+/// Said where waiting would never end.
+const WAITS_FOR_ITSELF: &str = "the connection cannot be used now: this thread is in the middle of a step of its TLS session, and \
+    was interrupted by a signal handler or a finalizer";
+
 /// Whether sockets are monkey-patched in this process.
 static IS_GREEN: AtomicBool = AtomicBool::new(false);
 
@@ -127,6 +131,9 @@ impl ThreadDriver {
             }
             // Taken before any handler runs: a handler may send requests of its own.
             let park = park::take();
+            if park.waits_for_itself {
+                return Stop::Ready(Err(Error::local(WAITS_FOR_ITSELF)));
+            }
             if let Some(green) = &mut self.green {
                 if green.prepare(park, &self.alarm) {
                     return Stop::Wait;

@@ -52,6 +52,8 @@ pub(super) struct Buffers {
     /// The engine has plaintext that it cannot encrypt before it has read something (a renegotiation of TLS 1.2).
     pub(super) is_holding: bool,
     pub(super) is_stepping: bool,
+    /// The thread that takes the step.
+    stepper: u64,
     /// The stream is gone.
     pub(super) is_dropped: bool,
     pub(super) is_large: bool,
@@ -164,6 +166,7 @@ impl SslSession {
             return None;
         }
         buffers.is_stepping = true;
+        buffers.stepper = park::thread();
         let ciphertext = buffers.ciphertext_in.split().freeze();
         if buffers.handshake != Handshake::Done {
             buffers.handshake = Handshake::UnderWay;
@@ -222,6 +225,9 @@ impl SslSession {
         }
         if buffers.is_stepping {
             park::needs_alarm();
+            if buffers.stepper == park::thread() {
+                park::waits_for_itself();
+            }
         } else {
             park::needs_step(self);
         }
