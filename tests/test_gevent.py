@@ -174,6 +174,36 @@ def test_a_greenlet_that_waits_for_a_slot_gets_it(serve: Serve, patched: Any) ->
     assert patched(source, peer.url) == "end\n"
 
 
+def test_a_greenlet_waits_for_a_slot_where_no_descriptor_is_left(serve: Serve, patched: Any) -> None:
+    peer = serve(always(reply(b"ok")))
+    source = """
+    import resource
+    pool = httpcore_rs.ConnectionPool(max_connections=1)
+    def hold():
+        with pool.stream("GET", url) as response:
+            sleep(0.05)
+            descriptors = []
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))
+            try:
+                while True:
+                    descriptors.append(os.open(os.devnull, os.O_RDONLY))
+            except OSError:
+                pass
+            sleep(0.3)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            response.read()
+    def wait():
+        sleep(0.2)
+        assert pool.request("GET", url).content == b"ok"
+    beside([hold, wait])
+    pool.close()
+    print("end")
+    """
+    assert patched(source, peer.url) == "end\n"
+
+
 @pytest.mark.parametrize("kind", ENGINES)
 def test_a_timeout_of_the_library_cancels_a_request(
     serve: Serve, certificates: Certificates, patched: Any, kind: str

@@ -29,6 +29,8 @@ use crate::lock::lock;
 /// Said where waiting would never end.
 const WAITS_FOR_ITSELF: &str = "the connection cannot be used now: this thread is in the middle of a step of its TLS session, and \
     was interrupted by a signal handler or a finalizer";
+/// How often a thread looks again when there is no descriptor left to wake it by.
+const BLIND: Duration = Duration::from_millis(5);
 
 /// Whether sockets are monkey-patched in this process.
 static IS_GREEN: AtomicBool = AtomicBool::new(false);
@@ -150,9 +152,6 @@ impl ThreadDriver {
 
     /// Sleeps until a socket is ready, the alarm rings, a deadline has passed, or a signal arrives.
     fn wait(&mut self, mut park: Park) -> Result<Woken> {
-        /// How often a thread looks again when there is no descriptor left to wake it by.
-        const BLIND: Duration = Duration::from_millis(5);
-
         if self.signals.is_none() && park.interests.is_empty() {
             self.alarm.park(park.deadline);
             return Ok(Woken::Otherwise);
@@ -220,9 +219,12 @@ impl Green {
     }
 
     /// Before a wait; `false` if there is nothing to wait for any more.
-    fn prepare(&mut self, park: Park, alarm: &Alarm) -> bool {
+    fn prepare(&mut self, mut park: Park, alarm: &Alarm) -> bool {
         if (park.needs_alarm || park.interests.is_empty()) && self.bell.is_none() {
             self.bell = Bell::new().ok().map(Arc::new);
+            if self.bell.is_none() {
+                park.wake_at(Instant::now() + BLIND);
+            }
         }
         if let Some(bell) = &self.bell {
             alarm.set(Sleeper::AtBell(Arc::clone(bell)));
