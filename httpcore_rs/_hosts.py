@@ -139,20 +139,31 @@ def _trio_host(token: object) -> Host:
     # Tasks that wait to be resumed. One that is cancelled meanwhile must not be: trio resumes it itself.
     parked: set[trio.lowlevel.Task] = set()
 
+    # Tasks that were resumed before they waited: by the drop of a response that the garbage collector found in between.
+    resumed: set[trio.lowlevel.Task] = set()
+
     async def wait() -> None:
         task = trio.lowlevel.current_task()
+        if task in resumed:
+            resumed.discard(task)
+            return
         parked.add(task)
 
         def abort(_: object) -> trio.lowlevel.Abort:
             parked.discard(task)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        try:
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        finally:
+            resumed.discard(task)
 
     def resume(task: trio.lowlevel.Task) -> None:
         if task in parked:
             parked.discard(task)
             trio.lowlevel.reschedule(task)
+        else:
+            resumed.add(task)
 
     def arm(seconds: float) -> None:
         nonlocal wanted

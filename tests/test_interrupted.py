@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from typing import TYPE_CHECKING
 
@@ -86,3 +87,31 @@ def test_an_effect_is_not_carried_out_after_an_exception(serve: Serve) -> None:
         with pytest.raises(KeyboardInterrupt):
             operation.poll(close_dropped())
         assert operation.is_over()
+
+
+def test_under_trio_a_task_is_woken_while_it_goes_to_sleep(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    trio = pytest.importorskip("trio")
+    peer = serve(always(reply(b"x" * 3_000_000)))
+    held: list[Any] = []
+    current_time = trio.current_time
+
+    def with_a_collection() -> float:
+        # As if the garbage collector found the response while the loop's timer is set for the task that waits.
+        if sys._getframe(1).f_code.co_name == "arm" and held:
+            held.clear()
+        return float(current_time())
+
+    async def main() -> None:
+        async with httpcore_rs.AsyncConnectionPool(max_connections=1) as pool:
+            dropped = await pool.handle_async_request(httpcore.Request("GET", peer.url, headers={"Host": "localhost"}))
+            # No timer of the first request is left.
+            await trio.sleep(0.5)
+            held.append(dropped)
+            del dropped
+            monkeypatch.setattr(trio, "current_time", with_a_collection)
+            with trio.fail_after(20):
+                response = await pool.request("GET", peer.url, extensions={"timeout": {"pool": 30.0}})
+            assert len(response.content) == 3_000_000
+            assert not held
+
+    trio.run(main)
