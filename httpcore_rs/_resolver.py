@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import typing
+import weakref
 
 if typing.TYPE_CHECKING:
     import trio
@@ -39,12 +40,20 @@ def _copy(error: BaseException) -> BaseException:
 # Threads.
 
 
+class _Runner:
+    """Lives as long as the call that runs a lookup."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _Lookup:
     """A lookup by one thread, for which others may wait."""
 
-    __slots__ = ("done", "error", "found", "owner")
+    __slots__ = ("done", "error", "found", "owner", "runner")
 
-    def __init__(self) -> None:
+    def __init__(self, runner: _Runner) -> None:
+        # An exception of a signal handler can end that call at any point, also before it says so.
+        self.runner = weakref.ref(runner)
         # Both are looked up in `threading` here: gevent and eventlet put their own there, possibly after this import.
         self.done = threading.Event()
         self.owner = threading.get_ident()
@@ -52,6 +61,19 @@ class _Lookup:
         self.found: Addresses | None = None
         self.error: BaseException | None = None
 
+    def wait(self, deadline: float | None) -> bool:
+        """Waits until it has ended, one way or another. Whether that was before the deadline."""
+        while self.runner() is not None:
+            left = _LOOK if deadline is None else max(0.0, deadline - time.monotonic())
+            if self.done.wait(min(left, _LOOK)):
+                break
+            if left < _LOOK:
+                return False
+        return True
+
+
+# How often a waiting thread looks whether a lookup is still under way, in seconds.
+_LOOK = 1.0
 
 # Changed by single operations that are atomic, so no lock is needed (which a signal handler could find taken).
 _lookups: dict[_Key, _Lookup] = {}
@@ -71,19 +93,21 @@ def resolve(host: str, port: int, timeout: float | None) -> Addresses | None:
     deadline = None if timeout is None else time.monotonic() + timeout
     key = (host, port)
     while True:
-        mine = _Lookup()
+        runner = _Runner()
+        mine = _Lookup(runner)
         lookup = _lookups.setdefault(key, mine)
         if lookup is mine:
             return _run(key, mine)
-        if lookup.owner == mine.owner:
+        if lookup.owner == mine.owner and lookup.runner() is not None:
             # A signal handler or a finalizer that interrupts the lookup of its own thread must not wait for it.
             return _getaddrinfo(host, port)
-        if not lookup.done.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+        if not lookup.wait(deadline):
             return None
         if lookup.error is not None:
             raise _copy(lookup.error)
         if lookup.found is not None:
             return lookup.found
+        _forget(key, lookup)
 
 
 def _run(key: _Key, lookup: _Lookup) -> Addresses:
@@ -95,10 +119,14 @@ def _run(key: _Key, lookup: _Lookup) -> Addresses:
     else:
         return found
     finally:
-        # In a forked child the table may hold another lookup by now, or none.
-        if _lookups.get(key) is lookup:
-            del _lookups[key]
+        _forget(key, lookup)
         lookup.done.set()
+
+
+def _forget(key: _Key, lookup: _Lookup) -> None:
+    # The table may hold another lookup by now, or none: in a forked child, or after another thread has done this.
+    if _lookups.get(key) is lookup:
+        _lookups.pop(key, None)
 
 
 def _getaddrinfo(host: str, port: int) -> Addresses:

@@ -252,6 +252,37 @@ def test_a_waiter_runs_the_lookup_again_when_its_thread_is_interrupted(names: Na
     assert not _resolver._lookups
 
 
+@pytest.mark.parametrize("same_thread", [True, False])
+def test_a_lookup_that_is_interrupted_before_it_begins_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch, names: Names, same_thread: bool
+) -> None:
+    class Lookups(dict[Any, Any]):
+        is_interrupted = False
+
+        def setdefault(self, key: Any, default: Any = None) -> Any:
+            lookup = super().setdefault(key, default)
+            if not self.is_interrupted:
+                # As Ctrl-C does when it comes behind this call.
+                self.is_interrupted = True
+                raise Interruption
+            return lookup
+
+    lookups = Lookups()
+    monkeypatch.setattr(_resolver, "_lookups", lookups)
+    names.answer.set()
+    with contextlib.suppress(Interruption):
+        _resolver.resolve(HOST, 80, 5.0)
+    found: list[Any] = []
+    again = threading.Thread(target=lambda: found.append(_resolver.resolve(HOST, 80, 5.0)))
+    if same_thread:
+        again.run()
+    else:
+        again.start()
+        again.join()
+    assert found == [addresses(80)]
+    assert lookups == {}
+
+
 def test_a_signal_handler_does_not_wait_for_the_lookup_that_it_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
 
