@@ -115,3 +115,25 @@ def test_under_trio_a_task_is_woken_while_it_goes_to_sleep(serve: Serve, monkeyp
             assert not held
 
     trio.run(main)
+
+
+def test_an_exception_behind_the_end_of_a_traced_request(serve: Serve) -> None:
+    peer = serve(always(reply(b"ok")))
+    told: list[str] = []
+    with httpcore_rs.ConnectionPool() as pool:
+        request = httpcore.Request(
+            "GET",
+            peer.url,
+            headers={"Host": "localhost"},
+            extensions={"trace": lambda name, _: told.append(name)},
+        )
+        engine: Any = pool._engine
+        operation = engine.handle_request(request)
+        effect = operation.poll(None)
+        while effect is not None:
+            effect = operation.poll(effect())
+        # As if a signal handler had raised it at this point.
+        with pytest.raises(KeyboardInterrupt):
+            operation.throw(KeyboardInterrupt())
+        assert told[-1] == "http11.receive_response_headers.complete"
+        assert pool.connections == []

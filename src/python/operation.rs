@@ -57,6 +57,8 @@ struct Execution {
     /// How the operation has ended: external streams are being closed before that is told.
     ended: Option<PyResult<()>>,
     yield_first: bool,
+    /// Its value is there: it is not polled any more.
+    is_complete: bool,
     /// It ends because of an exception, of which the trace callback is being told.
     is_interrupted: bool,
 }
@@ -218,6 +220,7 @@ impl Execution {
             first: None,
             ended: None,
             yield_first: false,
+            is_complete: false,
             is_interrupted: false,
         }
     }
@@ -341,7 +344,10 @@ impl Execution {
                 return Err(PyRuntimeError::new_err("the operation is over"));
             };
             match driver.run(py, &mut **operation, &self.asker) {
-                Stop::Ready(Ok(())) => return self.end(py, Ok(())),
+                Stop::Ready(Ok(())) => {
+                    self.is_complete = true;
+                    return self.end(py, Ok(()));
+                }
                 Stop::Ready(Err(error)) | Stop::Interrupted(error) => {
                     // Whatever is left of it (a failed connection) goes now.
                     self.operation = None;
@@ -388,6 +394,7 @@ impl Execution {
             };
             match poll_caught(&mut **operation, &mut Context::from_waker(&waker)) {
                 Poll::Ready(Ok(())) => {
+                    self.is_complete = true;
                     task.finish();
                     break self.end(py, Ok(()));
                 }
@@ -482,7 +489,7 @@ impl Execution {
 
     /// Ends the operation with an exception. If it is traced, the callback is told first.
     fn interrupt<'py>(&mut self, py: Python<'py>, exception: PyErr) -> Next<'py> {
-        if self.caller.listener.is_none() || std::mem::replace(&mut self.is_interrupted, true) {
+        if self.caller.listener.is_none() || self.is_complete || std::mem::replace(&mut self.is_interrupted, true) {
             return self.abandon(py, exception);
         }
         self.asker.interrupt(raised(Kind::Raised, exception));
