@@ -9,6 +9,7 @@ use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -56,7 +57,12 @@ pub enum Effect {
 }
 
 /// Where the reply to one effect is left by the driver and found by the operation.
-pub struct Reply<T>(Arc<Mutex<Option<Result<T>>>>);
+pub struct Reply<T>(Arc<Place<T>>);
+
+struct Place<T> {
+    reply: Mutex<Option<Result<T>>>,
+    is_begun: AtomicBool,
+}
 
 impl<T> Clone for Reply<T> {
     fn clone(&self) -> Self {
@@ -66,17 +72,26 @@ impl<T> Clone for Reply<T> {
 
 impl<T> Default for Reply<T> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Place { reply: Mutex::default(), is_begun: AtomicBool::new(false) }))
     }
 }
 
 impl<T> Reply<T> {
     pub fn set(&self, reply: Result<T>) {
-        *lock(&self.0) = Some(reply);
+        *lock(&self.0.reply) = Some(reply);
     }
 
     pub fn take(&self) -> Option<Result<T>> {
-        lock(&self.0).take()
+        lock(&self.0.reply).take()
+    }
+
+    /// The driver's side: from now on the effect may have been carried out, or a part of it.
+    pub fn begin(&self) {
+        self.0.is_begun.store(true, Ordering::Release);
+    }
+
+    pub fn is_begun(&self) -> bool {
+        self.0.is_begun.load(Ordering::Acquire)
     }
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpcore
 import pytest
 
+import h2_peer
 import httpcore_rs
 from httpcore_rs._engine import Operation
 from peers import always, reply, silence
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from typing import Any
 
-    from conftest import Serve
+    from conftest import Serve, ServeH2
     from flavours import Flavour
     from peers import Connection
+
+
+# Over streams of a network backend.
+OVER = ("plain",)
 
 
 class Loud(Exception):
@@ -137,3 +142,37 @@ def test_an_exception_behind_the_end_of_a_traced_request(serve: Serve) -> None:
             operation.throw(KeyboardInterrupt())
         assert told[-1] == "http11.receive_response_headers.complete"
         assert pool.connections == []
+
+
+def test_a_read_that_loses_bytes_ends_a_shared_connection(serve_h2: ServeH2) -> None:
+    """As a signal handler does that raises an exception between the read of the socket and its return."""
+    lossy = False
+
+    class Stream(httpcore.NetworkStream):
+        def __init__(self, stream: httpcore.NetworkStream) -> None:
+            self.write, self.close, self.start_tls = stream.write, stream.close, stream.start_tls  # type: ignore[method-assign]
+            self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
+            self.stream = stream
+
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            nonlocal lossy
+            data = self.stream.read(max_bytes, timeout)
+            if lossy:
+                lossy = False
+                raise KeyboardInterrupt
+            return data
+
+    class Backend(httpcore.SyncBackend):
+        def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+            return Stream(super().connect_tcp(*args, **kwargs))
+
+    peer = serve_h2(h2_peer.says(b"x" * 40_000), tls=False)
+    with httpcore_rs.ConnectionPool(http1=False, http2=True, network_backend=Backend()) as pool:
+        for _ in range(2):
+            assert len(pool.request("GET", peer.url).content) == 40_000
+        lossy = True
+        with pytest.raises(KeyboardInterrupt):
+            pool.request("GET", peer.url)
+        assert not lossy
+        assert len(pool.request("GET", peer.url).content) == 40_000
+    assert len(peer.connections) == 2

@@ -28,6 +28,9 @@ pub trait Carrier: Any + Send + Sync {
 
     /// Whether its TLS has chosen HTTP/2.
     fn has_chosen_http2(&self) -> bool;
+
+    /// Whether a read that was interrupted may have taken bytes from the stream.
+    fn may_lose_reads(&self) -> bool;
 }
 
 /// A share in an external stream.
@@ -299,12 +302,17 @@ impl Carried {
         None
     }
 
-    /// The exchange does not wait for the answer any more. What was read is not lost: nothing was. What was to be written may have
-    /// gone out in part, so that nothing can follow it.
+    /// The exchange does not wait for the answer any more. A read that was cancelled has read nothing; after one of a thread that was
+    /// interrupted, bytes may be missing. What was to be written may have gone out in part, so that nothing can follow it.
     pub fn abandon(&mut self, asked: Asked) {
         match asked {
             Asked::Nothing => {}
-            Asked::Read(_) => self.is_reading = false,
+            Asked::Read(reply) => {
+                self.is_reading = false;
+                if reply.is_begun() && self.handle.carrier.may_lose_reads() {
+                    self.fail_read(Error::new(Kind::ReadError, "a request was interrupted while it read"));
+                }
+            }
             Asked::Write(_) => {
                 self.is_writing = None;
                 let message = "a request was cancelled while its bytes were being written";

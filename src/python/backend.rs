@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::listener::Arguments;
+use super::thread_driver::is_green;
 use crate::ask::Backend;
 use crate::io::carrier::{Carrier, Handle, StreamOwner};
 use crate::trace::Event;
@@ -35,6 +36,11 @@ impl Carrier for Stream {
 
     fn has_chosen_http2(&self) -> bool {
         self.has_chosen_http2
+    }
+
+    fn may_lose_reads(&self) -> bool {
+        // A signal handler can raise an exception at any point. Tasks and greenlets are cancelled where they wait.
+        !self.is_async && !is_green()
     }
 }
 

@@ -119,6 +119,7 @@ pub fn perform<'py>(
             (effect, Awaited::Backend(Call::Stream(event, reply)))
         }
         Effect::Read { stream, max_bytes, timeout, reply } => {
+            reply.begin();
             let effect =
                 performer.method(py, &stream, intern!(py, "read"), max_bytes.into_pyobject(py)?.into_any(), timeout)?;
             (effect, Awaited::Backend(Call::Read(timeout, reply)))

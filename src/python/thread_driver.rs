@@ -40,6 +40,10 @@ pub fn set_green() {
     IS_GREEN.store(true, Ordering::Relaxed);
 }
 
+pub fn is_green() -> bool {
+    IS_GREEN.load(Ordering::Relaxed)
+}
+
 /// Why the thread has stopped.
 pub enum Stop {
     Ready(Result<()>),
@@ -79,7 +83,7 @@ pub struct Wait {
 
 impl ThreadDriver {
     pub fn new() -> Self {
-        let is_green = IS_GREEN.load(Ordering::Relaxed);
+        let is_green = is_green();
         Self {
             alarm: Arc::default(),
             signals: (!is_green && signals::is_main_thread()).then(SignalWatch::default),
