@@ -16,7 +16,7 @@ from httpcore_rs._engine import Operation
 from peers import always, reply, silence
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
     from conftest import Serve, ServeH2
@@ -144,35 +144,68 @@ def test_an_exception_behind_the_end_of_a_traced_request(serve: Serve) -> None:
         assert pool.connections == []
 
 
+class Stream(httpcore.NetworkStream):
+    """A stream that calls a function once, when a read has its bytes and has not returned them yet."""
+
+    def __init__(self, stream: httpcore.NetworkStream, interruptions: list[Callable[[], None]]) -> None:
+        self.stream, self.interruptions = stream, interruptions
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = self.stream.read(max_bytes, timeout)
+        while self.interruptions:
+            self.interruptions.pop()()
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+
+class Backend(httpcore.SyncBackend):
+    def __init__(self) -> None:
+        self.interruptions: list[Callable[[], None]] = []
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        return Stream(super().connect_tcp(*args, **kwargs), self.interruptions)
+
+
 def test_a_read_that_loses_bytes_ends_a_shared_connection(serve_h2: ServeH2) -> None:
     """As a signal handler does that raises an exception between the read of the socket and its return."""
-    lossy = False
 
-    class Stream(httpcore.NetworkStream):
-        def __init__(self, stream: httpcore.NetworkStream) -> None:
-            self.write, self.close, self.start_tls = stream.write, stream.close, stream.start_tls  # type: ignore[method-assign]
-            self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
-            self.stream = stream
+    def interrupt() -> None:
+        raise KeyboardInterrupt
 
-        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-            nonlocal lossy
-            data = self.stream.read(max_bytes, timeout)
-            if lossy:
-                lossy = False
-                raise KeyboardInterrupt
-            return data
-
-    class Backend(httpcore.SyncBackend):
-        def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
-            return Stream(super().connect_tcp(*args, **kwargs))
-
+    backend = Backend()
     peer = serve_h2(h2_peer.says(b"x" * 40_000), tls=False)
-    with httpcore_rs.ConnectionPool(http1=False, http2=True, network_backend=Backend()) as pool:
+    with httpcore_rs.ConnectionPool(http1=False, http2=True, network_backend=backend) as pool:
         for _ in range(2):
             assert len(pool.request("GET", peer.url).content) == 40_000
-        lossy = True
+        backend.interruptions.append(interrupt)
         with pytest.raises(KeyboardInterrupt):
             pool.request("GET", peer.url)
-        assert not lossy
         assert len(pool.request("GET", peer.url).content) == 40_000
     assert len(peer.connections) == 2
+
+
+def test_a_request_in_the_middle_of_a_read_of_its_connection(serve_h2: ServeH2) -> None:
+    """As a signal handler sends it: it would wait for the read that it has interrupted."""
+    backend, told = Backend(), []
+    peer = serve_h2(h2_peer.says(b"ok"), tls=False)
+    with httpcore_rs.ConnectionPool(http1=False, http2=True, network_backend=backend) as pool:
+
+        def interrupt() -> None:
+            with pytest.raises(httpcore.LocalProtocolError, match="in the middle of using it"):
+                pool.request("GET", peer.url, extensions={"timeout": {"read": 5.0}})
+            told.append("interrupted")
+
+        pool.request("GET", peer.url)
+        backend.interruptions.append(interrupt)
+        for _ in range(2):
+            assert pool.request("GET", peer.url).content == b"ok"
+        assert told == ["interrupted"]
+    assert len(peer.connections) == 1

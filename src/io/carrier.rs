@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::park;
 use super::reactor::Reactor;
 use crate::ask::{Asker, Effect, Reply};
 use crate::error::{Error, Kind, Result};
@@ -29,8 +30,9 @@ pub trait Carrier: Any + Send + Sync {
     /// Whether its TLS has chosen HTTP/2.
     fn has_chosen_http2(&self) -> bool;
 
-    /// Whether a read that was interrupted may have taken bytes from the stream.
-    fn may_lose_reads(&self) -> bool;
+    /// Whether threads use it, which a signal handler can interrupt at any point: also when a read has taken bytes from the stream.
+    /// Tasks and greenlets are cancelled where they wait.
+    fn is_for_threads(&self) -> bool;
 }
 
 /// A share in an external stream.
@@ -185,6 +187,9 @@ pub struct Carried {
 
     wants_read: bool,
     is_reading: bool,
+    /// The thread that reads, and the one that writes.
+    reader: u64,
+    writer: u64,
     /// What arrived and is not read yet: a stream may give more than it was asked for.
     incoming: Bytes,
     has_ended: bool,
@@ -205,6 +210,8 @@ impl Carried {
             moved: 0,
             wants_read: false,
             is_reading: false,
+            reader: 0,
+            writer: 0,
             incoming: Bytes::new(),
             has_ended: false,
             read_failed: None,
@@ -239,10 +246,12 @@ impl Carried {
             && let Some(bytes) = self.wants_write.take()
         {
             self.is_writing = Some(bytes.len());
+            self.writer = park::thread();
             *pending = Asked::Write(asker.post(|reply| Effect::Write { stream, bytes, timeout: write, reply }));
         } else if self.wants_read && !self.is_reading {
             self.wants_read = false;
             self.is_reading = true;
+            self.reader = park::thread();
             *pending = Asked::Read(asker.post(|reply| Effect::Read { stream, max_bytes: READ, timeout: read, reply }));
         }
     }
@@ -250,6 +259,14 @@ impl Carried {
     /// Whether somebody writes.
     pub fn is_writing(&self) -> bool {
         self.is_writing.is_some()
+    }
+
+    /// Whether this thread reads or writes, further down its stack: it was interrupted there, and whoever asks now would wait for
+    /// itself.
+    pub fn is_used_here(&self) -> bool {
+        let here = park::thread();
+        let is_used = (self.is_reading && self.reader == here) || (self.is_writing.is_some() && self.writer == here);
+        is_used && self.handle.carrier.is_for_threads()
     }
 
     /// Whether there is a read or a write that nobody has asked for yet.
@@ -309,7 +326,7 @@ impl Carried {
             Asked::Nothing => {}
             Asked::Read(reply) => {
                 self.is_reading = false;
-                if reply.is_begun() && self.handle.carrier.may_lose_reads() {
+                if reply.is_begun() && self.handle.carrier.is_for_threads() {
                     self.fail_read(Error::new(Kind::ReadError, "a request was interrupted while it read"));
                 }
             }

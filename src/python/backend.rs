@@ -38,8 +38,7 @@ impl Carrier for Stream {
         self.has_chosen_http2
     }
 
-    fn may_lose_reads(&self) -> bool {
-        // A signal handler can raise an exception at any point. Tasks and greenlets are cancelled where they wait.
+    fn is_for_threads(&self) -> bool {
         !self.is_async && !is_green()
     }
 }

@@ -27,8 +27,8 @@ use crate::io::socket::Direction;
 use crate::lock::lock;
 
 /// Said where waiting would never end.
-const WAITS_FOR_ITSELF: &str = "the connection cannot be used now: this thread is in the middle of a step of its TLS session, and \
-    was interrupted by a signal handler or a finalizer";
+const WAITS_FOR_ITSELF: &str = "the connection cannot be used now: this thread is in the middle of using it, and was interrupted by \
+    a signal handler or a finalizer";
 /// How often a thread looks again when there is no descriptor left to wake it by.
 const BLIND: Duration = Duration::from_millis(5);
 

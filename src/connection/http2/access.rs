@@ -168,6 +168,10 @@ impl Io {
             park::needs_alarm();
             return;
         };
+        if self.turn.asked.is_nothing() && stream.is_used_here() {
+            park::waits_for_itself();
+            return;
+        }
         // What is being written may open its stream, and so give it room: in the middle of a read it would not hear of that.
         if !(self.awaits_room && stream.is_writing()) {
             stream.ask(asker, &mut self.turn.asked, read, write);
