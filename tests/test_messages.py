@@ -22,9 +22,9 @@ SECRET = b"TOK3N"
 HOST = (b"Host", b"test")
 
 
-async def shows_nothing(flavour: Flavour, url: Any, arguments: dict[str, Any], **pool_arguments: Any) -> str:
+async def shows_nothing(flavour: Flavour, url: Any, arguments: dict[str, Any], *, is_http2: bool = False) -> str:
     """The message for a request that cannot be sent."""
-    async with flavour.pool(**pool_arguments) as pool:
+    async with http2_pool(flavour) if is_http2 else flavour.pool() as pool:
         with pytest.raises(httpcore.LocalProtocolError) as raised:
             await pool.request("GET", url, **arguments)
     assert SECRET.decode() not in str(raised.value)
@@ -73,14 +73,14 @@ async def test_trailers(flavour: Flavour, serve: Serve) -> None:
 async def test_what_cannot_be_sent_over_http2(flavour: Flavour, serve_h2: ServeH2, name: bytes, value: bytes) -> None:
     peer = serve_h2(lambda session: session.stay())
     arguments = {"headers": [(name, value)]}
-    message = await shows_nothing(flavour, peer.url, arguments, http1=False, http2=True)
+    message = await shows_nothing(flavour, peer.url, arguments, is_http2=True)
     assert name.decode() in message
 
 
 async def test_targets_over_http2(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(lambda session: session.stay())
     arguments = {"extensions": {"target": b"/#" + SECRET}}
-    message = await shows_nothing(flavour, peer.url, arguments, http1=False, http2=True)
+    message = await shows_nothing(flavour, peer.url, arguments, is_http2=True)
     assert message == "Illegal target for HTTP/2"
 
 
