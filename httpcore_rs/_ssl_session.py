@@ -34,7 +34,11 @@ _offers = 0
 class Session:
     """A client's side of a TLS session."""
 
-    __slots__ = ("_held", "_incoming", "_outgoing", "_read", "_write", "object")
+    __slots__ = ("_held", "_incoming", "_outgoing", "_read", "_write", "ciphertext", "object", "plaintext")
+
+    # Set by the engine before each step: what has arrived, and what is to be sent.
+    ciphertext: bytes
+    plaintext: bytes
 
     def __init__(self, context: ssl.SSLContext, server_hostname: str, protocols: list[str]) -> None:
         if context.check_hostname and not server_hostname:
@@ -75,9 +79,10 @@ class Session:
             state |= HANDSHAKEN
         return state, plaintext, ciphertext, self.object.selected_alpn_protocol()
 
-    def step(self, ciphertext: bytes, plaintext: bytes) -> Step:
+    def step(self) -> Step:
         """Decrypts what has arrived and encrypts what is to be sent."""
-        received = b""
+        ciphertext, plaintext, received = self.ciphertext, self.plaintext, b""
+        self.ciphertext = self.plaintext = b""
         try:
             if ciphertext:
                 self._incoming.write(ciphertext)

@@ -78,7 +78,7 @@ struct Session {
     begun: OnceLock<Begun>,
 }
 
-/// Its `_ssl_session.Session`, and that one's method `step`, which is called often.
+/// Its `_ssl_session.Session`, and that one's method `step` as an effect, which is needed often.
 struct Begun {
     object: Py<PyAny>,
     step: Py<PyAny>,
@@ -98,36 +98,38 @@ impl Drop for Step {
     }
 }
 
-/// What is called, with which arguments, and what takes what came of it.
-pub type Call<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Step);
-
-/// The call for the step that a session needs; `None` if it needs none, or has failed because there cannot be one.
-pub fn call<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<Call<'py>>> {
+/// The step that a session needs, as an effect, and what takes its outcome; `None` if it needs none, or has failed because there
+/// cannot be one.
+fn effect<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<(Bound<'py, PyAny>, Step)>> {
     let Some(input) = session.begin_step() else { return Ok(None) };
     let step = Step { session: Arc::clone(session), is_over: false };
-    match known(session).and_then(|known| known.call(py, input)) {
-        Ok((callable, arguments)) => Ok(Some((callable, arguments, step))),
+    match known(session).and_then(|known| known.effect(py, input)) {
+        Ok(effect) => Ok(Some((effect, step))),
         Err(exception) => step.finish(py, Err(exception)).map(|()| None),
     }
 }
 
 impl Session {
-    fn call<'py>(&self, py: Python<'py>, input: StepInput) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        Ok(match (self.begun.get(), input) {
+    fn effect<'py>(&self, py: Python<'py>, input: StepInput) -> PyResult<Bound<'py, PyAny>> {
+        match (self.begun.get(), input) {
             (Some(begun), StepInput::Data { ciphertext, plaintext }) => {
-                let arguments = (PyBytes::new(py, &ciphertext), PyBytes::new(py, &plaintext));
-                (begun.step.bind(py).clone(), arguments.into_pyobject(py)?)
+                // As attributes, since a `partial` for each step costs more. Nothing else sets them before it is called: one driver
+                // at a time takes a step.
+                let object = begun.object.bind(py);
+                object.setattr(intern!(py, "ciphertext"), PyBytes::new(py, &ciphertext))?;
+                object.setattr(intern!(py, "plaintext"), PyBytes::new(py, &plaintext))?;
+                Ok(begun.step.bind(py).clone())
             }
             (Some(begun), StepInput::Handshake { ciphertext, is_eof }) => {
                 let handshake = begun.object.bind(py).getattr(intern!(py, "handshake"))?;
-                (handshake, (PyBytes::new(py, &ciphertext), is_eof).into_pyobject(py)?)
+                partial(py, &handshake, (PyBytes::new(py, &ciphertext), is_eof), None)
             }
             (None, _) => {
                 let begin = py.import(intern!(py, "httpcore_rs._ssl_session"))?.getattr(intern!(py, "begin"))?;
                 let protocols: Vec<_> = self.protocols.iter().map(|name| String::from_utf8_lossy(name)).collect();
-                (begin, (self.context.get(py)?, &self.name, protocols).into_pyobject(py)?)
+                partial(py, &begin, (self.context.get(py)?, &self.name, protocols), None)
             }
-        })
+        }
     }
 }
 
@@ -162,7 +164,7 @@ impl Step {
         let known = known(&self.session)?;
         if returned.len() == 5 {
             let object = returned.get_item(0)?;
-            let step = object.getattr(intern!(py, "step"))?.unbind();
+            let step = partial(py, &object.getattr(intern!(py, "step"))?, (), None)?.unbind();
             // A session begins once.
             let _ = known.begun.set(Begun { object: object.unbind(), step });
         }
@@ -190,11 +192,10 @@ impl Step {
 /// The next step that the polls of this thread have noted, as an effect, and what takes its outcome.
 pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, Step)>> {
     let mut sessions = park::take_steps().into_iter();
-    let next = sessions.find_map(|session| call(py, &session).transpose()).transpose();
+    let next = sessions.find_map(|session| effect(py, &session).transpose()).transpose();
     // The others come later.
     sessions.for_each(|session| park::needs_step(&session));
-    let Some((callable, arguments, step)) = next? else { return Ok(None) };
-    Ok(Some((partial(py, &callable, arguments, None)?, step)))
+    next
 }
 
 /// Leaves the steps that a thread has noted outside of an operation, by closing or dropping a response, to the next operation of
