@@ -261,8 +261,8 @@ impl Carried {
         self.is_writing.is_some()
     }
 
-    /// Whether this thread reads or writes, further down its stack: it was interrupted there, and whoever asks now would wait for
-    /// itself.
+    /// Whether this thread was interrupted in a read or a write, further down its stack: a request of the handler would wait for its
+    /// own thread.
     pub fn is_used_here(&self) -> bool {
         let here = park::thread();
         let is_used = (self.is_reading && self.reader == here) || (self.is_writing.is_some() && self.writer == here);
