@@ -12,7 +12,10 @@ use crate::exchange::Collect;
 
 /// Pieces are kept as they are up to this size, in bytes, and joined at the end.
 const LARGE: usize = 1024 * 1024;
-/// The most by which the buffer of a large body grows at a time, in bytes. What is not written to yet takes no memory.
+/// The buffer of a large body doubles up to this size, in bytes.
+const DOUBLING: usize = 8 * 1024 * 1024;
+/// Then it grows by so many bytes at a time. What is not written to yet takes no memory, and a block of this size is mapped: it can
+/// move without a copy, and leaves nothing behind on the heap.
 const GROWTH: usize = 64 * 1024 * 1024;
 
 mod raw {
@@ -58,7 +61,7 @@ impl Collect for Content {
                 self.buffer.insert(Buffer::with_capacity(needed.saturating_mul(2))?)
             };
             if needed > buffer.capacity {
-                buffer.grow(needed.saturating_add(needed.min(GROWTH)))?;
+                buffer.grow(needed.saturating_add(if needed < DOUBLING { needed } else { GROWTH }))?;
             }
             for piece in self.pieces.drain(..).chain(std::iter::once(piece)) {
                 buffer.write(position, &piece);
