@@ -83,6 +83,11 @@ impl Error {
         Self::new(Kind::ConnectionNotAvailable, message)
     }
 
+    /// The server ended the stream before it answered. The text is httpcore's.
+    pub fn disconnected() -> Self {
+        Self::remote("Server disconnected without sending a response.")
+    }
+
     pub fn kind(&self) -> Kind {
         self.kind
     }

@@ -1,36 +1,32 @@
 //! httpcore's connection pools with the engine in Rust.
 //!
-//! A request's way through the crate, and where each part lives:
+//! The crate is built in layers. Each of them knows those below it, as `scripts/check` holds:
 //!
-//! | module | what it is |
+//! | layer | what it is |
 //! |---|---|
-//! | [`python`] | what Python sees; the only place that knows pyo3. Drives an exchange from a thread or an event loop |
-//! | [`request`], [`response`] | a request, checked and written out once; the head of its response |
-//! | [`exchange`] | one request from the pool to its response |
-//! | [`pool`] | who may use which connection, and who waits |
-//! | [`connection`] | making connections, HTTP/1.1 and HTTP/2 on them |
-//! | [`proxy`] | forwarding, tunnels, SOCKS |
-//! | [`tls`] | rustls: trust, identity, handshake |
-//! | [`io`] | sockets, readiness, deadlines |
-//! | [`ask`] | what an exchange needs of the interpreter while it runs |
-//! | [`trace`] | the moments that a caller can follow |
-//! | [`fork`] | telling a forked child from its parent |
-//! | [`origin`], [`timeout`], [`stall`], [`error`], [`lock`] | the vocabulary |
+//! | [`python`] | what Python sees; the only place that knows pyo3. Drives operations from a thread or an event loop |
+//! | [`client`] | one request from the pool to its response; retries, bodies, upgraded streams |
+//! | [`connect`] | making connections: addresses, proxies, handshakes |
+//! | [`http1`], [`http2`] | the protocols, each on a stream |
+//! | [`tls`] | TLS sessions as layers on a stream; trust |
+//! | [`io`] | sockets, readiness, deadlines, waiting |
+//! | [`operation`] | the contract with a driver: effects and replies, trace events |
+//! | [`pool`] | routes, slots and waiters: pure logic |
+//! | [`message`] | request and response heads: pure |
+//! | [`error`], [`origin`], [`timeout`], [`fork`], [`lock`] | the vocabulary |
 
-mod ask;
-mod connection;
+mod client;
+mod connect;
 mod error;
-mod exchange;
 mod fork;
+mod http1;
+mod http2;
 mod io;
 mod lock;
+mod message;
+mod operation;
 mod origin;
 mod pool;
-mod proxy;
 mod python;
-mod request;
-mod response;
-mod stall;
 mod timeout;
 mod tls;
-mod trace;

@@ -5,11 +5,14 @@
 //! ([`sleep`]), where another may wake it ([`bell`]); an event loop has its sockets in a [`reactor`] and its deadlines in
 //! [`timers`]. Where the caller brings streams of his own, they take the place of sockets ([`carrier`]).
 
-pub mod bell;
-pub mod carrier;
-pub mod park;
+pub mod external;
+pub mod notifier;
+pub mod progress;
 pub mod reactor;
 pub mod sleep;
 pub mod socket;
+pub mod source;
+pub mod strand;
 pub mod stream;
 pub mod timers;
+pub mod wait_set;

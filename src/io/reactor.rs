@@ -5,7 +5,6 @@
 //!
 //! Connections that several exchanges share are nobody's to poll: they are jobs of the loop, done when something has woken them.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,10 +16,12 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 
-use super::socket::Shared;
+use super::source::Source;
+use super::strand;
 use super::timers::{TimerKey, Timers};
 use crate::fork;
 use crate::lock::lock;
+use crate::operation::OwnerLoop;
 
 /// Collected in one turn; what is left keeps the descriptor readable for the next one.
 const EVENTS_PER_TURN: usize = 1024;
@@ -43,7 +44,7 @@ pub struct Reactor {
     descriptor: RawFd,
     registry: Registry,
     notify: mio::Waker,
-    sockets: Mutex<Slab<Arc<Shared>>>,
+    sockets: Mutex<Slab<Arc<Source>>>,
     timers: Mutex<Timers>,
     /// A job has added a timer that the host loop may not know of.
     is_timer_new: AtomicBool,
@@ -76,7 +77,7 @@ impl Reactor {
             is_timer_new: AtomicBool::new(false),
             jobs: Mutex::default(),
             is_notified: AtomicBool::new(false),
-            home: this_thread(),
+            home: strand::thread(),
             running_on: AtomicU64::new(0),
             generation: fork::Generation::current(),
         })
@@ -89,14 +90,14 @@ impl Reactor {
     /// Begins a stretch of the engine's work for the loop. On another thread than the loop's it changes nothing: what is woken
     /// there has to be resumed by the loop.
     pub fn enter(&self) -> Running<'_> {
-        let here = this_thread();
+        let here = strand::thread();
         let before = (here == self.home).then(|| self.running_on.swap(here, Ordering::AcqRel));
         Running { reactor: self, before }
     }
 
     /// Whether it is this thread that runs the engine for the loop, now.
     pub fn is_running_here(&self) -> bool {
-        self.running_on.load(Ordering::Acquire) == this_thread()
+        self.running_on.load(Ordering::Acquire) == strand::thread()
     }
 
     /// The descriptor that the host loop watches for readability.
@@ -199,12 +200,22 @@ impl Reactor {
     }
 
     /// Watches a socket in both directions, edge-triggered.
-    pub(super) fn register(self: &Arc<Self>, socket: &Arc<Shared>) -> io::Result<Registration> {
+    pub(super) fn register(self: &Arc<Self>, socket: &Arc<Source>) -> io::Result<Registration> {
         let descriptor = socket.as_raw_fd();
         let key = lock(&self.sockets).insert(Arc::clone(socket));
         let registration = Registration { reactor: Arc::downgrade(self), key, descriptor };
         self.registry.register(&mut SourceFd(&descriptor), Token(key), Interest::READABLE | Interest::WRITABLE)?;
         Ok(registration)
+    }
+}
+
+impl OwnerLoop for Reactor {
+    fn is_running_here(&self) -> bool {
+        Self::is_running_here(self)
+    }
+
+    fn notify(&self) {
+        Self::notify(self);
     }
 }
 
@@ -221,20 +232,6 @@ impl Drop for Running<'_> {
             self.reactor.running_on.store(before, Ordering::Release);
         }
     }
-}
-
-/// A number for the current thread, never 0.
-pub(super) fn this_thread() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    thread_local! {
-        static THREAD: Cell<u64> = const { Cell::new(0) };
-    }
-    THREAD.with(|thread| {
-        if thread.get() == 0 {
-            thread.set(NEXT.fetch_add(1, Ordering::Relaxed));
-        }
-        thread.get()
-    })
 }
 
 /// A socket's place in a reactor, given up when dropped.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::bell::Bell;
-use super::park::Park;
-use super::socket::Direction;
+use super::notifier::Bell;
+use super::source::Direction;
+use super::wait_set::Park;
 
 /// What ended a sleep.
 #[derive(Clone, Copy, PartialEq, Eq)]

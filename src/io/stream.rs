@@ -1,40 +1,60 @@
-//! The byte stream under an HTTP connection: a socket with layers of TLS on it, or a stream that the caller brought.
+//! The byte stream under an HTTP connection: a socket with layers of TLS on it, or an external stream.
 
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::client::TlsStream;
 
-use super::carrier::{Carried, Handle};
+use super::external::Carried;
 use super::reactor::{Job, Reactor};
-use super::socket::{Shared, Socket};
-use crate::tls::python_ssl::{SslSession, SslStream};
+use super::socket::Socket;
+use super::source::Source;
+use crate::operation::Handle;
 
 pub enum Stream {
     Plain(Socket),
-    // Boxed: a TLS session is large, and the stream below it may have one, too (a proxy that is itself spoken to over TLS).
-    Rustls(Box<TlsStream<Stream>>),
-    Python(Box<SslStream>),
+    /// The stream below may have a TLS session, too: that of a proxy.
+    Tls(Box<dyn TlsLayer>),
     Carried(Box<Carried>),
 }
 
-/// What the pool holds of a stream that somebody else uses.
-#[derive(Clone, Default)]
-pub enum Link {
-    #[default]
-    None,
-    Socket(Weak<Shared>),
+/// A TLS session on another stream.
+pub trait TlsLayer: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Returns the stream that carries the ciphertext.
+    fn below(&self) -> &Stream;
+
+    fn below_mut(&mut self) -> &mut Stream;
+
+    /// Returns whether ALPN has chosen this protocol.
+    fn has_chosen(&self, protocol: &[u8]) -> bool;
+
+    /// Returns the session, if it is one that a driver knows and takes steps of.
+    fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+
+    /// Sets what polls the stream from now on, and has to after each step of the session.
+    fn set_owner(&self, _: &Weak<dyn Job>) {}
+
+    /// Completes when the session has no step to take for what has arrived or is to be sent.
+    fn poll_settled(&self, _: &Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+/// A handle on a stream that is in use elsewhere. It does not keep a socket open.
+pub enum StreamLink {
+    Socket(Weak<Source>),
     Carried(Handle),
 }
 
-impl Link {
-    /// Ends the stream under whoever uses it.
+impl StreamLink {
+    /// Ends the stream under the exchanges that use it.
     pub fn shutdown(&self) {
         match self {
-            Self::None => {}
             Self::Socket(socket) => {
                 if let Some(socket) = socket.upgrade() {
                     socket.shutdown();
@@ -44,102 +64,90 @@ impl Link {
         }
     }
 
+    /// Returns whether a read would return at once. An external stream, which only Python can ask, is not readable here.
     pub fn is_readable(&self) -> bool {
         match self {
             Self::Socket(socket) => socket.upgrade().is_some_and(|socket| socket.is_readable()),
-            // Only Python can ask an external stream.
-            Self::None | Self::Carried(_) => false,
+            Self::Carried(_) => false,
         }
     }
 }
 
 impl Stream {
-    /// The stream below the uppermost TLS, if there is one.
-    fn below(&self) -> Option<&Self> {
-        match self {
-            Self::Plain(_) | Self::Carried(_) => None,
-            Self::Rustls(stream) => Some(stream.get_ref().0),
-            Self::Python(stream) => Some(stream.inner()),
-        }
-    }
-
-    /// The socket, if it is ours.
+    /// Returns the socket, if the stream has one.
     pub fn socket(&self) -> Option<&Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
+            Self::Tls(layer) => layer.below().socket(),
             Self::Carried(_) => None,
-            _ => self.below()?.socket(),
         }
     }
 
+    /// Returns the external stream, if that is what it is. TLS on it is the backend's.
     pub fn carried(&mut self) -> Option<&mut Carried> {
         match self {
-            Self::Plain(_) | Self::Rustls(_) | Self::Python(_) => None,
+            Self::Plain(_) | Self::Tls(_) => None,
             Self::Carried(stream) => Some(stream),
         }
     }
 
-    /// The uppermost TLS session, if it is one of Python's.
-    pub fn session(&self) -> Option<&Arc<SslSession>> {
+    /// Returns the uppermost TLS session, if it is one that a driver knows.
+    pub fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         match self {
-            Self::Python(stream) => Some(stream.session()),
-            Self::Plain(_) | Self::Rustls(_) | Self::Carried(_) => None,
+            Self::Tls(layer) => layer.session(),
+            Self::Plain(_) | Self::Carried(_) => None,
         }
     }
 
-    /// Bytes that were moved so far, those of TLS included.
+    /// Returns the number of bytes that were moved so far, those of TLS included.
     pub fn moved(&self) -> u64 {
         match self {
             Self::Plain(socket) => socket.moved(),
+            Self::Tls(layer) => layer.below().moved(),
             Self::Carried(stream) => stream.moved(),
-            _ => self.below().map_or(0, Self::moved),
         }
     }
 
-    /// Whether TLS has chosen HTTP/2 (ALPN).
+    /// Returns whether TLS has chosen HTTP/2 (ALPN).
     pub fn has_chosen_http2(&self) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Rustls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
-            Self::Python(stream) => stream.protocol().as_deref() == Some(b"h2"),
+            Self::Tls(layer) => layer.has_chosen(b"h2"),
             Self::Carried(stream) => stream.handle().carrier().has_chosen_http2(),
         }
     }
 
+    /// Moves the socket to the loop of its next user, or to no loop.
     pub fn attach(&mut self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.attach(reactor),
-            Self::Rustls(stream) => stream.get_mut().0.attach(reactor),
-            Self::Python(stream) => stream.inner_mut().attach(reactor),
+            Self::Tls(layer) => layer.below_mut().attach(reactor),
             Self::Carried(_) => Ok(()),
         }
     }
 
-    /// By what the pool can shut the stream down from outside.
-    pub fn link(&self) -> Link {
+    /// Returns a handle that does not keep the stream alive.
+    pub fn link(&self) -> StreamLink {
         match self {
-            Self::Plain(socket) => Link::Socket(socket.downgrade()),
-            Self::Carried(stream) => Link::Carried(stream.handle().clone()),
-            _ => self.below().map_or(Link::None, Self::link),
+            Self::Plain(socket) => StreamLink::Socket(socket.downgrade()),
+            Self::Tls(layer) => layer.below().link(),
+            Self::Carried(stream) => StreamLink::Carried(stream.handle().clone()),
         }
     }
 
-    /// From now on it is `owner` that polls the stream, and has to after each step of a TLS session.
+    /// Sets what polls the stream from now on, and has to after each step of a TLS session.
     pub fn set_owner(&self, owner: &Weak<dyn Job>) {
-        if let Self::Python(stream) = self {
-            stream.set_owner(Weak::clone(owner));
-        }
-        if let Some(below) = self.below() {
-            below.set_owner(owner);
+        if let Self::Tls(layer) = self {
+            layer.set_owner(owner);
+            layer.below().set_owner(owner);
         }
     }
 
     /// Completes when no TLS session has to take a step for what has arrived or is to be sent.
     pub fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
-        if let Self::Python(stream) = self {
-            ready!(stream.poll_settled(cx));
-        }
-        self.below().map_or(Poll::Ready(()), |below| below.poll_settled(cx))
+        let Self::Tls(layer) = self else { return Poll::Ready(()) };
+        ready!(layer.poll_settled(cx));
+        layer.below().poll_settled(cx)
     }
 }
 
@@ -147,8 +155,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Rustls(stream) => without_goodbye(Pin::new(stream).poll_read(cx, buf)),
-            Self::Python(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+            Self::Tls(layer) => Pin::new(&mut **layer).poll_read(cx, buf),
             Self::Carried(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -158,8 +165,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
-            Self::Rustls(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Python(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
+            Self::Tls(layer) => Pin::new(&mut **layer).poll_write(cx, buf),
             Self::Carried(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -171,8 +177,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
-            Self::Rustls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Python(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
+            Self::Tls(layer) => Pin::new(&mut **layer).poll_write_vectored(cx, bufs),
             Self::Carried(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -184,8 +189,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            Self::Rustls(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Python(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::Tls(layer) => Pin::new(&mut **layer).poll_flush(cx),
             Self::Carried(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -193,17 +197,8 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Rustls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Python(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Self::Tls(layer) => Pin::new(&mut **layer).poll_shutdown(cx),
             Self::Carried(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-/// Closed without TLS's goodbye: an end of stream, as for Python's `ssl`. Framing tells whether it came too early.
-fn without_goodbye(poll: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
-    match poll {
-        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-        poll => poll,
     }
 }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use super::types::{Destination, Share, THREADS, Waiter, WaiterId};
 use super::{Acquired, Process, Snapshot};
 use crate::error::{Error, Kind, Result};
-use crate::io::park::timeout_at;
 use crate::lock::lock;
 use crate::timeout::Seconds;
 
@@ -101,33 +100,37 @@ impl<'a, C: Share> Waiting<'a, C> {
         Self { process, destination, waiter, queued, since }
     }
 
-    /// Waits for what the request is given, for no longer than `timeout` since it was enqueued. `attend` is called in every poll, and
-    /// is told whether there is another shared connection on the route since the poll before.
-    pub async fn wait(
-        mut self,
-        timeout: Option<Duration>,
-        mut attend: impl FnMut(&mut Context<'_>, bool),
-    ) -> Result<Acquired<C>> {
-        let deadline = timeout.and_then(|timeout| self.since.checked_add(timeout));
+    /// Returns when a limit is over that began when the request was enqueued.
+    pub fn deadline(&self, timeout: Option<Duration>) -> Option<Instant> {
+        timeout.and_then(|timeout| self.since.checked_add(timeout))
+    }
+
+    /// Polls for what the request is given. While it waits, `attend` is called, and told whether there is another shared connection
+    /// on the route since the poll before.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        attend: impl FnOnce(&mut Context<'_>, bool),
+    ) -> Poll<Result<Acquired<C>>> {
         let Queued { granted, notice } = &mut self.queued;
-        let polling = std::future::poll_fn(|cx| {
-            let poll = Pin::new(&mut *granted).poll(cx);
-            if poll.is_pending() {
+        match Pin::new(granted).poll(cx) {
+            Poll::Pending => {
                 attend(cx, notice.as_ref().is_some_and(|notice| notice.poll(cx)));
+                Poll::Pending
             }
-            poll
-        });
-        match timeout_at(deadline, polling).await {
-            Ok(Ok(acquired)) => Ok(acquired),
-            Ok(Err(_)) if self.destination.only.is_some() => Err(Error::not_available(&self.destination.origin)),
-            Ok(Err(_)) => {
-                Err(Error::new(Kind::PoolTimeout, "the connection pool went away while a request waited for it"))
+            Poll::Ready(Ok(acquired)) => Poll::Ready(Ok(acquired)),
+            Poll::Ready(Err(_)) if self.destination.only.is_some() => {
+                Poll::Ready(Err(Error::not_available(&self.destination.origin)))
             }
-            Err(_) => Err(self.timed_out(timeout.unwrap_or_default())),
+            Poll::Ready(Err(_)) => {
+                let message = "the connection pool went away while a request waited for it";
+                Poll::Ready(Err(Error::new(Kind::PoolTimeout, message)))
+            }
         }
     }
 
-    fn timed_out(&self, limit: Duration) -> Error {
+    /// Returns the error of a request that has waited for `limit`.
+    pub fn timed_out(&self, limit: Duration) -> Error {
         let (origin, limit) = (&self.destination.origin, Seconds(limit));
         let message = match self.destination.only {
             // A forked child: another thread of the parent may have held the lock.

@@ -29,7 +29,7 @@ pub use self::checkout::{Checkout, Waiting};
 pub use self::state::Snapshot;
 use self::state::{Decision, Grant};
 pub use self::status::{MAX_REQUESTS, Phase, Status};
-pub use self::types::{ANY_LOOP, Destination, Limits, LoopId, Share, THREADS};
+pub use self::types::{ANY_LOOP, Destination, Limits, Link, LoopId, Share, THREADS};
 use crate::error::{Error, Result};
 use crate::fork::Generation;
 use crate::lock::lock;

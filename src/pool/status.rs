@@ -1,16 +1,12 @@
 //! What can be seen of a connection from outside while it is in use elsewhere: httpcore's `info()` and states.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
-use crate::io::carrier::Handle;
-use crate::io::park;
-use crate::io::stream::Link;
+use super::types::Link;
 use crate::lock::lock;
 use crate::origin::Origin;
 
@@ -48,7 +44,7 @@ pub struct Status {
 
 #[derive(Default)]
 struct Details {
-    link: Link,
+    link: Option<Arc<dyn Link>>,
     expires: Option<Instant>,
     /// Whoever makes the connection at the moment.
     connecting: Option<Waker>,
@@ -94,9 +90,9 @@ impl Status {
     }
 
     /// There is a stream, by which the connection can be closed from now on. It ends at `end`.
-    pub fn linked(&self, link: Link, end: &Arc<Origin>) {
+    pub fn linked(&self, link: Arc<dyn Link>, end: &Arc<Origin>) {
         let mut details = self.details();
-        details.link = link;
+        details.link = Some(link);
         details.end = Some(Arc::clone(end));
     }
 
@@ -170,34 +166,24 @@ impl Status {
             let mut details = self.details();
             (details.link.clone(), details.connecting.take())
         };
-        link.shutdown();
+        if let Some(link) = link {
+            link.shutdown();
+        }
         if let Some(connecting) = connecting {
             connecting.wake();
         }
     }
 
-    /// Runs `connecting` until the pool is closed; then it is dropped, and `None` returned.
-    pub async fn unless_closed<T>(&self, mut connecting: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        std::future::poll_fn(|cx| {
-            self.details().connecting = Some(cx.waker().clone());
-            if self.is_closed_by_pool() {
-                return Poll::Ready(None);
-            }
-            let poll = connecting.as_mut().poll(cx).map(Some);
-            if poll.is_pending() {
-                park::needs_alarm();
-            }
-            poll
-        })
-        .await
+    /// Returns whether the pool has closed the connection. If not, the task that makes the connection is woken when it does.
+    pub fn poll_closed_by_pool(&self, cx: &Context<'_>) -> bool {
+        self.details().connecting = Some(cx.waker().clone());
+        self.is_closed_by_pool()
     }
 
-    /// The external stream under an idle connection for one request at a time: only that can tell whether its peer has closed it.
-    pub fn external_stream(&self) -> Option<Handle> {
-        match &self.details().link {
-            Link::Carried(stream) if self.phase() == Phase::Idle && !self.is_multiplexed() => Some(stream.clone()),
-            _ => None,
-        }
+    /// Returns the stream under an idle connection for one request at a time.
+    pub fn idle_link(&self) -> Option<Arc<dyn Link>> {
+        let is_idle = self.phase() == Phase::Idle && !self.is_multiplexed();
+        self.details().link.clone().filter(|_| is_idle)
     }
 
     /// What httpcore shows of a connection whose protocol is known.
@@ -226,7 +212,7 @@ impl Status {
                 };
                 // On a shared connection there is more to read than responses.
                 expires.is_some_and(|expires| Instant::now() > expires)
-                    || (!self.is_multiplexed() && link.is_readable())
+                    || (!self.is_multiplexed() && link.is_some_and(|link| link.is_readable()))
             }
             Phase::Closed => self.has_failed(),
             Phase::Connecting | Phase::Active => false,

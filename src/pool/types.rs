@@ -1,5 +1,6 @@
 //! The words of the pool: limits, destinations, and what the pool's logic asks of connections and of waiters.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,15 @@ pub struct Destination {
 pub trait Share: Sized {
     /// Returns the same connection once more, for one more request at the same time; `None` if it carries only one.
     fn share(&self) -> Option<Self>;
+}
+
+/// The stream of a connection that is in use elsewhere.
+pub trait Link: Any + Send + Sync {
+    /// Ends the stream under the exchanges that use it.
+    fn shutdown(&self);
+
+    /// Returns whether a read would return at once, as far as that can be seen without Python.
+    fn is_readable(&self) -> bool;
 }
 
 /// What the pool's logic asks of a waiter.

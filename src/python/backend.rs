@@ -12,9 +12,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::listener::Arguments;
 use super::thread_driver::is_green;
-use crate::ask::Backend;
-use crate::io::carrier::{Carrier, Handle, StreamOwner};
-use crate::trace::Event;
+use crate::operation::{Backend, Carrier, Event, Handle, StreamOwner};
 
 /// A backend, and what its methods are given of the pool's arguments.
 struct NetworkBackend {

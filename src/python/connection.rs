@@ -16,15 +16,15 @@ use super::host::Host;
 use super::namespace::Namespace;
 use super::operation::Operation;
 use super::{backend, request};
-use crate::connection::http1::Http1;
-use crate::connection::http2::Http2;
+use crate::client::{self, Place};
+use crate::connect::Route;
 use crate::error::{Error, Result};
-use crate::exchange::{self, Place};
-use crate::io::carrier::Carried;
+use crate::http1::Http1;
+use crate::http2::Http2;
+use crate::io::external::Carried;
 use crate::io::stream::Stream;
 use crate::lock::lock;
 use crate::pool::{ANY_LOOP, Acquired, Phase, Status};
-use crate::proxy::Route;
 
 /// What `HTTPConnection` and `AsyncHTTPConnection` stand for: a connection of a pool, as it is at the moment of asking, or one of
 /// its own.
@@ -39,7 +39,7 @@ pub struct Connection {
 struct Held {
     status: Arc<Status>,
     /// The place of a connection that no request has used.
-    unused: Option<Acquired<exchange::Connection>>,
+    unused: Option<Acquired<client::Connection>>,
 }
 
 impl Connection {
@@ -143,7 +143,7 @@ impl Connection {
             Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2, &side.client.owner))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
-            status.linked(stream.link(), &origin);
+            status.linked(Arc::new(stream.link()), &origin);
             status.connected();
         }
         let failed = |fault: Fault| fault.into_pyerr_of(py, side.package);
@@ -151,18 +151,17 @@ impl Connection {
             let connection =
                 Http2::new(stream, origin, side.client.connector.keep_alive).map_err(|error| failed(error.into()))?;
             if let Some(lease) = place.lease_mut() {
-                connection.watch(lease.watch(), lease.status());
-                // Its bytes are moved by whoever uses it.
-                lease.share(exchange::Connection::Http2(Arc::clone(&connection)), ANY_LOOP);
+                // Its bytes are moved by the requests on it.
+                client::share(&connection, lease, ANY_LOOP);
             }
-            exchange::Connection::Http2(connection)
+            client::Connection::Http2(connection)
         } else {
             // hyper's handshake waits for nothing.
             let made = pin!(Http1::new(stream, origin)).poll(&mut Context::from_waker(Waker::noop()));
             let Poll::Ready(made) = made else {
                 return Err(PyRuntimeError::new_err("hyper waited for a stream that never lets wait"));
             };
-            exchange::Connection::Http1(Box::new(made.map_err(|error| failed(error.into()))?))
+            client::Connection::Http1(Box::new(made.map_err(|error| failed(error.into()))?))
         };
         place.fill(connection);
         Self::own(side, place)
@@ -242,7 +241,7 @@ impl Connection {
     /// external stream can tell, that stream.
     fn has_expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let status = self.status();
-        match status.external_stream().filter(|_| !status.has_expired()) {
+        match client::idle_external_stream(&status).filter(|_| !status.has_expired()) {
             Some(stream) => backend::object_of(py, &stream),
             None => Ok(status.has_expired().into_pyobject(py)?.to_owned().into_any()),
         }
@@ -286,7 +285,7 @@ impl Connection {
         self.side.log_closed(py, usize::from(log))
     }
 
-    fn own(side: Side, place: Acquired<exchange::Connection>) -> PyResult<Self> {
+    fn own(side: Side, place: Acquired<client::Connection>) -> PyResult<Self> {
         let status =
             place.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a place without a status"))?;
         Ok(Self { side, place: Mutex::new(Held { status, unused: Some(place) }), is_own: true })

@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::response;
+use crate::client::Collect;
 use crate::error::{Error, Kind, Result};
-use crate::exchange::Collect;
 
 /// Pieces are kept as they are up to this size, in bytes, and joined at the end.
 const LARGE: usize = 1024 * 1024;

@@ -21,12 +21,10 @@ use super::errors::from_exception;
 use super::host::Host;
 use super::namespace::Namespace;
 use super::{request, ssl};
-use crate::ask::{Effect, Fields, Reply};
 use crate::error::{Error, Kind};
-use crate::io::carrier::{Handle, StreamOwner};
-use crate::io::park;
+use crate::io::wait_set;
+use crate::operation::{Effect, Event, Fields, Handle, Reply, StreamOwner};
 use crate::timeout::Seconds;
-use crate::trace::Event;
 
 /// How a driver has effects carried out.
 #[derive(Clone, Copy)]
@@ -92,7 +90,7 @@ pub fn perform<'py>(
             (partial(py, helper(py, "list")?, (trailers,), None)?, Awaited::Trailers(reply))
         }
         Effect::Resolve { host, port, reply } => {
-            let timeout = park::deadline().map(remaining);
+            let timeout = wait_set::deadline().map(remaining);
             let resolve = match performer {
                 Performer::Thread => helper(py, "resolve")?.clone(),
                 Performer::Task(owner) => owner.get().resolver(py),

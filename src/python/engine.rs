@@ -19,12 +19,11 @@ use super::operation::{self, Operation};
 use super::operations::{Fetch, Send};
 use super::request::Parsed;
 use super::{backend, proxy, request, ssl};
-use crate::ask::Asker;
-use crate::connection::establish::{Connector, OptionValue, SocketOption};
-use crate::connection::http2::KeepAlive;
-use crate::exchange::{self, Client, Place};
-use crate::io::carrier::StreamOwner;
+use crate::client::{self, Client, Place};
+use crate::connect::{Connector, OptionValue, SocketOption};
+use crate::http2::KeepAlive;
 use crate::lock::lock;
+use crate::operation::{Asker, StreamOwner};
 use crate::pool::{Limits, Pool, Snapshot};
 
 /// What `ConnectionPool` and `AsyncConnectionPool` run on: one pool of connections and the way to make them.
@@ -174,7 +173,7 @@ impl Engine {
         let Some((parsed, sources)) = parsed else { return Ok(None) };
         let asker = Asker::default();
         let client = &self.side.client;
-        let fetch = Fetch::new(exchange::fetch(Arc::clone(client), parsed, None, asker.clone()));
+        let fetch = Fetch::new(client::fetch(Arc::clone(client), parsed, None, asker.clone()));
         let caller = Caller::new(sources, None);
         operation::run(py, Box::new(fetch), asker, namespace, caller, &client.owner).map(Some)
     }
@@ -209,7 +208,7 @@ impl Engine {
         let asker = Asker::default();
         let reactor = Arc::clone(&host.get().shared.reactor);
         let client = &self.side.client;
-        let fetch = Fetch::new(exchange::fetch(Arc::clone(client), parsed, Some(reactor), asker.clone()));
+        let fetch = Fetch::new(client::fetch(Arc::clone(client), parsed, Some(reactor), asker.clone()));
         let caller = Caller::new(sources, None);
         Ok(Some(Operation::in_task(host, Box::new(fetch), asker, namespace, caller, &client.owner)))
     }
@@ -266,7 +265,7 @@ impl Side {
         let listener = Listener::of(request, namespace, &self.arguments, false)?;
         let asker = Asker::new(listener.is_some());
         let caller = Caller::new(sources, listener);
-        let sending = Send::new(exchange::start(Arc::clone(&self.client), parsed, place, None, asker.clone()));
+        let sending = Send::new(client::start(Arc::clone(&self.client), parsed, place, None, asker.clone()));
         operation::run(py, Box::new(sending), asker, namespace, caller, &self.client.owner)
     }
 
@@ -283,7 +282,7 @@ impl Side {
         let asker = Asker::new(listener.is_some());
         let reactor = Some(Arc::clone(&host.get().shared.reactor));
         let caller = Caller::new(sources, listener);
-        let sending = Send::new(exchange::start(Arc::clone(&self.client), parsed, place, reactor, asker.clone()));
+        let sending = Send::new(client::start(Arc::clone(&self.client), parsed, place, reactor, asker.clone()));
         Ok(Operation::in_task(host, Box::new(sending), asker, namespace, caller, &self.client.owner))
     }
 

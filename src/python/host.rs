@@ -22,11 +22,11 @@ use super::effects::Performer;
 use super::namespace::Namespace;
 use super::operation::closing;
 use super::ssl::{self, Step};
-use crate::io::carrier::StreamOwner;
-use crate::io::park;
 use crate::io::reactor::{Reactor, Running};
 use crate::io::timers::TimerKey;
 use crate::lock::lock;
+use crate::operation::{OwnerLoop, StreamOwner};
+use crate::tls::python_ssl;
 
 /// The engine's side of one running event loop. Made by `httpcore_rs._hosts`, one per loop; the loop owns it.
 #[pyclass(frozen, weakref, module = "httpcore_rs._engine")]
@@ -132,7 +132,8 @@ impl Host {
             _ => How::Future,
         };
         let reactor = Arc::new(Reactor::new()?);
-        let owner = StreamOwner::event_loop(&reactor);
+        let event_loop: Arc<dyn OwnerLoop> = Arc::<Reactor>::clone(&reactor);
+        let owner = StreamOwner::event_loop(reactor.id(), Arc::downgrade(&event_loop));
         let shared =
             Shared { reactor, owner, here: Mutex::default(), elsewhere: Mutex::default(), parked: Mutex::default() };
         Ok(Self {
@@ -364,7 +365,7 @@ impl Shared {
 
     /// External streams that no operation closes at its end, and steps of TLS that none takes, have their turn.
     fn leave_rest_to_turn(&self) {
-        if !self.owner.is_empty() || park::has_steps() {
+        if !self.owner.is_empty() || python_ssl::has_steps() {
             self.reactor.notify();
         }
     }

@@ -12,8 +12,8 @@ use super::namespace::{Namespace, Package};
 use super::network_stream::address_tuple;
 use super::{response, ssl};
 use crate::error::Error;
-use crate::response::ResponseHead;
-use crate::trace::{Endpoints, Event, Leg, Moment, Outcome, Protocol, SocksRequest, Stage};
+use crate::message::ResponseHead;
+use crate::operation::{Endpoints, Event, Leg, Moment, Outcome, Protocol, SocksRequest, Stage};
 
 /// Whoever follows a request: its `trace` callback, the debug log, or both.
 pub struct Listener {
@@ -250,7 +250,7 @@ impl ConnectedStream {
             "client_addr" => &self.endpoints.local,
             "server_addr" => &self.endpoints.peer,
             "ssl_object" => {
-                return self.endpoints.session.as_ref().map_or(Ok(None), |session| ssl::object(py, session));
+                return self.endpoints.session.as_ref().map_or(Ok(None), |session| ssl::object(py, &**session));
             }
             _ => &None,
         };

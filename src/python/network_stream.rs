@@ -18,9 +18,8 @@ use super::namespace::Namespace;
 use super::operation::{self, Operation};
 use super::operations::{self, Read, Write};
 use super::{request, ssl};
-use crate::ask::Asker;
-use crate::connection::tap::Tap;
-use crate::io::carrier::StreamOwner;
+use crate::client::Tap;
+use crate::operation::{Asker, StreamOwner};
 
 /// The stream under a response: httpcore's `NetworkStream`.
 ///
@@ -186,7 +185,7 @@ fn extra_info<'py>(py: Python<'py>, tap: &Tap, info: &str) -> PyResult<Option<Bo
             let class = py.import(intern!(py, "httpcore_rs._socket"))?.getattr(intern!(py, "DuplicateSocket"))?;
             call_with(&class, (), Some(&arguments)).map(Some)
         }
-        "ssl_object" => tap.session().map_or(Ok(None), |session| ssl::object(py, session)),
+        "ssl_object" => tap.session().map_or(Ok(None), |session| ssl::object(py, &**session)),
         _ => Ok(None),
     }
 }

@@ -22,12 +22,11 @@ use super::operations::{self, Completion, RunUpload, Write};
 use super::ssl;
 use super::thread_driver::{Stop, ThreadDriver, poll_caught};
 use super::{backend, drive};
-use crate::ask::{Asker, Effect, Reply};
-use crate::connection::http2::Courier;
 use crate::error::Kind;
-use crate::io::carrier::{Dropped, StreamOwner};
-use crate::io::park;
+use crate::io::wait_set;
 use crate::lock::lock;
+use crate::operation::{Asker, Background, Dropped, Effect, Reply, StreamOwner};
+use crate::tls::python_ssl;
 
 type Next<'py> = PyResult<Option<Bound<'py, PyAny>>>;
 
@@ -283,7 +282,7 @@ impl Execution {
             Driver::Thread(_) => {
                 let finished = step.finish(py, result);
                 // What moved the connection after the step does not concern the next sleep.
-                park::clear();
+                wait_set::clear();
                 finished
             }
             Driver::Task { host, .. } => {
@@ -387,7 +386,7 @@ impl Execution {
         let running = shared.enter();
         let waker = Waker::from(Arc::clone(&task));
         let next = loop {
-            park::clear();
+            wait_set::clear();
             task.begin_poll();
             let Some(operation) = &mut self.operation else {
                 break Err(PyRuntimeError::new_err("the operation is over"));
@@ -414,7 +413,7 @@ impl Execution {
                 break self.end(py, Err(exception));
             }
             // First: what a body's iterator waits for may depend on what was sent before.
-            if park::has_steps()
+            if python_ssl::has_steps()
                 && let Some(next) = self.next_step(py).transpose()
             {
                 break next.map(Some);
@@ -431,7 +430,7 @@ impl Execution {
             }
             // What the operation has given a shared connection to do may be all that it waits for.
             shared.reactor.run_jobs(false);
-            if park::has_steps()
+            if python_ssl::has_steps()
                 && let Some(next) = self.next_step(py).transpose()
             {
                 break next.map(Some);
@@ -439,7 +438,7 @@ impl Execution {
             if task.was_woken() {
                 continue;
             }
-            match host.get().park(py, &task, park::deadline()) {
+            match host.get().park(py, &task, wait_set::deadline()) {
                 Ok(None) => {}
                 parked => {
                     host.get().leave_parked(py, running)?;
@@ -454,9 +453,9 @@ impl Execution {
 
     fn perform<'py>(&mut self, py: Python<'py>, effect: Effect) -> PyResult<Performed<'py>> {
         match (effect, &self.driver) {
-            (Effect::Spawn { upload, reply }, Driver::Task { host, .. }) => {
+            (Effect::Spawn { task, reply }, Driver::Task { host, .. }) => {
                 let host = host.clone_ref(py);
-                self.spawn(py, &host, &upload, &reply)?;
+                self.spawn(py, &host, &task, &reply)?;
                 Ok(Performed::Done)
             }
             (Effect::CloseDropped(reply), driver) => {
@@ -470,13 +469,19 @@ impl Execution {
         }
     }
 
-    /// Begins the task that carries out an upload, and asks the body's iterator from now on.
-    fn spawn(&mut self, py: Python<'_>, host: &Py<Host>, upload: &Arc<Courier>, reply: &Reply<()>) -> PyResult<()> {
+    /// Begins the task for work that the operation has left to it, and asks the body's iterator from now on.
+    fn spawn(
+        &mut self,
+        py: Python<'_>,
+        host: &Py<Host>,
+        task: &Arc<dyn Background>,
+        reply: &Reply<()>,
+    ) -> PyResult<()> {
         let asker = Asker::default();
-        let running = Box::new(RunUpload::new(Arc::clone(upload), asker.clone()));
+        let running = Box::new(RunUpload::new(Arc::clone(task), asker.clone()));
         let caller = Caller::new(self.caller.sources.take(), None);
         let operation = Operation::in_task(host.clone_ref(py), running, asker, self.namespace, caller, &self.owner);
-        upload.cancel_with(host.get().spawn(py, drive(py, operation)?)?);
+        task.cancel_with(host.get().spawn(py, drive(py, operation)?)?);
         reply.set(Ok(()));
         Ok(())
     }
@@ -524,7 +529,7 @@ impl Execution {
     /// Sends what a thread has left to be sent in TLS, and closes external streams that were dropped, before the end is told.
     fn finish<'py>(&mut self, py: Python<'py>) -> Next<'py> {
         if let Driver::Thread(_) = self.driver
-            && park::has_steps()
+            && python_ssl::has_steps()
             && let Some(effect) = self.next_step(py)?
         {
             return Ok(Some(effect));

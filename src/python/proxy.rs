@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 use super::errors::Fault;
 use super::namespace::Package;
 use super::{request, ssl};
+use crate::connect::{Credentials, Protocol, Proxy};
 use crate::error::{Error, Kind};
+use crate::operation::Fields;
 use crate::origin::Scheme;
-use crate::proxy::socks5::Credentials;
-use crate::proxy::{Fields, Protocol, Proxy};
 
 /// Reads an `httpcore.Proxy`. Raises `UnsupportedProtocol` if it is none that we can speak to, and `LocalProtocolError` if its
 /// headers or credentials cannot be sent: those of `package`.

@@ -16,10 +16,10 @@ use super::caller::Sources;
 use super::calls::call;
 use super::errors::Fault;
 use super::namespace::{Namespace, Package};
-use crate::ask::Fields;
 use crate::error::{Error, Kind};
+use crate::message::{Content, Framing, HeadWriter, Request, check_trailers};
+use crate::operation::Fields;
 use crate::origin::{Origin, Scheme, check_host};
-use crate::request::{Content, Framing, HeadWriter, Request, check_trailers};
 use crate::timeout::Timeouts;
 
 /// Chunks from this size on are sent from Python's own memory; smaller ones are cheaper to copy.

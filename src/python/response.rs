@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::namespace::Namespace;
-use crate::response::ResponseHead;
+use crate::message::ResponseHead;
 
 /// A `bytes` object that is made once.
 macro_rules! intern_bytes {

@@ -16,8 +16,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::calls::thread_ident;
-use crate::io::bell::Bell;
-use crate::io::park::Park;
+use crate::io::notifier::Bell;
+use crate::io::wait_set::Park;
 
 /// The interpreter's number for the thread that runs signal handlers; 0 while it is not known.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);

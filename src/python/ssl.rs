@@ -18,12 +18,11 @@ use super::calls;
 use super::effects::partial;
 use super::namespace::Package;
 use super::tls;
-use crate::ask::Asker;
-use crate::connection::establish::Tls;
 use crate::error::Result;
-use crate::io::carrier::{StreamOwner, UnsentReset};
-use crate::io::park;
-use crate::tls::python_ssl::{Fault, SslEngine, SslSession, StepInput, StepOutput};
+use crate::io::wait_set;
+use crate::operation::{Asker, StreamOwner, UnsentReset};
+use crate::tls::Tls;
+use crate::tls::python_ssl::{self, Fault, SslEngine, SslSession, StepInput, StepOutput};
 
 // As in `_ssl_session`.
 const HANDSHAKEN: u8 = 1;
@@ -191,18 +190,18 @@ impl Step {
 
 /// The next step that the polls of this thread have noted, as an effect, and what takes its outcome.
 pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, Step)>> {
-    let mut sessions = park::take_steps().into_iter();
+    let mut sessions = python_ssl::take_steps().into_iter();
     let next = sessions.find_map(|session| effect(py, &session).transpose()).transpose();
     // The others come later.
-    sessions.for_each(|session| park::needs_step(&session));
+    sessions.for_each(|session| python_ssl::needs_step(&session));
     next
 }
 
 /// Leaves the steps that a thread has noted outside of an operation, by closing or dropping a response, to the next operation of
 /// its pool: there is a reset to be put in a record.
 pub fn leave_steps(owner: &StreamOwner) {
-    if park::has_steps() {
-        for session in park::take_steps() {
+    if python_ssl::has_steps() {
+        for session in python_ssl::take_steps() {
             owner.add(|dropped| dropped.resets.push(Arc::new(LeftStep(session))));
         }
     }
@@ -213,7 +212,7 @@ pub fn leave_steps(owner: &StreamOwner) {
 pub fn take_dropped_steps() {
     const MOST: usize = 8;
 
-    if !park::has_steps() {
+    if !python_ssl::has_steps() {
         return;
     }
     // Unless the interpreter is being finalized.
@@ -230,7 +229,7 @@ pub fn take_dropped_steps() {
                 break;
             }
         }
-        park::clear();
+        wait_set::clear();
         if let Some(exception) = raised_before {
             exception.restore(py);
         }
@@ -247,22 +246,25 @@ impl UnsentReset for LeftStep {
     fn send(self: Arc<Self>, _: Asker) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
         Box::pin(async move {
             // The step is taken before the operation ends.
-            park::needs_step(&self.0);
+            python_ssl::needs_step(&self.0);
             Ok(())
         })
     }
 }
 
-/// The `ssl.SSLObject` of a session.
-pub fn object<'py>(py: Python<'py>, session: &SslSession) -> PyResult<Option<Bound<'py, PyAny>>> {
+/// Returns the `ssl.SSLObject` of a session, once it has begun.
+pub fn object<'py>(py: Python<'py>, session: &(dyn Any + Send + Sync)) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let session = session.downcast_ref().ok_or_else(unknown)?;
     let begun = known(session)?.begun.get();
     begun.map(|begun| begun.object.bind(py).getattr(intern!(py, "object"))).transpose()
 }
 
 fn known(session: &SslSession) -> PyResult<&Session> {
-    session.engine().downcast_ref().ok_or_else(|| {
-        PyRuntimeError::new_err("httpcore_rs has a bug, please report it: a TLS session of an unknown kind")
-    })
+    session.engine().downcast_ref().ok_or_else(unknown)
+}
+
+fn unknown() -> PyErr {
+    PyRuntimeError::new_err("httpcore_rs has a bug, please report it: a TLS session of an unknown kind")
 }
 
 fn fault(py: Python<'_>, exception: PyErr) -> Fault {

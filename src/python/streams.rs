@@ -15,9 +15,9 @@ use super::host::Host;
 use super::operation::{self, Operation};
 use super::operations::{OpenBody, ReadBody};
 use super::ssl;
-use crate::ask::Asker;
-use crate::exchange::{Chunk, YIELD_AFTER};
+use crate::client::Chunk;
 use crate::lock::lock;
+use crate::operation::{Asker, YIELD_AFTER};
 
 /// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
 ///

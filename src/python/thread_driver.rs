@@ -18,13 +18,15 @@ use pyo3::prelude::*;
 
 use super::operations::Operation;
 use super::signals::{self, SignalWatch};
-use crate::ask::{Asker, Effect};
 use crate::error::{Error, Kind, Result};
-use crate::io::bell::Bell;
-use crate::io::park::{self, Park};
+use crate::io::notifier::Bell;
 use crate::io::sleep::{Woken, sleep};
-use crate::io::socket::Direction;
+use crate::io::source::Direction;
+use crate::io::strand;
+use crate::io::wait_set::{self, Park};
 use crate::lock::lock;
+use crate::operation::{Asker, Effect};
+use crate::tls::python_ssl;
 
 /// Said where waiting would never end.
 const WAITS_FOR_ITSELF: &str = "the connection cannot be used now: this thread is in the middle of using it, and was interrupted by \
@@ -100,9 +102,9 @@ impl ThreadDriver {
             let stop = self.run_detached(operation, asker);
             if !matches!(stop, Stop::Effect(_)) {
                 // What the last poll waited for does not concern the next operation.
-                park::clear();
+                wait_set::clear();
             }
-            park::set_strand(0);
+            strand::set_strand(0);
             stop
         });
         match &mut self.signals {
@@ -120,7 +122,7 @@ impl ThreadDriver {
             green.begin();
         }
         loop {
-            park::clear();
+            wait_set::clear();
             self.alarm.reset();
             if let Poll::Ready(result) = poll_caught(operation, &mut cx) {
                 return Stop::Ready(result);
@@ -129,14 +131,14 @@ impl ThreadDriver {
                 return Stop::Interrupted(interruption);
             }
             // First: what a body's iterator waits for may depend on what was sent before.
-            if park::has_steps() {
+            if python_ssl::has_steps() {
                 return Stop::Steps;
             }
             if let Some(effect) = asker.take() {
                 return Stop::Effect(effect);
             }
             // Taken before any handler runs: a handler may send requests of its own.
-            let park = park::take();
+            let park = wait_set::take();
             if park.waits_for_itself {
                 return Stop::Ready(Err(Error::local(WAITS_FOR_ITSELF)));
             }
@@ -214,7 +216,7 @@ impl Green {
 
     /// Before polls: takes note of what has happened during the wait.
     fn begin(&mut self) {
-        park::set_strand(self.strand);
+        strand::set_strand(self.strand);
         if let Some(mut park) = self.waiting.take() {
             park.deadline = Some(Instant::now());
             // An error leaves everything as it was: the next wait ends at once.

@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::effects::Performer;
 use super::namespace::Namespace;
 use crate::error::{Error, Kind, Result};
-use crate::io::carrier::StreamOwner;
+use crate::operation::StreamOwner;
 
 /// An operation of the engine.
 ///

@@ -9,10 +9,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::{Completion, Operation};
+use crate::client::{Chunk, ResponseBody};
 use crate::error::Result;
-use crate::exchange::{Chunk, ResponseBody};
-use crate::io::carrier::StreamOwner;
 use crate::lock::lock;
+use crate::operation::StreamOwner;
 use crate::python::caller::Caller;
 use crate::python::namespace::Namespace;
 use crate::python::response;

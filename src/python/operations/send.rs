@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::{Completion, OpenBody, Operation, no_value};
+use crate::client::{Fetched, Response};
 use crate::error::Result;
-use crate::exchange::{Fetched, Response};
 use crate::python::content::Content;
 use crate::python::errors::to_pyerr;
 use crate::python::response;

@@ -8,20 +8,19 @@ use std::task::{Context, Poll};
 use pyo3::prelude::*;
 
 use super::Operation;
-use crate::ask::Asker;
-use crate::connection::http2::Courier;
 use crate::error::{Kind, Result};
+use crate::operation::{Asker, Background};
 use crate::python::errors::raised;
 use crate::python::host::is_cancellation;
 
 pub struct RunUpload {
-    upload: Arc<Courier>,
+    upload: Arc<dyn Background>,
     running: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>>,
 }
 
 impl RunUpload {
-    pub fn new(upload: Arc<Courier>, asker: Asker) -> Self {
-        let running = Box::pin(Arc::clone(&upload).carry(asker));
+    pub fn new(upload: Arc<dyn Background>, asker: Asker) -> Self {
+        let running = Arc::clone(&upload).run(asker);
         Self { upload, running: Some(running) }
     }
 }

@@ -3,7 +3,7 @@
 //! The protocol is an `ssl.SSLObject` between two buffers in memory, which only a driver can call. So the layer is in two halves:
 //!
 //! * [`SslStream`] moves ciphertext between the stream below and the buffers. Where it needs something decrypted, encrypted or
-//!   answered it notes in [`park`] that its session needs a *step*, and is pending.
+//!   answered it notes in the thread's [`steps`] that its session needs a *step*, and is pending.
 //! * [`SslSession`] has the buffers. A driver takes a step: [`SslSession::begin_step`] hands out the bytes that go in, Python is
 //!   called with no lock held, and [`SslSession::finish_step`] takes the bytes that come out and wakes the tasks that wait for them.
 //!
@@ -11,6 +11,7 @@
 //! interrupted: nothing tells what became of its bytes.
 
 mod session;
+mod steps;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 pub use self::session::{Fault, SslSession, StepInput, StepOutput};
+pub use self::steps::{has_steps, needs_step, take_steps};
 pub use self::stream::SslStream;
 
 /// What makes sessions: a pool's `ssl.SSLContext`, which only the drivers know.

@@ -11,10 +11,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::steps::needs_step;
 use crate::fork::Generation;
-use crate::io::park;
 use crate::io::reactor::Job;
 use crate::io::stream::Stream;
+use crate::io::{strand, wait_set};
 use crate::lock::lock;
 
 /// Ciphertext that is read ahead of its decryption, in bytes.
@@ -166,7 +167,7 @@ impl SslSession {
             return None;
         }
         buffers.is_stepping = true;
-        buffers.stepper = park::thread();
+        buffers.stepper = strand::thread();
         let ciphertext = buffers.ciphertext_in.split().freeze();
         if buffers.handshake != Handshake::Done {
             buffers.handshake = Handshake::UnderWay;
@@ -224,12 +225,12 @@ impl SslSession {
             buffers.register(cx.waker());
         }
         if buffers.is_stepping {
-            park::needs_alarm();
-            if buffers.stepper == park::thread() {
-                park::waits_for_itself();
+            wait_set::needs_alarm();
+            if buffers.stepper == strand::thread() {
+                wait_set::waits_for_itself();
             }
         } else {
-            park::needs_step(self);
+            needs_step(self);
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::{Buffers, Handshake, SslSession, shrink};
 use crate::io::reactor::Job;
-use crate::io::stream::Stream;
+use crate::io::stream::{Stream, TlsLayer};
 
 /// Plaintext that is accepted ahead of its encryption, in bytes.
 const WRITE_AHEAD: usize = 64 * 1024;
@@ -27,21 +27,9 @@ impl SslStream {
         Self { session: Arc::new(SslSession::new(engine)), inner }
     }
 
+    #[cfg(test)]
     pub fn session(&self) -> &Arc<SslSession> {
         &self.session
-    }
-
-    pub fn inner(&self) -> &Stream {
-        &self.inner
-    }
-
-    pub fn inner_mut(&mut self) -> &mut Stream {
-        &mut self.inner
-    }
-
-    /// From now on it is `owner` that is run after a step.
-    pub fn set_owner(&self, owner: Weak<dyn Job>) {
-        self.session.set_owner(owner);
     }
 
     /// What was chosen by ALPN.
@@ -76,9 +64,30 @@ impl SslStream {
             ready!(buffers.fill(inner, cx))?;
         }
     }
+}
 
-    /// Completes when there is no step to be taken for what has arrived or is to be sent.
-    pub fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
+impl TlsLayer for SslStream {
+    fn below(&self) -> &Stream {
+        &self.inner
+    }
+
+    fn below_mut(&mut self) -> &mut Stream {
+        &mut self.inner
+    }
+
+    fn has_chosen(&self, protocol: &[u8]) -> bool {
+        self.session.buffers().protocol.as_deref() == Some(protocol)
+    }
+
+    fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(Arc::<SslSession>::clone(&self.session))
+    }
+
+    fn set_owner(&self, owner: &Weak<dyn Job>) {
+        self.session.set_owner(Weak::clone(owner));
+    }
+
+    fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
         let mut buffers = self.session.buffers();
         if !buffers.is_stepping && !buffers.needs_step() {
             return Poll::Ready(());

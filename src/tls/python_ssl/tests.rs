@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Fault, SslSession, SslStream, StepInput, StepOutput};
-use crate::io::park;
+use super::{Fault, SslSession, SslStream, StepInput, StepOutput, steps};
 use crate::io::socket::Socket;
-use crate::io::stream::Stream;
+use crate::io::stream::{Stream, TlsLayer};
+use crate::io::wait_set;
 
 const HELLO: &[u8] = b"hi";
 
@@ -30,7 +30,7 @@ fn pair() -> io::Result<(SslStream, UnixStream)> {
 
 /// Takes the steps that are noted, as a driver does. Returns how many.
 fn take_steps() -> usize {
-    park::take_steps().iter().filter(|session| take_step(session)).count()
+    steps::take_steps().iter().filter(|session| take_step(session)).count()
 }
 
 fn take_step(session: &Arc<SslSession>) -> bool {
@@ -59,10 +59,10 @@ fn take_step(session: &Arc<SslSession>) -> bool {
 /// Polls and takes steps until there is nothing left to do.
 fn drive<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     loop {
-        park::clear();
+        wait_set::clear();
         let result = poll(&mut Context::from_waker(Waker::noop()));
         if result.is_ready() || take_steps() == 0 {
-            park::clear();
+            wait_set::clear();
             return result;
         }
         // The kernel is asked again, as after a sleep.
@@ -83,7 +83,7 @@ fn connected() -> io::Result<(SslStream, UnixStream)> {
 }
 
 fn read(stream: &mut SslStream, size: usize) -> Poll<io::Result<Vec<u8>>> {
-    if let Some(socket) = stream.inner().socket() {
+    if let Some(socket) = stream.below().socket() {
         socket.expect_readable();
     }
     let mut bytes = vec![0; size];
@@ -164,7 +164,7 @@ fn what_is_read_ahead_is_bounded() -> io::Result<()> {
         while let Ok(length) = peer.write(&block) {
             sent += length;
         }
-        if let Some(socket) = stream.inner().socket() {
+        if let Some(socket) = stream.below().socket() {
             socket.expect_readable();
         }
         let mut byte = [0];
@@ -172,10 +172,10 @@ fn what_is_read_ahead_is_bounded() -> io::Result<()> {
             Pin::new(&mut stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
         assert!(poll.is_pending());
     }
-    assert_eq!(park::take_steps().len(), 1, "noted once");
-    park::clear();
+    assert_eq!(steps::take_steps().len(), 1, "noted once");
+    wait_set::clear();
     let (mut in_kernel, mut buffer) = (0, vec![0; 64 * 1024]);
-    if let Some(socket) = stream.inner().socket() {
+    if let Some(socket) = stream.below().socket() {
         let mut kernel = socket.socket();
         while let Ok(length) = kernel.read(&mut buffer) {
             in_kernel += length;
@@ -204,7 +204,7 @@ fn one_driver_at_a_time_takes_a_step_and_wakes_the_others() -> io::Result<()> {
     let mut poll = |size: usize| {
         let mut bytes = vec![0; size];
         let mut buf = ReadBuf::new(&mut bytes);
-        if let Some(socket) = stream.inner().socket() {
+        if let Some(socket) = stream.below().socket() {
             socket.expect_readable();
         }
         let poll = Pin::new(&mut stream).poll_read(&mut Context::from_waker(&waker), &mut buf);
@@ -218,8 +218,8 @@ fn one_driver_at_a_time_takes_a_step_and_wakes_the_others() -> io::Result<()> {
     session.finish_step(StepOutput { plaintext: b"data", ..StepOutput::default() });
     assert_eq!(counter.0.load(Ordering::Relaxed), 1);
     assert_eq!(poll(4).as_deref(), Some(&b"data"[..]));
-    park::take_steps();
-    park::clear();
+    steps::take_steps();
+    wait_set::clear();
     Ok(())
 }
 
@@ -228,14 +228,14 @@ fn a_step_that_is_interrupted_fails_the_session() -> io::Result<()> {
     let (mut stream, mut peer) = connected()?;
     peer.write_all(&reversed(b"data"))?;
     let session = Arc::clone(stream.session());
-    if let Some(socket) = stream.inner().socket() {
+    if let Some(socket) = stream.below().socket() {
         socket.expect_readable();
     }
     let mut byte = [0];
     let poll = Pin::new(&mut stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
     assert!(poll.is_pending());
-    park::take_steps();
-    park::clear();
+    steps::take_steps();
+    wait_set::clear();
     assert!(session.begin_step().is_some());
     session.fail_step();
     for _ in 0..2 {

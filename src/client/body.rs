@@ -1,0 +1,141 @@
+//! The body of a response, whatever the protocol it comes by.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::connection::Connection;
+use super::http1_body::Http1Body;
+use super::send::{closed, closed_by_pool, foreign};
+use crate::error::Result;
+use crate::http2;
+use crate::operation::Asker;
+use crate::pool::Lease;
+
+/// A body, and the connection or the share of one that it comes on.
+///
+/// That is given back when the body has been read to its end, else when it is closed or dropped; then HTTP/1.1 closes the connection,
+/// and HTTP/2 resets the stream.
+pub struct ResponseBody {
+    source: Source,
+    asker: Asker,
+}
+
+/// What a caller gets at a time, unless one piece is larger, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// What has arrived of a body, in the pieces in which it did.
+pub struct Chunk {
+    pub first: Bytes,
+    pub more: Vec<Bytes>,
+}
+
+impl Chunk {
+    pub fn len(&self) -> usize {
+        self.pieces().map(Bytes::len).sum()
+    }
+
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> + Clone {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+}
+
+pub enum Source {
+    Http1(Http1Body),
+    Http2 {
+        // Dropped in this order: the stream is free before it is given to somebody else.
+        body: Box<http2::Body>,
+        lease: Lease<Connection>,
+        timeout: Option<Duration>,
+    },
+    /// With whether it was read to its end, and the fields that came behind it.
+    Closed(bool, Vec<(Bytes, Bytes)>),
+}
+
+impl ResponseBody {
+    pub fn new(source: Source, asker: Asker) -> Self {
+        Self { source, asker }
+    }
+
+    /// By what the body asks for what it needs.
+    pub fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// Whether parts of the request are still to be sent: their source may be asked for while the body is read.
+    pub fn is_uploading(&self) -> bool {
+        matches!(&self.source, Source::Http2 { body, .. } if body.stream().is_uploading())
+    }
+
+    /// The fields that came behind the body (RFC 9110, 6.5), once that was read to its end.
+    pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
+        match &mut self.source {
+            Source::Http1(body) => body.take_trailers(),
+            Source::Http2 { body, .. } => body.take_trailers(),
+            Source::Closed(_, trailers) => std::mem::take(trailers),
+        }
+    }
+
+    /// Polls for the next chunk, `None` at the end. A failed body stays failed: it is closed.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        match &mut self.source {
+            Source::Http1(body) => body.poll_chunk(cx, &self.asker),
+            Source::Closed(true, _) => Poll::Ready(Ok(None)),
+            Source::Closed(false, _) => Poll::Ready(Err(closed())),
+            Source::Http2 { body, lease, timeout } => {
+                if !body.stream().is_current() {
+                    return Poll::Ready(Err(foreign()));
+                }
+                let poll = body.poll_chunk(cx, *timeout, &self.asker);
+                match poll {
+                    Poll::Ready(Err(error)) => {
+                        let error = closed_by_pool(lease).unwrap_or(error);
+                        self.source = Source::Closed(false, Vec::new());
+                        Poll::Ready(Err(error))
+                    }
+                    // The stream is free, unless the request is still being sent on it.
+                    Poll::Ready(Ok(None)) if !body.stream().is_uploading() && !body.stream().has_courier() => {
+                        self.source = Source::Closed(true, body.take_trailers());
+                        Poll::Ready(Ok(None))
+                    }
+                    poll => poll,
+                }
+            }
+        }
+    }
+
+    /// Polls for the next chunk as callers get it: with what has arrived behind it, up to a limit. Small pieces cost as much as
+    /// large ones.
+    pub fn poll_large_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
+        self.poll_chunk(cx).map_ok(|first| {
+            let first = first?;
+            let more = match &mut self.source {
+                Source::Http2 { body, .. } => body.take_arrived(CHUNK.saturating_sub(first.len())),
+                Source::Http1(_) | Source::Closed(..) => Vec::new(),
+            };
+            Some(Chunk { first, more })
+        })
+    }
+
+    /// Gives the connection back. Idempotent. Whoever waits for a chunk wakes up to a `ReadError`.
+    pub fn close(&mut self) {
+        match &mut self.source {
+            Source::Http1(body) => body.close(),
+            Source::Http2 { body, .. } => {
+                let (is_complete, trailers, reader) = (body.is_complete(), body.take_trailers(), body.take_reader());
+                self.source = Source::Closed(is_complete, trailers);
+                if let Some(reader) = reader {
+                    Waker::wake(reader);
+                }
+            }
+            Source::Closed(..) => {}
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,82 @@
+//! What the pool holds: connections of either protocol, and their tie to the pool.
+
+use std::any::Any;
+use std::sync::{Arc, Weak};
+
+use crate::connect::Connector;
+use crate::http1::Http1;
+use crate::http2::{Http2, Observer};
+use crate::io::stream::StreamLink;
+use crate::operation::{Handle, StreamOwner};
+use crate::pool::{Lease, Link, LoopId, MAX_REQUESTS, Pool, Share, Status, Watch};
+
+/// What a place in the pool holds.
+pub enum Connection {
+    /// A connection is moved about more often than it is made.
+    Http1(Box<Http1>),
+    Http2(Arc<Http2>),
+}
+
+impl Share for Connection {
+    fn share(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(connection) => Some(Self::Http2(Arc::clone(connection))),
+        }
+    }
+}
+
+/// What all requests of one pool share.
+pub struct Client {
+    pub pool: Pool<Connection>,
+    pub connector: Connector,
+    /// Closes the external streams of threads.
+    pub owner: Arc<StreamOwner>,
+}
+
+/// Shares an HTTP/2 connection through its slot in the pool, which is told from now on how the connection fares.
+pub fn share(connection: &Arc<Http2>, lease: &mut Lease<Connection>, loop_id: LoopId) {
+    connection.observe(Box::new(PoolObserver { watch: lease.watch(), status: Arc::clone(lease.status()) }));
+    lease.share(Connection::Http2(Arc::clone(connection)), loop_id);
+}
+
+/// Tells the pool how a shared connection fares.
+struct PoolObserver {
+    watch: Weak<dyn Watch>,
+    status: Arc<Status>,
+}
+
+impl Observer for PoolObserver {
+    fn limit_changed(&self, limit: Option<usize>) {
+        self.status.set_max_requests(limit.unwrap_or(MAX_REQUESTS));
+        if let Some(watch) = self.watch.upgrade() {
+            watch.limit_changed(&self.status);
+        }
+    }
+
+    fn retired(&self) {
+        if let Some(watch) = self.watch.upgrade() {
+            watch.retired(&self.status);
+        }
+    }
+}
+
+impl Link for StreamLink {
+    fn shutdown(&self) {
+        Self::shutdown(self);
+    }
+
+    fn is_readable(&self) -> bool {
+        Self::is_readable(self)
+    }
+}
+
+/// Returns the external stream under an idle connection for one request at a time: only that can tell whether its peer has closed it.
+pub fn idle_external_stream(status: &Status) -> Option<Handle> {
+    let link = status.idle_link()?;
+    let link: &dyn Any = &*link;
+    match link.downcast_ref::<StreamLink>()? {
+        StreamLink::Carried(stream) => Some(stream.clone()),
+        StreamLink::Socket(_) => None,
+    }
+}

@@ -1,0 +1,191 @@
+//! The body of a response over HTTP/1.1.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+
+use super::connection::Connection;
+use super::send::{closed, closed_by_pool, foreign};
+use crate::error::{Error, Kind, Result};
+use crate::http1::{BodyFault, Http1};
+use crate::io::progress::Stall;
+use crate::io::wait_set;
+use crate::operation::Asker;
+use crate::pool::Lease;
+use crate::timeout::Seconds;
+
+struct InUse {
+    // Dropped in this order: the descriptor is closed before the place is given to somebody else.
+    connection: Box<Http1>,
+    lease: Lease<Connection>,
+}
+
+/// A body and the connection it comes on.
+///
+/// The connection returns to the pool when the body has been read to its end. Closing a body that was not closes the connection.
+pub struct Http1Body {
+    in_use: Option<InUse>,
+    /// `None` when the body is complete.
+    incoming: Option<Incoming>,
+    /// Whoever waits for the next chunk at the moment, to be told when the response is closed meanwhile.
+    reader: Option<Waker>,
+    expected: Option<u64>,
+    received: u64,
+    stall: Stall,
+    timeout: Option<Duration>,
+    trailers: Vec<(Bytes, Bytes)>,
+}
+
+impl Http1Body {
+    pub fn new(
+        incoming: Option<Incoming>,
+        expected: Option<u64>,
+        timeout: Option<Duration>,
+        connection: Box<Http1>,
+        lease: Lease<Connection>,
+    ) -> Self {
+        Self {
+            in_use: Some(InUse { connection, lease }),
+            incoming,
+            reader: None,
+            expected,
+            received: 0,
+            stall: Stall::default(),
+            timeout,
+            trailers: Vec::new(),
+        }
+    }
+
+    /// The fields that came behind the body.
+    pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
+        std::mem::take(&mut self.trailers)
+    }
+
+    /// Polls for the next chunk, `None` at the end. A failed body stays failed: it is closed.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>, asker: &Asker) -> Poll<Result<Option<Bytes>>> {
+        let Some(incoming) = &mut self.incoming else {
+            self.give_back_if_reusable();
+            return Poll::Ready(Ok(None));
+        };
+        let Some(in_use) = &mut self.in_use else {
+            return Poll::Ready(Err(closed()));
+        };
+        if !in_use.lease.is_current() {
+            // A forked child: what comes on this connection is for its parent.
+            return Poll::Ready(Err(foreign()));
+        }
+        let poll = in_use.connection.poll_body(cx, incoming, &mut self.stall, self.timeout, Some(asker));
+        if poll.is_ready() {
+            self.reader = None;
+        }
+        match poll {
+            Poll::Pending => {
+                if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+                    self.reader = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(Some(chunk))) => {
+                self.received += chunk.len() as u64;
+                Poll::Ready(Ok(Some(chunk)))
+            }
+            Poll::Ready(Ok(None)) => {
+                self.incoming = None;
+                self.trailers = in_use.connection.take_trailers();
+                self.give_back_if_reusable();
+                Poll::Ready(Ok(None))
+            }
+            Poll::Ready(Err(fault)) => {
+                let error = self.explain(fault);
+                self.in_use = None;
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    /// Gives the connection back. Idempotent. Whoever waits for a chunk wakes up to a `ReadError`.
+    pub fn close(&mut self) {
+        let Some(in_use) = self.in_use.take() else { return };
+        if let Some(reader) = self.reader.take() {
+            // A thread may be asleep on the socket.
+            in_use.lease.status().close();
+            reader.wake();
+        }
+        self.give_back(in_use);
+    }
+
+    /// Gives the connection back at the end of the body, before the response is closed. One that cannot be used again stays with the
+    /// response, which may still be asked for its addresses; so does one that was upgraded.
+    fn give_back_if_reusable(&mut self) {
+        let Some(mut in_use) = self.in_use.take() else { return };
+        let is_ours = in_use.lease.is_current() && !in_use.lease.status().is_closed_by_pool();
+        if is_ours && !in_use.connection.is_upgraded() && in_use.connection.finish() {
+            let InUse { connection, lease } = in_use;
+            lease.keep(Connection::Http1(connection));
+        } else {
+            self.in_use = Some(in_use);
+        }
+    }
+
+    fn give_back(&mut self, mut in_use: InUse) {
+        if !in_use.lease.is_current() {
+            // A forked child: closing its copy of the descriptor leaves the parent's alone.
+            return;
+        }
+        if let Some(incoming) = &mut self.incoming {
+            // The last bytes may be read while the end has not been noticed yet.
+            let mut cx = Context::from_waker(Waker::noop());
+            let poll = in_use.connection.poll_body(&mut cx, incoming, &mut Stall::default(), None, None);
+            wait_set::clear();
+            if !matches!(poll, Poll::Ready(Ok(None))) {
+                return;
+            }
+            self.incoming = None;
+        }
+        let InUse { mut connection, lease } = in_use;
+        if connection.is_upgraded() {
+            // A thread may be asleep on the stream that the caller took over.
+            lease.status().close();
+        }
+        if !lease.status().is_closed_by_pool() && connection.finish() {
+            lease.keep(Connection::Http1(connection));
+        } else {
+            drop(connection);
+        }
+    }
+
+    fn explain(&self, fault: BodyFault) -> Error {
+        let Some(InUse { connection, lease }) = &self.in_use else {
+            return Error::new(Kind::ReadError, "the response was closed");
+        };
+        let origin = &lease.status().origin;
+        if let Some(error) = closed_by_pool(lease) {
+            return error;
+        }
+        match fault {
+            BodyFault::TimedOut => {
+                let limit = Seconds(self.timeout.unwrap_or_default());
+                let message = format!("no more of the response body from {origin} within {limit} (read timeout)");
+                Error::new(Kind::ReadTimeout, message)
+            }
+            BodyFault::MalformedTrailers => {
+                Error::remote(format!("malformed trailers from {origin}: a line ends in LF without CR"))
+            }
+            BodyFault::Broken(error) => {
+                let at_end = connection.is_at_end();
+                let error = connection.fault(Some(&error));
+                if !at_end || error.kind() != Kind::RemoteProtocolError {
+                    return error;
+                }
+                // h11's texts.
+                let part = match self.expected {
+                    Some(expected) => format!("received {} bytes, expected {expected}", self.received),
+                    None => "incomplete chunked read".to_owned(),
+                };
+                Error::remote(format!("peer closed connection without sending complete message body ({part})"))
+            }
+        }
+    }
+}

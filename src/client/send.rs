@@ -1,0 +1,432 @@
+//! One request from the pool to its response.
+//!
+//! [`start`] waits for a connection, makes it if need be, and sends the request. What it returns owns the connection, or its
+//! share of it, and its place in the pool until the response is closed: dropping it, or the future, at any point gives both back.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::body::{ResponseBody, Source};
+use super::connection::{Client, Connection, share};
+use super::http1_body::Http1Body;
+use super::upgraded::Tap;
+use crate::connect::Attempt;
+use crate::error::{Error, Kind, Result};
+use crate::http1::{self, Http1};
+use crate::http2::{self, Attendance, Http2};
+use crate::io::reactor::Reactor;
+use crate::io::wait_set::{self, timeout_at};
+use crate::message::{Content, Request, ResponseHead};
+use crate::operation::{Asker, Event, Outcome, YieldBudget};
+use crate::pool::{Acquired, Checkout, Destination, Lease, LoopId, Status, THREADS, Waiting};
+
+/// How often a request that was not processed is sent again. A server that goes on refusing it has its way.
+const MAX_RESENDS: usize = 5;
+
+/// Where a request goes.
+pub enum Place {
+    /// Over any connection that can take it.
+    Any,
+    /// Over this one and no other.
+    This(Acquired<Connection>),
+    /// Over the one of this number and no other, when it has room.
+    InLineFor(u64),
+}
+
+/// A response whose body is still to be read.
+pub struct Response {
+    pub head: ResponseHead,
+    pub body: ResponseBody,
+    pub tap: Tap,
+    /// Of an HTTP/2 response.
+    pub stream_id: Option<u32>,
+}
+
+/// Sends a request and waits for the head of its response.
+///
+/// Dropping the future ends the exchange: over HTTP/1.1 it closes the connection that the request was on, over HTTP/2 it resets
+/// the stream. The next one in line is served.
+pub async fn start(
+    client: Arc<Client>,
+    request: Request,
+    place: Place,
+    reactor: Option<Arc<Reactor>>,
+    asker: Asker,
+) -> Result<Response> {
+    let request = match &client.connector.proxy {
+        Some(proxy) => proxy.forwarded(request),
+        None => request,
+    };
+    let (mut given, only) = match place {
+        Place::Any => (None, None),
+        Place::This(acquired) => (Some(owned(acquired)?), None),
+        Place::InLineFor(connection) => (None, Some(connection)),
+    };
+    // Whoever asked for one connection and no other decides himself what to do when it fails him.
+    let is_free = given.is_none() && only.is_none();
+    let exchange = Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), asker: &asker };
+    let mut resends = 0;
+    loop {
+        let place = match given.take() {
+            Some(place) => place,
+            None => pin!(exchange.acquire()).await?,
+        };
+        let (error, again) = match pin!(exchange.attempt(place)).await {
+            Ok(response) => return Ok(response),
+            Err(Failed { error, again }) => (error, again),
+        };
+        match again {
+            Again::Elsewhere if !is_free => return Err(Error::not_available(&request.origin)),
+            Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
+            Again::Here(lease) if is_free => given = Some((lease, None)),
+            Again::Never | Again::Here(_) => return Err(error),
+            Again::IfFree | Again::Elsewhere => resends += 1,
+        }
+    }
+}
+
+/// A waiting thread's part in the shared connections of its route. What makes room on them may arrive while no other thread reads.
+#[derive(Default)]
+struct Attendances {
+    list: Vec<Attendance>,
+    has_looked: bool,
+}
+
+impl Attendances {
+    /// Moves the connections as far as they can be; looks first for others if there are any.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_changed: bool,
+        asker: &Asker,
+        connections: impl FnOnce() -> Vec<Connection>,
+    ) {
+        if is_changed || !std::mem::replace(&mut self.has_looked, true) {
+            for connection in connections() {
+                if let Connection::Http2(connection) = &connection
+                    && !self.list.iter().any(|attendance| attendance.is_on(connection))
+                {
+                    self.list.extend(Attendance::new(connection));
+                }
+            }
+        }
+        self.list.retain_mut(|attendance| attendance.poll(cx, asker));
+    }
+}
+
+/// One exchange, wherever it goes.
+struct Exchange<'a> {
+    client: &'a Arc<Client>,
+    request: &'a Request,
+    only: Option<u64>,
+    reactor: Option<&'a Arc<Reactor>>,
+    asker: &'a Asker,
+}
+
+/// How an attempt failed.
+struct Failed {
+    error: Error,
+    again: Again,
+}
+
+/// Whether a request may be sent once more.
+enum Again {
+    Never,
+    /// On a new connection in the same place.
+    Here(Lease<Connection>),
+    /// On another connection.
+    IfFree,
+    /// The same, and this connection takes no more requests at all.
+    Elsewhere,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, again: Again::Never }
+    }
+}
+
+type Attempted<T> = std::result::Result<T, Failed>;
+
+fn owned(acquired: Acquired<Connection>) -> Result<(Lease<Connection>, Option<Connection>)> {
+    acquired.take().ok_or_else(|| Error::new(Kind::Internal, "the pool gave a connection without a place"))
+}
+
+impl Exchange<'_> {
+    async fn acquire(&self) -> Result<(Lease<Connection>, Option<Connection>)> {
+        let destination = Destination {
+            origin: Arc::clone(&self.request.origin),
+            loop_id: self.loop_id(),
+            multiplexing: self.client.connector.may_multiplex(&self.request.origin),
+            only: self.only,
+        };
+        let acquired = match self.client.pool.checkout(&destination)? {
+            Checkout::Ready(acquired) => acquired,
+            Checkout::Waiting(waiting) => {
+                let mut attendances = Attendances::default();
+                let attend = |cx: &mut Context<'_>, is_changed| {
+                    // What a loop waits for is read by the loop.
+                    if self.reactor.is_none() {
+                        attendances.poll(cx, is_changed, self.asker, || self.client.pool.shared(&destination));
+                    }
+                };
+                // Boxed: most requests do not wait.
+                Box::pin(wait(waiting, self.request.timeouts.pool, attend)).await?
+            }
+        };
+        let place = owned(acquired)?;
+        if self.asker.is_traced() {
+            self.report_closed(self.client.pool.take_discarded()).await?;
+        }
+        Ok(place)
+    }
+
+    /// Who moves the bytes of a connection that is shared.
+    fn loop_id(&self) -> LoopId {
+        self.reactor.map_or(THREADS, |reactor| reactor.id())
+    }
+
+    async fn report_closed(&self, connections: usize) -> Result<()> {
+        for _ in 0..connections {
+            self.asker.span(|| Event::Close, |()| Outcome::Nothing, async { Ok(()) }).await?;
+        }
+        Ok(())
+    }
+
+    /// Over the connection that is in the place, else over a new one.
+    ///
+    /// Futures are pinned before they are awaited: where they are not, the compiler keeps room for each of them twice.
+    async fn attempt(&self, (mut lease, found): (Lease<Connection>, Option<Connection>)) -> Attempted<Response> {
+        let reused = found.is_some();
+        let connection = match found {
+            // Boxed: it is large, and most requests do without.
+            None => match Box::pin(self.connect(&mut lease)).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    lease.mark_failed();
+                    return Err(error.into());
+                }
+            },
+            Some(Connection::Http1(connection)) => {
+                let Some(connection) = self.usable(connection).await? else {
+                    self.report_closed(1).await?;
+                    // For whoever wants a new one.
+                    return Err(Failed { error: Error::disconnected(), again: Again::Here(lease) });
+                };
+                Connection::Http1(connection)
+            }
+            Some(shared) => shared,
+        };
+        match connection {
+            Connection::Http1(connection) => pin!(self.over_http1(connection, lease, reused)).await,
+            Connection::Http2(connection) => pin!(self.over_http2(connection, lease)).await,
+        }
+    }
+
+    /// The idle connection, if it still can be used.
+    async fn usable(&self, connection: Box<Http1>) -> Result<Option<Box<Http1>>> {
+        // An external stream of another event loop can neither be asked nor used from here.
+        let usable = connection.is_usable_by(self.loop_id())
+            && !connection.is_stale(self.asker).await?
+            && connection.attach(self.reactor).is_ok();
+        Ok(usable.then_some(connection))
+    }
+
+    /// A connection in a place that has none. Others get shares of it if it can be shared.
+    async fn connect(&self, lease: &mut Lease<Connection>) -> Result<Connection> {
+        let Self { request, reactor, asker, .. } = *self;
+        let connector = &self.client.connector;
+        let attempt = Attempt { origin: &request.origin, timeout: request.timeouts.connect, reactor, asker };
+        let status = Arc::clone(lease.status());
+        let closed = || {
+            let message = format!("the connection pool was closed while connecting to {}", request.origin);
+            Error::new(Kind::ConnectError, message)
+        };
+        status.connecting();
+        let stream = unless_closed(&status, pin!(connector.connect(&attempt))).await.ok_or_else(closed)??;
+        let end = connector.end(&request.origin);
+        status.linked(Arc::new(stream.link()), end);
+        if status.is_closed_by_pool() {
+            return Err(closed());
+        }
+        let origin = Arc::clone(end);
+        if connector.speaks_http2(&request.origin, &stream) {
+            let connection = Http2::new(stream, origin, connector.keep_alive)?;
+            self.attach(&connection)?;
+            share(&connection, lease, self.loop_id());
+            status.connected();
+            return Ok(Connection::Http2(connection));
+        }
+        status.connected();
+        if connector.may_multiplex(&request.origin) {
+            lease.keep_to_one();
+        }
+        Ok(Connection::Http1(Box::new(Http1::new(stream, origin).await?)))
+    }
+
+    fn attach(&self, connection: &Http2) -> Result<()> {
+        connection.attach(self.reactor).map_err(|error| {
+            Error::new(Kind::ConnectError, format!("the connection cannot be watched: {error}")).with_source(error)
+        })
+    }
+
+    async fn over_http1(
+        &self,
+        mut connection: Box<Http1>,
+        lease: Lease<Connection>,
+        reused: bool,
+    ) -> Attempted<Response> {
+        lease.status().begin_request();
+        let sent = pin!(connection.send(self.request, self.asker)).await;
+        match sent {
+            Ok(http1::Response { head, body }) => {
+                let tap = Tap::http1(connection.wire());
+                let expected = head.content_length();
+                let body = Http1Body::new(body, expected, self.request.timeouts.read, connection, lease);
+                Ok(Response {
+                    head: ResponseHead::Http1(head),
+                    body: ResponseBody::new(Source::Http1(body), self.asker.clone()),
+                    tap,
+                    stream_id: None,
+                })
+            }
+            Err(failure) => {
+                drop(connection);
+                if let Some(error) = closed_by_pool(&lease) {
+                    return Err(error.into());
+                }
+                let again = if reused && self.is_replaceable(&failure) { Again::Here(lease) } else { Again::Never };
+                Err(Failed { error: failure.error, again })
+            }
+        }
+    }
+
+    async fn over_http2(&self, connection: Arc<Http2>, lease: Lease<Connection>) -> Attempted<Response> {
+        let reused = lease.status().requests() > 0;
+        // One that was idle may have changed hands, and may have been closed meanwhile.
+        if reused {
+            self.attach(&connection)?;
+            if !connection.is_usable_by(self.loop_id()) || !pin!(connection.is_usable()).await {
+                return Err(Failed { error: Error::disconnected(), again: Again::Elsewhere });
+            }
+        }
+        lease.status().begin_request();
+        let sent = pin!(connection.send(self.request, self.asker)).await;
+        match sent {
+            Ok(http2::Response { head, body, stream_id }) => Ok(Response {
+                head: ResponseHead::Http2(head),
+                body: ResponseBody::new(
+                    Source::Http2 { body: Box::new(body), lease, timeout: self.request.timeouts.read },
+                    self.asker.clone(),
+                ),
+                tap: Tap::http2(connection.wire(), connection.origin()),
+                stream_id: Some(stream_id),
+            }),
+            Err(failure) => {
+                if let Some(error) = closed_by_pool(&lease) {
+                    return Err(error.into());
+                }
+                connection.is_over();
+                let http2::Failure { error, is_unprocessed, is_cut_off, has_begun_body } = failure;
+                let is_idempotent = self.request.head.method.is_idempotent();
+                let again = match (is_unprocessed, is_cut_off) {
+                    (true, _) if !has_begun_body => Again::Elsewhere,
+                    (_, true) if reused && is_idempotent && !has_begun_body => Again::IfFree,
+                    _ => Again::Never,
+                };
+                Err(Failed { error, again })
+            }
+        }
+    }
+
+    /// Whether a request that failed on a reused connection is sent once more on another one (RFC 9112, 9.3.1): the server closed
+    /// it before it answered, and either cannot have seen the request or may see it twice.
+    fn is_replaceable(&self, failure: &http1::Failure) -> bool {
+        let closed = matches!(failure.error.kind(), Kind::ReadError | Kind::WriteError | Kind::RemoteProtocolError);
+        let unseen = failure.written == 0;
+        let repeatable = matches!(self.request.content, Content::Inline(_));
+        closed && failure.received == 0 && repeatable && (unseen || self.request.head.method.is_idempotent())
+    }
+}
+
+/// A response with its whole body.
+pub struct Fetched<C> {
+    pub response: Response,
+    pub content: C,
+}
+
+/// Collects a body while it arrives.
+pub trait Collect: Default {
+    fn push(&mut self, piece: Bytes) -> Result<()>;
+}
+
+/// Sends a request and reads its response to the end.
+///
+/// Dropping the future is what it is for [`start`].
+pub async fn fetch<C: Collect>(
+    client: Arc<Client>,
+    request: Request,
+    reactor: Option<Arc<Reactor>>,
+    asker: Asker,
+) -> Result<Fetched<C>> {
+    let mut response = pin!(start(client, request, Place::Any, reactor, asker.clone())).await?;
+    let body = &mut response.body;
+    let mut content = C::default();
+    let mut stretch = YieldBudget::default();
+    while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await? {
+        let length = chunk.len();
+        content.push(chunk)?;
+        stretch.spend(length, &asker).await?;
+    }
+    body.close();
+    Ok(Fetched { response, content })
+}
+
+/// Waits for what the pool gives, for no longer than `timeout`.
+async fn wait(
+    mut waiting: Waiting<'_, Connection>,
+    timeout: Option<Duration>,
+    mut attend: impl FnMut(&mut Context<'_>, bool),
+) -> Result<Acquired<Connection>> {
+    let deadline = waiting.deadline(timeout);
+    match timeout_at(deadline, std::future::poll_fn(|cx| waiting.poll(cx, &mut attend))).await {
+        Ok(result) => result,
+        Err(_) => Err(waiting.timed_out(timeout.unwrap_or_default())),
+    }
+}
+
+/// Runs `connecting` until the pool is closed; then it is dropped, and `None` returned.
+async fn unless_closed<T>(status: &Status, mut connecting: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|cx| {
+        if status.poll_closed_by_pool(cx) {
+            return Poll::Ready(None);
+        }
+        let poll = connecting.as_mut().poll(cx).map(Some);
+        if poll.is_pending() {
+            wait_set::needs_alarm();
+        }
+        poll
+    })
+    .await
+}
+
+pub(super) fn closed_by_pool(lease: &Lease<Connection>) -> Option<Error> {
+    let status = lease.status();
+    status
+        .is_closed_by_pool()
+        .then(|| Error::new(Kind::ReadError, format!("the connection to {} was closed by its pool", status.origin)))
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(Kind::ReadError, "the response was closed before its body was read to the end")
+}
+
+/// A forked child: what comes on the connection is for its parent.
+pub(super) fn foreign() -> Error {
+    Error::new(Kind::ReadError, "the response belongs to the process that sent its request")
+}

@@ -1,0 +1,211 @@
+//! The stream under an exchange, for callers who look at it, or take it over after `101 Switching Protocols` or CONNECT.
+//!
+//! A tap does not keep the connection alive, and moves bytes only while its own exchange has left HTTP: a response that is
+//! still referred to must not hold a descriptor open, and never touches the exchanges that follow on the same connection.
+
+use std::any::Any;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use socket2::SockAddr;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::io::socket::Socket;
+use crate::io::stream::Stream;
+use crate::io::wait_set::{deadline_in, timeout_at};
+use crate::lock::lock;
+use crate::operation::Handle;
+use crate::origin::Origin;
+use crate::timeout::Seconds;
+use crate::tls::failed;
+use crate::{http1, http2};
+
+/// The most that one read hands on, in bytes.
+const MAX_READ: usize = 256 * 1024;
+
+#[derive(Clone)]
+pub struct Tap {
+    wire: Wire,
+    origin: Arc<Origin>,
+    carrier: Option<Box<Carrier>>,
+    session: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+#[derive(Clone)]
+enum Wire {
+    /// With the number of the exchange.
+    Http1(Weak<Mutex<http1::Wire>>, u64),
+    /// HTTP/2 is never left: its stream can only be looked at.
+    Http2(Weak<Mutex<http2::Wire>>),
+}
+
+/// The caller's own stream under an exchange.
+#[derive(Clone)]
+pub struct Carrier {
+    pub stream: Handle,
+    /// If the connection has left HTTP: what came behind the head with which it did.
+    pub trailing: Option<Bytes>,
+}
+
+impl Tap {
+    /// A tap on the exchange that is under way.
+    pub fn http1(handle: &http1::WireHandle) -> Self {
+        let mut wire = handle.lock();
+        let is_upgraded = wire.is_upgraded();
+        let stream = wire.stream().carried().map(|stream| stream.handle().clone());
+        let carrier = stream.map(|stream| {
+            Box::new(Carrier { stream, trailing: is_upgraded.then(|| wire.trailing().split().freeze()) })
+        });
+        let origin = Arc::clone(wire.origin());
+        let session = wire.stream().session();
+        Self { wire: Wire::Http1(handle.downgrade(), wire.exchange()), origin, carrier, session }
+    }
+
+    /// A tap on the connection of an exchange.
+    pub fn http2(handle: &http2::WireHandle, origin: &Arc<Origin>) -> Self {
+        let mut wire = handle.lock();
+        let session = wire.stream().session();
+        let stream = wire.stream().carried().map(|stream| stream.handle().clone());
+        let carrier = stream.map(|stream| Box::new(Carrier { stream, trailing: None }));
+        Self { wire: Wire::Http2(handle.downgrade()), origin: Arc::clone(origin), carrier, session }
+    }
+
+    /// The caller's own stream, if the bytes come over one. Then the tap itself has nothing to offer.
+    pub fn carrier(&self) -> Option<&Carrier> {
+        self.carrier.as_deref()
+    }
+
+    /// The TLS session under the exchange, if it is one of Python's.
+    pub fn session(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.session.as_ref()
+    }
+
+    /// Up to `max_bytes`, empty at the end of the stream. What arrived together with the response head comes first.
+    pub async fn read(self, max_bytes: usize, timeout: Option<Duration>) -> Result<Bytes> {
+        let reading = std::future::poll_fn(|cx| self.poll(cx, |wire, cx| poll_read(wire, cx, max_bytes)));
+        match timeout_at(deadline_in(timeout), reading).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(self.failed(Kind::ReadError, "reading from", error)),
+            Err(_) => Err(self.timed_out(Kind::ReadTimeout, "sent no data within", timeout)),
+        }
+    }
+
+    /// All of `bytes`.
+    pub async fn write(self, mut bytes: Bytes, timeout: Option<Duration>) -> Result<()> {
+        let writing = std::future::poll_fn(|cx| self.poll(cx, |wire, cx| poll_write(wire, cx, &mut bytes)));
+        match timeout_at(deadline_in(timeout), writing).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.failed(Kind::WriteError, "writing to", error)),
+            Err(_) => Err(self.timed_out(Kind::WriteTimeout, "took no data for", timeout)),
+        }
+    }
+
+    /// Looks at the socket, as long as the connection has it.
+    pub fn with_socket<T>(&self, look: impl FnOnce(&socket2::Socket) -> T) -> Option<T> {
+        self.with_stream(|stream| stream.socket().map(|socket| look(socket.socket())))?
+    }
+
+    fn with_stream<T>(&self, look: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        match &self.wire {
+            Wire::Http1(wire, _) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
+            Wire::Http2(wire) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
+        }
+    }
+
+    pub fn local_address(&self) -> Option<SockAddr> {
+        self.with_socket(|socket| socket.local_addr().ok())?
+    }
+
+    pub fn peer_address(&self) -> Option<SockAddr> {
+        self.with_socket(|socket| socket.peer_addr().ok())?
+    }
+
+    /// Ends both directions of a stream that has left HTTP.
+    pub fn shutdown(&self) {
+        if let Wire::Http1(wire, exchange) = &self.wire
+            && let Some(wire) = wire.upgrade()
+        {
+            let mut wire = lock(&wire);
+            if wire.exchange() == *exchange && wire.is_upgraded() {
+                wire.stream().link().shutdown();
+            }
+        }
+    }
+
+    /// Whether a read would return at once.
+    pub fn is_readable(&self) -> Option<bool> {
+        self.with_stream(|stream| stream.socket().map(Socket::is_readable))?
+    }
+
+    fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        operation: impl FnOnce(&mut http1::Wire, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let (wire, exchange) = match &self.wire {
+            Wire::Http1(wire, exchange) => (wire.upgrade(), *exchange),
+            Wire::Http2(_) => {
+                return Poll::Ready(Err(io::Error::other("the connection speaks HTTP/2, which is never left")));
+            }
+        };
+        let mut wire = wire.as_deref().map(lock);
+        let Some(wire) = wire.as_deref_mut().filter(|wire| wire.exchange() == exchange) else {
+            return Poll::Ready(Err(io::Error::other("the response that the stream belongs to is closed")));
+        };
+        if !wire.stream().socket().is_some_and(Socket::is_current) {
+            return Poll::Ready(Err(io::Error::other("the stream belongs to the process that opened it")));
+        }
+        if !wire.is_upgraded() {
+            return Poll::Ready(Err(io::Error::other(
+                "the connection still speaks HTTP; its stream can be used after an upgrade or CONNECT",
+            )));
+        }
+        operation(wire, cx)
+    }
+
+    fn failed(&self, kind: Kind, what: &str, error: io::Error) -> Error {
+        failed(error, kind, what, &self.origin)
+    }
+
+    fn timed_out(&self, kind: Kind, what: &str, timeout: Option<Duration>) -> Error {
+        let name = if kind == Kind::ReadTimeout { "read" } else { "write" };
+        let limit = Seconds(timeout.unwrap_or_default());
+        Error::new(kind, format!("{} {what} {limit} ({name} timeout)", self.origin))
+    }
+}
+
+fn poll_read(wire: &mut http1::Wire, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io::Result<Bytes>> {
+    let trailing = wire.trailing();
+    if !trailing.is_empty() {
+        let length = trailing.len().min(max_bytes);
+        return Poll::Ready(Ok(trailing.split_to(length).freeze()));
+    }
+    let mut buffer = BytesMut::zeroed(max_bytes.min(MAX_READ));
+    let mut filled = ReadBuf::new(&mut buffer);
+    match Pin::new(wire.stream()).poll_read(cx, &mut filled) {
+        Poll::Ready(Ok(())) => {
+            let length = filled.filled().len();
+            buffer.truncate(length);
+            Poll::Ready(Ok(buffer.freeze()))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+fn poll_write(wire: &mut http1::Wire, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
+    while !bytes.is_empty() {
+        match Pin::new(wire.stream()).poll_write(cx, bytes) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(sent)) => drop(bytes.split_to(sent)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    Pin::new(wire.stream()).poll_flush(cx)
+}

@@ -1,0 +1,241 @@
+//! Trying the addresses of a host (RFC 8305): families in turn, the next one when the last has failed or a quarter of a second has
+//! passed, the first to answer wins and the others are closed.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use crate::io::reactor::Reactor;
+use crate::io::socket::Socket;
+use crate::io::wait_set;
+
+/// RFC 8305, 5: "Connection Attempt Delay".
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// One `setsockopt` that the caller wants on every socket.
+#[derive(Clone, Debug)]
+pub struct SocketOption {
+    pub level: i32,
+    pub name: i32,
+    pub value: OptionValue,
+}
+
+#[derive(Clone, Debug)]
+pub enum OptionValue {
+    Integer(i32),
+    Bytes(Vec<u8>),
+    /// No value, only a length: what Python's `setsockopt(level, name, None, length)` sends.
+    Null(u32),
+}
+
+/// How sockets are prepared before they connect.
+#[derive(Clone, Debug, Default)]
+pub struct SocketConfig {
+    pub local_address: Option<IpAddr>,
+    pub options: Vec<SocketOption>,
+}
+
+impl SocketConfig {
+    /// A socket whose connect to `address` is under way.
+    pub fn connect(&self, address: &SockAddr, domain: Domain, reactor: Option<&Arc<Reactor>>) -> io::Result<Socket> {
+        let is_unix = domain == Domain::UNIX;
+        let socket = socket2::Socket::new(domain, Type::STREAM, if is_unix { None } else { Some(Protocol::TCP) })?;
+        socket.set_nonblocking(true)?;
+        if !is_unix {
+            // As httpcore does, before the caller's options: they have the last word.
+            socket.set_tcp_nodelay(true)?;
+        }
+        for option in &self.options {
+            set_option(&socket, option)?;
+        }
+        if let (Some(local_address), false) = (self.local_address, is_unix) {
+            socket.bind(&SocketAddr::new(local_address, 0).into())?;
+        }
+        let under_way = match socket.connect(address) {
+            Ok(()) => false,
+            Err(error) if is_in_progress(&error) && !(is_unix && error.kind() == io::ErrorKind::WouldBlock) => true,
+            Err(error) => return Err(error),
+        };
+        // Only now: a poller would report an unconnected socket as hung up.
+        let socket = Socket::new(socket, reactor)?;
+        if under_way {
+            socket.expect_blocked();
+        }
+        Ok(socket)
+    }
+
+    /// Whether an address can be reached from the local address, if there is one.
+    fn suits(&self, address: &SocketAddr) -> bool {
+        self.local_address.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
+    }
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS)
+        || error.kind() == io::ErrorKind::WouldBlock
+        || error.kind() == io::ErrorKind::Interrupted
+}
+
+fn set_option(socket: &socket2::Socket, option: &SocketOption) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let (value, length) = match &option.value {
+        OptionValue::Integer(value) => (std::ptr::from_ref(value).cast(), size_of::<i32>()),
+        OptionValue::Bytes(value) => (value.as_ptr().cast(), value.len()),
+        OptionValue::Null(length) => (std::ptr::null(), *length as usize),
+    };
+    let length = libc::socklen_t::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `value` points to `length` readable bytes that outlive the call, or is null, which the kernel refuses with
+    // EFAULT where an option needs a value. The descriptor is open: `socket` is borrowed.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), option.level, option.name, value, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Connects to the first of `addresses` that answers.
+pub async fn connect(
+    addresses: Vec<SocketAddr>,
+    config: &SocketConfig,
+    reactor: Option<&Arc<Reactor>>,
+) -> io::Result<Socket> {
+    let mut race = Race {
+        waiting: interleave(addresses.into_iter().filter(|address| config.suits(address)).collect()).into_iter(),
+        running: Vec::new(),
+        next_attempt: None,
+        first_error: None,
+        config,
+        reactor,
+    };
+    std::future::poll_fn(|cx| race.poll(cx)).await
+}
+
+/// Connects to the socket at `path`.
+pub async fn connect_unix(path: &str, config: &SocketConfig, reactor: Option<&Arc<Reactor>>) -> io::Result<Socket> {
+    const BACKLOG_FULL_DELAY: Duration = Duration::from_millis(5);
+
+    let address = SockAddr::unix(path)?;
+    loop {
+        match config.connect(&address, Domain::UNIX, reactor) {
+            Ok(socket) => return Ok(socket),
+            // A Unix socket does not queue: it says EAGAIN until the server accepts somebody.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait_set::sleep_until(Instant::now() + BACKLOG_FULL_DELAY).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// RFC 8305, 4: the resolver's order, but families in turn.
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first() else { return addresses };
+    let preferred = first.is_ipv4();
+    let (a, b): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv4() == preferred);
+    let mut ordered = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (a.into_iter(), b.into_iter());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return ordered,
+            (one, other) => ordered.extend(one.into_iter().chain(other)),
+        }
+    }
+}
+
+struct Race<'a> {
+    waiting: std::vec::IntoIter<SocketAddr>,
+    running: Vec<Socket>,
+    next_attempt: Option<Instant>,
+    /// What the first address said: the most telling when all fail.
+    first_error: Option<io::Error>,
+    config: &'a SocketConfig,
+    reactor: Option<&'a Arc<Reactor>>,
+}
+
+impl Race<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+        loop {
+            for index in 0..self.running.len() {
+                if let Poll::Ready(result) = poll_connected(&self.running[index], cx) {
+                    let socket = self.running.swap_remove(index);
+                    match result {
+                        Ok(()) => return Poll::Ready(Ok(socket)),
+                        Err(error) => self.failed(error),
+                    }
+                    // The indices have changed: look again.
+                    return self.repoll(cx);
+                }
+            }
+            let now = Instant::now();
+            if self.running.is_empty() || self.next_attempt.is_some_and(|at| now >= at) {
+                let Some(address) = self.waiting.next() else {
+                    self.next_attempt = None;
+                    if self.running.is_empty() {
+                        return Poll::Ready(Err(self.first_error.take().unwrap_or_else(|| no_address(self.config))));
+                    }
+                    return Poll::Pending;
+                };
+                match self.config.connect(&address.into(), Domain::for_address(address), self.reactor) {
+                    Ok(socket) => {
+                        self.running.push(socket);
+                        self.next_attempt = Some(now + ATTEMPT_DELAY);
+                    }
+                    Err(error) => self.failed(error),
+                }
+                continue;
+            }
+            if let Some(at) = self.next_attempt {
+                wait_set::wake_at(at);
+            }
+            return Poll::Pending;
+        }
+    }
+
+    fn repoll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+        Pin::new(self).get_mut().poll(cx)
+    }
+
+    /// An attempt has failed: the next address need not wait.
+    fn failed(&mut self, error: io::Error) {
+        self.first_error.get_or_insert(error);
+        self.next_attempt = Some(Instant::now());
+    }
+}
+
+fn poll_connected(socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    if socket.poll_writable(cx).is_pending() {
+        return Poll::Pending;
+    }
+    Poll::Ready(match socket.socket().take_error() {
+        Ok(None) => Ok(()),
+        Ok(Some(error)) | Err(error) => Err(error),
+    })
+}
+
+fn no_address(config: &SocketConfig) -> io::Error {
+    let why = match config.local_address {
+        Some(_) => "the host has no address of the local address's family",
+        None => "the host has no address",
+    };
+    io::Error::new(io::ErrorKind::AddrNotAvailable, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |addresses: &[&str]| -> Vec<SocketAddr> {
+            addresses.iter().map(|address| address.parse().expect("an address")).collect()
+        };
+        assert_eq!(
+            interleave(parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"])),
+            parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"])
+        );
+        assert_eq!(interleave(Vec::new()), Vec::new());
+    }
+}

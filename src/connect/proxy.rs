@@ -1,0 +1,193 @@
+//! Ways to an origin that lead through a proxy.
+//!
+//! An HTTP proxy forwards requests to `http` origins, which say in their first line where they go; to all others it opens a tunnel
+//! ([`super::tunnel`]), as a SOCKS proxy does to every origin ([`super::socks5`]). What goes through a tunnel is the origin's: the proxy's own
+//! headers and credentials are sent before it is open, and never in it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use super::socks5;
+use crate::error::{Error, Kind, Result};
+use crate::message::{HeadWriter, Request, RequestHead};
+use crate::operation::Fields;
+use crate::origin::Origin;
+use crate::tls::Tls;
+
+pub struct Proxy {
+    pub origin: Arc<Origin>,
+    pub protocol: Protocol,
+    /// For a proxy that is itself spoken to over TLS.
+    pub tls: Tls,
+}
+
+pub enum Protocol {
+    /// With the fields for the proxy, its `Proxy-Authorization` included.
+    Http(Fields),
+    Socks5(Option<socks5::Credentials>),
+}
+
+/// How a connection leads to an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Direct,
+    /// It ends at the proxy, which passes requests on.
+    Forward,
+    /// Through a tunnel of an HTTP proxy.
+    Tunnel,
+    /// Through a SOCKS proxy.
+    Socks5,
+}
+
+impl Proxy {
+    /// Checks what will be sent to the proxy.
+    pub fn new(origin: Origin, protocol: Protocol, tls: Tls) -> Result<Self> {
+        let proxy = Self { origin: Arc::new(origin), protocol, tls };
+        match &proxy.protocol {
+            Protocol::Http(fields) => {
+                let framing = |name: &[u8]| {
+                    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+                };
+                if let Some((name, _)) = fields.iter().find(|(name, _)| framing(name)) {
+                    let message = format!("{} cannot be a header for the proxy {}", name.escape_ascii(), proxy.origin);
+                    return Err(Error::local(message));
+                }
+                proxy.tunnel_head(&proxy.origin)?;
+            }
+            Protocol::Socks5(credentials) => {
+                if let Some(credentials) = credentials {
+                    credentials.check(&proxy.origin)?;
+                }
+            }
+        }
+        Ok(proxy)
+    }
+
+    pub fn route(&self, origin: &Origin) -> Route {
+        match self.protocol {
+            Protocol::Http(_) if origin.scheme == crate::origin::Scheme::Http => Route::Forward,
+            Protocol::Http(_) => Route::Tunnel,
+            Protocol::Socks5(_) => Route::Socks5,
+        }
+    }
+
+    /// The request as the proxy gets it, if it is one that it forwards.
+    pub fn forwarded(&self, request: Request) -> Request {
+        match &self.protocol {
+            Protocol::Http(fields) if self.route(&request.origin) == Route::Forward => {
+                let bytes = forwarded_head(&request.head.bytes, &request.origin, fields);
+                let head = RequestHead { bytes, ..request.head };
+                Request { head, ..request }
+            }
+            _ => request,
+        }
+    }
+
+    /// The request for a tunnel (RFC 9110, 9.3.6).
+    pub(super) fn tunnel_head(&self, origin: &Origin) -> Result<RequestHead> {
+        let none = Fields::new();
+        let fields = if let Protocol::Http(fields) = &self.protocol { fields } else { &none };
+        let is_host = |(name, _): &&(Bytes, Bytes)| name.eq_ignore_ascii_case(b"host");
+        let target = origin.host_and_port();
+        let mut writer = HeadWriter::new(b"CONNECT", target.as_bytes())?;
+        // `Host` comes first (RFC 9110, 7.2).
+        if !fields.iter().any(|field| is_host(&field)) {
+            writer.header(b"Host", target.as_bytes())?;
+        }
+        for (name, value) in fields.iter().filter(is_host) {
+            writer.header(name, value)?;
+        }
+        if !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"accept")) {
+            writer.header(b"Accept", b"*/*")?;
+        }
+        for (name, value) in fields.iter().filter(|field| !is_host(field)) {
+            writer.header(name, value)?;
+        }
+        writer.finish()
+    }
+
+    pub(super) fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+        Error::new(Kind::ProxyError, message)
+    }
+}
+
+/// A head with the URL in its first line (RFC 9112, 3.2.2) and with the fields for the proxy that the caller has not set himself.
+fn forwarded_head(head: &[u8], origin: &Origin, fields: &[(Bytes, Bytes)]) -> Bytes {
+    let line_end = memmem::find(head, b"\r\n").unwrap_or(head.len());
+    let (line, rest) = head.split_at(line_end);
+    let mut parts = line.splitn(3, |&byte| byte == b' ');
+    let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let mut forwarded = Vec::with_capacity(head.len() + 128);
+    forwarded.extend_from_slice(method);
+    forwarded.push(b' ');
+    if matches!(target, b"*" | [b'/', ..]) {
+        forwarded.extend_from_slice(format!("{}://{}", origin.scheme.as_str(), origin.authority()).as_bytes());
+    }
+    if target != b"*" {
+        forwarded.extend_from_slice(target);
+    }
+    forwarded.extend_from_slice(b" HTTP/1.1");
+    // `Host` stays first, if it was (RFC 9110, 7.2).
+    let lines = rest.get(2..).unwrap_or_default();
+    let host_end = memmem::find(lines, b"\r\n").filter(|_| starts_with_field(lines, b"host"));
+    let (host, rest) = rest.split_at(host_end.map_or(0, |end| 2 + end));
+    forwarded.extend_from_slice(host);
+    for (name, value) in fields {
+        if !has_field(head, name) {
+            for part in [b"\r\n".as_slice(), name, b": ", value] {
+                forwarded.extend_from_slice(part);
+            }
+        }
+    }
+    forwarded.extend_from_slice(rest);
+    forwarded.into()
+}
+
+/// Whether there is such a field behind the first line of a head.
+fn has_field(head: &[u8], name: &[u8]) -> bool {
+    memmem::find_iter(head, b"\r\n").any(|end| starts_with_field(&head[end + 2..], name))
+}
+
+fn starts_with_field(lines: &[u8], name: &[u8]) -> bool {
+    lines.get(name.len()) == Some(&b':') && lines[..name.len()].eq_ignore_ascii_case(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Scheme;
+
+    fn forwarded(head: &str, port: i64, fields: &[(&'static str, &'static str)]) -> String {
+        let origin = Origin { scheme: Scheme::Http, host: "example.com".to_owned(), port, server_name: None };
+        let fields: Fields = fields.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+        String::from_utf8_lossy(&forwarded_head(head.as_bytes(), &origin, &fields)).into_owned()
+    }
+
+    #[test]
+    fn a_forwarded_request_says_where_it_goes() {
+        let head = "GET /a?b HTTP/1.1\r\nHost: example.com\r\n\r\n";
+        assert_eq!(forwarded(head, 80, &[]), "GET http://example.com/a?b HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        assert!(forwarded(head, 8080, &[]).starts_with("GET http://example.com:8080/a?b HTTP/1.1\r\n"));
+        let head = "OPTIONS * HTTP/1.1\r\nHost: example.com\r\n\r\n";
+        assert!(forwarded(head, 80, &[]).starts_with("OPTIONS http://example.com HTTP/1.1\r\n"));
+        for target in ["http://elsewhere/", "elsewhere:443"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: example.com\r\n\r\n");
+            assert_eq!(forwarded(&head, 80, &[]), head);
+        }
+    }
+
+    #[test]
+    fn the_callers_own_fields_come_before_those_for_the_proxy() {
+        let head = "GET / HTTP/1.1\r\nHost: h\r\nx-MINE: 1\r\n\r\n";
+        let fields = [("Proxy-Authorization", "Basic abc"), ("X-Mine", "2"), ("Mine", "3")];
+        assert_eq!(
+            forwarded(head, 80, &fields),
+            "GET http://example.com/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic abc\r\nMine: 3\r\nx-MINE: 1\r\n\r\n"
+        );
+        let head = "GET / HTTP/1.1\r\nA: 1\r\nHost: h\r\n\r\n";
+        let expected = "GET http://example.com/ HTTP/1.1\r\nMine: 3\r\nA: 1\r\nHost: h\r\n\r\n";
+        assert_eq!(forwarded(head, 80, &fields[2..]), expected);
+    }
+}

@@ -1,0 +1,265 @@
+//! SOCKS5 (RFC 1928), with a user name and password (RFC 1929) if there are any. The proxy resolves host names.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::proxy::Proxy;
+use crate::error::{Error, Kind, Result};
+use crate::io::stream::Stream;
+use crate::operation::{Asker, Effect};
+use crate::origin::Origin;
+use crate::tls::failed;
+
+const VERSION: u8 = 5;
+/// Of the exchange of user name and password.
+const CREDENTIALS_VERSION: u8 = 1;
+const NO_AUTHENTICATION: u8 = 0;
+const CREDENTIALS: u8 = 2;
+const CONNECT: u8 = 1;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// What may be said of anything whose length is told in one byte.
+const MAX_LENGTH: usize = 255;
+
+#[derive(Clone)]
+pub struct Credentials {
+    pub username: Bytes,
+    pub password: Bytes,
+}
+
+impl Credentials {
+    pub fn check(&self, proxy: &Origin) -> Result<()> {
+        for (what, value) in [("user name", &self.username), ("password", &self.password)] {
+            if value.is_empty() || value.len() > MAX_LENGTH {
+                let length = value.len();
+                let message =
+                    format!("the {what} for the proxy {proxy} has {length} bytes; SOCKS takes 1 to {MAX_LENGTH}");
+                return Err(Error::local(message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Has the proxy at the other end of the stream connect to an origin: what follows on the stream is the origin's.
+///
+/// `patience` bounds each read and write of a stream of the caller's. Dropping the future closes the stream.
+pub async fn connect(
+    stream: Stream,
+    proxy: &Origin,
+    credentials: Option<&Credentials>,
+    origin: &Origin,
+    patience: Option<Duration>,
+    asker: &Asker,
+) -> Result<Stream> {
+    let mut dialogue = Dialogue { stream, proxy, patience, asker, received: BytesMut::new() };
+    let method = if credentials.is_some() { CREDENTIALS } else { NO_AUTHENTICATION };
+    dialogue.send(&[VERSION, 1, method]).await?;
+    let [version, chosen] = dialogue.receive().await?;
+    dialogue.expect(version, VERSION)?;
+    if chosen != method {
+        let (requested, chosen) = (method_name(method), method_name(chosen));
+        return Err(Proxy::refused(format!("Requested {requested} from proxy server, but got {chosen}.")));
+    }
+    if let Some(Credentials { username, password }) = credentials {
+        let mut message = vec![CREDENTIALS_VERSION];
+        append(&mut message, username);
+        append(&mut message, password);
+        dialogue.send(&message).await?;
+        let [version, status] = dialogue.receive().await?;
+        dialogue.expect(version, CREDENTIALS_VERSION)?;
+        if status != 0 {
+            return Err(Proxy::refused("Invalid username/password"));
+        }
+    }
+    dialogue.send(&request(origin)?).await?;
+    let [version, reply, _, kind, first] = dialogue.receive().await?;
+    dialogue.expect(version, VERSION)?;
+    if reply != 0 {
+        return Err(Proxy::refused(format!("Proxy Server could not connect: {}.", reply_name(reply))));
+    }
+    // The address that the proxy connects from, and its port. One byte of it is here already.
+    let rest = match kind {
+        IPV4 => 3 + 2,
+        NAME => usize::from(first) + 2,
+        IPV6 => 15 + 2,
+        other => return Err(dialogue.broken(&format!("an address of the unknown type {other}"))),
+    };
+    dialogue.skip(rest).await?;
+    dialogue.finish()
+}
+
+fn request(origin: &Origin) -> Result<Vec<u8>> {
+    let mut message = vec![VERSION, CONNECT, 0];
+    let host = origin.bare_host();
+    match host.parse() {
+        Ok(IpAddr::V4(address)) => {
+            message.push(IPV4);
+            message.extend_from_slice(&address.octets());
+        }
+        Ok(IpAddr::V6(address)) => {
+            message.push(IPV6);
+            message.extend_from_slice(&address.octets());
+        }
+        Err(_) if host.is_empty() || host.len() > MAX_LENGTH => {
+            let message = format!("a SOCKS proxy takes host names of 1 to {MAX_LENGTH} bytes, not {host:?}");
+            return Err(Proxy::refused(message));
+        }
+        Err(_) => {
+            message.push(NAME);
+            append(&mut message, host.as_bytes());
+        }
+    }
+    message.extend_from_slice(&origin.tcp_port()?.to_be_bytes());
+    Ok(message)
+}
+
+/// At most [`MAX_LENGTH`] bytes, behind their number.
+fn append(message: &mut Vec<u8>, value: &[u8]) {
+    message.push(u8::try_from(value.len()).unwrap_or(u8::MAX));
+    message.extend_from_slice(value);
+}
+
+/// RFC 1928, 3.
+fn method_name(method: u8) -> &'static str {
+    match method {
+        NO_AUTHENTICATION => "NO AUTHENTICATION REQUIRED",
+        1 => "GSSAPI",
+        CREDENTIALS => "USERNAME/PASSWORD",
+        0xff => "NO ACCEPTABLE METHODS",
+        _ => "UNKNOWN",
+    }
+}
+
+/// RFC 1928, 6.
+fn reply_name(reply: u8) -> &'static str {
+    match reply {
+        1 => "General SOCKS server failure",
+        2 => "Connection not allowed by ruleset",
+        3 => "Network unreachable",
+        4 => "Host unreachable",
+        5 => "Connection refused",
+        6 => "TTL expired",
+        7 => "Command not supported",
+        8 => "Address type not supported",
+        _ => "UNKNOWN",
+    }
+}
+
+/// Bytes to the proxy and from it, no more of them than belong to it.
+struct Dialogue<'a> {
+    stream: Stream,
+    proxy: &'a Origin,
+    patience: Option<Duration>,
+    asker: &'a Asker,
+    /// A stream of the caller's may give more than it was asked for.
+    received: BytesMut,
+}
+
+impl Dialogue<'_> {
+    async fn send(&mut self, message: &[u8]) -> Result<()> {
+        if let Some(stream) = self.stream.carried() {
+            let (stream, bytes, timeout) = (stream.handle().clone(), Bytes::copy_from_slice(message), self.patience);
+            return self.asker.request(|reply| Effect::Write { stream, bytes, timeout, reply }).await;
+        }
+        let mut left = message;
+        let writing = std::future::poll_fn(|cx| {
+            while !left.is_empty() {
+                match ready!(Pin::new(&mut self.stream).poll_write(cx, left))? {
+                    0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                    sent => left = &left[sent..],
+                }
+            }
+            Pin::new(&mut self.stream).poll_flush(cx)
+        });
+        writing.await.map_err(|error| failed(error, Kind::WriteError, "writing to the proxy", self.proxy))
+    }
+
+    async fn receive<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH]> {
+        self.fill(LENGTH).await?;
+        let mut bytes = [0; LENGTH];
+        self.received.copy_to_slice(&mut bytes);
+        Ok(bytes)
+    }
+
+    async fn skip(&mut self, length: usize) -> Result<()> {
+        self.fill(length).await?;
+        self.received.advance(length);
+        Ok(())
+    }
+
+    async fn fill(&mut self, length: usize) -> Result<()> {
+        while self.received.len() < length {
+            let before = self.received.len();
+            self.read(length - before).await?;
+            if self.received.len() == before {
+                let message = format!("the proxy {} closed the connection in the middle of the handshake", self.proxy);
+                return Err(Proxy::refused(message));
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, max_bytes: usize) -> Result<()> {
+        if let Some(stream) = self.stream.carried() {
+            let (stream, timeout) = (stream.handle().clone(), self.patience);
+            let bytes = self.asker.request(|reply| Effect::Read { stream, max_bytes, timeout, reply }).await?;
+            self.received.extend_from_slice(&bytes);
+            return Ok(());
+        }
+        let mut bytes = [0; MAX_LENGTH + 2];
+        let mut buf = ReadBuf::new(&mut bytes[..max_bytes]);
+        let reading = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+        reading.await.map_err(|error| failed(error, Kind::ReadError, "reading from the proxy", self.proxy))?;
+        self.received.extend_from_slice(buf.filled());
+        Ok(())
+    }
+
+    fn expect(&self, got: u8, expected: u8) -> Result<()> {
+        if got == expected { Ok(()) } else { Err(self.broken(&format!("version {got} where {expected} was expected"))) }
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Proxy::refused(format!("the proxy {} does not speak SOCKS5: {what}", self.proxy))
+    }
+
+    /// The stream, which is the origin's now.
+    fn finish(mut self) -> Result<Stream> {
+        if !self.received.is_empty() {
+            // The origin has been asked nothing yet, though it may speak first.
+            match self.stream.carried() {
+                Some(stream) => stream.unread(self.received.freeze()),
+                None => return Err(self.broken("more than its reply")),
+            }
+        }
+        Ok(self.stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Scheme;
+
+    #[test]
+    fn hosts_are_addresses_or_names() {
+        let message = |host: &str| {
+            request(&Origin { scheme: Scheme::Https, host: host.to_owned(), port: 443, server_name: None })
+        };
+        assert_eq!(message("127.0.0.1").expect("an address"), [5, 1, 0, 1, 127, 0, 0, 1, 1, 187]);
+        assert_eq!(message("ab.c").expect("a name"), [5, 1, 0, 3, 4, b'a', b'b', b'.', b'c', 1, 187]);
+        for host in ["::1", "[::1]"] {
+            let bytes = message(host).expect("an address");
+            assert_eq!((bytes[3], bytes.len()), (4, 4 + 16 + 2));
+        }
+        assert!(message(&"a".repeat(256)).is_err());
+        assert!(message("").is_err());
+    }
+}

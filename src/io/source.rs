@@ -1,0 +1,142 @@
+//! A socket with its readiness: what its stream shares with the reactor, a sleeping thread and the pool.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
+
+use crate::fork::Generation;
+use crate::lock::lock;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Read,
+    Write,
+}
+
+pub(super) const READABLE: u8 = 1;
+pub(super) const WRITABLE: u8 = 2;
+/// The peer has closed its side: reads never block again.
+pub(super) const READ_CLOSED: u8 = 4;
+
+/// A socket, its readiness, and the wakers of what waits for it.
+pub struct Source {
+    socket: socket2::Socket,
+    flags: AtomicU8,
+    wakers: Mutex<Wakers>,
+    generation: Generation,
+}
+
+#[derive(Default)]
+struct Wakers {
+    read: Option<Waker>,
+    write: Option<Waker>,
+}
+
+impl Source {
+    /// A source whose readiness is not known yet, of a socket that has been made non-blocking.
+    pub(super) fn new(socket: socket2::Socket) -> Self {
+        Self { socket, flags: AtomicU8::new(0), wakers: Mutex::default(), generation: Generation::current() }
+    }
+
+    pub(super) fn socket(&self) -> &socket2::Socket {
+        &self.socket
+    }
+
+    /// Records what the kernel said, and wakes what waits for it.
+    pub fn set_ready(&self, readable: bool, writable: bool, read_closed: bool) {
+        let mut flags = 0;
+        if readable {
+            flags |= READABLE;
+        }
+        if writable {
+            flags |= WRITABLE;
+        }
+        if read_closed {
+            flags |= READABLE | READ_CLOSED;
+        }
+        self.set(flags);
+        let (reader, writer) = {
+            let mut wakers = lock(&self.wakers);
+            (
+                if flags & READABLE != 0 { wakers.read.take() } else { None },
+                if flags & WRITABLE != 0 { wakers.write.take() } else { None },
+            )
+        };
+        for waker in [reader, writer].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes everything that waits: the socket is gone.
+    pub(super) fn wake_all(&self) {
+        let Wakers { read, write } = std::mem::take(&mut *lock(&self.wakers));
+        for waker in [read, write].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    /// Sets what is woken when the socket is ready.
+    pub(super) fn register(&self, direction: Direction, waker: &Waker) {
+        let mut wakers = lock(&self.wakers);
+        let slot = match direction {
+            Direction::Read => &mut wakers.read,
+            Direction::Write => &mut wakers.write,
+        };
+        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// Returns whether one of these flags is set.
+    pub(super) fn is(&self, flags: u8) -> bool {
+        self.flags.load(Ordering::Acquire) & flags != 0
+    }
+
+    pub(super) fn set(&self, flags: u8) {
+        self.flags.fetch_or(flags, Ordering::AcqRel);
+    }
+
+    pub(super) fn clear(&self, flags: u8) {
+        self.flags.fetch_and(!flags, Ordering::AcqRel);
+    }
+
+    /// Returns whether this process made the socket, and not one that it was forked from.
+    pub fn is_current(&self) -> bool {
+        self.generation.is_current()
+    }
+
+    /// Ends both directions: everything that waits for this socket wakes up and finds it closed.
+    pub fn shutdown(&self) {
+        if !self.generation.is_current() {
+            // The stream is the parent's, too.
+            return;
+        }
+        // An error means that it was not connected (any more), which is just as well.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Returns whether a read would return at once: with data, end of stream or an error.
+    pub fn is_readable(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        match self.socket.peek(&mut byte) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Source {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}

@@ -1,0 +1,393 @@
+//! Response heads as the server sent them.
+//!
+//! hyper normalises names and order and caps the number of headers, httpcore promises neither. So the head is read here, kept
+//! raw for the caller, and hyper is handed a short one of our own that holds only what decides framing and keep-alive, verbatim.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use httparse::{EMPTY_HEADER, Header, ParserConfig};
+use memchr::{memchr, memchr_iter};
+
+use super::request::is_token;
+use crate::error::{Error, Result};
+
+/// httpcore's bound on a head (`MAX_INCOMPLETE_EVENT_SIZE`), in bytes.
+pub const MAX_HEAD: usize = 100 * 1024;
+/// The line that ends it comes on top.
+pub const BLANK_LINE: usize = 2;
+/// Heads with up to this many lines are parsed without an allocation.
+const HEADERS_ON_STACK: usize = 64;
+const VERSION: &[u8] = b"HTTP/1.1";
+
+/// A status line and headers, as ranges of the received bytes.
+#[derive(Clone, Debug)]
+pub struct Http1Head {
+    pub status: u16,
+    raw: Bytes,
+    reason: Range<usize>,
+    headers: Vec<(Range<usize>, HeaderValue)>,
+}
+
+#[derive(Clone, Debug)]
+enum HeaderValue {
+    Raw(Range<usize>),
+    /// obs-fold (RFC 9112, 5.2): the lines joined by one space each.
+    Unfolded(Vec<u8>),
+}
+
+impl Http1Head {
+    /// The length of the head at the start of `buffer`, if it is there in full. Bytes before `scanned` were seen before.
+    pub fn find_end(buffer: &[u8], scanned: usize) -> Option<usize> {
+        let start = scanned.saturating_sub(3);
+        let mut position = start;
+        while let Some(offset) = memchr(b'\n', &buffer[position..]) {
+            let after = position + offset + 1;
+            match &buffer[after..] {
+                [b'\n', ..] => return Some(after + 1),
+                [b'\r', b'\n', ..] => return Some(after + 2),
+                _ => position = after,
+            }
+        }
+        None
+    }
+
+    /// Whether a head that is still to be completed begins like one: a peer that speaks something else may never complete it.
+    pub fn check_start(buffer: &[u8]) -> Result<()> {
+        // The first half of a blank line is passed over.
+        let plausible = buffer == b"\r"
+            || buffer.iter().zip(VERSION).all(|(&byte, &expected)| match expected {
+                b'1' => byte.is_ascii_digit(),
+                _ => byte == expected,
+            });
+        if plausible { Ok(()) } else { Err(malformed("it is not HTTP/1", buffer)) }
+    }
+
+    /// The error for a stream that ended in the middle of a head.
+    pub fn cut_short(buffer: &[u8]) -> Error {
+        malformed("the server closed the connection in the middle of it", buffer)
+    }
+
+    /// Reads a head that ends at the end of `raw`.
+    pub fn parse(raw: Bytes) -> Result<Self> {
+        Self::parse_text(&raw, &raw).or_else(|error| {
+            let text = tolerated(&raw).ok_or(error)?;
+            Self::parse_text(&raw, &text)
+        })
+    }
+
+    /// `HTTP/1.1`, or what else the server wrote there.
+    pub fn version(&self) -> &[u8] {
+        &self.raw[..VERSION.len()]
+    }
+
+    pub fn reason(&self) -> &[u8] {
+        &self.raw[self.reason.clone()]
+    }
+
+    /// Names and values in their order, as they came.
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.headers.iter().map(|(name, value)| {
+            let value = match value {
+                HeaderValue::Raw(range) => &self.raw[range.clone()],
+                HeaderValue::Unfolded(value) => value,
+            };
+            (&self.raw[name.clone()], value)
+        })
+    }
+
+    /// Whether fields may follow the body.
+    pub fn is_chunked(&self) -> bool {
+        self.headers().any(|(name, value)| {
+            name.len() == 17
+                && name.eq_ignore_ascii_case(b"transfer-encoding")
+                && value.trim_ascii().eq_ignore_ascii_case(b"chunked")
+        })
+    }
+
+    pub fn is_informational(&self) -> bool {
+        (100..200).contains(&self.status)
+    }
+
+    /// Whether the connection may serve another request, as far as the version goes. As in h11, HTTP/1.0 is never kept alive.
+    /// From 1.2 on it is HTTP/1.1 with additions (RFC 9110, 2.5); whoever claims another major version in this format is
+    /// understood, but not trusted with a second request.
+    fn is_persistent(&self) -> bool {
+        matches!(self.version(), [.., b'1', b'.', minor] if *minor > b'0')
+    }
+
+    /// The head that hyper gets to see.
+    pub fn framing_head(&self) -> Result<BytesMut> {
+        let mut head = BytesMut::with_capacity(128);
+        // To hyper everybody speaks HTTP/1.1, since it refuses chunks from HTTP/1.0 servers. There are such, and RFC 9112 (6.1)
+        // asks no more than to close the connection behind them.
+        head.extend_from_slice(b"HTTP/1.1 ");
+        head.extend_from_slice(self.status.to_string().as_bytes());
+        head.extend_from_slice(b" \r\n");
+        let mut close = !self.is_persistent();
+        let (mut has_length, mut has_encoding) = (false, false);
+        for (name, value) in self.headers() {
+            let is = |framing: &[u8]| name.eq_ignore_ascii_case(framing);
+            let relevant = match name.len() {
+                10 => is(b"connection") && !close,
+                14 => is(b"content-length"),
+                17 => is(b"transfer-encoding"),
+                _ => false,
+            };
+            if !relevant {
+                continue;
+            }
+            has_length |= name.len() == 14;
+            if name.len() == 17 {
+                if has_encoding {
+                    return Err(Error::remote("multiple Transfer-Encoding headers"));
+                }
+                has_encoding = true;
+                if value.trim_ascii().eq_ignore_ascii_case(b"identity") {
+                    // The name of no coding at all until RFC 7230 took it away. Whoever is on the way may not know it.
+                    close = true;
+                    continue;
+                }
+                if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    // Nobody asked for another coding, and the caller would take it for content. In h11's words.
+                    return Err(Error::remote("Only Transfer-Encoding: chunked is supported"));
+                }
+            }
+            for part in [name, b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        // With both, somebody on the way may have believed the other one (RFC 9112, 6.3): nothing follows on this connection.
+        if close || (has_length && has_encoding) {
+            head.extend_from_slice(b"connection: close\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        Ok(head)
+    }
+
+    /// The length that the server declared for the body, for messages.
+    pub fn content_length(&self) -> Option<u64> {
+        self.headers()
+            .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok())
+    }
+
+    /// Reads `text`, which is `raw` or something of the same form.
+    fn parse_text(raw: &Bytes, text: &[u8]) -> Result<Self> {
+        let lines = memchr_iter(b'\n', text).count() + 1;
+        if lines <= HEADERS_ON_STACK {
+            Self::parse_into(raw, text, &mut [EMPTY_HEADER; HEADERS_ON_STACK])
+        } else {
+            Self::parse_into(raw, text, &mut vec![EMPTY_HEADER; lines])
+        }
+    }
+
+    fn parse_into<'text>(raw: &Bytes, text: &'text [u8], storage: &mut [Header<'text>]) -> Result<Self> {
+        let mut response = httparse::Response::new(storage);
+        let parsed = ParserConfig::default()
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .parse_response(&mut response, text)
+            .map_err(|error| malformed_field(error, raw).unwrap_or_else(|| malformed(&error.to_string(), raw)))?;
+        let (true, Some(status)) = (parsed.is_complete() && raw.starts_with(b"HTTP/"), response.code) else {
+            return Err(malformed("the head ends too early", raw));
+        };
+        if status < 100 {
+            return Err(malformed("the status code is below 100", raw));
+        }
+        let range = |part: &[u8]| {
+            let start = part.as_ptr().addr() - text.as_ptr().addr();
+            start..start + part.len()
+        };
+        let headers = response
+            .headers
+            .iter()
+            .map(|header| {
+                let value = range(header.value);
+                let value = if header.value.contains(&b'\n') {
+                    HeaderValue::Unfolded(unfold(&raw[value]))
+                } else {
+                    HeaderValue::Raw(value)
+                };
+                (range(header.name.as_bytes()), value)
+            })
+            .collect();
+        Ok(Self { status, raw: raw.clone(), reason: reason(raw), headers })
+    }
+}
+
+/// What httparse should read in place of a head that it refuses, if all that is wrong are things that h11 lets pass: another
+/// version, and control characters in the reason or in values (RFC 9110, 5.5, leaves the latter to the recipient; CR, LF and NUL
+/// are out of the question). The caller gets what the server wrote.
+fn tolerated(raw: &[u8]) -> Option<Vec<u8>> {
+    // What stands for a control character may stand in a value, and not in a name.
+    const STAND_IN: u8 = b'"';
+
+    let mut text = raw.to_vec();
+    if let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b' ', ..] = text.as_mut_slice()
+        && major.is_ascii_digit()
+        && minor.is_ascii_digit()
+    {
+        (*major, *minor) = (b'1', b'1');
+    }
+    for byte in &mut text {
+        if matches!(byte, 0x01..=0x08 | 0x0e..=0x1f | 0x7f) {
+            *byte = STAND_IN;
+        }
+    }
+    (text != raw).then_some(text)
+}
+
+/// Everything between the status code and the end of the line. httparse drops a reason that is not ASCII; the caller gets it.
+fn reason(raw: &[u8]) -> Range<usize> {
+    const AFTER_STATUS: usize = b"HTTP/1.1 200".len();
+    let end = raw.iter().position(|&byte| byte == b'\n').unwrap_or(raw.len());
+    let end = if end > 0 && raw[end - 1] == b'\r' { end - 1 } else { end };
+    let start = if raw.get(AFTER_STATUS) == Some(&b' ') { AFTER_STATUS + 1 } else { AFTER_STATUS };
+    start.min(end)..end
+}
+
+fn unfold(value: &[u8]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    lines.join(&b' ')
+}
+
+fn malformed(why: &str, raw: &[u8]) -> Error {
+    let line = raw.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = &line[..line.len().min(80)];
+    Error::remote(format!("malformed response head: {why}; it begins with b'{}'", line.escape_ascii()))
+}
+
+/// The error for a field that cannot be read, by its name: its value may be a secret.
+fn malformed_field(why: httparse::Error, raw: &[u8]) -> Option<Error> {
+    let fields = raw.split(|&byte| byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    for line in fields {
+        let is_fold = matches!(line.first(), Some(b' ' | b'\t'));
+        let colon = memchr(b':', line);
+        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+        let is_malformed = match why {
+            httparse::Error::HeaderName => {
+                !is_fold && (value.is_empty() || name.is_empty() || !name.iter().copied().all(is_token))
+            }
+            httparse::Error::HeaderValue => line.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()),
+            _ => false,
+        };
+        if is_malformed && !line.is_empty() {
+            let (name, more) = if name.len() > 80 { (&name[..80], "...") } else { (name, "") };
+            let name = name.escape_ascii();
+            return Some(Error::remote(format!(
+                "malformed response head: {why} in the line that begins with b'{name}{more}'"
+            )));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(raw: &'static [u8]) -> Result<Http1Head> {
+        Http1Head::parse(Bytes::from_static(raw))
+    }
+
+    #[test]
+    fn keeps_names_order_and_reason() {
+        let head = parse(b"HTTP/1.1 200 Tr\xe8s bien\r\nX-B: 1\r\nx-a:2\r\nX-B:\r\n\r\n").expect("well-formed");
+        assert_eq!((head.status, head.version(), head.reason()), (200, VERSION, b"Tr\xe8s bien".as_slice()));
+        let headers: Vec<_> = head.headers().collect();
+        let expected: [(&[u8], &[u8]); 3] = [(b"X-B", b"1"), (b"x-a", b"2"), (b"X-B", b"")];
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn reads_hundreds_of_headers() {
+        let mut raw = b"HTTP/1.1 200 OK\r\n".to_vec();
+        for number in 0..500 {
+            raw.extend_from_slice(format!("X-{number}: {number}\r\n").as_bytes());
+        }
+        raw.extend_from_slice(b"\r\n");
+        assert_eq!(Http1Head::parse(raw.into()).expect("well-formed").headers().len(), 500);
+    }
+
+    #[test]
+    fn finds_the_end_wherever_the_bytes_were_split() {
+        for raw in [b"HTTP/1.1 200 OK\r\na: b\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\na: b\n\n"] {
+            for split in 0..raw.len() {
+                assert_eq!(Http1Head::find_end(&raw[..split], 0), None);
+                assert_eq!(Http1Head::find_end(raw, split), Some(raw.len()), "{split}");
+            }
+        }
+    }
+
+    #[test]
+    fn unfolds_with_one_space() {
+        let head = parse(b"HTTP/1.1 200 OK\r\nX: one\r\n\t two\r\n  three\r\n\r\n").expect("well-formed");
+        assert_eq!(head.headers().next(), Some((b"X".as_slice(), b"one two three".as_slice())));
+    }
+
+    #[test]
+    fn gives_hyper_only_what_frames_the_body() {
+        let head =
+            parse(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-LENGTH: 5\r\nConnection: close\r\nSet-Cookie: a\r\n\r\n")
+                .expect("well-formed");
+        let for_hyper = head.framing_head().expect("framed");
+        assert_eq!(for_hyper, "HTTP/1.1 200 \r\nContent-LENGTH: 5\r\nConnection: close\r\n\r\n");
+    }
+
+    #[test]
+    fn closes_behind_ambiguous_lengths_and_other_versions() {
+        for raw in [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice(),
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: Identity\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n",
+            b"HTTP/2.0 200 OK\r\n\r\n",
+        ] {
+            let head = parse(raw).and_then(|head| head.framing_head()).expect("framed");
+            assert!(head.ends_with(b"\r\nconnection: close\r\n\r\n"), "{head:?}");
+        }
+        let head = parse(b"HTTP/1.2 200 OK\r\n\r\n").and_then(|head| head.framing_head()).expect("framed");
+        assert_eq!(head, "HTTP/1.1 200 \r\n\r\n");
+    }
+
+    #[test]
+    fn refuses_other_transfer_codings() {
+        for coding in
+            ["gzip, chunked", "chunked, gzip", "gzip", "", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"]
+        {
+            let raw = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n");
+            assert!(Http1Head::parse(raw.into()).and_then(|head| head.framing_head()).is_err(), "{coding}");
+        }
+    }
+
+    #[test]
+    fn keeps_control_characters_in_reason_and_values() {
+        let head = parse(b"HTTP/1.2 200 a\x01b\r\nX: \x1b[0m\r\nY: 1\x7f\r\n 2\r\n\r\n").expect("tolerated");
+        assert_eq!((head.version(), head.reason()), (b"HTTP/1.2".as_slice(), b"a\x01b".as_slice()));
+        let values: Vec<_> = head.headers().map(|(_, value)| value).collect();
+        assert_eq!(values, [b"\x1b[0m".as_slice(), b"1\x7f 2"]);
+        for raw in [b"HTTP/1.1 200 OK\r\nX\x01: 1\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n"] {
+            assert!(parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn names_the_field_that_it_refuses() {
+        let error = |fields: &str| {
+            let raw = format!("HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\n{fields}\r\n\r\n");
+            Http1Head::parse(raw.into()).expect_err("malformed").message().to_owned()
+        };
+        assert!(error("Bad Name: secret").ends_with("invalid header name in the line that begins with b'Bad Name'"));
+        assert!(error("no colon\r\nY: 1").ends_with("in the line that begins with b'no colon'"));
+        assert!(error(": 1").ends_with("in the line that begins with b''"));
+        assert!(error("Cookie: a\0secret").ends_with("invalid header value in the line that begins with b'Cookie'"));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_response() {
+        for raw in
+            [b"220 smtp ready\r\n\r\n".as_slice(), b"HTTP/2 200 OK\r\n\r\n", b"HTTP/1.1 099 X\r\n\r\n", b"\r\n\r\n"]
+        {
+            assert!(parse(raw).is_err(), "{raw:?}");
+        }
+    }
+}

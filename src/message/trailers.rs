@@ -1,0 +1,16 @@
+//! The fields behind a body.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::request::is_too_late;
+
+/// The names and values of fields behind a body, without those that come too late there (RFC 9110, 6.5.1).
+pub fn trailer_pairs(fields: &HeaderMap) -> Vec<(Bytes, Bytes)> {
+    let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    fields
+        .iter()
+        .filter(|(name, _)| !is_too_late(name.as_str().as_bytes()))
+        .map(|(name, value)| (copy(name.as_str().as_bytes()), copy(value.as_bytes())))
+        .collect()
+}

@@ -1,0 +1,167 @@
+//! The moments of an exchange that a caller can follow: the events of httpcore's `trace` extension and of its debug logs.
+//!
+//! They are reported through the [`Asker`], at their point, and only if somebody listens: an exchange that is not traced passes
+//! each of these places with one test of a flag.
+
+use std::any::Any;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::{SockAddr, Socket};
+
+use super::Handle;
+use crate::error::Error;
+use crate::message::ResponseHead;
+
+/// On what a request and its response travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    /// HTTP/1.1 with a proxy that is asked for a tunnel.
+    Connect,
+    /// With the number of the stream.
+    Http2(u32),
+}
+
+/// The part of the way to an origin that is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// To the origin itself.
+    Direct,
+    ToHttpProxy,
+    ToSocksProxy,
+    /// To the origin, through the tunnel of an HTTP proxy.
+    ThroughTunnel,
+    /// To the origin, through a SOCKS proxy.
+    ThroughSocks,
+}
+
+/// What begins, and with which arguments.
+#[derive(Clone, Debug)]
+pub enum Event {
+    ConnectTcp {
+        host: String,
+        port: i64,
+        local_address: Option<IpAddr>,
+        timeout: Option<Duration>,
+        leg: Leg,
+    },
+    ConnectUnixSocket {
+        path: String,
+        timeout: Option<Duration>,
+    },
+    /// By the caller's backend, or by ourselves.
+    StartTls {
+        server_hostname: String,
+        timeout: Option<Duration>,
+        by_backend: bool,
+        leg: Leg,
+    },
+    /// A SOCKS proxy is asked to connect to an origin.
+    SetupSocks5(Box<SocksRequest>),
+    Retry,
+    /// An idle connection makes room, or is too old, or was closed by the server. Only logged: it is on no request's behalf.
+    Close,
+    /// An HTTP/2 connection is opened.
+    SendConnectionInit,
+    SendRequestHeaders(Protocol),
+    SendRequestBody(Protocol),
+    ReceiveResponseHeaders(Protocol),
+    ResponseClosed(Protocol),
+}
+
+/// What a SOCKS proxy is asked for, and on which stream.
+#[derive(Clone, Debug)]
+pub struct SocksRequest {
+    pub stream: Outcome,
+    pub host: String,
+    pub port: i64,
+    pub username: Option<Bytes>,
+}
+
+impl Event {
+    /// The logger it belongs to, without the package's name.
+    pub fn logger(&self) -> &'static str {
+        match self {
+            Self::ConnectTcp { leg, .. } | Self::StartTls { leg, .. } => match leg {
+                Leg::Direct | Leg::ToHttpProxy => "connection",
+                Leg::ThroughTunnel => "proxy",
+                Leg::ToSocksProxy | Leg::ThroughSocks => "socks",
+            },
+            Self::SetupSocks5(_) => "socks",
+            Self::ConnectUnixSocket { .. } | Self::Retry | Self::Close => "connection",
+            Self::SendConnectionInit => "http2",
+            Self::SendRequestHeaders(protocol)
+            | Self::SendRequestBody(protocol)
+            | Self::ReceiveResponseHeaders(protocol)
+            | Self::ResponseClosed(protocol) => match protocol {
+                Protocol::Http1 | Protocol::Connect => "http11",
+                Protocol::Http2(_) => "http2",
+            },
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectTcp { .. } => "connect_tcp",
+            Self::ConnectUnixSocket { .. } => "connect_unix_socket",
+            Self::StartTls { .. } => "start_tls",
+            Self::SetupSocks5(_) => "setup_socks5_connection",
+            Self::Retry => "retry",
+            Self::Close => "close",
+            Self::SendConnectionInit => "send_connection_init",
+            Self::SendRequestHeaders(_) => "send_request_headers",
+            Self::SendRequestBody(_) => "send_request_body",
+            Self::ReceiveResponseHeaders(_) => "receive_response_headers",
+            Self::ResponseClosed(_) => "response_closed",
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Stage {
+    Started,
+    Complete(Outcome),
+    Failed(Error),
+}
+
+/// What it returned.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Nothing,
+    Stream(Box<Endpoints>),
+    /// A stream of the caller's backend.
+    Carrier(Handle),
+    Head(ResponseHead),
+}
+
+/// Who is connected to whom.
+#[derive(Clone)]
+pub struct Endpoints {
+    pub local: Option<SockAddr>,
+    pub peer: Option<SockAddr>,
+    /// The TLS session between them, if it is one that the driver knows.
+    pub session: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Endpoints {
+    pub fn of(socket: &Socket, session: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self { local: socket.local_addr().ok(), peer: socket.peer_addr().ok(), session }
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoints").field("local", &self.local).field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+pub struct Moment {
+    pub event: Event,
+    pub stage: Stage,
+}

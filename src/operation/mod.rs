@@ -1,0 +1,15 @@
+//! The contract between an operation of the engine and what drives it.
+//!
+//! An operation is a future that moves bytes by itself. What only Python can do it requests as an [`Effect`]; its driver has the
+//! effect carried out and stores the [`Reply`]. Nothing here knows a protocol, a socket or an interpreter.
+
+mod budget;
+mod effect;
+mod event;
+mod external;
+mod span;
+
+pub use self::budget::{YIELD_AFTER, YieldBudget};
+pub use self::effect::{Asker, Backend, Background, Effect, Fields, Reply};
+pub use self::event::{Endpoints, Event, Leg, Moment, Outcome, Protocol, SocksRequest, Stage};
+pub use self::external::{Carrier, Dropped, Handle, OwnerLoop, StreamOwner, UnsentReset};

@@ -1,0 +1,30 @@
+//! Errors of reads, writes and handshakes on a stream that may have TLS on it.
+
+use std::io;
+
+use super::explained::in_words;
+use super::python_ssl::Fault;
+use crate::error::{Error, Kind, OsError};
+use crate::origin::Origin;
+
+/// The error for a failed read or write: what a stream of the caller's raised, what Python's `ssl` did, or what the system said.
+pub fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
+    match error.downcast::<Error>() {
+        Ok(raised) => raised,
+        Err(error) => {
+            let error = in_words(error, &origin.host);
+            caused_by(Error::new(kind, format!("{what} {origin} failed: {}", OsError(&error))), error)
+        }
+    }
+}
+
+/// An error and what the stream said.
+pub(super) fn caused_by(failed: Error, error: io::Error) -> Error {
+    match error.downcast::<Fault>() {
+        Ok(fault) => match fault.into_source() {
+            Some(exception) => failed.with_source(exception),
+            None => failed,
+        },
+        Err(error) => failed.with_source(error),
+    }
+}
