@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::connection::Connection;
+use super::connection::HttpConnection;
 use super::http1_body::Http1Body;
 use super::send::{closed, closed_by_pool, foreign};
 use crate::error::Result;
 use crate::http2;
-use crate::operation::Asker;
-use crate::pool::Lease;
+use crate::operation::EffectChannel;
+use crate::pool::SlotGuard;
 
 /// A body, and the connection or the share of one that it comes on.
 ///
 /// That is given back when the body has been read to its end, else when it is closed or dropped; then HTTP/1.1 closes the connection,
 /// and HTTP/2 resets the stream.
 pub struct ResponseBody {
-    source: Source,
-    asker: Asker,
+    source: BodySource,
+    effects: EffectChannel,
 }
 
 /// What a caller gets at a time, unless one piece is larger, in bytes.
@@ -41,12 +41,12 @@ impl Chunk {
     }
 }
 
-pub enum Source {
+pub enum BodySource {
     Http1(Http1Body),
     Http2 {
         // Dropped in this order: the stream is free before it is given to somebody else.
-        body: Box<http2::Body>,
-        lease: Lease<Connection>,
+        body: Box<http2::Http2Body>,
+        slot: SlotGuard<HttpConnection>,
         timeout: Option<Duration>,
     },
     /// With whether it was read to its end, and the fields that came behind it.
@@ -54,49 +54,49 @@ pub enum Source {
 }
 
 impl ResponseBody {
-    pub fn new(source: Source, asker: Asker) -> Self {
-        Self { source, asker }
+    pub fn new(source: BodySource, effects: EffectChannel) -> Self {
+        Self { source, effects }
     }
 
     /// By what the body asks for what it needs.
-    pub fn asker(&self) -> &Asker {
-        &self.asker
+    pub fn effects(&self) -> &EffectChannel {
+        &self.effects
     }
 
     /// Whether parts of the request are still to be sent: their source may be asked for while the body is read.
     pub fn is_uploading(&self) -> bool {
-        matches!(&self.source, Source::Http2 { body, .. } if body.stream().is_uploading())
+        matches!(&self.source, BodySource::Http2 { body, .. } if body.stream().is_uploading())
     }
 
     /// The fields that came behind the body (RFC 9110, 6.5), once that was read to its end.
     pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
         match &mut self.source {
-            Source::Http1(body) => body.take_trailers(),
-            Source::Http2 { body, .. } => body.take_trailers(),
-            Source::Closed(_, trailers) => std::mem::take(trailers),
+            BodySource::Http1(body) => body.take_trailers(),
+            BodySource::Http2 { body, .. } => body.take_trailers(),
+            BodySource::Closed(_, trailers) => std::mem::take(trailers),
         }
     }
 
     /// Polls for the next chunk, `None` at the end. A failed body stays failed: it is closed.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         match &mut self.source {
-            Source::Http1(body) => body.poll_chunk(cx, &self.asker),
-            Source::Closed(true, _) => Poll::Ready(Ok(None)),
-            Source::Closed(false, _) => Poll::Ready(Err(closed())),
-            Source::Http2 { body, lease, timeout } => {
+            BodySource::Http1(body) => body.poll_chunk(cx, &self.effects),
+            BodySource::Closed(true, _) => Poll::Ready(Ok(None)),
+            BodySource::Closed(false, _) => Poll::Ready(Err(closed())),
+            BodySource::Http2 { body, slot, timeout } => {
                 if !body.stream().is_current() {
                     return Poll::Ready(Err(foreign()));
                 }
-                let poll = body.poll_chunk(cx, *timeout, &self.asker);
+                let poll = body.poll_chunk(cx, *timeout, &self.effects);
                 match poll {
                     Poll::Ready(Err(error)) => {
-                        let error = closed_by_pool(lease).unwrap_or(error);
-                        self.source = Source::Closed(false, Vec::new());
+                        let error = closed_by_pool(slot).unwrap_or(error);
+                        self.source = BodySource::Closed(false, Vec::new());
                         Poll::Ready(Err(error))
                     }
                     // The stream is free, unless the request is still being sent on it.
-                    Poll::Ready(Ok(None)) if !body.stream().is_uploading() && !body.stream().has_courier() => {
-                        self.source = Source::Closed(true, body.take_trailers());
+                    Poll::Ready(Ok(None)) if !body.stream().is_uploading() && !body.stream().has_upload_task() => {
+                        self.source = BodySource::Closed(true, body.take_trailers());
                         Poll::Ready(Ok(None))
                     }
                     poll => poll,
@@ -111,8 +111,8 @@ impl ResponseBody {
         self.poll_chunk(cx).map_ok(|first| {
             let first = first?;
             let more = match &mut self.source {
-                Source::Http2 { body, .. } => body.take_arrived(CHUNK.saturating_sub(first.len())),
-                Source::Http1(_) | Source::Closed(..) => Vec::new(),
+                BodySource::Http2 { body, .. } => body.take_arrived(CHUNK.saturating_sub(first.len())),
+                BodySource::Http1(_) | BodySource::Closed(..) => Vec::new(),
             };
             Some(Chunk { first, more })
         })
@@ -121,15 +121,15 @@ impl ResponseBody {
     /// Gives the connection back. Idempotent. Whoever waits for a chunk wakes up to a `ReadError`.
     pub fn close(&mut self) {
         match &mut self.source {
-            Source::Http1(body) => body.close(),
-            Source::Http2 { body, .. } => {
+            BodySource::Http1(body) => body.close(),
+            BodySource::Http2 { body, .. } => {
                 let (is_complete, trailers, reader) = (body.is_complete(), body.take_trailers(), body.take_reader());
-                self.source = Source::Closed(is_complete, trailers);
+                self.source = BodySource::Closed(is_complete, trailers);
                 if let Some(reader) = reader {
                     Waker::wake(reader);
                 }
             }
-            Source::Closed(..) => {}
+            BodySource::Closed(..) => {}
         }
     }
 }

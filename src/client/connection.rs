@@ -5,19 +5,19 @@ use std::sync::{Arc, Weak};
 
 use crate::connect::Connector;
 use crate::http1::Http1;
-use crate::http2::{Http2, Observer};
+use crate::http2::{ConnectionObserver, Http2};
 use crate::io::stream::StreamLink;
-use crate::operation::{Handle, StreamOwner};
-use crate::pool::{Lease, Link, LoopId, MAX_REQUESTS, Pool, Share, Status, Watch};
+use crate::operation::{ExternalHandle, StreamOwner};
+use crate::pool::{Link, LoopId, MAX_REQUESTS, Pool, Poolable, SlotGuard, Status, StatusObserver};
 
 /// What a place in the pool holds.
-pub enum Connection {
+pub enum HttpConnection {
     /// A connection is moved about more often than it is made.
     Http1(Box<Http1>),
     Http2(Arc<Http2>),
 }
 
-impl Share for Connection {
+impl Poolable for HttpConnection {
     fn share(&self) -> Option<Self> {
         match self {
             Self::Http1(_) => None,
@@ -28,25 +28,25 @@ impl Share for Connection {
 
 /// What all requests of one pool share.
 pub struct Client {
-    pub pool: Pool<Connection>,
+    pub pool: Pool<HttpConnection>,
     pub connector: Connector,
     /// Closes the external streams of threads.
     pub owner: Arc<StreamOwner>,
 }
 
 /// Shares an HTTP/2 connection through its slot in the pool, which is told from now on how the connection fares.
-pub fn share(connection: &Arc<Http2>, lease: &mut Lease<Connection>, loop_id: LoopId) {
-    connection.observe(Box::new(PoolObserver { watch: lease.watch(), status: Arc::clone(lease.status()) }));
-    lease.share(Connection::Http2(Arc::clone(connection)), loop_id);
+pub fn share(connection: &Arc<Http2>, slot: &mut SlotGuard<HttpConnection>, loop_id: LoopId) {
+    connection.observe(Box::new(PoolObserver { watch: slot.watch(), status: Arc::clone(slot.status()) }));
+    slot.share(HttpConnection::Http2(Arc::clone(connection)), loop_id);
 }
 
 /// Tells the pool how a shared connection fares.
 struct PoolObserver {
-    watch: Weak<dyn Watch>,
+    watch: Weak<dyn StatusObserver>,
     status: Arc<Status>,
 }
 
-impl Observer for PoolObserver {
+impl ConnectionObserver for PoolObserver {
     fn limit_changed(&self, limit: Option<usize>) {
         self.status.set_max_requests(limit.unwrap_or(MAX_REQUESTS));
         if let Some(watch) = self.watch.upgrade() {
@@ -72,11 +72,11 @@ impl Link for StreamLink {
 }
 
 /// Returns the external stream under an idle connection for one request at a time: only that can tell whether its peer has closed it.
-pub fn idle_external_stream(status: &Status) -> Option<Handle> {
+pub fn idle_external_stream(status: &Status) -> Option<ExternalHandle> {
     let link = status.idle_link()?;
     let link: &dyn Any = &*link;
     match link.downcast_ref::<StreamLink>()? {
-        StreamLink::Carried(stream) => Some(stream.clone()),
+        StreamLink::External(stream) => Some(stream.clone()),
         StreamLink::Socket(_) => None,
     }
 }

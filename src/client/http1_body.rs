@@ -6,20 +6,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Incoming;
 
-use super::connection::Connection;
+use super::connection::HttpConnection;
 use super::send::{closed, closed_by_pool, foreign};
 use crate::error::{Error, Kind, Result};
 use crate::http1::{BodyFault, Http1};
-use crate::io::progress::Stall;
+use crate::io::progress::ProgressTimer;
 use crate::io::wait_set;
-use crate::operation::Asker;
-use crate::pool::Lease;
+use crate::operation::EffectChannel;
+use crate::pool::SlotGuard;
 use crate::timeout::Seconds;
 
 struct InUse {
     // Dropped in this order: the descriptor is closed before the place is given to somebody else.
     connection: Box<Http1>,
-    lease: Lease<Connection>,
+    slot: SlotGuard<HttpConnection>,
 }
 
 /// A body and the connection it comes on.
@@ -33,7 +33,7 @@ pub struct Http1Body {
     reader: Option<Waker>,
     expected: Option<u64>,
     received: u64,
-    stall: Stall,
+    progress_timer: ProgressTimer,
     timeout: Option<Duration>,
     trailers: Vec<(Bytes, Bytes)>,
 }
@@ -44,15 +44,15 @@ impl Http1Body {
         expected: Option<u64>,
         timeout: Option<Duration>,
         connection: Box<Http1>,
-        lease: Lease<Connection>,
+        slot: SlotGuard<HttpConnection>,
     ) -> Self {
         Self {
-            in_use: Some(InUse { connection, lease }),
+            in_use: Some(InUse { connection, slot }),
             incoming,
             reader: None,
             expected,
             received: 0,
-            stall: Stall::default(),
+            progress_timer: ProgressTimer::default(),
             timeout,
             trailers: Vec::new(),
         }
@@ -64,7 +64,7 @@ impl Http1Body {
     }
 
     /// Polls for the next chunk, `None` at the end. A failed body stays failed: it is closed.
-    pub fn poll_chunk(&mut self, cx: &mut Context<'_>, asker: &Asker) -> Poll<Result<Option<Bytes>>> {
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>, effects: &EffectChannel) -> Poll<Result<Option<Bytes>>> {
         let Some(incoming) = &mut self.incoming else {
             self.give_back_if_reusable();
             return Poll::Ready(Ok(None));
@@ -72,11 +72,11 @@ impl Http1Body {
         let Some(in_use) = &mut self.in_use else {
             return Poll::Ready(Err(closed()));
         };
-        if !in_use.lease.is_current() {
+        if !in_use.slot.is_current() {
             // A forked child: what comes on this connection is for its parent.
             return Poll::Ready(Err(foreign()));
         }
-        let poll = in_use.connection.poll_body(cx, incoming, &mut self.stall, self.timeout, Some(asker));
+        let poll = in_use.connection.poll_body(cx, incoming, &mut self.progress_timer, self.timeout, Some(effects));
         if poll.is_ready() {
             self.reader = None;
         }
@@ -110,7 +110,7 @@ impl Http1Body {
         let Some(in_use) = self.in_use.take() else { return };
         if let Some(reader) = self.reader.take() {
             // A thread may be asleep on the socket.
-            in_use.lease.status().close();
+            in_use.slot.status().close();
             reader.wake();
         }
         self.give_back(in_use);
@@ -120,48 +120,48 @@ impl Http1Body {
     /// response, which may still be asked for its addresses; so does one that was upgraded.
     fn give_back_if_reusable(&mut self) {
         let Some(mut in_use) = self.in_use.take() else { return };
-        let is_ours = in_use.lease.is_current() && !in_use.lease.status().is_closed_by_pool();
+        let is_ours = in_use.slot.is_current() && !in_use.slot.status().is_closed_by_pool();
         if is_ours && !in_use.connection.is_upgraded() && in_use.connection.finish() {
-            let InUse { connection, lease } = in_use;
-            lease.keep(Connection::Http1(connection));
+            let InUse { connection, slot } = in_use;
+            slot.keep(HttpConnection::Http1(connection));
         } else {
             self.in_use = Some(in_use);
         }
     }
 
     fn give_back(&mut self, mut in_use: InUse) {
-        if !in_use.lease.is_current() {
+        if !in_use.slot.is_current() {
             // A forked child: closing its copy of the descriptor leaves the parent's alone.
             return;
         }
         if let Some(incoming) = &mut self.incoming {
             // The last bytes may be read while the end has not been noticed yet.
             let mut cx = Context::from_waker(Waker::noop());
-            let poll = in_use.connection.poll_body(&mut cx, incoming, &mut Stall::default(), None, None);
+            let poll = in_use.connection.poll_body(&mut cx, incoming, &mut ProgressTimer::default(), None, None);
             wait_set::clear();
             if !matches!(poll, Poll::Ready(Ok(None))) {
                 return;
             }
             self.incoming = None;
         }
-        let InUse { mut connection, lease } = in_use;
+        let InUse { mut connection, slot } = in_use;
         if connection.is_upgraded() {
             // A thread may be asleep on the stream that the caller took over.
-            lease.status().close();
+            slot.status().close();
         }
-        if !lease.status().is_closed_by_pool() && connection.finish() {
-            lease.keep(Connection::Http1(connection));
+        if !slot.status().is_closed_by_pool() && connection.finish() {
+            slot.keep(HttpConnection::Http1(connection));
         } else {
             drop(connection);
         }
     }
 
     fn explain(&self, fault: BodyFault) -> Error {
-        let Some(InUse { connection, lease }) = &self.in_use else {
+        let Some(InUse { connection, slot }) = &self.in_use else {
             return Error::new(Kind::ReadError, "the response was closed");
         };
-        let origin = &lease.status().origin;
-        if let Some(error) = closed_by_pool(lease) {
+        let origin = &slot.status().origin;
+        if let Some(error) = closed_by_pool(slot) {
             return error;
         }
         match fault {

@@ -4,9 +4,9 @@ mod body;
 mod connection;
 mod http1_body;
 mod send;
-mod upgraded;
+mod stream_view;
 
 pub use self::body::{Chunk, ResponseBody};
-pub use self::connection::{Client, Connection, idle_external_stream, share};
-pub use self::send::{Collect, Fetched, Place, Response, fetch, start};
-pub use self::upgraded::Tap;
+pub use self::connection::{Client, HttpConnection, idle_external_stream, share};
+pub use self::send::{Collect, ConnectionChoice, Fetched, Response, fetch, start};
+pub use self::stream_view::StreamView;

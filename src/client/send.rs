@@ -11,38 +11,38 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::body::{ResponseBody, Source};
-use super::connection::{Client, Connection, share};
+use super::body::{BodySource, ResponseBody};
+use super::connection::{Client, HttpConnection, share};
 use super::http1_body::Http1Body;
-use super::upgraded::Tap;
+use super::stream_view::StreamView;
 use crate::connect::Attempt;
 use crate::error::{Error, Kind, Result};
 use crate::http1::{self, Http1};
-use crate::http2::{self, Attendance, Http2};
+use crate::http2::{self, Http2, StreamWaiter};
 use crate::io::reactor::Reactor;
 use crate::io::wait_set::{self, timeout_at};
 use crate::message::{Content, Request, ResponseHead};
-use crate::operation::{Asker, Event, Outcome, YieldBudget};
-use crate::pool::{Acquired, Checkout, Destination, Lease, LoopId, Status, THREADS, Waiting};
+use crate::operation::{EffectChannel, Event, Outcome, YieldBudget};
+use crate::pool::{Checkout, Destination, LoopId, QueuedRequest, Reservation, SlotGuard, Status, THREADS};
 
 /// How often a request that was not processed is sent again. A server that goes on refusing it has its way.
 const MAX_RESENDS: usize = 5;
 
 /// Where a request goes.
-pub enum Place {
+pub enum ConnectionChoice {
     /// Over any connection that can take it.
     Any,
     /// Over this one and no other.
-    This(Acquired<Connection>),
+    This(Reservation<HttpConnection>),
     /// Over the one of this number and no other, when it has room.
-    InLineFor(u64),
+    QueueFor(u64),
 }
 
 /// A response whose body is still to be read.
 pub struct Response {
     pub head: ResponseHead,
     pub body: ResponseBody,
-    pub tap: Tap,
+    pub stream_view: StreamView,
     /// Of an HTTP/2 response.
     pub stream_id: Option<u32>,
 }
@@ -54,22 +54,22 @@ pub struct Response {
 pub async fn start(
     client: Arc<Client>,
     request: Request,
-    place: Place,
+    place: ConnectionChoice,
     reactor: Option<Arc<Reactor>>,
-    asker: Asker,
+    effects: EffectChannel,
 ) -> Result<Response> {
     let request = match &client.connector.proxy {
         Some(proxy) => proxy.forwarded(request),
         None => request,
     };
     let (mut given, only) = match place {
-        Place::Any => (None, None),
-        Place::This(acquired) => (Some(owned(acquired)?), None),
-        Place::InLineFor(connection) => (None, Some(connection)),
+        ConnectionChoice::Any => (None, None),
+        ConnectionChoice::This(reservation) => (Some(owned(reservation)?), None),
+        ConnectionChoice::QueueFor(connection) => (None, Some(connection)),
     };
     // Whoever asked for one connection and no other decides himself what to do when it fails him.
     let is_free = given.is_none() && only.is_none();
-    let exchange = Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), asker: &asker };
+    let exchange = Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), effects: &effects };
     let mut resends = 0;
     loop {
         let place = match given.take() {
@@ -83,7 +83,7 @@ pub async fn start(
         match again {
             Again::Elsewhere if !is_free => return Err(Error::not_available(&request.origin)),
             Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
-            Again::Here(lease) if is_free => given = Some((lease, None)),
+            Again::Here(slot) if is_free => given = Some((slot, None)),
             Again::Never | Again::Here(_) => return Err(error),
             Again::IfFree | Again::Elsewhere => resends += 1,
         }
@@ -92,30 +92,30 @@ pub async fn start(
 
 /// A waiting thread's part in the shared connections of its route. What makes room on them may arrive while no other thread reads.
 #[derive(Default)]
-struct Attendances {
-    list: Vec<Attendance>,
+struct StreamWaiters {
+    list: Vec<StreamWaiter>,
     has_looked: bool,
 }
 
-impl Attendances {
+impl StreamWaiters {
     /// Moves the connections as far as they can be; looks first for others if there are any.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         is_changed: bool,
-        asker: &Asker,
-        connections: impl FnOnce() -> Vec<Connection>,
+        effects: &EffectChannel,
+        connections: impl FnOnce() -> Vec<HttpConnection>,
     ) {
         if is_changed || !std::mem::replace(&mut self.has_looked, true) {
             for connection in connections() {
-                if let Connection::Http2(connection) = &connection
-                    && !self.list.iter().any(|attendance| attendance.is_on(connection))
+                if let HttpConnection::Http2(connection) = &connection
+                    && !self.list.iter().any(|stream_waiter| stream_waiter.is_on(connection))
                 {
-                    self.list.extend(Attendance::new(connection));
+                    self.list.extend(StreamWaiter::new(connection));
                 }
             }
         }
-        self.list.retain_mut(|attendance| attendance.poll(cx, asker));
+        self.list.retain_mut(|stream_waiter| stream_waiter.poll(cx, effects));
     }
 }
 
@@ -125,7 +125,7 @@ struct Exchange<'a> {
     request: &'a Request,
     only: Option<u64>,
     reactor: Option<&'a Arc<Reactor>>,
-    asker: &'a Asker,
+    effects: &'a EffectChannel,
 }
 
 /// How an attempt failed.
@@ -138,7 +138,7 @@ struct Failed {
 enum Again {
     Never,
     /// On a new connection in the same place.
-    Here(Lease<Connection>),
+    Here(SlotGuard<HttpConnection>),
     /// On another connection.
     IfFree,
     /// The same, and this connection takes no more requests at all.
@@ -153,34 +153,34 @@ impl From<Error> for Failed {
 
 type Attempted<T> = std::result::Result<T, Failed>;
 
-fn owned(acquired: Acquired<Connection>) -> Result<(Lease<Connection>, Option<Connection>)> {
-    acquired.take().ok_or_else(|| Error::new(Kind::Internal, "the pool gave a connection without a place"))
+fn owned(reservation: Reservation<HttpConnection>) -> Result<(SlotGuard<HttpConnection>, Option<HttpConnection>)> {
+    reservation.take().ok_or_else(|| Error::new(Kind::Internal, "the pool gave a connection without a place"))
 }
 
 impl Exchange<'_> {
-    async fn acquire(&self) -> Result<(Lease<Connection>, Option<Connection>)> {
+    async fn acquire(&self) -> Result<(SlotGuard<HttpConnection>, Option<HttpConnection>)> {
         let destination = Destination {
             origin: Arc::clone(&self.request.origin),
             loop_id: self.loop_id(),
             multiplexing: self.client.connector.may_multiplex(&self.request.origin),
             only: self.only,
         };
-        let acquired = match self.client.pool.checkout(&destination)? {
-            Checkout::Ready(acquired) => acquired,
-            Checkout::Waiting(waiting) => {
-                let mut attendances = Attendances::default();
+        let reservation = match self.client.pool.checkout(&destination)? {
+            Checkout::Ready(reservation) => reservation,
+            Checkout::QueuedRequest(waiting) => {
+                let mut stream_waiters = StreamWaiters::default();
                 let attend = |cx: &mut Context<'_>, is_changed| {
                     // What a loop waits for is read by the loop.
                     if self.reactor.is_none() {
-                        attendances.poll(cx, is_changed, self.asker, || self.client.pool.shared(&destination));
+                        stream_waiters.poll(cx, is_changed, self.effects, || self.client.pool.shared(&destination));
                     }
                 };
                 // Boxed: most requests do not wait.
                 Box::pin(wait(waiting, self.request.timeouts.pool, attend)).await?
             }
         };
-        let place = owned(acquired)?;
-        if self.asker.is_traced() {
+        let place = owned(reservation)?;
+        if self.effects.is_traced() {
             self.report_closed(self.client.pool.take_discarded()).await?;
         }
         Ok(place)
@@ -193,7 +193,7 @@ impl Exchange<'_> {
 
     async fn report_closed(&self, connections: usize) -> Result<()> {
         for _ in 0..connections {
-            self.asker.span(|| Event::Close, |()| Outcome::Nothing, async { Ok(()) }).await?;
+            self.effects.span(|| Event::Close, |()| Outcome::Nothing, async { Ok(()) }).await?;
         }
         Ok(())
     }
@@ -201,30 +201,33 @@ impl Exchange<'_> {
     /// Over the connection that is in the place, else over a new one.
     ///
     /// Futures are pinned before they are awaited: where they are not, the compiler keeps room for each of them twice.
-    async fn attempt(&self, (mut lease, found): (Lease<Connection>, Option<Connection>)) -> Attempted<Response> {
+    async fn attempt(
+        &self,
+        (mut slot, found): (SlotGuard<HttpConnection>, Option<HttpConnection>),
+    ) -> Attempted<Response> {
         let reused = found.is_some();
         let connection = match found {
             // Boxed: it is large, and most requests do without.
-            None => match Box::pin(self.connect(&mut lease)).await {
+            None => match Box::pin(self.connect(&mut slot)).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    lease.mark_failed();
+                    slot.mark_failed();
                     return Err(error.into());
                 }
             },
-            Some(Connection::Http1(connection)) => {
+            Some(HttpConnection::Http1(connection)) => {
                 let Some(connection) = self.usable(connection).await? else {
                     self.report_closed(1).await?;
                     // For whoever wants a new one.
-                    return Err(Failed { error: Error::disconnected(), again: Again::Here(lease) });
+                    return Err(Failed { error: Error::disconnected(), again: Again::Here(slot) });
                 };
-                Connection::Http1(connection)
+                HttpConnection::Http1(connection)
             }
             Some(shared) => shared,
         };
         match connection {
-            Connection::Http1(connection) => pin!(self.over_http1(connection, lease, reused)).await,
-            Connection::Http2(connection) => pin!(self.over_http2(connection, lease)).await,
+            HttpConnection::Http1(connection) => pin!(self.over_http1(connection, slot, reused)).await,
+            HttpConnection::Http2(connection) => pin!(self.over_http2(connection, slot)).await,
         }
     }
 
@@ -232,25 +235,25 @@ impl Exchange<'_> {
     async fn usable(&self, connection: Box<Http1>) -> Result<Option<Box<Http1>>> {
         // An external stream of another event loop can neither be asked nor used from here.
         let usable = connection.is_usable_by(self.loop_id())
-            && !connection.is_stale(self.asker).await?
+            && !connection.is_stale(self.effects).await?
             && connection.attach(self.reactor).is_ok();
         Ok(usable.then_some(connection))
     }
 
     /// A connection in a place that has none. Others get shares of it if it can be shared.
-    async fn connect(&self, lease: &mut Lease<Connection>) -> Result<Connection> {
-        let Self { request, reactor, asker, .. } = *self;
+    async fn connect(&self, slot: &mut SlotGuard<HttpConnection>) -> Result<HttpConnection> {
+        let Self { request, reactor, effects, .. } = *self;
         let connector = &self.client.connector;
-        let attempt = Attempt { origin: &request.origin, timeout: request.timeouts.connect, reactor, asker };
-        let status = Arc::clone(lease.status());
+        let attempt = Attempt { origin: &request.origin, timeout: request.timeouts.connect, reactor, effects };
+        let status = Arc::clone(slot.status());
         let closed = || {
             let message = format!("the connection pool was closed while connecting to {}", request.origin);
             Error::new(Kind::ConnectError, message)
         };
-        status.connecting();
+        status.mark_connecting();
         let stream = unless_closed(&status, pin!(connector.connect(&attempt))).await.ok_or_else(closed)??;
         let end = connector.end(&request.origin);
-        status.linked(Arc::new(stream.link()), end);
+        status.set_link(Arc::new(stream.link()), end);
         if status.is_closed_by_pool() {
             return Err(closed());
         }
@@ -258,15 +261,15 @@ impl Exchange<'_> {
         if connector.speaks_http2(&request.origin, &stream) {
             let connection = Http2::new(stream, origin, connector.keep_alive)?;
             self.attach(&connection)?;
-            share(&connection, lease, self.loop_id());
-            status.connected();
-            return Ok(Connection::Http2(connection));
+            share(&connection, slot, self.loop_id());
+            status.mark_connected();
+            return Ok(HttpConnection::Http2(connection));
         }
-        status.connected();
+        status.mark_connected();
         if connector.may_multiplex(&request.origin) {
-            lease.keep_to_one();
+            slot.mark_exclusive();
         }
-        Ok(Connection::Http1(Box::new(Http1::new(stream, origin).await?)))
+        Ok(HttpConnection::Http1(Box::new(Http1::new(stream, origin).await?)))
     }
 
     fn attach(&self, connection: &Http2) -> Result<()> {
@@ -278,36 +281,36 @@ impl Exchange<'_> {
     async fn over_http1(
         &self,
         mut connection: Box<Http1>,
-        lease: Lease<Connection>,
+        slot: SlotGuard<HttpConnection>,
         reused: bool,
     ) -> Attempted<Response> {
-        lease.status().begin_request();
-        let sent = pin!(connection.send(self.request, self.asker)).await;
+        slot.status().begin_request();
+        let sent = pin!(connection.send(self.request, self.effects)).await;
         match sent {
-            Ok(http1::Response { head, body }) => {
-                let tap = Tap::http1(connection.wire());
+            Ok(http1::Http1Response { head, body }) => {
+                let stream_view = StreamView::http1(connection.wire());
                 let expected = head.content_length();
-                let body = Http1Body::new(body, expected, self.request.timeouts.read, connection, lease);
+                let body = Http1Body::new(body, expected, self.request.timeouts.read, connection, slot);
                 Ok(Response {
                     head: ResponseHead::Http1(head),
-                    body: ResponseBody::new(Source::Http1(body), self.asker.clone()),
-                    tap,
+                    body: ResponseBody::new(BodySource::Http1(body), self.effects.clone()),
+                    stream_view,
                     stream_id: None,
                 })
             }
             Err(failure) => {
                 drop(connection);
-                if let Some(error) = closed_by_pool(&lease) {
+                if let Some(error) = closed_by_pool(&slot) {
                     return Err(error.into());
                 }
-                let again = if reused && self.is_replaceable(&failure) { Again::Here(lease) } else { Again::Never };
+                let again = if reused && self.is_replaceable(&failure) { Again::Here(slot) } else { Again::Never };
                 Err(Failed { error: failure.error, again })
             }
         }
     }
 
-    async fn over_http2(&self, connection: Arc<Http2>, lease: Lease<Connection>) -> Attempted<Response> {
-        let reused = lease.status().requests() > 0;
+    async fn over_http2(&self, connection: Arc<Http2>, slot: SlotGuard<HttpConnection>) -> Attempted<Response> {
+        let reused = slot.status().requests() > 0;
         // One that was idle may have changed hands, and may have been closed meanwhile.
         if reused {
             self.attach(&connection)?;
@@ -315,24 +318,24 @@ impl Exchange<'_> {
                 return Err(Failed { error: Error::disconnected(), again: Again::Elsewhere });
             }
         }
-        lease.status().begin_request();
-        let sent = pin!(connection.send(self.request, self.asker)).await;
+        slot.status().begin_request();
+        let sent = pin!(connection.send(self.request, self.effects)).await;
         match sent {
-            Ok(http2::Response { head, body, stream_id }) => Ok(Response {
+            Ok(http2::Http2Response { head, body, stream_id }) => Ok(Response {
                 head: ResponseHead::Http2(head),
                 body: ResponseBody::new(
-                    Source::Http2 { body: Box::new(body), lease, timeout: self.request.timeouts.read },
-                    self.asker.clone(),
+                    BodySource::Http2 { body: Box::new(body), slot, timeout: self.request.timeouts.read },
+                    self.effects.clone(),
                 ),
-                tap: Tap::http2(connection.wire(), connection.origin()),
+                stream_view: StreamView::http2(connection.wire(), connection.origin()),
                 stream_id: Some(stream_id),
             }),
             Err(failure) => {
-                if let Some(error) = closed_by_pool(&lease) {
+                if let Some(error) = closed_by_pool(&slot) {
                     return Err(error.into());
                 }
                 connection.is_over();
-                let http2::Failure { error, is_unprocessed, is_cut_off, has_begun_body } = failure;
+                let http2::Http2Failure { error, is_unprocessed, is_cut_off, has_begun_body } = failure;
                 let is_idempotent = self.request.head.method.is_idempotent();
                 let again = match (is_unprocessed, is_cut_off) {
                     (true, _) if !has_begun_body => Again::Elsewhere,
@@ -346,7 +349,7 @@ impl Exchange<'_> {
 
     /// Whether a request that failed on a reused connection is sent once more on another one (RFC 9112, 9.3.1): the server closed
     /// it before it answered, and either cannot have seen the request or may see it twice.
-    fn is_replaceable(&self, failure: &http1::Failure) -> bool {
+    fn is_replaceable(&self, failure: &http1::Http1Failure) -> bool {
         let closed = matches!(failure.error.kind(), Kind::ReadError | Kind::WriteError | Kind::RemoteProtocolError);
         let unseen = failure.written == 0;
         let repeatable = matches!(self.request.content, Content::Inline(_));
@@ -372,16 +375,16 @@ pub async fn fetch<C: Collect>(
     client: Arc<Client>,
     request: Request,
     reactor: Option<Arc<Reactor>>,
-    asker: Asker,
+    effects: EffectChannel,
 ) -> Result<Fetched<C>> {
-    let mut response = pin!(start(client, request, Place::Any, reactor, asker.clone())).await?;
+    let mut response = pin!(start(client, request, ConnectionChoice::Any, reactor, effects.clone())).await?;
     let body = &mut response.body;
     let mut content = C::default();
-    let mut stretch = YieldBudget::default();
+    let mut yield_budget = YieldBudget::default();
     while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await? {
         let length = chunk.len();
         content.push(chunk)?;
-        stretch.spend(length, &asker).await?;
+        yield_budget.spend(length, &effects).await?;
     }
     body.close();
     Ok(Fetched { response, content })
@@ -389,10 +392,10 @@ pub async fn fetch<C: Collect>(
 
 /// Waits for what the pool gives, for no longer than `timeout`.
 async fn wait(
-    mut waiting: Waiting<'_, Connection>,
+    mut waiting: QueuedRequest<'_, HttpConnection>,
     timeout: Option<Duration>,
     mut attend: impl FnMut(&mut Context<'_>, bool),
-) -> Result<Acquired<Connection>> {
+) -> Result<Reservation<HttpConnection>> {
     let deadline = waiting.deadline(timeout);
     match timeout_at(deadline, std::future::poll_fn(|cx| waiting.poll(cx, &mut attend))).await {
         Ok(result) => result,
@@ -408,15 +411,15 @@ async fn unless_closed<T>(status: &Status, mut connecting: Pin<&mut impl Future<
         }
         let poll = connecting.as_mut().poll(cx).map(Some);
         if poll.is_pending() {
-            wait_set::needs_alarm();
+            wait_set::waits_for_waker();
         }
         poll
     })
     .await
 }
 
-pub(super) fn closed_by_pool(lease: &Lease<Connection>) -> Option<Error> {
-    let status = lease.status();
+pub(super) fn closed_by_pool(slot: &SlotGuard<HttpConnection>) -> Option<Error> {
+    let status = slot.status();
     status
         .is_closed_by_pool()
         .then(|| Error::new(Kind::ReadError, format!("the connection to {} was closed by its pool", status.origin)))

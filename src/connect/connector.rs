@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::happy_eyeballs::{self, SocketConfig, SocketOption};
-use super::proxy::{self, Proxy, Route};
+use super::proxy::{self, Proxy, ProxyRoute};
 use super::{socks5, tunnel};
 use crate::error::{Error, Kind, OsError, Result};
 use crate::http2::KeepAlive;
-use crate::io::external::Carried;
+use crate::io::external::ExternalIo;
 use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
 use crate::lock::lock;
-use crate::operation::{Asker, Backend, Endpoints, Event, Leg, Outcome, SocksRequest};
+use crate::operation::{Backend, EffectChannel, Endpoints, Event, Hop, Outcome, SocksRequest};
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 use crate::tls::Tls;
@@ -52,11 +52,11 @@ pub struct Attempt<'a> {
     /// Covers one attempt: name resolution, TCP, what is said to a proxy, and TLS.
     pub timeout: Option<Duration>,
     pub reactor: Option<&'a Arc<Reactor>>,
-    pub asker: &'a Asker,
+    pub effects: &'a EffectChannel,
 }
 
 /// An attempt that has begun.
-struct Way<'a> {
+struct ConnectContext<'a> {
     attempt: &'a Attempt<'a>,
     deadline: Option<Instant>,
     /// What makes the stream, if it is not we. Then the timeouts are its streams' own.
@@ -67,7 +67,7 @@ struct Way<'a> {
 #[derive(Clone, Copy)]
 struct Peer<'a> {
     origin: &'a Origin,
-    leg: Leg,
+    hop: Hop,
 }
 
 impl Connector {
@@ -82,13 +82,13 @@ impl Connector {
                     let delay = delays.next().unwrap_or_default();
                     let sleeping = async {
                         match self.backend() {
-                            Some(backend) => attempt.asker.sleep(backend, delay).await?,
+                            Some(backend) => attempt.effects.sleep(backend, delay).await?,
                             None if delay.is_zero() => {}
                             None => wait_set::sleep_until(Instant::now() + delay).await,
                         }
                         Ok(())
                     };
-                    attempt.asker.span(|| Event::Retry, |()| Outcome::Nothing, sleeping).await?;
+                    attempt.effects.span(|| Event::Retry, |()| Outcome::Nothing, sleeping).await?;
                 }
                 result => return result,
             }
@@ -97,81 +97,82 @@ impl Connector {
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let origin = attempt.origin;
-        let way = Way { attempt, deadline: wait_set::deadline_in(attempt.timeout), backend: self.backend() };
+        let way = ConnectContext { attempt, deadline: wait_set::deadline_in(attempt.timeout), backend: self.backend() };
         if let Some(proxy) = &self.proxy {
             // Boxed: not the usual way.
             return Box::pin(self.connect_by(proxy, &way)).await;
         }
-        let stream = self.open(&way, Peer { origin, leg: Leg::Direct }).await?;
-        if origin.scheme.is_tls() { self.secure(&way, stream, Leg::Direct).await } else { Ok(stream) }
+        let stream = self.open(&way, Peer { origin, hop: Hop::Direct }).await?;
+        if origin.scheme.is_tls() { self.secure(&way, stream, Hop::Direct).await } else { Ok(stream) }
     }
 
-    async fn connect_by(&self, proxy: &Proxy, way: &Way<'_>) -> Result<Stream> {
-        let &Attempt { origin, asker, .. } = way.attempt;
-        let is_socks = matches!(proxy.protocol, proxy::Protocol::Socks5(_));
-        let leg = if is_socks { Leg::ToSocksProxy } else { Leg::ToHttpProxy };
-        let mut stream = self.open(way, Peer { origin: &proxy.origin, leg }).await?;
+    async fn connect_by(&self, proxy: &Proxy, way: &ConnectContext<'_>) -> Result<Stream> {
+        let &Attempt { origin, effects, .. } = way.attempt;
+        let is_socks = matches!(proxy.protocol, proxy::ProxyProtocol::Socks5(_));
+        let hop = if is_socks { Hop::ToSocksProxy } else { Hop::ToHttpProxy };
+        let mut stream = self.open(way, Peer { origin: &proxy.origin, hop }).await?;
         if proxy.origin.scheme.is_tls() {
-            stream = self.secure(way, stream, leg).await?;
+            stream = self.secure(way, stream, hop).await?;
         }
         // A forwarding proxy is where the connection ends.
-        let leg = match (proxy.route(origin), &proxy.protocol) {
-            (Route::Tunnel, _) => {
-                let opening = tunnel::open(stream, proxy, origin, way.patience(), asker);
+        let hop = match (proxy.route(origin), &proxy.protocol) {
+            (ProxyRoute::Tunnel, _) => {
+                let opening = tunnel::open(stream, proxy, origin, way.operation_timeout(), effects);
                 stream = way.handshake(proxy, opening).await?;
-                Leg::ThroughTunnel
+                Hop::ThroughTunnel
             }
-            (_, proxy::Protocol::Socks5(credentials)) => {
+            (_, proxy::ProxyProtocol::Socks5(credentials)) => {
                 let event = setup_socks5(&stream, origin, credentials.as_ref());
-                let patience = way.patience();
-                let opening = socks5::connect(stream, &proxy.origin, credentials.as_ref(), origin, patience, asker);
-                stream = asker.span(|| event, opened, way.handshake(proxy, opening)).await?;
-                Leg::ThroughSocks
+                let operation_timeout = way.operation_timeout();
+                let opening =
+                    socks5::connect(stream, &proxy.origin, credentials.as_ref(), origin, operation_timeout, effects);
+                stream = effects.span(|| event, opened, way.handshake(proxy, opening)).await?;
+                Hop::ThroughSocks
             }
             _ => return Ok(stream),
         };
-        if origin.scheme.is_tls() { self.secure(way, stream, leg).await } else { Ok(stream) }
+        if origin.scheme.is_tls() { self.secure(way, stream, hop).await } else { Ok(stream) }
     }
 
     /// A stream to an origin or a proxy, without TLS.
-    async fn open(&self, way: &Way<'_>, peer: Peer<'_>) -> Result<Stream> {
-        let asker = way.attempt.asker;
+    async fn open(&self, way: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Stream> {
+        let effects = way.attempt.effects;
         if let Some(backend) = &way.backend {
-            asker.close_dropped().await?;
+            effects.close_dropped().await?;
             let event = self.connect_event(way, peer);
-            let connecting = asker.connect(Arc::clone(backend), None, event.clone());
-            let stream = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), connecting).await?;
-            return Ok(Stream::Carried(Box::new(Carried::new(stream))));
+            let connecting = effects.connect(Arc::clone(backend), None, event.clone());
+            let stream = effects.span(|| event, |stream| Outcome::External(stream.clone()), connecting).await?;
+            return Ok(Stream::External(Box::new(ExternalIo::new(stream))));
         }
         let connecting = way.in_time(|| format!("connecting to {peer}"), self.socket(way, peer));
-        let socket = asker.span(|| self.connect_event(way, peer), connected, connecting).await?;
+        let socket = effects.span(|| self.connect_event(way, peer), connected, connecting).await?;
         Ok(Stream::Plain(socket))
     }
 
     /// The stream with TLS on it, to the origin or to the proxy.
-    async fn secure(&self, way: &Way<'_>, stream: Stream, leg: Leg) -> Result<Stream> {
-        let &Attempt { origin, asker, timeout, .. } = way.attempt;
+    async fn secure(&self, way: &ConnectContext<'_>, stream: Stream, hop: Hop) -> Result<Stream> {
+        let &Attempt { origin, effects, timeout, .. } = way.attempt;
         let (origin, tls, protocols) = match &self.proxy {
-            Some(proxy) if leg == Leg::ToHttpProxy => (&*proxy.origin, &proxy.tls, HTTP1),
+            Some(proxy) if hop == Hop::ToHttpProxy => (&*proxy.origin, &proxy.tls, HTTP1),
             _ => (origin, &self.tls, self.protocols()),
         };
         let name = server_name(origin);
         let by_backend = way.backend.is_some();
-        let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend, leg };
-        let securing = || format!("the TLS handshake to {}", Peer { origin, leg });
+        let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend, hop };
+        let securing = || format!("the TLS handshake to {}", Peer { origin, hop });
         let backend = way.backend.as_ref().map(Arc::clone);
         match (stream, backend) {
-            (Stream::Carried(stream), Some(backend)) => {
+            (Stream::External(stream), Some(backend)) => {
                 let event = event();
-                let handshake = asker.connect(backend, Some(stream.handle().clone()), event.clone());
-                let secured = asker.span(|| event, |stream| Outcome::Carrier(stream.clone()), handshake).await?;
+                let handshake = effects.connect(backend, Some(stream.handle().clone()), event.clone());
+                let secured = effects.span(|| event, |stream| Outcome::External(stream.clone()), handshake).await?;
                 stream.release();
-                Ok(Stream::Carried(Box::new(Carried::new(secured))))
+                Ok(Stream::External(Box::new(ExternalIo::new(secured))))
             }
             (stream, _) => {
                 // Boxed: a handshake of rustls is large.
                 let handshake = Box::pin(tls.handshake(stream, name, protocols));
-                asker.span(event, opened, way.in_time(securing, handshake)).await
+                effects.span(event, opened, way.in_time(securing, handshake)).await
             }
         }
     }
@@ -186,36 +187,36 @@ impl Connector {
     }
 
     /// How connections lead to an origin.
-    pub fn route(&self, origin: &Origin) -> Route {
-        self.proxy.as_ref().map_or(Route::Direct, |proxy| proxy.route(origin))
+    pub fn route(&self, origin: &Origin) -> ProxyRoute {
+        self.proxy.as_ref().map_or(ProxyRoute::Direct, |proxy| proxy.route(origin))
     }
 
     /// Where connections for an origin end.
     pub fn end<'a>(&'a self, origin: &'a Arc<Origin>) -> &'a Arc<Origin> {
         match &self.proxy {
-            Some(proxy) if proxy.route(origin) == Route::Forward => &proxy.origin,
+            Some(proxy) if proxy.route(origin) == ProxyRoute::Forward => &proxy.origin,
             _ => origin,
         }
     }
 
     /// Whether a connection to the origin may turn out to speak HTTP/2. Those to proxies do not.
     pub fn may_multiplex(&self, origin: &Origin) -> bool {
-        self.http2 && (origin.scheme.is_tls() || !self.http1) && self.route(origin) != Route::Forward
+        self.http2 && (origin.scheme.is_tls() || !self.http1) && self.route(origin) != ProxyRoute::Forward
     }
 
     /// Whether it is HTTP/2 that is spoken on a stream for the origin: TLS has chosen it, or there is nothing else.
     pub fn speaks_http2(&self, origin: &Origin, stream: &Stream) -> bool {
-        self.route(origin) != Route::Forward && (stream.has_chosen_http2() || (self.http2 && !self.http1))
+        self.route(origin) != ProxyRoute::Forward && (stream.has_chosen_http2() || (self.http2 && !self.http1))
     }
 
-    fn connect_event(&self, way: &Way<'_>, peer: Peer<'_>) -> Event {
+    fn connect_event(&self, way: &ConnectContext<'_>, peer: Peer<'_>) -> Event {
         let timeout = way.attempt.timeout;
         if let Some(path) = self.unix_socket() {
             return Event::ConnectUnixSocket { path: path.to_owned(), timeout };
         }
-        let Peer { origin, leg } = peer;
+        let Peer { origin, hop } = peer;
         let host = origin.host.clone();
-        Event::ConnectTcp { host, port: origin.port, local_address: self.local_address, timeout, leg }
+        Event::ConnectTcp { host, port: origin.port, local_address: self.local_address, timeout, hop }
     }
 
     fn unix_socket(&self) -> Option<&str> {
@@ -226,18 +227,18 @@ impl Connector {
         lock(&self.backend).clone()
     }
 
-    async fn socket(&self, way: &Way<'_>, peer: Peer<'_>) -> Result<Socket> {
+    async fn socket(&self, way: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Socket> {
         let config = SocketConfig { local_address: self.local_address, options: self.socket_options.clone() };
         let reactor = way.attempt.reactor;
         if let Some(path) = self.unix_socket() {
             return happy_eyeballs::connect_unix(path, &config, reactor).await.map_err(|error| failed(path, error));
         }
-        let addresses = addresses(peer.origin, way.attempt.asker).await?;
+        let addresses = addresses(peer.origin, way.attempt.effects).await?;
         happy_eyeballs::connect(addresses, &config, reactor).await.map_err(|error| failed(peer, error))
     }
 }
 
-impl Way<'_> {
+impl ConnectContext<'_> {
     /// One part of an attempt; the deadline is that of the whole.
     async fn in_time<T>(&self, what: impl FnOnce() -> String, work: impl Future<Output = Result<T>>) -> Result<T> {
         match wait_set::timeout_at(self.deadline, work).await {
@@ -259,7 +260,7 @@ impl Way<'_> {
     }
 
     /// How long each read and write of a stream of the caller's may take; the deadline of the whole sees to ours.
-    fn patience(&self) -> Option<Duration> {
+    fn operation_timeout(&self) -> Option<Duration> {
         self.backend.as_ref()?;
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
@@ -272,7 +273,7 @@ impl Way<'_> {
 
 impl fmt::Display for Peer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if matches!(self.leg, Leg::ToHttpProxy | Leg::ToSocksProxy) {
+        if matches!(self.hop, Hop::ToHttpProxy | Hop::ToSocksProxy) {
             f.write_str("the proxy ")?;
         }
         self.origin.fmt(f)
@@ -290,7 +291,7 @@ fn connected(socket: &Socket) -> Outcome {
 
 fn opened(stream: &Stream) -> Outcome {
     match (stream, stream.socket()) {
-        (Stream::Carried(stream), _) => Outcome::Carrier(stream.handle().clone()),
+        (Stream::External(stream), _) => Outcome::External(stream.handle().clone()),
         (stream, Some(socket)) => Outcome::Stream(Box::new(Endpoints::of(socket.socket(), stream.session()))),
         (_, None) => Outcome::Nothing,
     }
@@ -305,12 +306,12 @@ fn setup_socks5(stream: &Stream, origin: &Origin, credentials: Option<&socks5::C
     }))
 }
 
-async fn addresses(origin: &Origin, asker: &Asker) -> Result<Vec<SocketAddr>> {
+async fn addresses(origin: &Origin, effects: &EffectChannel) -> Result<Vec<SocketAddr>> {
     let port = origin.tcp_port()?;
     if let Ok(address) = origin.bare_host().parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    asker.resolve(&origin.host, port).await
+    effects.resolve(&origin.host, port).await
 }
 
 fn failed(peer: impl fmt::Display, error: io::Error) -> Error {

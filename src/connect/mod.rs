@@ -8,5 +8,5 @@ mod tunnel;
 
 pub use self::connector::{Attempt, Connector};
 pub use self::happy_eyeballs::{OptionValue, SocketOption};
-pub use self::proxy::{Protocol, Proxy, Route};
+pub use self::proxy::{Proxy, ProxyProtocol, ProxyRoute};
 pub use self::socks5::Credentials;

@@ -18,12 +18,12 @@ use crate::tls::Tls;
 
 pub struct Proxy {
     pub origin: Arc<Origin>,
-    pub protocol: Protocol,
+    pub protocol: ProxyProtocol,
     /// For a proxy that is itself spoken to over TLS.
     pub tls: Tls,
 }
 
-pub enum Protocol {
+pub enum ProxyProtocol {
     /// With the fields for the proxy, its `Proxy-Authorization` included.
     Http(Fields),
     Socks5(Option<socks5::Credentials>),
@@ -31,7 +31,7 @@ pub enum Protocol {
 
 /// How a connection leads to an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum ProxyRoute {
     Direct,
     /// It ends at the proxy, which passes requests on.
     Forward,
@@ -43,10 +43,10 @@ pub enum Route {
 
 impl Proxy {
     /// Checks what will be sent to the proxy.
-    pub fn new(origin: Origin, protocol: Protocol, tls: Tls) -> Result<Self> {
+    pub fn new(origin: Origin, protocol: ProxyProtocol, tls: Tls) -> Result<Self> {
         let proxy = Self { origin: Arc::new(origin), protocol, tls };
         match &proxy.protocol {
-            Protocol::Http(fields) => {
+            ProxyProtocol::Http(fields) => {
                 let framing = |name: &[u8]| {
                     name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
                 };
@@ -56,7 +56,7 @@ impl Proxy {
                 }
                 proxy.tunnel_head(&proxy.origin)?;
             }
-            Protocol::Socks5(credentials) => {
+            ProxyProtocol::Socks5(credentials) => {
                 if let Some(credentials) = credentials {
                     credentials.check(&proxy.origin)?;
                 }
@@ -65,18 +65,18 @@ impl Proxy {
         Ok(proxy)
     }
 
-    pub fn route(&self, origin: &Origin) -> Route {
+    pub fn route(&self, origin: &Origin) -> ProxyRoute {
         match self.protocol {
-            Protocol::Http(_) if origin.scheme == crate::origin::Scheme::Http => Route::Forward,
-            Protocol::Http(_) => Route::Tunnel,
-            Protocol::Socks5(_) => Route::Socks5,
+            ProxyProtocol::Http(_) if origin.scheme == crate::origin::Scheme::Http => ProxyRoute::Forward,
+            ProxyProtocol::Http(_) => ProxyRoute::Tunnel,
+            ProxyProtocol::Socks5(_) => ProxyRoute::Socks5,
         }
     }
 
     /// The request as the proxy gets it, if it is one that it forwards.
     pub fn forwarded(&self, request: Request) -> Request {
         match &self.protocol {
-            Protocol::Http(fields) if self.route(&request.origin) == Route::Forward => {
+            ProxyProtocol::Http(fields) if self.route(&request.origin) == ProxyRoute::Forward => {
                 let bytes = forwarded_head(&request.head.bytes, &request.origin, fields);
                 let head = RequestHead { bytes, ..request.head };
                 Request { head, ..request }
@@ -88,7 +88,7 @@ impl Proxy {
     /// The request for a tunnel (RFC 9110, 9.3.6).
     pub(super) fn tunnel_head(&self, origin: &Origin) -> Result<RequestHead> {
         let none = Fields::new();
-        let fields = if let Protocol::Http(fields) = &self.protocol { fields } else { &none };
+        let fields = if let ProxyProtocol::Http(fields) = &self.protocol { fields } else { &none };
         let is_host = |(name, _): &&(Bytes, Bytes)| name.eq_ignore_ascii_case(b"host");
         let target = origin.host_and_port();
         let mut writer = HeadWriter::new(b"CONNECT", target.as_bytes())?;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::proxy::Proxy;
 use crate::error::{Error, Kind, Result};
 use crate::io::stream::Stream;
-use crate::operation::{Asker, Effect};
+use crate::operation::{Effect, EffectChannel};
 use crate::origin::Origin;
 use crate::tls::failed;
 
@@ -50,16 +50,16 @@ impl Credentials {
 
 /// Has the proxy at the other end of the stream connect to an origin: what follows on the stream is the origin's.
 ///
-/// `patience` bounds each read and write of a stream of the caller's. Dropping the future closes the stream.
+/// `operation_timeout` bounds each read and write of a stream of the caller's. Dropping the future closes the stream.
 pub async fn connect(
     stream: Stream,
     proxy: &Origin,
     credentials: Option<&Credentials>,
     origin: &Origin,
-    patience: Option<Duration>,
-    asker: &Asker,
+    operation_timeout: Option<Duration>,
+    effects: &EffectChannel,
 ) -> Result<Stream> {
-    let mut dialogue = Dialogue { stream, proxy, patience, asker, received: BytesMut::new() };
+    let mut dialogue = Dialogue { stream, proxy, operation_timeout, effects, received: BytesMut::new() };
     let method = if credentials.is_some() { CREDENTIALS } else { NO_AUTHENTICATION };
     dialogue.send(&[VERSION, 1, method]).await?;
     let [version, chosen] = dialogue.receive().await?;
@@ -157,17 +157,18 @@ fn reply_name(reply: u8) -> &'static str {
 struct Dialogue<'a> {
     stream: Stream,
     proxy: &'a Origin,
-    patience: Option<Duration>,
-    asker: &'a Asker,
+    operation_timeout: Option<Duration>,
+    effects: &'a EffectChannel,
     /// A stream of the caller's may give more than it was asked for.
     received: BytesMut,
 }
 
 impl Dialogue<'_> {
     async fn send(&mut self, message: &[u8]) -> Result<()> {
-        if let Some(stream) = self.stream.carried() {
-            let (stream, bytes, timeout) = (stream.handle().clone(), Bytes::copy_from_slice(message), self.patience);
-            return self.asker.request(|reply| Effect::Write { stream, bytes, timeout, reply }).await;
+        if let Some(stream) = self.stream.external() {
+            let (stream, bytes, timeout) =
+                (stream.handle().clone(), Bytes::copy_from_slice(message), self.operation_timeout);
+            return self.effects.request(|reply| Effect::Write { stream, bytes, timeout, reply }).await;
         }
         let mut left = message;
         let writing = std::future::poll_fn(|cx| {
@@ -208,9 +209,9 @@ impl Dialogue<'_> {
     }
 
     async fn read(&mut self, max_bytes: usize) -> Result<()> {
-        if let Some(stream) = self.stream.carried() {
-            let (stream, timeout) = (stream.handle().clone(), self.patience);
-            let bytes = self.asker.request(|reply| Effect::Read { stream, max_bytes, timeout, reply }).await?;
+        if let Some(stream) = self.stream.external() {
+            let (stream, timeout) = (stream.handle().clone(), self.operation_timeout);
+            let bytes = self.effects.request(|reply| Effect::Read { stream, max_bytes, timeout, reply }).await?;
             self.received.extend_from_slice(&bytes);
             return Ok(());
         }
@@ -234,7 +235,7 @@ impl Dialogue<'_> {
     fn finish(mut self) -> Result<Stream> {
         if !self.received.is_empty() {
             // The origin has been asked nothing yet, though it may speak first.
-            match self.stream.carried() {
+            match self.stream.external() {
                 Some(stream) => stream.unread(self.received.freeze()),
                 None => return Err(self.broken("more than its reply")),
             }

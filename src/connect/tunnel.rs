@@ -10,29 +10,29 @@ use crate::error::Result;
 use crate::http1::Http1;
 use crate::io::stream::Stream;
 use crate::message::{Content, Request};
-use crate::operation::{Asker, Protocol};
+use crate::operation::{EffectChannel, ExchangeKind};
 use crate::origin::Origin;
 use crate::timeout::Timeouts;
 
 /// Has the proxy at the other end of the stream open a tunnel to an origin: what follows on the stream is the origin's.
 ///
-/// `patience` bounds each read and write. Dropping the future closes the stream.
+/// `operation_timeout` bounds each read and write. Dropping the future closes the stream.
 pub async fn open(
     stream: Stream,
     proxy: &Proxy,
     origin: &Origin,
-    patience: Option<Duration>,
-    asker: &Asker,
+    operation_timeout: Option<Duration>,
+    effects: &EffectChannel,
 ) -> Result<Stream> {
     let request = Request {
         origin: Arc::clone(&proxy.origin),
         head: proxy.tunnel_head(origin)?,
         content: Content::Inline(Bytes::new()),
-        timeouts: Timeouts { read: patience, write: patience, ..Timeouts::default() },
+        timeouts: Timeouts { read: operation_timeout, write: operation_timeout, ..Timeouts::default() },
         has_trailers: false,
     };
-    let mut connection = Http1::new(stream, Arc::clone(&proxy.origin)).await?.reporting_as(Protocol::Connect);
-    let response = connection.send(&request, asker).await.map_err(|failure| failure.error)?;
+    let mut connection = Http1::new(stream, Arc::clone(&proxy.origin)).await?.reporting_as(ExchangeKind::Connect);
+    let response = connection.send(&request, effects).await.map_err(|failure| failure.error)?;
     let head = response.head;
     if !(200..300).contains(&head.status) {
         return Err(Proxy::refused(format!("{} {}", head.status, printable(head.reason()))));

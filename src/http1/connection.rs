@@ -11,25 +11,25 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_EN
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
-use super::polling::{Engine, Flag, Sending, Step};
-use super::upload::{Upload, Uploader};
-use super::wire::WireHandle;
+use super::polling::{Flag, Http1Exchange, Http1Step, HyperDriver};
+use super::upload::{OutgoingBody, Uploader};
+use super::wire::Http1WireHandle;
 use crate::error::{Error, Kind, Result};
-use crate::io::progress::Stall;
+use crate::io::progress::ProgressTimer;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
 use crate::message::{Content, Framing, Http1Head, Method, Request, RequestHead, ResponseHead};
-use crate::operation::{Asker, Event, Outcome, Protocol, YieldBudget};
+use crate::operation::{EffectChannel, Event, ExchangeKind, Outcome, YieldBudget};
 use crate::origin::Origin;
 
 /// A connection that speaks HTTP/1.1.
 pub struct Http1 {
     origin: Arc<Origin>,
-    sender: http1::SendRequest<Upload>,
-    hyper: http1::Connection<WireHandle, Upload>,
+    sender: http1::SendRequest<OutgoingBody>,
+    hyper: http1::Connection<Http1WireHandle, OutgoingBody>,
     hyper_ended: bool,
-    wire: WireHandle,
+    wire: Http1WireHandle,
     /// The last poll of a body gave content.
     got_content: bool,
     flag: Arc<Flag>,
@@ -38,12 +38,12 @@ pub struct Http1 {
     /// The waker of both of hyper's halves: it sets `flag`.
     hyper_waker: Waker,
     /// What listeners are told.
-    protocol: Protocol,
+    protocol: ExchangeKind,
 }
 
 /// How an exchange failed, and whether that leaves it open to send the request again elsewhere.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Http1Failure {
     pub error: Error,
     /// Bytes of the request that may have reached the server.
     pub written: u64,
@@ -52,7 +52,7 @@ pub struct Failure {
 }
 
 /// The parts of a response, its body still on the wire.
-pub struct Response {
+pub struct Http1Response {
     pub head: Http1Head,
     /// `None` after `101 Switching Protocols` and `2xx` to CONNECT.
     pub body: Option<Incoming>,
@@ -60,7 +60,7 @@ pub struct Response {
 
 impl Http1 {
     pub async fn new(stream: Stream, origin: Arc<Origin>) -> Result<Self> {
-        let wire = WireHandle::new(stream, Arc::clone(&origin));
+        let wire = Http1WireHandle::new(stream, Arc::clone(&origin));
         let (sender, hyper) = http1::handshake(wire.clone())
             .await
             .map_err(|error| Error::new(Kind::ConnectError, format!("{origin}: {error}")))?;
@@ -76,16 +76,16 @@ impl Http1 {
             flag,
             trailers: Vec::new(),
             hyper_waker,
-            protocol: Protocol::Http1,
+            protocol: ExchangeKind::Http1,
         })
     }
 
     /// Tells listeners that its exchange is of another kind.
-    pub fn reporting_as(self, protocol: Protocol) -> Self {
+    pub fn reporting_as(self, protocol: ExchangeKind) -> Self {
         Self { protocol, ..self }
     }
 
-    pub fn wire(&self) -> &WireHandle {
+    pub fn wire(&self) -> &Http1WireHandle {
         &self.wire
     }
 
@@ -103,37 +103,41 @@ impl Http1 {
 
     /// Whether operations of a loop (0: of threads) can use the connection: its stream is ours, or an external one of theirs.
     pub fn is_usable_by(&self, id: u64) -> bool {
-        self.wire.lock().stream().carried().is_none_or(|stream| stream.handle().owner().serves(id))
+        self.wire.lock().stream().external().is_none_or(|stream| stream.handle().owner().serves(id))
     }
 
     /// Whether an idle connection can no longer be used: the server closed it, or sent bytes that nobody asked for.
-    pub async fn is_stale(&self, asker: &Asker) -> Result<bool> {
-        let handle = self.wire.lock().stream().carried().map(|stream| stream.handle().clone());
+    pub async fn is_stale(&self, effects: &EffectChannel) -> Result<bool> {
+        let handle = self.wire.lock().stream().external().map(|stream| stream.handle().clone());
         match handle {
-            Some(handle) => asker.is_readable(handle).await,
+            Some(handle) => effects.is_readable(handle).await,
             None => Ok(std::future::poll_fn(|cx| self.wire.lock().poll_stale(cx)).await),
         }
     }
 
     /// Sends a request and waits for the head of its response.
-    pub async fn send(&mut self, request: &Request, asker: &Asker) -> std::result::Result<Response, Failure> {
-        let exchanged = pin!(self.exchange(request, asker)).await;
+    pub async fn send(
+        &mut self,
+        request: &Request,
+        effects: &EffectChannel,
+    ) -> std::result::Result<Http1Response, Http1Failure> {
+        let exchanged = pin!(self.exchange(request, effects)).await;
         exchanged.map_err(|error| {
             let (written, received) = self.wire.lock().progress();
-            Failure { error, written, received }
+            Http1Failure { error, written, received }
         })
     }
 
-    async fn exchange(&mut self, request: &Request, asker: &Asker) -> Result<Response> {
+    async fn exchange(&mut self, request: &Request, effects: &EffectChannel) -> Result<Http1Response> {
         let mut phase = Event::SendRequestHeaders(self.protocol);
-        let result = match asker.started(&phase).await {
-            Ok(()) => asker.interruptible(pin!(self.exchange_in_phases(request, asker, &mut phase))).await,
+        let result = match effects.started(&phase).await {
+            Ok(()) => effects.interruptible(pin!(self.exchange_in_phases(request, effects, &mut phase))).await,
             Err(error) => Err(error),
         };
         match result {
-            Err(error) if asker.is_traced() => {
-                let error = asker.failed(&phase, error).await;
-                asker.span(|| Event::ResponseClosed(self.protocol), |()| Outcome::Nothing, async { Ok(()) }).await?;
+            Err(error) if effects.is_traced() => {
+                let error = effects.failed(&phase, error).await;
+                effects.span(|| Event::ResponseClosed(self.protocol), |()| Outcome::Nothing, async { Ok(()) }).await?;
                 Err(error)
             }
             result => result,
@@ -141,31 +145,36 @@ impl Http1 {
     }
 
     /// Sends the request and waits for the head of the response. `phase` is where it stands.
-    async fn exchange_in_phases(&mut self, request: &Request, asker: &Asker, phase: &mut Event) -> Result<Response> {
+    async fn exchange_in_phases(
+        &mut self,
+        request: &Request,
+        effects: &EffectChannel,
+        phase: &mut Event,
+    ) -> Result<Http1Response> {
         let (head, protocol) = (&request.head, self.protocol);
         let mut uploader = Uploader::new(head.framing);
-        let announced = announced_trailers(request, asker).await?;
+        let announced = announced_trailers(request, effects).await?;
         if let Content::Inline(content) = &request.content {
             uploader.push(content.clone())?;
-            add_trailers(&uploader, announced.as_ref(), asker).await?;
+            add_trailers(&uploader, announced.as_ref(), effects).await?;
             uploader.end()?;
         } else if matches!(head.framing, Framing::None | Framing::Length(0)) {
             // There can be no body, but only the caller's iterator knows that there is none.
-            while let Some(chunk) = asker.chunk().await? {
+            while let Some(chunk) = effects.chunk().await? {
                 uploader.push(chunk)?;
             }
             uploader.end()?;
         }
         self.wire.lock().begin(head.bytes.clone(), head.method == Method::Connect);
         let mut response = pin!(self.sender.send_request(for_hyper(head, uploader.body(), announced.as_ref())));
-        let mut exchange = Sending {
+        let mut exchange = Http1Exchange {
             sent: false,
-            pause: asker.is_traced(),
-            stall: Stall::default(),
+            pause: effects.is_traced(),
+            progress_timer: ProgressTimer::default(),
             write_timeout: request.timeouts.write,
             read_timeout: request.timeouts.read,
         };
-        let mut engine = Engine {
+        let mut driver = HyperDriver {
             hyper: &mut self.hyper,
             ended: &mut self.hyper_ended,
             wire: &self.wire,
@@ -173,46 +182,48 @@ impl Http1 {
             waker: &self.hyper_waker,
             trailers: &mut self.trailers,
         };
-        let mut stretch = YieldBudget::default();
+        let mut yield_budget = YieldBudget::default();
         let step = loop {
-            let polling = |cx: &mut Context<'_>| exchange.poll(cx, &mut engine, &uploader, response.as_mut(), asker);
+            let polling = |cx: &mut Context<'_>| exchange.poll(cx, &mut driver, &uploader, response.as_mut(), effects);
             let step = std::future::poll_fn(polling).await;
             match step {
-                Step::WantsChunk => {
+                Http1Step::WantsChunk => {
                     if matches!(phase, Event::SendRequestHeaders(_)) {
-                        next_phase(asker, phase, Event::SendRequestBody(protocol)).await?;
+                        next_phase(effects, phase, Event::SendRequestBody(protocol)).await?;
                     }
-                    if let Some(chunk) = asker.chunk().await? {
+                    if let Some(chunk) = effects.chunk().await? {
                         let length = chunk.len();
                         uploader.push(chunk)?;
-                        stretch.spend(length, asker).await?;
+                        yield_budget.spend(length, effects).await?;
                     } else {
-                        add_trailers(&uploader, announced.as_ref(), asker).await?;
+                        add_trailers(&uploader, announced.as_ref(), effects).await?;
                         uploader.end()?;
                     }
-                    exchange.stall = Stall::default();
+                    exchange.progress_timer = ProgressTimer::default();
                 }
-                Step::Sent => {
+                Http1Step::Sent => {
                     if matches!(phase, Event::SendRequestHeaders(_)) {
-                        next_phase(asker, phase, Event::SendRequestBody(protocol)).await?;
+                        next_phase(effects, phase, Event::SendRequestBody(protocol)).await?;
                     }
                     let failure = self.wire.lock().take_write_error();
                     match failure {
                         // Told, and then suppressed: the server may have answered before it closed.
-                        Some(error) => drop(asker.failed(phase, error).await),
-                        None => asker.complete(phase, Outcome::Nothing).await?,
+                        Some(error) => drop(effects.failed(phase, error).await),
+                        None => effects.complete(phase, Outcome::Nothing).await?,
                     }
                     *phase = Event::ReceiveResponseHeaders(protocol);
-                    asker.started(phase).await?;
+                    effects.started(phase).await?;
                 }
                 step => break step,
             }
         };
         let body = match step {
-            Step::Response(response) => Some(response.into_body()),
-            Step::Upgraded => None,
-            Step::Failed(error) => return Err(self.fault(error.as_ref())),
-            Step::TimedOut | Step::WantsChunk | Step::Sent => return Err(exchange.timed_out(&self.origin)),
+            Http1Step::Response(response) => Some(response.into_body()),
+            Http1Step::Upgraded => None,
+            Http1Step::Failed(error) => return Err(self.fault(error.as_ref())),
+            Http1Step::TimedOut | Http1Step::WantsChunk | Http1Step::Sent => {
+                return Err(exchange.timed_out(&self.origin));
+            }
         };
         let Some(head) = self.wire.lock().take_head() else {
             return Err(Error::new(Kind::Internal, "hyper answered before the response head was read"));
@@ -221,10 +232,10 @@ impl Http1 {
             let message = format!("{} switched protocols (101) without having been asked to", self.origin);
             return Err(Error::remote(message));
         }
-        if asker.is_traced() {
-            asker.complete(phase, Outcome::Head(ResponseHead::Http1(head.clone()))).await?;
+        if effects.is_traced() {
+            effects.complete(phase, Outcome::Head(ResponseHead::Http1(head.clone()))).await?;
         }
-        Ok(Response { head, body })
+        Ok(Http1Response { head, body })
     }
 
     /// Polls for the next chunk of the response body; `None` at its end. Without an asker nothing more is asked of a stream of
@@ -233,9 +244,9 @@ impl Http1 {
         &mut self,
         cx: &mut Context<'_>,
         body: &mut Incoming,
-        stall: &mut Stall,
+        progress_timer: &mut ProgressTimer,
         timeout: Option<Duration>,
-        asker: Option<&Asker>,
+        effects: Option<&EffectChannel>,
     ) -> Poll<std::result::Result<Option<Bytes>, BodyFault>> {
         {
             let mut wire = self.wire.lock();
@@ -245,31 +256,31 @@ impl Http1 {
             }
             wire.hear();
         }
-        let mut engine = self.engine();
+        let mut driver = self.driver();
         loop {
-            match engine.poll_body(body) {
+            match driver.poll_body(body) {
                 Poll::Ready(Some(Ok(chunk))) => {
-                    *stall = Stall::default();
+                    *progress_timer = ProgressTimer::default();
                     self.got_content = true;
                     return Poll::Ready(Ok(Some(chunk)));
                 }
-                Poll::Ready(None) if engine.wire.lock().has_malformed_trailers() => {
+                Poll::Ready(None) if driver.wire.lock().has_malformed_trailers() => {
                     return Poll::Ready(Err(BodyFault::MalformedTrailers));
                 }
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(BodyFault::Broken(error))),
                 Poll::Pending => {}
             }
-            if !engine.poll_hyper() {
+            if !driver.poll_hyper() {
                 break;
             }
         }
         let mut wire = self.wire.lock();
-        if stall.is_over(wire.moved(), timeout) {
+        if progress_timer.is_over(wire.moved(), timeout) {
             return Poll::Ready(Err(BodyFault::TimedOut));
         }
-        if let Some(asker) = asker {
-            wire.ask(asker, timeout, None);
+        if let Some(effects) = effects {
+            wire.ask(effects, timeout, None);
         }
         Poll::Pending
     }
@@ -286,9 +297,9 @@ impl Http1 {
 
     /// Ends a complete exchange; whether the connection can serve another one.
     pub fn finish(&mut self) -> bool {
-        self.wire.lock().close_gate();
-        let mut engine = self.engine();
-        while engine.poll_hyper() {}
+        self.wire.lock().stop_reads();
+        let mut driver = self.driver();
+        while driver.poll_hyper() {}
         // Nobody waits for this connection now.
         wait_set::clear();
         !self.hyper_ended && self.sender.is_ready() && self.wire.lock().is_reusable()
@@ -321,8 +332,8 @@ impl Http1 {
         self.wire.lock().is_at_end()
     }
 
-    fn engine(&mut self) -> Engine<'_> {
-        Engine {
+    fn driver(&mut self) -> HyperDriver<'_> {
+        HyperDriver {
             hyper: &mut self.hyper,
             ended: &mut self.hyper_ended,
             wire: &self.wire,
@@ -342,34 +353,34 @@ pub enum BodyFault {
 }
 
 /// The names of the fields that may follow the body: those that there are now, and those that `Trailer` announces for later.
-async fn announced_trailers(request: &Request, asker: &Asker) -> Result<Option<Bytes>> {
+async fn announced_trailers(request: &Request, effects: &EffectChannel) -> Result<Option<Bytes>> {
     if !request.has_trailers {
         return Ok(None);
     }
     let mut names = request.head.trailer.as_deref().unwrap_or_default().to_vec();
-    for (name, _) in asker.trailers().await? {
+    for (name, _) in effects.trailers().await? {
         names.extend_from_slice(b",");
         names.extend_from_slice(&name);
     }
     Ok(Some(names.trim_ascii_start().strip_prefix(b",").unwrap_or(&names).to_vec().into()))
 }
 
-async fn add_trailers(uploader: &Uploader, announced: Option<&Bytes>, asker: &Asker) -> Result<()> {
+async fn add_trailers(uploader: &Uploader, announced: Option<&Bytes>, effects: &EffectChannel) -> Result<()> {
     if announced.is_some() {
-        let fields = asker.trailers().await?;
+        let fields = effects.trailers().await?;
         uploader.set_trailers(&fields, announced)?;
     }
     Ok(())
 }
 
-async fn next_phase(asker: &Asker, phase: &mut Event, next: Event) -> Result<()> {
-    asker.complete(phase, Outcome::Nothing).await?;
+async fn next_phase(effects: &EffectChannel, phase: &mut Event, next: Event) -> Result<()> {
+    effects.complete(phase, Outcome::Nothing).await?;
     *phase = next;
-    asker.started(phase).await
+    effects.started(phase).await
 }
 
 /// The request as hyper needs it: nothing but what frames it. What goes on the wire is the caller's head.
-fn for_hyper(head: &RequestHead, body: Upload, trailers: Option<&Bytes>) -> http::Request<Upload> {
+fn for_hyper(head: &RequestHead, body: OutgoingBody, trailers: Option<&Bytes>) -> http::Request<OutgoingBody> {
     let mut request = http::Request::new(body);
     *request.method_mut() = match head.method {
         Method::Head => http::Method::HEAD,

@@ -9,5 +9,5 @@ mod polling;
 mod upload;
 mod wire;
 
-pub use self::connection::{BodyFault, Failure, Http1, Response};
-pub use self::wire::{Wire, WireHandle};
+pub use self::connection::{BodyFault, Http1, Http1Failure, Http1Response};
+pub use self::wire::{Http1Wire, Http1WireHandle};

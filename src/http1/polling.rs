@@ -14,17 +14,17 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
-use super::upload::{Upload, Uploader};
-use super::wire::WireHandle;
+use super::upload::{OutgoingBody, Uploader};
+use super::wire::Http1WireHandle;
 use crate::error::{Error, Kind};
-use crate::io::progress::Stall;
+use crate::io::progress::ProgressTimer;
 use crate::message::trailer_pairs;
-use crate::operation::Asker;
+use crate::operation::EffectChannel;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 
 /// What a poll of an exchange came to.
-pub enum Step {
+pub enum Http1Step {
     WantsChunk,
     /// The request is out. Only a traced exchange stops here.
     Sent,
@@ -36,16 +36,16 @@ pub enum Step {
 }
 
 /// hyper's connection, borrowed for polling beside its request or response.
-pub struct Engine<'a> {
-    pub hyper: &'a mut http1::Connection<WireHandle, Upload>,
+pub struct HyperDriver<'a> {
+    pub hyper: &'a mut http1::Connection<Http1WireHandle, OutgoingBody>,
     pub ended: &'a mut bool,
-    pub wire: &'a WireHandle,
+    pub wire: &'a Http1WireHandle,
     pub flag: &'a Flag,
     pub waker: &'a Waker,
     pub trailers: &'a mut Vec<(Bytes, Bytes)>,
 }
 
-impl Engine<'_> {
+impl HyperDriver<'_> {
     /// Lets hyper do what it can; whether it has news for the other half.
     pub fn poll_hyper(&mut self) -> bool {
         if *self.ended {
@@ -78,70 +78,70 @@ impl Engine<'_> {
 }
 
 /// Sending a request and waiting for its response.
-pub struct Sending {
+pub struct Http1Exchange {
     /// The request is out, or cannot be sent any further.
     pub sent: bool,
     /// Stop when it is, to report it.
     pub pause: bool,
-    pub stall: Stall,
+    pub progress_timer: ProgressTimer,
     pub write_timeout: Option<Duration>,
     pub read_timeout: Option<Duration>,
 }
 
-impl Sending {
+impl Http1Exchange {
     pub fn poll(
         &mut self,
         cx: &Context<'_>,
-        engine: &mut Engine<'_>,
+        driver: &mut HyperDriver<'_>,
         uploader: &Uploader,
         mut response: Pin<&mut impl Future<Output = hyper::Result<http::Response<Incoming>>>>,
-        asker: &Asker,
-    ) -> Poll<Step> {
+        effects: &EffectChannel,
+    ) -> Poll<Http1Step> {
         {
-            let mut wire = engine.wire.lock();
+            let mut wire = driver.wire.lock();
             wire.set_waker(cx.waker());
             wire.hear();
         }
         loop {
-            let news = engine.poll_hyper();
+            let news = driver.poll_hyper();
             let (faulty, failed, blocked, upgraded) = {
-                let wire = engine.wire.lock();
+                let wire = driver.wire.lock();
                 (wire.has_fault(), wire.has_write_failed(), wire.is_write_blocked(), wire.is_upgraded())
             };
             if faulty {
-                return Poll::Ready(Step::Failed(None));
+                return Poll::Ready(Http1Step::Failed(None));
             }
             if !self.sent {
                 if failed || (uploader.is_finished() && !blocked) {
                     // From here on hyper may read: not before, since nothing has waited for bytes until now.
                     self.sent = true;
-                    self.stall = Stall::default();
-                    engine.wire.lock().open_gate();
+                    self.progress_timer = ProgressTimer::default();
+                    driver.wire.lock().allow_reads();
                     if self.pause {
-                        return Poll::Ready(Step::Sent);
+                        return Poll::Ready(Http1Step::Sent);
                     }
                     continue;
                 }
                 if uploader.is_wanted() && !blocked {
-                    return Poll::Ready(Step::WantsChunk);
+                    return Poll::Ready(Http1Step::WantsChunk);
                 }
             }
             if upgraded {
-                return Poll::Ready(Step::Upgraded);
+                return Poll::Ready(Http1Step::Upgraded);
             }
-            match response.as_mut().poll(&mut Context::from_waker(engine.waker)) {
-                Poll::Ready(Ok(response)) => return Poll::Ready(Step::Response(response)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Step::Failed(Some(error))),
+            match response.as_mut().poll(&mut Context::from_waker(driver.waker)) {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Http1Step::Response(response)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Http1Step::Failed(Some(error))),
                 Poll::Pending if !news => break,
                 Poll::Pending => {}
             }
         }
         let timeout = if self.sent { self.read_timeout } else { self.write_timeout };
-        let mut wire = engine.wire.lock();
-        if self.stall.is_over(wire.moved(), timeout) {
-            return Poll::Ready(Step::TimedOut);
+        let mut wire = driver.wire.lock();
+        if self.progress_timer.is_over(wire.moved(), timeout) {
+            return Poll::Ready(Http1Step::TimedOut);
         }
-        wire.ask(asker, self.read_timeout, self.write_timeout);
+        wire.ask(effects, self.read_timeout, self.write_timeout);
         Poll::Pending
     }
 

@@ -24,15 +24,15 @@ struct Queue {
 
 /// hyper's end: a body that says when it needs more.
 #[derive(Clone)]
-pub struct Upload(Arc<Mutex<Queue>>);
+pub struct OutgoingBody(Arc<Mutex<Queue>>);
 
-impl Upload {
+impl OutgoingBody {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         lock(&self.0)
     }
 }
 
-impl Body for Upload {
+impl Body for OutgoingBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -65,7 +65,7 @@ impl Body for Upload {
 
 /// The exchange's end: it hands chunks in and holds the caller to the length he declared.
 pub struct Uploader {
-    upload: Upload,
+    upload: OutgoingBody,
     /// What may still come, if the length was declared.
     remaining: Option<u64>,
     /// The chunk that completes the declared length. It goes out when the caller has confirmed that nothing follows: a body
@@ -81,10 +81,10 @@ impl Uploader {
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
-        Self { upload: Upload(Arc::new(Mutex::new(queue))), remaining, last: None }
+        Self { upload: OutgoingBody(Arc::new(Mutex::new(queue))), remaining, last: None }
     }
 
-    pub fn body(&self) -> Upload {
+    pub fn body(&self) -> OutgoingBody {
         self.upload.clone()
     }
 

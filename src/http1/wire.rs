@@ -16,12 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::chunks::Chunks;
 use crate::error::{Error, Kind, Result};
-use crate::io::external::Asked;
+use crate::io::external::PendingIo;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
 use crate::lock::lock;
 use crate::message::{BLANK_LINE, Http1Head, MAX_HEAD};
-use crate::operation::Asker;
+use crate::operation::EffectChannel;
 use crate::origin::Origin;
 use crate::tls::failed;
 
@@ -53,7 +53,7 @@ enum Writing {
 
 /// The stream and the state of the exchange on it.
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing of the exchange")]
-pub struct Wire {
+pub struct Http1Wire {
     origin: Arc<Origin>,
     stream: Stream,
     /// Wakes the exchange, not hyper: readiness has to reach whoever drives this connection.
@@ -62,7 +62,7 @@ pub struct Wire {
     /// Counts the exchanges on this connection.
     exchange: u64,
     /// What the exchange has asked of a stream of the caller's.
-    asked: Asked,
+    asked: PendingIo,
 
     /// What is left to send of the caller's head; hyper's is dropped when it is out.
     head_out: Option<Bytes>,
@@ -70,7 +70,7 @@ pub struct Wire {
     written: u64,
 
     /// Closed while nobody waits for bytes: then hyper cannot read ahead.
-    gate_open: bool,
+    reads_allowed: bool,
     inbound: Inbound,
     head_in: BytesMut,
     scanned: usize,
@@ -90,20 +90,20 @@ pub struct Wire {
 
 /// A handle on the wire: hyper has one, the connection the other.
 #[derive(Clone)]
-pub struct WireHandle(Arc<Mutex<Wire>>);
+pub struct Http1WireHandle(Arc<Mutex<Http1Wire>>);
 
-impl WireHandle {
+impl Http1WireHandle {
     pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
-        Self(Arc::new(Mutex::new(Wire {
+        Self(Arc::new(Mutex::new(Http1Wire {
             origin,
             stream,
             waker: Waker::noop().clone(),
             exchange: 0,
-            asked: Asked::Nothing,
+            asked: PendingIo::Nothing,
             head_out: None,
             writing: Writing::Flowing,
             written: 0,
-            gate_open: false,
+            reads_allowed: false,
             inbound: Inbound::Head,
             head_in: BytesMut::new(),
             scanned: 0,
@@ -120,11 +120,11 @@ impl WireHandle {
         })))
     }
 
-    pub fn downgrade(&self) -> Weak<Mutex<Wire>> {
+    pub fn downgrade(&self) -> Weak<Mutex<Http1Wire>> {
         Arc::downgrade(&self.0)
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Wire> {
+    pub fn lock(&self) -> MutexGuard<'_, Http1Wire> {
         lock(&self.0)
     }
 
@@ -135,7 +135,7 @@ impl WireHandle {
     }
 }
 
-impl Wire {
+impl Http1Wire {
     /// Prepares for one exchange.
     pub fn begin(&mut self, head: Bytes, is_connect: bool) {
         self.exchange += 1;
@@ -162,12 +162,12 @@ impl Wire {
         }
     }
 
-    pub fn open_gate(&mut self) {
-        self.gate_open = true;
+    pub fn allow_reads(&mut self) {
+        self.reads_allowed = true;
     }
 
-    pub fn close_gate(&mut self) {
-        self.gate_open = false;
+    pub fn stop_reads(&mut self) {
+        self.reads_allowed = false;
     }
 
     pub fn stream(&mut self) -> &mut Stream {
@@ -210,15 +210,15 @@ impl Wire {
     }
 
     /// For a stream of the caller's: asks for what the exchange is waiting for.
-    pub fn ask(&mut self, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
-        if let Some(stream) = self.stream.carried() {
-            stream.ask(asker, &mut self.asked, read, write);
+    pub fn ask(&mut self, effects: &EffectChannel, read: Option<Duration>, write: Option<Duration>) {
+        if let Some(stream) = self.stream.external() {
+            stream.ask(effects, &mut self.asked, read, write);
         }
     }
 
     /// For an external stream: takes the reply.
     pub fn hear(&mut self) {
-        if let Some(stream) = self.stream.carried()
+        if let Some(stream) = self.stream.external()
             && let Some(timeout) = stream.hear(&mut self.asked)
         {
             stream.fail_read(timeout);
@@ -316,7 +316,7 @@ impl Wire {
             if sent >= head.len() {
                 let beyond = sent - head.len();
                 self.head_out = None;
-                return Poll::Ready(Ok(bufs.first().map_or(0, |hypers| hypers.len()) + beyond));
+                return Poll::Ready(Ok(bufs.first().map_or(0, |written_by_hyper| written_by_hyper.len()) + beyond));
             }
             head.advance(sent);
         }
@@ -337,7 +337,7 @@ impl Wire {
     }
 
     fn poll_read(&mut self, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if !self.gate_open {
+        if !self.reads_allowed {
             return Poll::Pending;
         }
         loop {
@@ -481,13 +481,13 @@ impl Wire {
     }
 }
 
-impl hyper::rt::Read for WireHandle {
+impl hyper::rt::Read for Http1WireHandle {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         self.lock().poll_read(&mut cursor)
     }
 }
 
-impl hyper::rt::Write for WireHandle {
+impl hyper::rt::Write for Http1WireHandle {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.lock().poll_write(&[IoSlice::new(buf)])
     }

@@ -6,34 +6,34 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::connection::Http2;
-use super::leader_followers::Turn;
+use super::leader_followers::WaitRegistration;
 use crate::error::Error;
 use crate::io::wait_set;
 use crate::lock::lock;
-use crate::operation::Asker;
+use crate::operation::EffectChannel;
 
 /// An exchange's way to the connection.
-pub struct Io {
+pub struct ExchangeIo {
     pub connection: Arc<Http2>,
-    turn: Turn,
+    registration: WaitRegistration,
     /// A stream of the caller's gave nothing for as long as the exchange waits.
     pub timed_out: Option<Error>,
     /// The exchange has something to send that waits for room.
-    pub awaits_room: bool,
+    pub waits_for_stream: bool,
     /// The exchange takes what was read before it reads more, which else would pile up.
-    pub takes_first: bool,
+    pub polls_before_io: bool,
 }
 
 /// The part in a connection of a thread that waits for room on it: it takes its turn at reading, for what makes room may be said
 /// by the peer while nobody else reads.
-pub struct Attendance(Io);
+pub struct StreamWaiter(ExchangeIo);
 
-impl Attendance {
+impl StreamWaiter {
     /// `None` if there is nothing to read for a thread: it is a loop's connection, or over a stream of the caller's, which only
     /// exchanges ask.
     pub fn new(connection: &Arc<Http2>) -> Option<Self> {
-        let is_for_threads = !connection.is_carried && !connection.is_job();
-        is_for_threads.then(|| Self(Io::new(connection)))
+        let is_for_threads = !connection.is_external && !connection.is_job();
+        is_for_threads.then(|| Self(ExchangeIo::new(connection)))
     }
 
     /// Returns whether it is on this connection.
@@ -43,24 +43,24 @@ impl Attendance {
 
     /// Moves the connection as far as it can be, and notes what the thread has to wait for. Returns whether there is anything
     /// left to wait for.
-    pub fn poll(&mut self, cx: &mut Context<'_>, asker: &Asker) -> bool {
+    pub fn poll(&mut self, cx: &mut Context<'_>, effects: &EffectChannel) -> bool {
         let Self(io) = self;
         let is_over = io.connection.is_over();
         if !is_over {
-            let _: Poll<()> = io.poll(cx, asker, None, None, |_| Poll::Pending);
+            let _: Poll<()> = io.poll(cx, effects, None, None, |_| Poll::Pending);
         }
         !is_over
     }
 }
 
-impl Io {
+impl ExchangeIo {
     pub fn new(connection: &Arc<Http2>) -> Self {
         Self {
             connection: Arc::clone(connection),
-            turn: Turn::default(),
+            registration: WaitRegistration::default(),
             timed_out: None,
-            awaits_room: false,
-            takes_first: false,
+            waits_for_stream: false,
+            polls_before_io: false,
         }
     }
 
@@ -68,7 +68,7 @@ impl Io {
     pub fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
-        asker: &Asker,
+        effects: &EffectChannel,
         read: Option<Duration>,
         write: Option<Duration>,
         mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
@@ -78,45 +78,45 @@ impl Io {
         }
         let connection = Arc::clone(&self.connection);
         self.hear();
-        let mut takes_first = self.takes_first && !connection.is_carried;
+        let mut polls_before_io = self.polls_before_io && !connection.is_external;
         loop {
-            if !takes_first {
+            if !polls_before_io {
                 connection.drive();
-                if self.writes_for_others(asker, write) {
+                if self.writes_for_others(effects, write) {
                     return Poll::Pending;
                 }
             }
             if let Poll::Ready(ready) = step(cx) {
-                if connection.pulse.is_dirty.load(Ordering::Acquire) {
+                if connection.connection_waker.is_dirty.load(Ordering::Acquire) {
                     connection.drive();
                 }
                 self.leave();
                 // What TLS holds back wakes nobody who sleeps on the socket.
-                self.connection.rouse();
+                self.connection.wake_leader();
                 return Poll::Ready(ready);
             }
-            if !std::mem::take(&mut takes_first) && !connection.has_more() {
+            if !std::mem::take(&mut polls_before_io) && !connection.has_more() {
                 break;
             }
         }
-        self.wait(cx, asker, read, write);
+        self.wait(cx, effects, read, write);
         Poll::Pending
     }
 
     /// Sends what there is to send over a stream of the caller's, and reads nothing. Whether nothing is left, or somebody else
     /// writes.
-    pub fn write_out(&mut self, asker: &Asker, timeout: Duration) -> bool {
+    pub fn write_out(&mut self, effects: &EffectChannel, timeout: Duration) -> bool {
         let connection = Arc::clone(&self.connection);
         if !self.hear() {
             return false;
         }
         connection.drive();
         let mut wire = connection.wire.lock();
-        if let Some(stream) = wire.stream().carried()
+        if let Some(stream) = wire.stream().external()
             && stream.is_write_wanted()
         {
-            stream.ask(asker, &mut self.turn.asked, None, Some(timeout));
-            lock(&connection.turns).set_busy(&mut self.turn);
+            stream.ask(effects, &mut self.registration.asked, None, Some(timeout));
+            lock(&connection.leader_followers).set_busy(&mut self.registration);
             return false;
         }
         drop(wire);
@@ -126,68 +126,68 @@ impl Io {
 
     /// Takes the answer to what it has asked of a stream of the caller's. Whether it waits for none any more.
     fn hear(&mut self) -> bool {
-        if !self.turn.asked.is_nothing()
-            && let Some(stream) = self.connection.wire.lock().stream().carried()
+        if !self.registration.asked.is_nothing()
+            && let Some(stream) = self.connection.wire.lock().stream().external()
         {
-            self.timed_out = stream.hear(&mut self.turn.asked);
+            self.timed_out = stream.hear(&mut self.registration.asked);
         }
-        self.turn.asked.is_nothing()
+        self.registration.asked.is_nothing()
     }
 
     /// Asks for a write that nobody else can ask for: the others are in the middle of something, and what is to go out may be
     /// theirs. The exchange may have what it came for, and leave for good.
-    fn writes_for_others(&mut self, asker: &Asker, write: Option<Duration>) -> bool {
+    fn writes_for_others(&mut self, effects: &EffectChannel, write: Option<Duration>) -> bool {
         let connection = &self.connection;
         let is_alone = connection.exchanges.load(Ordering::Acquire) <= 1;
-        if !connection.is_carried || is_alone || !self.turn.asked.is_nothing() {
+        if !connection.is_external || is_alone || !self.registration.asked.is_nothing() {
             return false;
         }
         let mut wire = connection.wire.lock();
-        let Some(stream) = wire.stream().carried() else { return false };
-        let mut turns = lock(&connection.turns);
-        if !stream.is_write_wanted() || turns.has_followers() {
+        let Some(stream) = wire.stream().external() else { return false };
+        let mut leader_followers = lock(&connection.leader_followers);
+        if !stream.is_write_wanted() || leader_followers.has_followers() {
             return false;
         }
-        stream.ask(asker, &mut self.turn.asked, None, write);
-        turns.set_busy(&mut self.turn);
+        stream.ask(effects, &mut self.registration.asked, None, write);
+        leader_followers.set_busy(&mut self.registration);
         true
     }
 
     /// Sees to it that somebody reads what the exchange waits for.
-    fn wait(&mut self, cx: &Context<'_>, asker: &Asker, read: Option<Duration>, write: Option<Duration>) {
+    fn wait(&mut self, cx: &Context<'_>, effects: &EffectChannel, read: Option<Duration>, write: Option<Duration>) {
         let connection = &self.connection;
         let mut wire = connection.wire.lock();
-        let Some(stream) = wire.stream().carried() else {
-            let leads = lock(&connection.turns).sleep(&mut self.turn, cx.waker());
+        let Some(stream) = wire.stream().external() else {
+            let leads = lock(&connection.leader_followers).sleep(&mut self.registration, cx.waker());
             match wire.stream().socket() {
                 // Whatever the last poll came to: this is what the others rely on.
                 Some(socket) if leads => socket.wait_to_read(cx),
                 Some(socket) => socket.leave_reading_to_others(),
                 None => {}
             }
-            wait_set::needs_alarm();
+            wait_set::waits_for_waker();
             return;
         };
-        if self.turn.asked.is_nothing() && stream.is_used_here() {
+        if self.registration.asked.is_nothing() && stream.is_used_here() {
             wait_set::waits_for_itself();
             return;
         }
         // What is being written may open its stream, and so give it room: in the middle of a read it would not hear of that.
-        if !(self.awaits_room && stream.is_writing()) {
-            stream.ask(asker, &mut self.turn.asked, read, write);
+        if !(self.waits_for_stream && stream.is_writing()) {
+            stream.ask(effects, &mut self.registration.asked, read, write);
         }
         let is_more_wanted = stream.is_anything_wanted();
         drop(wire);
-        let mut turns = lock(&connection.turns);
-        if self.turn.asked.is_nothing() {
-            turns.follow(&mut self.turn, cx.waker());
-            wait_set::needs_alarm();
+        let mut leader_followers = lock(&connection.leader_followers);
+        if self.registration.asked.is_nothing() {
+            leader_followers.follow(&mut self.registration, cx.waker());
+            wait_set::waits_for_waker();
             return;
         }
         // Busy with the stream it hears of nothing else: whatever there is to do besides falls to those who wait.
-        turns.set_busy(&mut self.turn);
-        let other = if is_more_wanted { turns.pass_on() } else { None };
-        drop(turns);
+        leader_followers.set_busy(&mut self.registration);
+        let other = if is_more_wanted { leader_followers.pass_on() } else { None };
+        drop(leader_followers);
         if let Some(other) = other {
             other.wake();
         }
@@ -196,13 +196,13 @@ impl Io {
     /// The exchange waits no longer: what it did for the others falls to one of them.
     fn leave(&mut self) {
         let connection = &self.connection;
-        if let Some(stream) = connection.wire.lock().stream().carried() {
-            stream.abandon(std::mem::take(&mut self.turn.asked));
+        if let Some(stream) = connection.wire.lock().stream().external() {
+            stream.abandon(std::mem::take(&mut self.registration.asked));
         }
         let successor = {
-            let mut turns = lock(&connection.turns);
-            let successor = turns.leave(&mut self.turn);
-            if connection.is_carried { successor.or_else(|| turns.pass_on()) } else { successor }
+            let mut leader_followers = lock(&connection.leader_followers);
+            let successor = leader_followers.leave(&mut self.registration);
+            if connection.is_external { successor.or_else(|| leader_followers.pass_on()) } else { successor }
         };
         if let Some(successor) = successor {
             successor.wake();
@@ -210,7 +210,7 @@ impl Io {
     }
 }
 
-impl Drop for Io {
+impl Drop for ExchangeIo {
     fn drop(&mut self) {
         if self.connection.generation.is_current() && !self.connection.is_job() {
             self.leave();

@@ -6,41 +6,41 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 
-use super::stream::Stream;
+use super::stream::Http2Stream;
 use super::upload::Needs;
 use crate::error::{Error, Kind, Result};
-use crate::io::progress::Stall;
+use crate::io::progress::ProgressTimer;
 use crate::message::{http2_trailers, trailer_pairs};
-use crate::operation::{Asker, Effect, Fields, Reply};
+use crate::operation::{Effect, EffectChannel, Fields, Reply};
 use crate::timeout::Seconds;
 
 /// Reading it credits the peer with what was read. Dropping it resets the stream unless the response is complete.
-pub struct Body {
-    stream: Stream,
+pub struct Http2Body {
+    stream: Http2Stream,
     status: u16,
-    stall: Stall,
+    progress_timer: ProgressTimer,
     has_data_ended: bool,
     is_complete: bool,
     /// The effect that the rest of the request waits for.
-    asked: Option<Asked>,
+    asked: Option<PendingEffect>,
     trailers: Fields,
     /// Whoever waits for the next chunk at the moment, to be told when the response is closed meanwhile.
     reader: Option<Waker>,
 }
 
 /// What was asked for the rest of the request.
-enum Asked {
+enum PendingEffect {
     Chunk(Reply<Option<Bytes>>),
     Trailers(Reply<Fields>),
 }
 
-impl Body {
+impl Http2Body {
     /// The body of a response with this status.
-    pub fn new(stream: Stream, status: u16) -> Self {
+    pub fn new(stream: Http2Stream, status: u16) -> Self {
         Self {
             stream,
             status,
-            stall: Stall::default(),
+            progress_timer: ProgressTimer::default(),
             has_data_ended: false,
             is_complete: false,
             asked: None,
@@ -49,7 +49,7 @@ impl Body {
         }
     }
 
-    pub fn stream(&self) -> &Stream {
+    pub fn stream(&self) -> &Http2Stream {
         &self.stream
     }
 
@@ -71,9 +71,9 @@ impl Body {
         &mut self,
         cx: &mut Context<'_>,
         timeout: Option<Duration>,
-        asker: &Asker,
+        effects: &EffectChannel,
     ) -> Poll<Result<Option<Bytes>>> {
-        let poll = self.poll(cx, timeout, asker);
+        let poll = self.poll(cx, timeout, effects);
         if poll.is_ready() {
             self.reader = None;
         } else if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
@@ -98,7 +98,12 @@ impl Body {
         arrived
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, timeout: Option<Duration>, asker: &Asker) -> Poll<Result<Option<Bytes>>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        timeout: Option<Duration>,
+        effects: &EffectChannel,
+    ) -> Poll<Result<Option<Bytes>>> {
         if self.is_complete {
             return Poll::Ready(Ok(None));
         }
@@ -107,7 +112,7 @@ impl Body {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         }
-        let poll = self.poll_data(cx, timeout, asker);
+        let poll = self.poll_data(cx, timeout, effects);
         if let Some(error) = self.stream.take_failure() {
             return Poll::Ready(Err(error));
         }
@@ -118,22 +123,22 @@ impl Body {
             }
             Poll::Ready(Ok(Ok(chunk))) => {
                 self.stream.connection().note_read(chunk.as_ref().map_or(0, Bytes::len));
-                self.stall = Stall::default();
+                self.progress_timer = ProgressTimer::default();
                 self.is_complete = chunk.is_none();
                 Poll::Ready(Ok(chunk))
             }
             Poll::Ready(Ok(Err(error))) => Poll::Ready(Err(self.stream.connection().explain(&error))),
             Poll::Ready(Err(needs)) => {
                 self.asked = Some(match needs {
-                    Needs::Trailers => Asked::Trailers(asker.post(Effect::Trailers)),
-                    _ => Asked::Chunk(asker.post(Effect::NextChunk)),
+                    Needs::Trailers => PendingEffect::Trailers(effects.post(Effect::Trailers)),
+                    _ => PendingEffect::Chunk(effects.post(Effect::NextChunk)),
                 });
                 Poll::Pending
             }
             Poll::Pending => {
                 // As long as the request is under way it is that which may stall, unless it waits for the caller.
-                let timeout = timeout.filter(|_| !self.stream.has_courier());
-                if self.stall.is_over(self.stream.progress(), timeout) {
+                let timeout = timeout.filter(|_| !self.stream.has_upload_task());
+                if self.progress_timer.is_over(self.stream.progress(), timeout) {
                     let origin = &self.stream.connection().origin;
                     let limit = Seconds(timeout.unwrap_or_default());
                     let message = format!("no more of the response body from {origin} within {limit} (read timeout)");
@@ -148,11 +153,11 @@ impl Body {
     fn take_reply(&mut self) -> Poll<Result<()>> {
         let result = match &self.asked {
             None => return Poll::Ready(Ok(())),
-            Some(Asked::Chunk(reply)) => match reply.take() {
+            Some(PendingEffect::Chunk(reply)) => match reply.take() {
                 None => return Poll::Pending,
                 Some(chunk) => chunk.map(|chunk| self.stream.push(chunk)),
             },
-            Some(Asked::Trailers(reply)) => match reply.take() {
+            Some(PendingEffect::Trailers(reply)) => match reply.take() {
                 None => return Poll::Pending,
                 Some(fields) => {
                     fields.and_then(|fields| http2_trailers(&fields)).map(|trailers| self.stream.set_trailers(trailers))
@@ -167,10 +172,10 @@ impl Body {
         &mut self,
         cx: &mut Context<'_>,
         timeout: Option<Duration>,
-        asker: &Asker,
+        effects: &EffectChannel,
     ) -> Poll<std::result::Result<std::result::Result<Option<Bytes>, h2::Error>, Needs>> {
         let Self { stream, has_data_ended, trailers, .. } = self;
-        stream.poll_body(cx, asker, timeout, |body, cx| {
+        stream.poll_body(cx, effects, timeout, |body, cx| {
             while !*has_data_ended {
                 match receive(body, cx) {
                     // A frame may be empty, or all padding.

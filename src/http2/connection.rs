@@ -12,9 +12,9 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 
 use super::keep_alive::{KeepAlive, Pinger};
-use super::leader_followers::Turns;
+use super::leader_followers::LeaderFollowers;
 use super::windows::{self, Windows};
-use super::wire::WireHandle;
+use super::wire::Http2WireHandle;
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
 use crate::io::reactor::{Job, Reactor};
@@ -38,15 +38,15 @@ const REMEMBERED_RESETS: usize = 1024;
 /// A connection that speaks HTTP/2.
 pub struct Http2 {
     pub(super) origin: Arc<Origin>,
-    pub(super) wire: WireHandle,
+    pub(super) wire: Http2WireHandle,
     /// Whether it is over a stream of the caller's.
-    pub(super) is_carried: bool,
+    pub(super) is_external: bool,
     // Both are left as they are in a forked child: h2 has locks that a thread of the parent may have held at the fork.
     pub(super) sender: ManuallyDrop<Mutex<SendRequest<Bytes>>>,
-    engine: ManuallyDrop<Mutex<Engine>>,
-    pub(super) pulse: Arc<Pulse>,
+    protocol: ManuallyDrop<Mutex<ProtocolState>>,
+    pub(super) connection_waker: Arc<ConnectionWaker>,
     waker: Waker,
-    pub(super) turns: Mutex<Turns>,
+    pub(super) leader_followers: Mutex<LeaderFollowers>,
     /// Exchanges that are under way.
     pub(super) exchanges: AtomicUsize,
     /// Bytes of all responses that were read.
@@ -54,17 +54,17 @@ pub struct Http2 {
     /// Whether it has been reported that it was opened.
     pub(super) is_reported: AtomicBool,
     /// Whether the owner of an external stream has been left a reset to send.
-    pub(super) has_unsent_reset: AtomicBool,
-    observer: OnceLock<Box<dyn Observer>>,
+    pub(super) has_deferred_reset: AtomicBool,
+    observer: OnceLock<Box<dyn ConnectionObserver>>,
     /// Why the peer takes no more requests, in its words.
-    farewell: OnceLock<String>,
+    goaway: OnceLock<String>,
     pub(super) generation: Generation,
 }
 
 /// h2's side of the connection.
-struct Engine {
+struct ProtocolState {
     /// `None` once it has ended.
-    connection: Option<h2::client::Connection<WireHandle, Bytes>>,
+    connection: Option<h2::client::Connection<Http2WireHandle, Bytes>>,
     pinger: Option<Pinger>,
     windows: Windows,
     flood: Flood,
@@ -73,7 +73,7 @@ struct Engine {
 }
 
 /// What is told how a connection fares. No lock of the connection is held then.
-pub trait Observer: Send + Sync {
+pub trait ConnectionObserver: Send + Sync {
     /// The peer takes `limit` requests at a time; `None` if it sets no limit.
     fn limit_changed(&self, limit: Option<usize>);
 
@@ -84,8 +84,8 @@ pub trait Observer: Send + Sync {
 impl Http2 {
     /// Speaks HTTP/2 on a stream. Takes no I/O: what opens the connection goes out with the first request.
     pub fn new(stream: Stream, origin: Arc<Origin>, keep_alive: Option<KeepAlive>) -> Result<Arc<Self>> {
-        let is_carried = matches!(stream, Stream::Carried(_));
-        let wire = WireHandle::new(stream, Arc::clone(&origin));
+        let is_external = matches!(stream, Stream::External(_));
+        let wire = Http2WireHandle::new(stream, Arc::clone(&origin));
         let mut builder = Builder::new();
         builder
             .initial_window_size(windows::SMALLEST)
@@ -106,7 +106,7 @@ impl Http2 {
         };
         wire.lock().open();
         let pinger = keep_alive.and_then(|keep_alive| Some(Pinger::new(keep_alive, connection.ping_pong()?)));
-        let engine = Engine {
+        let protocol = ProtocolState {
             connection: Some(connection),
             pinger,
             windows: Windows::new(),
@@ -115,36 +115,36 @@ impl Http2 {
             is_retired: false,
         };
         Ok(Arc::new_cyclic(|me: &Weak<Self>| {
-            let pulse = Arc::new(Pulse { connection: me.clone(), ..Pulse::default() });
+            let connection_waker = Arc::new(ConnectionWaker { connection: me.clone(), ..ConnectionWaker::default() });
             let owner: Weak<dyn Job> = me.clone();
             wire.lock().stream().set_owner(&owner);
             Self {
                 origin,
                 wire,
-                is_carried,
+                is_external,
                 sender: ManuallyDrop::new(Mutex::new(sender)),
-                engine: ManuallyDrop::new(Mutex::new(engine)),
-                waker: Waker::from(Arc::clone(&pulse)),
-                pulse,
-                turns: Mutex::default(),
+                protocol: ManuallyDrop::new(Mutex::new(protocol)),
+                waker: Waker::from(Arc::clone(&connection_waker)),
+                connection_waker,
+                leader_followers: Mutex::default(),
                 exchanges: AtomicUsize::new(0),
                 read: AtomicU64::new(0),
                 is_reported: AtomicBool::new(false),
-                has_unsent_reset: AtomicBool::new(false),
+                has_deferred_reset: AtomicBool::new(false),
                 observer: OnceLock::new(),
-                farewell: OnceLock::new(),
+                goaway: OnceLock::new(),
                 generation: Generation::current(),
             }
         }))
     }
 
     /// Sets what is told from now on how the connection fares.
-    pub fn observe(&self, observer: Box<dyn Observer>) {
+    pub fn observe(&self, observer: Box<dyn ConnectionObserver>) {
         // Set once, when the connection is put into its place.
         let _ = self.observer.set(observer);
     }
 
-    pub fn wire(&self) -> &WireHandle {
+    pub fn wire(&self) -> &Http2WireHandle {
         &self.wire
     }
 
@@ -156,17 +156,18 @@ impl Http2 {
     pub fn attach(&self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
         let mut wire = self.wire.lock();
         wire.stream().attach(reactor)?;
-        let has_job = reactor.is_some() && wire.stream().carried().is_none();
+        let has_job = reactor.is_some() && wire.stream().external().is_none();
         drop(wire);
-        self.pulse.set_reactor(reactor.filter(|_| has_job));
+        self.connection_waker.set_reactor(reactor.filter(|_| has_job));
         // h2 wakes nobody before it was polled.
-        Pulse::wake(&self.pulse);
+        ConnectionWaker::wake(&self.connection_waker);
         Ok(())
     }
 
     /// Whether operations of a loop (0: of threads) can use the connection: its stream is ours, or an external one of theirs.
     pub fn is_usable_by(&self, id: u64) -> bool {
-        !self.is_carried || self.wire.lock().stream().carried().is_none_or(|stream| stream.handle().owner().serves(id))
+        !self.is_external
+            || self.wire.lock().stream().external().is_none_or(|stream| stream.handle().owner().serves(id))
     }
 
     /// Whether it can take requests, for all that has arrived until now.
@@ -174,7 +175,7 @@ impl Http2 {
         let is_read = if self.is_job() {
             self.exchanges.load(Ordering::Acquire) > 0
         } else {
-            lock(&self.turns).leader().is_some()
+            lock(&self.leader_followers).leader().is_some()
         };
         if is_read {
             // The exchange that reads the connection has seen all that has arrived.
@@ -199,8 +200,8 @@ impl Http2 {
     /// Whether it takes no more requests. Then the pool knows, too: whoever learned it first may not have told it yet.
     pub fn is_over(&self) -> bool {
         let is_over = {
-            let engine = lock(&self.engine);
-            engine.connection.is_none() || engine.is_retired
+            let protocol = lock(&self.protocol);
+            protocol.connection.is_none() || protocol.is_retired
         };
         if is_over {
             self.report(None, true);
@@ -215,7 +216,7 @@ impl Http2 {
 
     /// Whether a loop's reactor polls it.
     pub(super) fn is_job(&self) -> bool {
-        self.pulse.has_reactor.load(Ordering::Acquire)
+        self.connection_waker.has_reactor.load(Ordering::Acquire)
     }
 
     /// How far an exchange has come that has sent so many bytes: grows as long as it moves. What moves for others on the same
@@ -229,55 +230,55 @@ impl Http2 {
     pub(super) fn drive(&self) {
         let mut cx = Context::from_waker(&self.waker);
         let (limit, is_retired) = {
-            let mut engine = lock(&self.engine);
-            let engine = &mut *engine;
+            let mut protocol = lock(&self.protocol);
+            let protocol = &mut *protocol;
             self.wire.lock().refill();
             loop {
-                self.pulse.is_dirty.store(false, Ordering::Release);
-                let Some(connection) = &mut engine.connection else { break };
+                self.connection_waker.is_dirty.store(false, Ordering::Release);
+                let Some(connection) = &mut protocol.connection else { break };
                 let exchanges = self.exchanges.load(Ordering::Acquire);
-                engine.windows.adjust(connection, exchanges, self.read.load(Ordering::Relaxed));
+                protocol.windows.adjust(connection, exchanges, self.read.load(Ordering::Relaxed));
                 let poll = Pin::new(connection).poll(&mut cx);
-                let alive = match &mut engine.pinger {
-                    Some(pinger) => pinger.poll(&mut cx, &self.wire, self.pulse.reactor().as_ref()),
+                let alive = match &mut protocol.pinger {
+                    Some(pinger) => pinger.poll(&mut cx, &self.wire, self.connection_waker.reactor().as_ref()),
                     None => true,
                 };
                 if poll.is_ready() || !alive {
                     // Dropping it ends all streams: h2 does not tell them of every error.
-                    engine.connection = None;
+                    protocol.connection = None;
                     break;
                 }
                 let mut wire = self.wire.lock();
                 let frames = wire.take_frames();
-                if exchanges == 0 && frames > 0 && engine.flood.is_too_much(frames) {
+                if exchanges == 0 && frames > 0 && protocol.flood.is_too_much(frames) {
                     wire.fail(Kind::RemoteProtocolError, |origin| format!("{origin} floods a connection that is idle"));
-                    engine.connection = None;
+                    protocol.connection = None;
                     break;
                 }
                 let is_exhausted = wire.is_exhausted();
                 drop(wire);
-                if is_exhausted || !self.pulse.is_dirty.load(Ordering::Acquire) {
+                if is_exhausted || !self.connection_waker.is_dirty.load(Ordering::Acquire) {
                     // Threads see for themselves that there is more to read.
                     if is_exhausted && self.is_job() {
-                        Pulse::wake(&self.pulse);
+                        ConnectionWaker::wake(&self.connection_waker);
                     }
                     break;
                 }
             }
-            engine.changes(&self.sender, &self.farewell, &self.wire)
+            protocol.changes(&self.sender, &self.goaway, &self.wire)
         };
         self.report(limit, is_retired);
     }
 
     /// Whether another poll would find something to do at once.
     pub(super) fn has_more(&self) -> bool {
-        self.pulse.is_dirty.load(Ordering::Acquire) || self.wire.lock().is_exhausted()
+        self.connection_waker.is_dirty.load(Ordering::Acquire) || self.wire.lock().is_exhausted()
     }
 
     /// Wakes whoever sleeps on the socket, if there may be something to do that the socket does not tell.
-    pub(super) fn rouse(&self) {
+    pub(super) fn wake_leader(&self) {
         if self.has_more() || self.wire.lock().is_write_blocked() {
-            let leader = lock(&self.turns).leader();
+            let leader = lock(&self.leader_followers).leader();
             if let Some(leader) = leader {
                 leader.wake();
             }
@@ -301,9 +302,9 @@ impl Http2 {
         let reason = error.reason().map(|reason| format!("{reason:?} ({reason})")).unwrap_or_default();
         if error.is_io() {
             let fault = self.wire.lock().fault();
-            return match (fault, self.farewell.get()) {
+            return match (fault, self.goaway.get()) {
                 (Some(fault), _) => fault,
-                (None, Some(farewell)) => Error::remote(format!("{origin} closed the connection: {farewell}")),
+                (None, Some(goaway)) => Error::remote(format!("{origin} closed the connection: {goaway}")),
                 (None, None) => Error::disconnected(),
             };
         }
@@ -311,8 +312,8 @@ impl Http2 {
             (true, true) => format!("{origin} reset the stream: {reason}"),
             (true, false) => format!("{origin} violated HTTP/2 on a stream: {reason}"),
             _ if error.is_go_away() && error.is_remote() => {
-                let farewell = self.farewell.get().map_or(&reason, |farewell| farewell);
-                format!("{origin} closed the connection: {farewell}")
+                let goaway = self.goaway.get().map_or(&reason, |goaway| goaway);
+                format!("{origin} closed the connection: {goaway}")
             }
             _ if error.is_go_away() => format!("{origin} violated HTTP/2: {reason}"),
             _ => return Error::local(format!("HTTP/2 to {origin}: {error}")),
@@ -321,13 +322,13 @@ impl Http2 {
     }
 }
 
-impl Engine {
+impl ProtocolState {
     /// What there is to tell the pool: a new limit, and that there will be no more requests.
     fn changes(
         &mut self,
         sender: &Mutex<SendRequest<Bytes>>,
-        farewell: &OnceLock<String>,
-        wire: &WireHandle,
+        goaway: &OnceLock<String>,
+        wire: &Http2WireHandle,
     ) -> (Option<usize>, bool) {
         if self.is_retired {
             return (None, false);
@@ -337,7 +338,7 @@ impl Engine {
             if !error.is_io() {
                 // Set by the first goodbye, which says why.
                 let name = error.reason().map(|reason| format!("GOAWAY {reason:?}: ")).unwrap_or_default();
-                let _ = farewell.set(format!("{name}{error}"));
+                let _ = goaway.set(format!("{name}{error}"));
             }
             self.is_retired = true;
         }
@@ -369,12 +370,12 @@ impl Flood {
 
 impl Job for Http2 {
     fn run(self: Arc<Self>) {
-        self.pulse.is_scheduled.store(false, Ordering::Release);
+        self.connection_waker.is_scheduled.store(false, Ordering::Release);
         if self.generation.is_current() {
             self.drive();
             if !self.is_job() {
                 // After a step of TLS that a thread has taken for the others, too.
-                self.rouse();
+                self.wake_leader();
             }
         }
     }
@@ -392,7 +393,7 @@ impl Drop for Http2 {
         }
         // SAFETY: neither is used after this, `drop` runs once, and `self` is not used any more by anybody else.
         unsafe {
-            ManuallyDrop::drop(&mut self.engine);
+            ManuallyDrop::drop(&mut self.protocol);
             ManuallyDrop::drop(&mut self.sender);
         }
     }
@@ -400,7 +401,7 @@ impl Drop for Http2 {
 
 /// h2's waker: what it wakes is the connection, whoever polls it.
 #[derive(Default)]
-pub(super) struct Pulse {
+pub(super) struct ConnectionWaker {
     connection: Weak<Http2>,
     pub(super) is_dirty: AtomicBool,
     is_scheduled: AtomicBool,
@@ -408,7 +409,7 @@ pub(super) struct Pulse {
     reactor: Mutex<Weak<Reactor>>,
 }
 
-impl Pulse {
+impl ConnectionWaker {
     fn set_reactor(&self, reactor: Option<&Arc<Reactor>>) {
         *lock(&self.reactor) = reactor.map(Arc::downgrade).unwrap_or_default();
         self.has_reactor.store(reactor.is_some(), Ordering::Release);
@@ -431,7 +432,7 @@ impl Pulse {
     }
 }
 
-impl Wake for Pulse {
+impl Wake for ConnectionWaker {
     fn wake(self: Arc<Self>) {
         Self::wake(&self);
     }

@@ -10,49 +10,50 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::access::Io;
+use super::access::ExchangeIo;
 use super::connection::Http2;
 use crate::error::Result;
 use crate::lock::lock;
-use crate::operation::{Asker, UnsentReset};
+use crate::operation::{DeferredWork, EffectChannel};
 
 /// How long a peer that takes nothing may hold up the operation that sends a reset.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection with a reset to send for an exchange that is gone.
-struct Reset {
+struct DeferredReset {
     connection: Weak<Http2>,
     is_async: bool,
 }
 
 /// Leaves the reset of a stream to the owner of the external stream, unless another exchange writes, or can be woken to.
-pub fn leave_reset(connection: &Arc<Http2>) {
+pub fn defer_reset(connection: &Arc<Http2>) {
     let handle = {
         let mut wire = connection.wire.lock();
-        match wire.stream().carried() {
+        match wire.stream().external() {
             Some(stream) if stream.is_write_wanted() => stream.handle().clone(),
             _ => return,
         }
     };
-    if lock(&connection.turns).has_followers() || connection.has_unsent_reset.swap(true, Ordering::AcqRel) {
+    if lock(&connection.leader_followers).has_followers() || connection.has_deferred_reset.swap(true, Ordering::AcqRel)
+    {
         return;
     }
-    let reset = Reset { connection: Arc::downgrade(connection), is_async: handle.carrier().is_async() };
+    let reset = DeferredReset { connection: Arc::downgrade(connection), is_async: handle.carrier().is_async() };
     handle.owner().add(|dropped| dropped.resets.push(Arc::new(reset)));
 }
 
-impl UnsentReset for Reset {
+impl DeferredWork for DeferredReset {
     fn is_async(&self) -> bool {
         self.is_async
     }
 
     /// A failure is for the exchanges that still use the connection.
-    fn send(self: Arc<Self>, asker: Asker) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+    fn send(self: Arc<Self>, effects: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
         Box::pin(async move {
             if let Some(connection) = self.connection.upgrade() {
-                connection.has_unsent_reset.store(false, Ordering::Release);
-                let mut io = Io::new(&connection);
-                std::future::poll_fn(|_| if io.write_out(&asker, TIMEOUT) { Poll::Ready(()) } else { Poll::Pending })
+                connection.has_deferred_reset.store(false, Ordering::Release);
+                let mut io = ExchangeIo::new(&connection);
+                std::future::poll_fn(|_| if io.write_out(&effects, TIMEOUT) { Poll::Ready(()) } else { Poll::Pending })
                     .await;
             }
             Ok(())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use h2::{Ping, PingPong};
 
-use super::wire::WireHandle;
+use super::wire::Http2WireHandle;
 use crate::error::Kind;
 use crate::io::reactor::Reactor;
 use crate::io::wait_set;
@@ -38,7 +38,7 @@ impl Pinger {
     }
 
     /// Asks if it is time to, and looks for the answer; whether the peer is there, for all we know. If not, the wire has the error.
-    pub fn poll(&mut self, cx: &mut Context<'_>, wire: &WireHandle, reactor: Option<&Arc<Reactor>>) -> bool {
+    pub fn poll(&mut self, cx: &mut Context<'_>, wire: &Http2WireHandle, reactor: Option<&Arc<Reactor>>) -> bool {
         let now = Instant::now();
         let received = wire.lock().received();
         if received != self.received {

@@ -5,13 +5,13 @@
 //!
 //! A thread never follows itself: an exchange that a signal handler begins in the middle of another one leads in its stead.
 
-use crate::io::external::Asked;
+use crate::io::external::PendingIo;
 use crate::io::strand::strand;
 use std::collections::VecDeque;
 use std::task::Waker;
 
 #[derive(Default)]
-pub struct Turns {
+pub struct LeaderFollowers {
     leader: Option<Leader>,
     followers: VecDeque<(u64, Waker)>,
     next_id: u64,
@@ -26,11 +26,11 @@ struct Leader {
 
 /// One exchange's part in it.
 #[derive(Default)]
-pub struct Turn {
+pub struct WaitRegistration {
     id: u64,
     role: Role,
     /// What it has asked of a stream of the caller's.
-    pub asked: Asked,
+    pub asked: PendingIo,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -41,18 +41,18 @@ enum Role {
     Follower,
 }
 
-impl Turns {
+impl LeaderFollowers {
     /// The exchange is going to sleep; whether it is the one that sleeps on the socket.
-    pub fn sleep(&mut self, turn: &mut Turn, waker: &Waker) -> bool {
-        self.number(turn);
+    pub fn sleep(&mut self, registration: &mut WaitRegistration, waker: &Waker) -> bool {
+        self.number(registration);
         let here = strand();
-        if self.leader.as_ref().is_none_or(|leader| leader.id == turn.id || leader.strand == here) {
-            self.forget(turn);
-            self.leader = Some(Leader { id: turn.id, strand: here, waker: waker.clone() });
-            turn.role = Role::Leader;
+        if self.leader.as_ref().is_none_or(|leader| leader.id == registration.id || leader.strand == here) {
+            self.forget(registration);
+            self.leader = Some(Leader { id: registration.id, strand: here, waker: waker.clone() });
+            registration.role = Role::Leader;
             return true;
         }
-        self.follow(turn, waker);
+        self.follow(registration, waker);
         false
     }
 
@@ -62,13 +62,13 @@ impl Turns {
     }
 
     /// The exchange waits for what others do.
-    pub fn follow(&mut self, turn: &mut Turn, waker: &Waker) {
-        self.number(turn);
-        match self.followers.iter_mut().find(|(id, _)| turn.role == Role::Follower && *id == turn.id) {
+    pub fn follow(&mut self, registration: &mut WaitRegistration, waker: &Waker) {
+        self.number(registration);
+        match self.followers.iter_mut().find(|(id, _)| registration.role == Role::Follower && *id == registration.id) {
             Some((_, known)) => known.clone_from(waker),
-            None => self.followers.push_back((turn.id, waker.clone())),
+            None => self.followers.push_back((registration.id, waker.clone())),
         }
-        turn.role = Role::Follower;
+        registration.role = Role::Follower;
     }
 
     /// Whether anybody could be woken to do something.
@@ -77,19 +77,19 @@ impl Turns {
     }
 
     /// The exchange does something for all, and cannot be woken before that is done.
-    pub fn set_busy(&mut self, turn: &mut Turn) {
-        self.forget(turn);
-        turn.role = Role::Awake;
+    pub fn set_busy(&mut self, registration: &mut WaitRegistration) {
+        self.forget(registration);
+        registration.role = Role::Awake;
     }
 
     /// The exchange has what it came for, or has given up. If nobody leads now, whoever is to must be woken: also when it was this
     /// one that was woken to lead and had no need to.
-    pub fn leave(&mut self, turn: &mut Turn) -> Option<Waker> {
-        if self.leader.as_ref().is_some_and(|leader| leader.id == turn.id) {
+    pub fn leave(&mut self, registration: &mut WaitRegistration) -> Option<Waker> {
+        if self.leader.as_ref().is_some_and(|leader| leader.id == registration.id) {
             self.leader = None;
         }
-        self.forget(turn);
-        turn.role = Role::Awake;
+        self.forget(registration);
+        registration.role = Role::Awake;
         if self.leader.is_none() { self.pass_on() } else { None }
     }
 
@@ -98,16 +98,16 @@ impl Turns {
         self.followers.pop_front().map(|(_, waker)| waker)
     }
 
-    fn number(&mut self, turn: &mut Turn) {
-        if turn.id == 0 {
+    fn number(&mut self, registration: &mut WaitRegistration) {
+        if registration.id == 0 {
             self.next_id += 1;
-            turn.id = self.next_id;
+            registration.id = self.next_id;
         }
     }
 
-    fn forget(&mut self, turn: &Turn) {
-        if turn.role == Role::Follower {
-            self.followers.retain(|(id, _)| *id != turn.id);
+    fn forget(&mut self, registration: &WaitRegistration) {
+        if registration.role == Role::Follower {
+            self.followers.retain(|(id, _)| *id != registration.id);
         }
     }
 }
@@ -118,40 +118,41 @@ mod tests {
 
     #[test]
     fn the_lead_falls_to_the_one_who_has_waited_longest() {
-        let (mut turns, waker) = (Turns::default(), Waker::noop());
-        let [mut first, mut second, mut third] = [Turn::default(), Turn::default(), Turn::default()];
-        assert!(turns.sleep(&mut first, waker));
+        let (mut leader_followers, waker) = (LeaderFollowers::default(), Waker::noop());
+        let [mut first, mut second, mut third] =
+            [WaitRegistration::default(), WaitRegistration::default(), WaitRegistration::default()];
+        assert!(leader_followers.sleep(&mut first, waker));
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                assert!(!turns.sleep(&mut second, waker));
-                assert!(!turns.sleep(&mut third, waker));
+                assert!(!leader_followers.sleep(&mut second, waker));
+                assert!(!leader_followers.sleep(&mut third, waker));
             });
         });
-        assert!(turns.sleep(&mut first, waker), "a leader that was woken in vain leads on");
-        assert!(turns.leave(&mut first).is_some(), "the second is woken");
-        assert!(turns.leave(&mut second).is_some(), "which has what it came for, and so the third is");
-        assert!(turns.sleep(&mut third, waker));
-        assert!(turns.leave(&mut third).is_none());
+        assert!(leader_followers.sleep(&mut first, waker), "a leader that was woken in vain leads on");
+        assert!(leader_followers.leave(&mut first).is_some(), "the second is woken");
+        assert!(leader_followers.leave(&mut second).is_some(), "which has what it came for, and so the third is");
+        assert!(leader_followers.sleep(&mut third, waker));
+        assert!(leader_followers.leave(&mut third).is_none());
     }
 
     #[test]
     fn nobody_who_is_busy_is_woken() {
-        let (mut turns, waker) = (Turns::default(), Waker::noop());
-        let [mut first, mut second] = [Turn::default(), Turn::default()];
-        turns.follow(&mut first, waker);
-        turns.follow(&mut second, waker);
-        turns.set_busy(&mut first);
-        assert!(turns.pass_on().is_some(), "the second");
-        assert!(turns.pass_on().is_none());
+        let (mut leader_followers, waker) = (LeaderFollowers::default(), Waker::noop());
+        let [mut first, mut second] = [WaitRegistration::default(), WaitRegistration::default()];
+        leader_followers.follow(&mut first, waker);
+        leader_followers.follow(&mut second, waker);
+        leader_followers.set_busy(&mut first);
+        assert!(leader_followers.pass_on().is_some(), "the second");
+        assert!(leader_followers.pass_on().is_none());
     }
 
     #[test]
     fn a_thread_does_not_follow_itself() {
-        let (mut turns, waker) = (Turns::default(), Waker::noop());
-        let [mut outer, mut inner] = [Turn::default(), Turn::default()];
-        assert!(turns.sleep(&mut outer, waker));
-        assert!(turns.sleep(&mut inner, waker));
-        assert!(turns.leave(&mut inner).is_none());
-        assert!(turns.sleep(&mut outer, waker));
+        let (mut leader_followers, waker) = (LeaderFollowers::default(), Waker::noop());
+        let [mut outer, mut inner] = [WaitRegistration::default(), WaitRegistration::default()];
+        assert!(leader_followers.sleep(&mut outer, waker));
+        assert!(leader_followers.sleep(&mut inner, waker));
+        assert!(leader_followers.leave(&mut inner).is_none());
+        assert!(leader_followers.sleep(&mut outer, waker));
     }
 }

@@ -22,9 +22,9 @@ mod upload_task;
 mod windows;
 mod wire;
 
-pub use self::access::Attendance;
-pub use self::body::Body;
-pub use self::connection::{Http2, Observer};
+pub use self::access::StreamWaiter;
+pub use self::body::Http2Body;
+pub use self::connection::{ConnectionObserver, Http2};
 pub use self::keep_alive::KeepAlive;
-pub use self::stream::{Failure, Response};
-pub use self::wire::{Wire, WireHandle};
+pub use self::stream::{Http2Failure, Http2Response};
+pub use self::wire::{Http2Wire, Http2WireHandle};

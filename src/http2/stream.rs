@@ -12,19 +12,19 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::HeaderMap;
 
-use super::access::Io;
-use super::body::Body;
+use super::access::ExchangeIo;
+use super::body::Http2Body;
 use super::connection::Http2;
-use super::deferred_reset::leave_reset;
+use super::deferred_reset::defer_reset;
 use super::upload::{Needs, Upload, took_nothing};
-use super::upload_task::Courier;
+use super::upload_task::UploadTask;
 use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
-use crate::io::progress::Stall;
+use crate::io::progress::ProgressTimer;
 use crate::io::wait_set;
 use crate::lock::lock;
 use crate::message::{Http2Head, Request, ResponseHead, http2_request, http2_trailers};
-use crate::operation::{Asker, Event, Outcome, Protocol, YieldBudget};
+use crate::operation::{EffectChannel, Event, ExchangeKind, Outcome, YieldBudget};
 use crate::timeout::Seconds;
 
 /// Informational responses that are passed over before a server is taken to have no other.
@@ -32,7 +32,7 @@ const MAX_INFORMATIONAL: usize = 100;
 
 /// How an exchange failed, and whether that leaves it open to send the request again elsewhere.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Http2Failure {
     pub error: Error,
     /// The peer said that it has not processed the request (RFC 9113, 8.7).
     pub is_unprocessed: bool,
@@ -43,15 +43,15 @@ pub struct Failure {
 }
 
 /// The parts of a response, its body still on the wire.
-pub struct Response {
+pub struct Http2Response {
     pub head: Http2Head,
-    pub body: Body,
+    pub body: Http2Body,
     pub stream_id: u32,
 }
 
 /// A stream of a connection. Dropping it resets the stream unless it is complete.
-pub struct Stream {
-    io: Io,
+pub struct Http2Stream {
+    io: ExchangeIo,
     // Left as it is in a forked child.
     halves: ManuallyDrop<Halves>,
     generation: Generation,
@@ -76,11 +76,11 @@ enum Uploading {
     /// The exchange, as it is polled.
     Here(Upload),
     /// A task of its own.
-    Courier(Arc<Courier>),
+    UploadTask(Arc<UploadTask>),
 }
 
 /// What a poll of an exchange came to.
-enum Step {
+enum Http2Step {
     Needs(Needs),
     /// The request is out. Only a traced exchange stops here.
     Sent,
@@ -94,28 +94,37 @@ enum Step {
 
 impl Http2 {
     /// Sends a request and waits for the head of its response.
-    pub async fn send(self: &Arc<Self>, request: &Request, asker: &Asker) -> std::result::Result<Response, Failure> {
+    pub async fn send(
+        self: &Arc<Self>,
+        request: &Request,
+        effects: &EffectChannel,
+    ) -> std::result::Result<Http2Response, Http2Failure> {
         let mut failure =
-            Failure { error: disowned(), is_unprocessed: false, is_cut_off: false, has_begun_body: false };
-        let exchanged = pin!(self.exchange(request, asker, &mut failure)).await;
+            Http2Failure { error: disowned(), is_unprocessed: false, is_cut_off: false, has_begun_body: false };
+        let exchanged = pin!(self.exchange(request, effects, &mut failure)).await;
         match exchanged {
             Ok(response) => Ok(response),
-            Err(error) => Err(Failure { error, ..failure }),
+            Err(error) => Err(Http2Failure { error, ..failure }),
         }
     }
 
-    async fn exchange(self: &Arc<Self>, request: &Request, asker: &Asker, failure: &mut Failure) -> Result<Response> {
+    async fn exchange(
+        self: &Arc<Self>,
+        request: &Request,
+        effects: &EffectChannel,
+        failure: &mut Http2Failure,
+    ) -> Result<Http2Response> {
         if !self.is_reported.swap(true, Ordering::AcqRel) {
-            asker.span(|| Event::SendConnectionInit, |()| Outcome::Nothing, async { Ok(()) }).await?;
+            effects.span(|| Event::SendConnectionInit, |()| Outcome::Nothing, async { Ok(()) }).await?;
         }
         let mut phase = None;
-        let result = asker.interruptible(pin!(self.exchange_in_phases(request, asker, failure, &mut phase))).await;
+        let result = effects.interruptible(pin!(self.exchange_in_phases(request, effects, failure, &mut phase))).await;
         match result {
-            Err(error) if asker.is_traced() => {
+            Err(error) if effects.is_traced() => {
                 let Some((phase, stream_id)) = phase else { return Err(error) };
-                let error = asker.failed(&phase, error).await;
-                let closed = || Event::ResponseClosed(Protocol::Http2(stream_id));
-                asker.span(closed, |()| Outcome::Nothing, async { Ok(()) }).await?;
+                let error = effects.failed(&phase, error).await;
+                let closed = || Event::ResponseClosed(ExchangeKind::Http2(stream_id));
+                effects.span(closed, |()| Outcome::Nothing, async { Ok(()) }).await?;
                 Err(error)
             }
             result => result,
@@ -126,48 +135,49 @@ impl Http2 {
     async fn exchange_in_phases(
         self: &Arc<Self>,
         request: &Request,
-        asker: &Asker,
-        failure: &mut Failure,
+        effects: &EffectChannel,
+        failure: &mut Http2Failure,
         phase: &mut Option<(Event, u32)>,
-    ) -> Result<Response> {
+    ) -> Result<Http2Response> {
         let mut stream = self.open(request, failure)?;
         let stream_id = stream.id();
-        let tracing = asker.is_traced();
+        let tracing = effects.is_traced();
         if tracing {
-            let event = Event::SendRequestHeaders(Protocol::Http2(stream_id));
+            let event = Event::SendRequestHeaders(ExchangeKind::Http2(stream_id));
             *phase = Some((event.clone(), stream_id));
-            asker.started(&event).await?;
-            next_phase(asker, phase, Event::SendRequestBody(Protocol::Http2(stream_id))).await?;
+            effects.started(&event).await?;
+            next_phase(effects, phase, Event::SendRequestBody(ExchangeKind::Http2(stream_id))).await?;
         }
-        let mut sending = Sending { reports_sent: tracing, stall: Stall::default() };
-        let mut stretch = YieldBudget::default();
+        let mut sending = Http2Exchange { reports_sent: tracing, progress_timer: ProgressTimer::default() };
+        let mut yield_budget = YieldBudget::default();
         loop {
-            match std::future::poll_fn(|cx| sending.poll(cx, &mut stream, request, asker)).await {
-                Step::Needs(Needs::Chunk) if self.is_job() => {
+            match std::future::poll_fn(|cx| sending.poll(cx, &mut stream, request, effects)).await {
+                Http2Step::Needs(Needs::Chunk) if self.is_job() => {
                     failure.has_begun_body = true;
-                    if let Some(courier) = stream.hand_over(request.timeouts.write) {
-                        asker.spawn(courier).await?;
+                    if let Some(upload_task) = stream.hand_over(request.timeouts.write) {
+                        effects.spawn(upload_task).await?;
                     }
                 }
-                Step::Needs(Needs::Trailers) => {
-                    let fields = asker.trailers().await?;
+                Http2Step::Needs(Needs::Trailers) => {
+                    let fields = effects.trailers().await?;
                     stream.set_trailers(http2_trailers(&fields)?);
                 }
-                Step::Needs(_) => {
+                Http2Step::Needs(_) => {
                     failure.has_begun_body = true;
-                    let chunk = asker.chunk().await?;
+                    let chunk = effects.chunk().await?;
                     let length = chunk.as_ref().map_or(0, Bytes::len);
                     stream.push(chunk);
-                    stretch.spend(length, asker).await?;
-                    sending.stall = Stall::default();
+                    yield_budget.spend(length, effects).await?;
+                    sending.progress_timer = ProgressTimer::default();
                 }
-                Step::Sent => {
-                    next_phase(asker, phase, Event::ReceiveResponseHeaders(Protocol::Http2(stream_id))).await?;
+                Http2Step::Sent => {
+                    next_phase(effects, phase, Event::ReceiveResponseHeaders(ExchangeKind::Http2(stream_id))).await?;
                 }
-                Step::Response(response) => {
+                Http2Step::Response(response) => {
                     if sending.reports_sent {
                         // It came before all of the request was out.
-                        next_phase(asker, phase, Event::ReceiveResponseHeaders(Protocol::Http2(stream_id))).await?;
+                        next_phase(effects, phase, Event::ReceiveResponseHeaders(ExchangeKind::Http2(stream_id)))
+                            .await?;
                     }
                     let (parts, body) = response.into_parts();
                     stream.halves.response = None;
@@ -175,23 +185,23 @@ impl Http2 {
                     let head = Http2Head { status: parts.status.as_u16(), headers: parts.headers };
                     if let Some((event, _)) = phase {
                         let head = ResponseHead::Http2(head.clone());
-                        asker.complete(event, Outcome::Head(head)).await?;
+                        effects.complete(event, Outcome::Head(head)).await?;
                     }
-                    let body = Body::new(stream, head.status);
-                    return Ok(Response { head, body, stream_id });
+                    let body = Http2Body::new(stream, head.status);
+                    return Ok(Http2Response { head, body, stream_id });
                 }
-                Step::Failed(error) => return Err(self.failed(&error, failure)),
-                Step::TooManyInformational => {
+                Http2Step::Failed(error) => return Err(self.failed(&error, failure)),
+                Http2Step::TooManyInformational => {
                     let message = format!("{} sent only informational responses (1xx)", self.origin);
                     return Err(Error::remote(message));
                 }
-                Step::Broken(error) => return Err(error),
-                Step::TimedOut => return Err(timed_out(&stream, request)),
+                Http2Step::Broken(error) => return Err(error),
+                Http2Step::TimedOut => return Err(timed_out(&stream, request)),
             }
         }
     }
 
-    fn open(self: &Arc<Self>, request: &Request, failure: &mut Failure) -> Result<Stream> {
+    fn open(self: &Arc<Self>, request: &Request, failure: &mut Http2Failure) -> Result<Http2Stream> {
         let has_upload = Upload::is_needed(request);
         // A sender of its own: it would otherwise remember what another exchange waits for.
         let mut sender = lock(&self.sender).clone();
@@ -199,15 +209,15 @@ impl Http2 {
             sender.send_request(http2_request(request)?, !has_upload).map_err(|error| self.failed(&error, failure))?;
         self.exchanges.fetch_add(1, Ordering::AcqRel);
         let upload = has_upload.then(|| Uploading::Here(Upload::new(send, request)));
-        Ok(Stream {
-            io: Io::new(self),
+        Ok(Http2Stream {
+            io: ExchangeIo::new(self),
             halves: ManuallyDrop::new(Halves { response: Some(response), upload, ..Halves::default() }),
             generation: Generation::current(),
         })
     }
 
     /// The error of an exchange that got no response.
-    fn failed(&self, error: &h2::Error, failure: &mut Failure) -> Error {
+    fn failed(&self, error: &h2::Error, failure: &mut Http2Failure) -> Error {
         let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
         failure.is_unprocessed = error.is_remote() && (error.is_go_away() || is_refused);
         failure.is_cut_off = error.is_io();
@@ -219,45 +229,51 @@ fn disowned() -> Error {
     Error::new(Kind::Internal, "an exchange failed for no reason")
 }
 
-async fn next_phase(asker: &Asker, phase: &mut Option<(Event, u32)>, next: Event) -> Result<()> {
+async fn next_phase(effects: &EffectChannel, phase: &mut Option<(Event, u32)>, next: Event) -> Result<()> {
     let Some((phase, _)) = phase else { return Ok(()) };
-    asker.complete(phase, Outcome::Nothing).await?;
+    effects.complete(phase, Outcome::Nothing).await?;
     *phase = next;
-    asker.started(phase).await
+    effects.started(phase).await
 }
 
 /// Sending a request and waiting for its response.
-struct Sending {
+struct Http2Exchange {
     /// Stop when the request is out, to report it.
     reports_sent: bool,
-    stall: Stall,
+    progress_timer: ProgressTimer,
 }
 
-impl Sending {
-    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream, request: &Request, asker: &Asker) -> Poll<Step> {
-        let Stream { io, halves, .. } = stream;
+impl Http2Exchange {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Http2Stream,
+        request: &Request,
+        effects: &EffectChannel,
+    ) -> Poll<Http2Step> {
+        let Http2Stream { io, halves, .. } = stream;
         let (read, write) = (request.timeouts.read, request.timeouts.write);
-        io.awaits_room = matches!(halves.upload, Some(Uploading::Here(_)));
-        let step = io.poll(cx, asker, read, write, |cx| halves.poll_response(cx, &mut self.reports_sent));
+        io.waits_for_stream = matches!(halves.upload, Some(Uploading::Here(_)));
+        let step = io.poll(cx, effects, read, write, |cx| halves.poll_response(cx, &mut self.reports_sent));
         if let Some(error) = io.timed_out.take().or_else(|| halves.failure.take()) {
-            return Poll::Ready(Step::Broken(error));
+            return Poll::Ready(Http2Step::Broken(error));
         }
         if step.is_pending() {
             let timeout = match &halves.upload {
                 Some(Uploading::Here(_)) => write,
                 // It has its own, for as long as it does not wait for the caller.
-                Some(Uploading::Courier(_)) => None,
+                Some(Uploading::UploadTask(_)) => None,
                 None => read,
             };
-            if self.stall.is_over(stream.progress(), timeout) {
-                return Poll::Ready(Step::TimedOut);
+            if self.progress_timer.is_over(stream.progress(), timeout) {
+                return Poll::Ready(Http2Step::TimedOut);
             }
         }
         step
     }
 }
 
-fn timed_out(stream: &Stream, request: &Request) -> Error {
+fn timed_out(stream: &Http2Stream, request: &Request) -> Error {
     let origin = &stream.io.connection.origin;
     if stream.halves.upload.is_some() {
         return took_nothing(origin, request.timeouts.write);
@@ -272,25 +288,25 @@ impl Halves {
         self.upload.is_none() && self.body.as_ref().is_some_and(RecvStream::is_end_stream)
     }
 
-    fn poll_response(&mut self, cx: &mut Context<'_>, reports_sent: &mut bool) -> Poll<Step> {
+    fn poll_response(&mut self, cx: &mut Context<'_>, reports_sent: &mut bool) -> Poll<Http2Step> {
         let needs = self.poll_upload(cx);
         if self.failure.is_some() {
             return Poll::Pending;
         }
         if needs == Needs::Nothing && std::mem::take(reports_sent) {
-            return Poll::Ready(Step::Sent);
+            return Poll::Ready(Http2Step::Sent);
         }
         let Some(response) = &mut self.response else { return Poll::Pending };
         while let Poll::Ready(Some(Ok(_))) = response.poll_informational(cx) {
             self.informational += 1;
             if self.informational > MAX_INFORMATIONAL {
-                return Poll::Ready(Step::TooManyInformational);
+                return Poll::Ready(Http2Step::TooManyInformational);
             }
         }
         match Pin::new(response).poll(cx) {
-            Poll::Ready(Ok(response)) => Poll::Ready(Step::Response(response)),
-            Poll::Ready(Err(error)) => Poll::Ready(Step::Failed(error)),
-            Poll::Pending if matches!(needs, Needs::Chunk | Needs::Trailers) => Poll::Ready(Step::Needs(needs)),
+            Poll::Ready(Ok(response)) => Poll::Ready(Http2Step::Response(response)),
+            Poll::Ready(Err(error)) => Poll::Ready(Http2Step::Failed(error)),
+            Poll::Pending if matches!(needs, Needs::Chunk | Needs::Trailers) => Poll::Ready(Http2Step::Needs(needs)),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -300,7 +316,7 @@ impl Halves {
         let needs = match &mut self.upload {
             None => Needs::Nothing,
             Some(Uploading::Here(upload)) => upload.poll(cx, &mut self.sent),
-            Some(Uploading::Courier(courier)) => match courier.poll_done(cx) {
+            Some(Uploading::UploadTask(upload_task)) => match upload_task.poll_done(cx) {
                 Poll::Pending => Needs::Room,
                 Poll::Ready(done) => {
                     self.failure = done.err();
@@ -315,7 +331,7 @@ impl Halves {
     }
 }
 
-impl Stream {
+impl Http2Stream {
     pub fn id(&self) -> u32 {
         match (&self.halves.response, &self.halves.body) {
             (Some(response), _) => response.stream_id().as_u32(),
@@ -344,12 +360,12 @@ impl Stream {
     }
 
     /// Leaves the rest of the upload to somebody else.
-    fn hand_over(&mut self, write_timeout: Option<Duration>) -> Option<Arc<Courier>> {
+    fn hand_over(&mut self, write_timeout: Option<Duration>) -> Option<Arc<UploadTask>> {
         match self.halves.upload.take() {
             Some(Uploading::Here(upload)) => {
-                let courier = Courier::new(upload, &self.io.connection, write_timeout);
-                self.halves.upload = Some(Uploading::Courier(Arc::clone(&courier)));
-                Some(courier)
+                let upload_task = UploadTask::new(upload, &self.io.connection, write_timeout);
+                self.halves.upload = Some(Uploading::UploadTask(Arc::clone(&upload_task)));
+                Some(upload_task)
             }
             before => {
                 self.halves.upload = before;
@@ -388,8 +404,8 @@ impl Stream {
     }
 
     /// Whether somebody else has.
-    pub fn has_courier(&self) -> bool {
-        matches!(self.halves.upload, Some(Uploading::Courier(_)))
+    pub fn has_upload_task(&self) -> bool {
+        matches!(self.halves.upload, Some(Uploading::UploadTask(_)))
     }
 
     /// Polls the response body with `receive`, and goes on with the request's if there is nothing of the response. If that
@@ -397,15 +413,15 @@ impl Stream {
     pub fn poll_body<T>(
         &mut self,
         cx: &mut Context<'_>,
-        asker: &Asker,
+        effects: &EffectChannel,
         timeout: Option<Duration>,
         mut receive: impl FnMut(&mut RecvStream, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<std::result::Result<T, Needs>> {
         let Self { io, halves, .. } = self;
-        io.awaits_room = matches!(halves.upload, Some(Uploading::Here(_)));
+        io.waits_for_stream = matches!(halves.upload, Some(Uploading::Here(_)));
         // What the caller is asked for may depend on what he is still to read.
-        io.takes_first = halves.upload.is_none();
-        io.poll(cx, asker, timeout, None, |cx| {
+        io.polls_before_io = halves.upload.is_none();
+        io.poll(cx, effects, timeout, None, |cx| {
             let Some(body) = &mut halves.body else { return Poll::Pending };
             if let Poll::Ready(received) = receive(body, cx) {
                 return Poll::Ready(Ok(received));
@@ -418,15 +434,15 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for Http2Stream {
     fn drop(&mut self) {
         if !self.is_current() {
             return;
         }
-        if let Some(Uploading::Courier(courier)) = &self.halves.upload {
-            courier.dismiss();
+        if let Some(Uploading::UploadTask(upload_task)) = &self.halves.upload {
+            upload_task.cancel();
         }
-        let is_reset = self.io.connection.is_carried && !self.halves.is_complete();
+        let is_reset = self.io.connection.is_external && !self.halves.is_complete();
         // SAFETY: `halves` is not used after this, and `drop` runs once.
         unsafe { ManuallyDrop::drop(&mut self.halves) };
         let connection = &self.io.connection;
@@ -434,10 +450,10 @@ impl Drop for Stream {
         if !connection.is_job() {
             // The reset goes out now: nobody may poll the connection for a long time. Nobody waits for it either.
             connection.drive();
-            connection.rouse();
+            connection.wake_leader();
             wait_set::clear();
             if is_reset {
-                leave_reset(connection);
+                defer_reset(connection);
             }
         }
     }

@@ -16,20 +16,20 @@ use super::connection::Http2;
 use super::upload::{Needs, Upload, took_nothing};
 use crate::error::{Error, Result};
 use crate::fork::Generation;
-use crate::io::progress::Stall;
+use crate::io::progress::ProgressTimer;
 use crate::lock::lock;
 use crate::message::http2_trailers;
-use crate::operation::{Asker, Background, YieldBudget};
+use crate::operation::{Background, EffectChannel, YieldBudget};
 
 /// Shared by the exchange and the task.
-pub struct Courier {
-    state: Mutex<State>,
+pub struct UploadTask {
+    state: Mutex<UploadState>,
     write_timeout: Option<Duration>,
 }
 
-struct State {
+struct UploadState {
     /// `None` when there is nothing left to do.
-    load: Option<Load>,
+    work: Option<UploadWork>,
     failure: Option<Error>,
     /// Told when there is nothing left to do.
     exchange: Option<Waker>,
@@ -37,40 +37,40 @@ struct State {
     cancel: Option<Waker>,
 }
 
-struct Load {
+struct UploadWork {
     // Left as it is in a forked child.
     upload: ManuallyDrop<Upload>,
     generation: Generation,
     connection: Arc<Http2>,
     sent: u64,
-    stall: Stall,
+    progress_timer: ProgressTimer,
 }
 
-impl Courier {
+impl UploadTask {
     pub fn new(upload: Upload, connection: &Arc<Http2>, write_timeout: Option<Duration>) -> Arc<Self> {
-        let load = Load {
+        let work = UploadWork {
             upload: ManuallyDrop::new(upload),
             generation: Generation::current(),
             connection: Arc::clone(connection),
             sent: 0,
-            stall: Stall::default(),
+            progress_timer: ProgressTimer::default(),
         };
-        let state = State { load: Some(load), failure: None, exchange: None, cancel: None };
+        let state = UploadState { work: Some(work), failure: None, exchange: None, cancel: None };
         Arc::new(Self { state: Mutex::new(state), write_timeout })
     }
 
-    async fn carry_chunks(&self, asker: &Asker) -> Result<()> {
-        let mut stretch = YieldBudget::default();
+    async fn send_chunks(&self, effects: &EffectChannel) -> Result<()> {
+        let mut yield_budget = YieldBudget::default();
         loop {
-            match std::future::poll_fn(|cx| self.poll_load(cx)).await? {
+            match std::future::poll_fn(|cx| self.poll_work(cx)).await? {
                 Needs::Chunk => {
-                    let chunk = asker.chunk().await?;
+                    let chunk = effects.chunk().await?;
                     let length = chunk.as_ref().map_or(0, Bytes::len);
                     self.with_upload(|upload| upload.push(chunk));
-                    stretch.spend(length, asker).await?;
+                    yield_budget.spend(length, effects).await?;
                 }
                 Needs::Trailers => {
-                    let trailers = http2_trailers(&asker.trailers().await?)?;
+                    let trailers = http2_trailers(&effects.trailers().await?)?;
                     self.with_upload(|upload| upload.set_trailers(trailers));
                 }
                 Needs::Room | Needs::Nothing => return Ok(()),
@@ -79,32 +79,32 @@ impl Courier {
     }
 
     /// Sends what there is; `Nothing` when all of it is out, or nobody wants it any more.
-    fn poll_load(&self, cx: &mut Context<'_>) -> Poll<Result<Needs>> {
+    fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Result<Needs>> {
         let mut state = self.state();
-        let Some(Load { upload, connection, sent, stall, .. }) = &mut state.load else {
+        let Some(UploadWork { upload, connection, sent, progress_timer, .. }) = &mut state.work else {
             return Poll::Ready(Ok(Needs::Nothing));
         };
         match upload.poll(cx, sent) {
             Needs::Room => {
-                if stall.is_over(connection.progress(*sent), self.write_timeout) {
+                if progress_timer.is_over(connection.progress(*sent), self.write_timeout) {
                     return Poll::Ready(Err(took_nothing(&connection.origin, self.write_timeout)));
                 }
                 Poll::Pending
             }
             Needs::Nothing => {
-                drop(unload(state));
+                drop(finish(state));
                 Poll::Ready(Ok(Needs::Nothing))
             }
             needs => {
-                *stall = Stall::default();
+                *progress_timer = ProgressTimer::default();
                 Poll::Ready(Ok(needs))
             }
         }
     }
 
     fn with_upload(&self, change: impl FnOnce(&mut Upload)) {
-        if let Some(load) = &mut self.state().load {
-            change(&mut load.upload);
+        if let Some(work) = &mut self.state().work {
+            change(&mut work.upload);
         }
     }
 
@@ -114,7 +114,7 @@ impl Courier {
         if let Some(failure) = state.failure.take() {
             return Poll::Ready(Err(failure));
         }
-        if state.load.is_none() {
+        if state.work.is_none() {
             return Poll::Ready(Ok(()));
         }
         if !state.exchange.as_ref().is_some_and(|exchange| exchange.will_wake(cx.waker())) {
@@ -124,26 +124,26 @@ impl Courier {
     }
 
     /// The exchange is over: nobody wants the rest.
-    pub fn dismiss(&self) {
+    pub fn cancel(&self) {
         let mut state = self.state();
         let cancel = state.cancel.take();
         state.exchange = None;
-        drop(unload(state));
+        drop(finish(state));
         if let Some(cancel) = cancel {
             cancel.wake();
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, UploadState> {
         lock(&self.state)
     }
 }
 
-impl Background for Courier {
+impl Background for UploadTask {
     /// If the work fails, the exchange does.
-    fn run(self: Arc<Self>, asker: Asker) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+    fn run(self: Arc<Self>, effects: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
         Box::pin(async move {
-            if let Err(error) = self.carry_chunks(&asker).await {
+            if let Err(error) = self.send_chunks(&effects).await {
                 self.fail(error);
             }
             Ok(())
@@ -152,32 +152,32 @@ impl Background for Courier {
 
     fn fail(&self, error: Error) {
         let mut state = self.state();
-        if state.load.is_some() {
+        if state.work.is_some() {
             state.failure = Some(error);
         }
-        drop(unload(state));
+        drop(finish(state));
     }
 
     fn cancel_with(&self, cancel: Waker) {
         let mut state = self.state();
-        if state.load.is_some() {
+        if state.work.is_some() {
             state.cancel = Some(cancel);
         }
     }
 }
 
 /// Nothing is left to do, and the exchange is told. What is returned is dropped without the lock.
-fn unload(mut state: MutexGuard<'_, State>) -> Option<Load> {
-    let (load, exchange) = (state.load.take(), state.exchange.take());
+fn finish(mut state: MutexGuard<'_, UploadState>) -> Option<UploadWork> {
+    let (work, exchange) = (state.work.take(), state.exchange.take());
     state.cancel = None;
     drop(state);
     if let Some(exchange) = exchange {
         exchange.wake();
     }
-    load
+    work
 }
 
-impl Drop for Load {
+impl Drop for UploadWork {
     fn drop(&mut self) {
         if self.generation.is_current() {
             // SAFETY: `upload` is not used after this, and `drop` runs once.

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use h2::client::Connection;
 
-use super::wire::WireHandle;
+use super::wire::Http2WireHandle;
 
 /// A stream's window at the beginning, and with many streams at a time, in bytes.
 pub const SMALLEST: u32 = 256 * 1024;
@@ -42,7 +42,7 @@ impl Windows {
     }
 
     /// Changes the windows if it is time to, with so many exchanges under way and so many bytes read of all responses until now.
-    pub fn adjust(&mut self, connection: &mut Connection<WireHandle, Bytes>, exchanges: usize, read: u64) {
+    pub fn adjust(&mut self, connection: &mut Connection<Http2WireHandle, Bytes>, exchanges: usize, read: u64) {
         if exchanges == 0 {
             if self.has_reserve {
                 connection.set_target_window_size(CONNECTION);

@@ -32,7 +32,7 @@ const READ_AHEAD: usize = 128 * 1024;
 /// Slices that are passed to the stream in one call, the preamble included.
 const MAX_SLICES: usize = 64;
 
-pub struct Wire {
+pub struct Http2Wire {
     origin: Arc<Origin>,
     stream: Stream,
     /// What is to go out in front of all that follows.
@@ -45,7 +45,7 @@ pub struct Wire {
     frames_read: u32,
     frames_untold: u32,
     received: u64,
-    ahead: Ahead,
+    ahead: ReadAhead,
     read_error: Option<Error>,
     write_error: Option<Error>,
     has_write_failed: bool,
@@ -55,7 +55,7 @@ pub struct Wire {
 /// What was read from a socket and h2 has not asked for yet. It asks for a few kilobytes at a time, and each of them would be a system
 /// call.
 #[derive(Default)]
-struct Ahead {
+struct ReadAhead {
     /// None are allocated before there was use for them.
     buffer: Box<[u8]>,
     unread: Range<usize>,
@@ -63,7 +63,7 @@ struct Ahead {
     is_worthwhile: bool,
 }
 
-impl Ahead {
+impl ReadAhead {
     fn poll_read(&mut self, socket: &mut Socket, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let asked = buf.remaining();
         if self.unread.is_empty() {
@@ -126,11 +126,11 @@ impl Frames {
 
 /// A handle on the wire: h2 has one, the connection the other.
 #[derive(Clone)]
-pub struct WireHandle(Arc<Mutex<Wire>>);
+pub struct Http2WireHandle(Arc<Mutex<Http2Wire>>);
 
-impl WireHandle {
+impl Http2WireHandle {
     pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
-        Self(Arc::new(Mutex::new(Wire {
+        Self(Arc::new(Mutex::new(Http2Wire {
             origin,
             stream,
             preamble: BytesMut::new(),
@@ -140,7 +140,7 @@ impl WireHandle {
             frames_read: 0,
             frames_untold: 0,
             received: 0,
-            ahead: Ahead::default(),
+            ahead: ReadAhead::default(),
             read_error: None,
             write_error: None,
             has_write_failed: false,
@@ -148,21 +148,21 @@ impl WireHandle {
         })))
     }
 
-    pub fn downgrade(&self) -> Weak<Mutex<Wire>> {
+    pub fn downgrade(&self) -> Weak<Mutex<Http2Wire>> {
         Arc::downgrade(&self.0)
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Wire> {
+    pub fn lock(&self) -> MutexGuard<'_, Http2Wire> {
         lock(&self.0)
     }
 
     /// The wire, unless somebody is at it.
-    pub fn try_lock(&self) -> Option<MutexGuard<'_, Wire>> {
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, Http2Wire>> {
         self.0.try_lock().ok()
     }
 }
 
-impl Wire {
+impl Http2Wire {
     /// From now on what is written goes out.
     pub fn open(&mut self) {
         self.is_opening = false;
@@ -323,13 +323,13 @@ impl Wire {
     }
 }
 
-impl AsyncRead for WireHandle {
+impl AsyncRead for Http2WireHandle {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.lock().poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for WireHandle {
+impl AsyncWrite for Http2WireHandle {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.lock().poll_write(cx, &[IoSlice::new(buf)])
     }

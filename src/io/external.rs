@@ -14,21 +14,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::strand;
 use crate::error::{Error, Kind};
 use crate::fork::Generation;
-use crate::operation::{Asker, Effect, Handle, Reply};
+use crate::operation::{Effect, EffectChannel, ExternalHandle, Reply};
 
 /// How much is asked for at a time: as much as httpcore asks for.
 const READ: usize = 64 * 1024;
 
 /// What an exchange has asked of a stream and got no reply to.
 #[derive(Default)]
-pub enum Asked {
+pub enum PendingIo {
     #[default]
     Nothing,
     Read(Reply<Bytes>),
     Write(Reply<()>),
 }
 
-impl Asked {
+impl PendingIo {
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing)
     }
@@ -37,8 +37,8 @@ impl Asked {
 /// A connection's use of a stream of the caller's. Dropping it leaves the stream to be closed.
 ///
 /// It reads and writes independently, each at the hands of one exchange at a time.
-pub struct Carried {
-    handle: Handle,
+pub struct ExternalIo {
+    handle: ExternalHandle,
     generation: Generation,
     moved: u64,
 
@@ -59,8 +59,8 @@ pub struct Carried {
     write_failed: Option<Error>,
 }
 
-impl Carried {
-    pub fn new(handle: Handle) -> Self {
+impl ExternalIo {
+    pub fn new(handle: ExternalHandle) -> Self {
         Self {
             handle,
             generation: Generation::current(),
@@ -79,7 +79,7 @@ impl Carried {
         }
     }
 
-    pub fn handle(&self) -> &Handle {
+    pub fn handle(&self) -> &ExternalHandle {
         &self.handle
     }
 
@@ -94,7 +94,13 @@ impl Carried {
     }
 
     /// The exchange waits: what is wanted is asked for, a write first, unless somebody has asked for it already.
-    pub fn ask(&mut self, asker: &Asker, pending: &mut Asked, read: Option<Duration>, write: Option<Duration>) {
+    pub fn ask(
+        &mut self,
+        effects: &EffectChannel,
+        pending: &mut PendingIo,
+        read: Option<Duration>,
+        write: Option<Duration>,
+    ) {
         if !pending.is_nothing() {
             return;
         }
@@ -104,12 +110,13 @@ impl Carried {
         {
             self.is_writing = Some(bytes.len());
             self.writer = strand::thread();
-            *pending = Asked::Write(asker.post(|reply| Effect::Write { stream, bytes, timeout: write, reply }));
+            *pending = PendingIo::Write(effects.post(|reply| Effect::Write { stream, bytes, timeout: write, reply }));
         } else if self.wants_read && !self.is_reading {
             self.wants_read = false;
             self.is_reading = true;
             self.reader = strand::thread();
-            *pending = Asked::Read(asker.post(|reply| Effect::Read { stream, max_bytes: READ, timeout: read, reply }));
+            *pending =
+                PendingIo::Read(effects.post(|reply| Effect::Read { stream, max_bytes: READ, timeout: read, reply }));
         }
     }
 
@@ -143,13 +150,13 @@ impl Carried {
 
     /// Takes the reply, if there is one. A read that took too long is returned: it says nothing of the stream, only that the
     /// exchange that asked for it has waited long enough.
-    pub fn hear(&mut self, pending: &mut Asked) -> Option<Error> {
+    pub fn hear(&mut self, pending: &mut PendingIo) -> Option<Error> {
         match pending {
-            Asked::Nothing => return None,
-            Asked::Read(reply) => {
+            PendingIo::Nothing => return None,
+            PendingIo::Read(reply) => {
                 let read = reply.take()?;
                 self.is_reading = false;
-                *pending = Asked::Nothing;
+                *pending = PendingIo::Nothing;
                 match read {
                     Ok(bytes) => {
                         self.moved += bytes.len() as u64;
@@ -160,10 +167,10 @@ impl Carried {
                     Err(error) => self.read_failed = Some(error),
                 }
             }
-            Asked::Write(reply) => {
+            PendingIo::Write(reply) => {
                 let written = reply.take()?;
                 let sending = self.is_writing.take().unwrap_or_default();
-                *pending = Asked::Nothing;
+                *pending = PendingIo::Nothing;
                 match written {
                     Ok(()) => {
                         self.moved += sending as u64;
@@ -178,16 +185,16 @@ impl Carried {
 
     /// The exchange does not wait for the answer any more. A read that was cancelled has read nothing; after one of a thread that was
     /// interrupted, bytes may be missing. What was to be written may have gone out in part, so that nothing can follow it.
-    pub fn abandon(&mut self, asked: Asked) {
+    pub fn abandon(&mut self, asked: PendingIo) {
         match asked {
-            Asked::Nothing => {}
-            Asked::Read(reply) => {
+            PendingIo::Nothing => {}
+            PendingIo::Read(reply) => {
                 self.is_reading = false;
                 if reply.is_begun() && self.handle.carrier().is_for_threads() {
                     self.fail_read(Error::new(Kind::ReadError, "a request was interrupted while it read"));
                 }
             }
-            Asked::Write(_) => {
+            PendingIo::Write(_) => {
                 self.is_writing = None;
                 let message = "a request was cancelled while its bytes were being written";
                 self.write_failed = Some(Error::new(Kind::WriteError, message));
@@ -201,16 +208,16 @@ impl Carried {
     }
 }
 
-impl Drop for Carried {
+impl Drop for ExternalIo {
     fn drop(&mut self) {
         // In a forked child the stream is its parent's as well.
         if self.generation.is_current() {
-            self.handle.forsake();
+            self.handle.close_later();
         }
     }
 }
 
-impl AsyncRead for Carried {
+impl AsyncRead for ExternalIo {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Some(error) = self.read_failed.take() {
             return Poll::Ready(Err(io::Error::other(error)));
@@ -226,7 +233,7 @@ impl AsyncRead for Carried {
     }
 }
 
-impl AsyncWrite for Carried {
+impl AsyncWrite for ExternalIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }

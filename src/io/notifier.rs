@@ -9,23 +9,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::fork::Generation;
 
 /// A pipe. The thread that sleeps on it silences it afterwards.
-pub struct Bell {
+pub struct Notifier {
     reader: PipeReader,
     writer: PipeWriter,
-    is_ringing: AtomicBool,
+    is_notified: AtomicBool,
 }
 
 thread_local! {
-    static OF_THIS_THREAD: RefCell<Option<(Generation, Arc<Bell>)>> = const { RefCell::new(None) };
+    static OF_THIS_THREAD: RefCell<Option<(Generation, Arc<Notifier>)>> = const { RefCell::new(None) };
 }
 
-impl Bell {
+impl Notifier {
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         // Signal handlers write to it as well: they must not wait for room.
         rustix::io::ioctl_fionbio(&writer, true)?;
         rustix::io::ioctl_fionbio(&reader, true)?;
-        Ok(Self { reader, writer, is_ringing: AtomicBool::new(false) })
+        Ok(Self { reader, writer, is_notified: AtomicBool::new(false) })
     }
 
     /// The bell of the calling thread: made once, and closed with the thread.
@@ -42,8 +42,8 @@ impl Bell {
     }
 
     /// Turns its descriptor readable.
-    pub fn ring(&self) {
-        if !self.is_ringing.swap(true, Ordering::AcqRel) {
+    pub fn notify(&self) {
+        if !self.is_notified.swap(true, Ordering::AcqRel) {
             // If there is no room for one more byte, the descriptor is readable. The reader is held: no SIGPIPE.
             let _ = (&self.writer).write(&[0]);
         }
@@ -51,7 +51,7 @@ impl Bell {
 
     /// To be called when its descriptor was found readable: empties the pipe. Returns whether a signal was among what rang:
     /// Python's signal handler writes the signal's number.
-    pub fn silence(&self) -> bool {
+    pub fn drain(&self) -> bool {
         !self.take_signals().is_empty()
     }
 
@@ -59,7 +59,7 @@ impl Bell {
     pub fn take_signals(&self) -> Vec<u8> {
         let mut bytes = [0; 64];
         let length = (&self.reader).read(&mut bytes).unwrap_or_default();
-        self.is_ringing.store(false, Ordering::Release);
+        self.is_notified.store(false, Ordering::Release);
         bytes[..length].iter().copied().filter(|&byte| byte != 0).collect()
     }
 
@@ -69,7 +69,7 @@ impl Bell {
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for Notifier {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }
@@ -80,20 +80,20 @@ mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-    fn is_heard(bell: &Bell) -> bool {
+    fn is_heard(bell: &Notifier) -> bool {
         let mut descriptors = [PollFd::new(bell, PollFlags::IN)];
         poll(&mut descriptors, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready == 1)
     }
 
     #[test]
     fn it_rings_until_it_is_silenced() -> io::Result<()> {
-        let bell = Bell::new()?;
+        let bell = Notifier::new()?;
         for _ in 0..2 {
             assert!(!is_heard(&bell));
-            bell.ring();
-            bell.ring();
+            bell.notify();
+            bell.notify();
             assert!(is_heard(&bell));
-            assert!(!bell.silence());
+            assert!(!bell.drain());
         }
         assert!(!is_heard(&bell));
         Ok(())
@@ -101,17 +101,17 @@ mod tests {
 
     #[test]
     fn signals_are_told_from_rings() -> io::Result<()> {
-        let bell = Bell::new()?;
-        bell.ring();
+        let bell = Notifier::new()?;
+        bell.notify();
         (&bell.writer).write_all(&[2])?;
-        assert!(bell.silence());
+        assert!(bell.drain());
         assert!(!is_heard(&bell));
         Ok(())
     }
 
     #[test]
     fn a_thread_keeps_its_bell() -> io::Result<()> {
-        assert!(Arc::ptr_eq(&Bell::of_this_thread()?, &Bell::of_this_thread()?));
+        assert!(Arc::ptr_eq(&Notifier::of_this_thread()?, &Notifier::of_this_thread()?));
         Ok(())
     }
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use crate::io::wait_set;
 
 #[derive(Default)]
-pub struct Stall {
+pub struct ProgressTimer {
     since: Option<(Instant, u64)>,
 }
 
-impl Stall {
+impl ProgressTimer {
     /// Whether nothing has moved for `timeout`; if not, the current poll is repeated when that time has come.
     pub fn is_over(&mut self, progress: u64, timeout: Option<Duration>) -> bool {
         let Some(timeout) = timeout else { return false };

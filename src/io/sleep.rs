@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::notifier::Bell;
+use super::notifier::Notifier;
 use super::source::Direction;
-use super::wait_set::Park;
+use super::wait_set::WaitSet;
 
 /// What ended a sleep.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Woken {
+pub enum WakeCause {
     /// Python may have a signal handler to run.
     BySignal,
     /// What it slept for, or its deadline.
@@ -21,7 +21,7 @@ pub enum Woken {
 }
 
 /// Sleeps until something that `park` waits for has happened, the bell rings, or a signal arrives.
-pub fn sleep(park: &Park, bell: Option<&Bell>) -> io::Result<Woken> {
+pub fn sleep(park: &WaitSet, bell: Option<&Notifier>) -> io::Result<WakeCause> {
     // One exchange waits for one socket, or a few while it races addresses.
     let mut descriptors: Vec<PollFd<'_>> = Vec::with_capacity(park.interests.len() + 1);
     for (socket, direction) in &park.interests {
@@ -37,7 +37,7 @@ pub fn sleep(park: &Park, bell: Option<&Bell>) -> io::Result<Woken> {
     let timeout = park.deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
     match poll(&mut descriptors, timeout.as_ref()) {
         Ok(_) => {}
-        Err(Errno::INTR) => return Ok(Woken::BySignal),
+        Err(Errno::INTR) => return Ok(WakeCause::BySignal),
         Err(error) => return Err(error.into()),
     }
     for ((socket, _), descriptor) in park.interests.iter().zip(&descriptors) {
@@ -49,10 +49,10 @@ pub fn sleep(park: &Park, bell: Option<&Bell>) -> io::Result<Woken> {
             socket.set_ready(readable, writable, closed);
         }
     }
-    let is_ringing = descriptors.get(park.interests.len()).is_some_and(|bell| !bell.revents().is_empty());
+    let is_notified = descriptors.get(park.interests.len()).is_some_and(|bell| !bell.revents().is_empty());
     match bell {
-        Some(bell) if is_ringing && bell.silence() => Ok(Woken::BySignal),
-        _ => Ok(Woken::Otherwise),
+        Some(bell) if is_notified && bell.drain() => Ok(WakeCause::BySignal),
+        _ => Ok(WakeCause::Otherwise),
     }
 }
 

@@ -8,17 +8,17 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::external::Carried;
+use super::external::ExternalIo;
 use super::reactor::{Job, Reactor};
 use super::socket::Socket;
 use super::source::Source;
-use crate::operation::Handle;
+use crate::operation::ExternalHandle;
 
 pub enum Stream {
     Plain(Socket),
     /// The stream below may have a TLS session, too: that of a proxy.
     Tls(Box<dyn TlsLayer>),
-    Carried(Box<Carried>),
+    External(Box<ExternalIo>),
 }
 
 /// A TLS session on another stream.
@@ -48,7 +48,7 @@ pub trait TlsLayer: AsyncRead + AsyncWrite + Send + Unpin {
 /// A handle on a stream that is in use elsewhere. It does not keep a socket open.
 pub enum StreamLink {
     Socket(Weak<Source>),
-    Carried(Handle),
+    External(ExternalHandle),
 }
 
 impl StreamLink {
@@ -60,7 +60,7 @@ impl StreamLink {
                     socket.shutdown();
                 }
             }
-            Self::Carried(handle) => handle.forsake(),
+            Self::External(handle) => handle.close_later(),
         }
     }
 
@@ -68,7 +68,7 @@ impl StreamLink {
     pub fn is_readable(&self) -> bool {
         match self {
             Self::Socket(socket) => socket.upgrade().is_some_and(|socket| socket.is_readable()),
-            Self::Carried(_) => false,
+            Self::External(_) => false,
         }
     }
 }
@@ -79,15 +79,15 @@ impl Stream {
         match self {
             Self::Plain(socket) => Some(socket),
             Self::Tls(layer) => layer.below().socket(),
-            Self::Carried(_) => None,
+            Self::External(_) => None,
         }
     }
 
     /// Returns the external stream, if that is what it is. TLS on it is the backend's.
-    pub fn carried(&mut self) -> Option<&mut Carried> {
+    pub fn external(&mut self) -> Option<&mut ExternalIo> {
         match self {
             Self::Plain(_) | Self::Tls(_) => None,
-            Self::Carried(stream) => Some(stream),
+            Self::External(stream) => Some(stream),
         }
     }
 
@@ -95,7 +95,7 @@ impl Stream {
     pub fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         match self {
             Self::Tls(layer) => layer.session(),
-            Self::Plain(_) | Self::Carried(_) => None,
+            Self::Plain(_) | Self::External(_) => None,
         }
     }
 
@@ -104,7 +104,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.moved(),
             Self::Tls(layer) => layer.below().moved(),
-            Self::Carried(stream) => stream.moved(),
+            Self::External(stream) => stream.moved(),
         }
     }
 
@@ -113,7 +113,7 @@ impl Stream {
         match self {
             Self::Plain(_) => false,
             Self::Tls(layer) => layer.has_chosen(b"h2"),
-            Self::Carried(stream) => stream.handle().carrier().has_chosen_http2(),
+            Self::External(stream) => stream.handle().carrier().has_chosen_http2(),
         }
     }
 
@@ -122,7 +122,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.attach(reactor),
             Self::Tls(layer) => layer.below_mut().attach(reactor),
-            Self::Carried(_) => Ok(()),
+            Self::External(_) => Ok(()),
         }
     }
 
@@ -131,7 +131,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => StreamLink::Socket(socket.downgrade()),
             Self::Tls(layer) => layer.below().link(),
-            Self::Carried(stream) => StreamLink::Carried(stream.handle().clone()),
+            Self::External(stream) => StreamLink::External(stream.handle().clone()),
         }
     }
 
@@ -156,7 +156,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(layer) => Pin::new(&mut **layer).poll_read(cx, buf),
-            Self::Carried(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::External(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -166,7 +166,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tls(layer) => Pin::new(&mut **layer).poll_write(cx, buf),
-            Self::Carried(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::External(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -178,7 +178,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Self::Tls(layer) => Pin::new(&mut **layer).poll_write_vectored(cx, bufs),
-            Self::Carried(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::External(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -190,7 +190,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(layer) => Pin::new(&mut **layer).poll_flush(cx),
-            Self::Carried(stream) => Pin::new(stream).poll_flush(cx),
+            Self::External(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -198,7 +198,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(layer) => Pin::new(&mut **layer).poll_shutdown(cx),
-            Self::Carried(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::External(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

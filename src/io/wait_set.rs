@@ -15,16 +15,16 @@ use super::source::{Direction, Source};
 
 /// The notes of one poll.
 #[derive(Default)]
-pub struct Park {
+pub struct WaitSet {
     pub interests: Vec<(Arc<Source>, Direction)>,
     pub deadline: Option<Instant>,
     /// Another thread may wake the exchange while it waits for its sockets.
-    pub needs_alarm: bool,
+    pub waits_for_waker: bool,
     /// The wait is for something that this thread does further down its stack.
     pub waits_for_itself: bool,
 }
 
-impl Park {
+impl WaitSet {
     /// Sleeps no longer than until `deadline`.
     pub fn wake_at(&mut self, deadline: Instant) {
         self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
@@ -32,8 +32,8 @@ impl Park {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Park> =
-        const { RefCell::new(Park { interests: Vec::new(), deadline: None, needs_alarm: false, waits_for_itself: false }) };
+    static CURRENT: RefCell<WaitSet> =
+        const { RefCell::new(WaitSet { interests: Vec::new(), deadline: None, waits_for_waker: false, waits_for_itself: false }) };
 }
 
 /// Forgets the notes of the poll before.
@@ -41,13 +41,13 @@ pub fn clear() {
     CURRENT.with_borrow_mut(|park| {
         park.interests.clear();
         park.deadline = None;
-        park.needs_alarm = false;
+        park.waits_for_waker = false;
         park.waits_for_itself = false;
     });
 }
 
 /// Takes the notes of the poll that has just returned.
-pub fn take() -> Park {
+pub fn take() -> WaitSet {
     CURRENT.take()
 }
 
@@ -78,8 +78,8 @@ pub fn wake_at(deadline: Instant) {
 }
 
 /// Notes that the waker counts, too, not only sockets and deadlines.
-pub fn needs_alarm() {
-    CURRENT.with_borrow_mut(|park| park.needs_alarm = true);
+pub fn waits_for_waker() {
+    CURRENT.with_borrow_mut(|park| park.waits_for_waker = true);
 }
 
 /// Notes that the wait is for something that this thread does further down its stack: the operation began in a signal handler or a

@@ -1,6 +1,6 @@
 //! How long an operation may run before other tasks have their turn.
 
-use super::Asker;
+use super::EffectChannel;
 use crate::error::Result;
 
 /// The bytes of a body that are moved without a pause, where nothing has to be waited for.
@@ -12,11 +12,11 @@ pub struct YieldBudget(usize);
 
 impl YieldBudget {
     /// Counts `bytes` more, and lets other tasks run when the budget is spent.
-    pub async fn spend(&mut self, bytes: usize, asker: &Asker) -> Result<()> {
+    pub async fn spend(&mut self, bytes: usize, effects: &EffectChannel) -> Result<()> {
         self.0 += bytes;
         if self.0 >= YIELD_AFTER {
             self.0 = 0;
-            asker.yield_now().await?;
+            effects.yield_now().await?;
         }
         Ok(())
     }

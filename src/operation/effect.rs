@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Event, Handle, Moment};
+use super::{Event, ExternalHandle, TraceEvent};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 
@@ -39,15 +39,15 @@ pub enum Effect {
     /// A chance for other tasks to run.
     Yield(Reply<()>),
     /// A trace event for the callback and the logs. The reply to a failure is its error, as the callback saw it.
-    Trace { moment: Box<Moment>, reply: Reply<Option<Error>> },
+    Trace { trace_event: Box<TraceEvent>, reply: Reply<Option<Error>> },
     /// A stream of the backend: connected, or with TLS begun on `stream`.
-    Connect { backend: Backend, stream: Option<Handle>, event: Event, reply: Reply<Handle> },
+    Connect { backend: Backend, stream: Option<ExternalHandle>, event: Event, reply: Reply<ExternalHandle> },
     /// Up to `max_bytes` of an external stream, none at its end.
-    Read { stream: Handle, max_bytes: usize, timeout: Option<Duration>, reply: Reply<Bytes> },
+    Read { stream: ExternalHandle, max_bytes: usize, timeout: Option<Duration>, reply: Reply<Bytes> },
     /// All of `bytes` sent on an external stream.
-    Write { stream: Handle, bytes: Bytes, timeout: Option<Duration>, reply: Reply<()> },
+    Write { stream: ExternalHandle, bytes: Bytes, timeout: Option<Duration>, reply: Reply<()> },
     /// Whether an idle external stream has anything to read.
-    IsReadable { stream: Handle, reply: Reply<bool> },
+    IsReadable { stream: ExternalHandle, reply: Reply<bool> },
     /// The external streams closed that were dropped: they still count as open connections for their servers.
     CloseDropped(Reply<()>),
     /// A pause made by the backend.
@@ -57,7 +57,7 @@ pub enum Effect {
 /// Work that an operation leaves to a task of its own.
 pub trait Background: Send + Sync {
     /// Returns the work; it requests its effects through a channel of its own.
-    fn run(self: Arc<Self>, asker: Asker) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+    fn run(self: Arc<Self>, effects: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
     /// Called if the task ends with an exception of Python's: the operation fails with it.
     fn fail(&self, error: Error);
@@ -113,12 +113,12 @@ struct Line {
 
 /// The line between one operation and its driver; one effect at a time.
 #[derive(Clone, Default)]
-pub struct Asker {
+pub struct EffectChannel {
     line: Arc<Mutex<Line>>,
     traced: bool,
 }
 
-impl Asker {
+impl EffectChannel {
     /// `traced`: whether the trace events of the operation are reported.
     pub fn new(traced: bool) -> Self {
         Self { line: Arc::default(), traced }
@@ -144,11 +144,16 @@ impl Asker {
         self.request(|reply| Effect::Resolve { host: host.to_owned(), port, reply }).await
     }
 
-    pub async fn connect(&self, backend: Backend, stream: Option<Handle>, event: Event) -> Result<Handle> {
+    pub async fn connect(
+        &self,
+        backend: Backend,
+        stream: Option<ExternalHandle>,
+        event: Event,
+    ) -> Result<ExternalHandle> {
         self.request(|reply| Effect::Connect { backend, stream, event, reply }).await
     }
 
-    pub async fn is_readable(&self, stream: Handle) -> Result<bool> {
+    pub async fn is_readable(&self, stream: ExternalHandle) -> Result<bool> {
         self.request(|reply| Effect::IsReadable { stream, reply }).await
     }
 

@@ -1,6 +1,6 @@
 //! The moments of an exchange that a caller can follow: the events of httpcore's `trace` extension and of its debug logs.
 //!
-//! They are reported through the [`Asker`], at their point, and only if somebody listens: an exchange that is not traced passes
+//! They are reported through the [`EffectChannel`], at their point, and only if somebody listens: an exchange that is not traced passes
 //! each of these places with one test of a flag.
 
 use std::any::Any;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use socket2::{SockAddr, Socket};
 
-use super::Handle;
+use super::ExternalHandle;
 use crate::error::Error;
 use crate::message::ResponseHead;
 
 /// On what a request and its response travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub enum ExchangeKind {
     Http1,
     /// HTTP/1.1 with a proxy that is asked for a tunnel.
     Connect,
@@ -28,7 +28,7 @@ pub enum Protocol {
 
 /// The part of the way to an origin that is being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leg {
+pub enum Hop {
     /// To the origin itself.
     Direct,
     ToHttpProxy,
@@ -47,7 +47,7 @@ pub enum Event {
         port: i64,
         local_address: Option<IpAddr>,
         timeout: Option<Duration>,
-        leg: Leg,
+        hop: Hop,
     },
     ConnectUnixSocket {
         path: String,
@@ -58,7 +58,7 @@ pub enum Event {
         server_hostname: String,
         timeout: Option<Duration>,
         by_backend: bool,
-        leg: Leg,
+        hop: Hop,
     },
     /// A SOCKS proxy is asked to connect to an origin.
     SetupSocks5(Box<SocksRequest>),
@@ -67,10 +67,10 @@ pub enum Event {
     Close,
     /// An HTTP/2 connection is opened.
     SendConnectionInit,
-    SendRequestHeaders(Protocol),
-    SendRequestBody(Protocol),
-    ReceiveResponseHeaders(Protocol),
-    ResponseClosed(Protocol),
+    SendRequestHeaders(ExchangeKind),
+    SendRequestBody(ExchangeKind),
+    ReceiveResponseHeaders(ExchangeKind),
+    ResponseClosed(ExchangeKind),
 }
 
 /// What a SOCKS proxy is asked for, and on which stream.
@@ -86,10 +86,10 @@ impl Event {
     /// The logger it belongs to, without the package's name.
     pub fn logger(&self) -> &'static str {
         match self {
-            Self::ConnectTcp { leg, .. } | Self::StartTls { leg, .. } => match leg {
-                Leg::Direct | Leg::ToHttpProxy => "connection",
-                Leg::ThroughTunnel => "proxy",
-                Leg::ToSocksProxy | Leg::ThroughSocks => "socks",
+            Self::ConnectTcp { hop, .. } | Self::StartTls { hop, .. } => match hop {
+                Hop::Direct | Hop::ToHttpProxy => "connection",
+                Hop::ThroughTunnel => "proxy",
+                Hop::ToSocksProxy | Hop::ThroughSocks => "socks",
             },
             Self::SetupSocks5(_) => "socks",
             Self::ConnectUnixSocket { .. } | Self::Retry | Self::Close => "connection",
@@ -98,8 +98,8 @@ impl Event {
             | Self::SendRequestBody(protocol)
             | Self::ReceiveResponseHeaders(protocol)
             | Self::ResponseClosed(protocol) => match protocol {
-                Protocol::Http1 | Protocol::Connect => "http11",
-                Protocol::Http2(_) => "http2",
+                ExchangeKind::Http1 | ExchangeKind::Connect => "http11",
+                ExchangeKind::Http2(_) => "http2",
             },
         }
     }
@@ -123,7 +123,7 @@ impl Event {
 
 /// How it ended.
 #[derive(Debug)]
-pub enum Stage {
+pub enum SpanStage {
     Started,
     Complete(Outcome),
     Failed(Error),
@@ -135,7 +135,7 @@ pub enum Outcome {
     Nothing,
     Stream(Box<Endpoints>),
     /// A stream of the caller's backend.
-    Carrier(Handle),
+    External(ExternalHandle),
     Head(ResponseHead),
 }
 
@@ -161,7 +161,7 @@ impl fmt::Debug for Endpoints {
 }
 
 #[derive(Debug)]
-pub struct Moment {
+pub struct TraceEvent {
     pub event: Event,
-    pub stage: Stage,
+    pub stage: SpanStage,
 }

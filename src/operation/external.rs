@@ -9,12 +9,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::Asker;
+use super::EffectChannel;
 use crate::error::Result;
 use crate::lock::lock;
 
 /// The caller's stream, as far as the engine knows it.
-pub trait Carrier: Any + Send + Sync {
+pub trait ExternalStream: Any + Send + Sync {
     /// Whether its methods have to be awaited.
     fn is_async(&self) -> bool;
 
@@ -28,25 +28,25 @@ pub trait Carrier: Any + Send + Sync {
 
 /// A share in an external stream.
 #[derive(Clone)]
-pub struct Handle {
-    carrier: Arc<dyn Carrier>,
+pub struct ExternalHandle {
+    carrier: Arc<dyn ExternalStream>,
     owner: Arc<StreamOwner>,
     /// Whether its owner has been told to close it. It is closed once.
     closing: Arc<AtomicBool>,
 }
 
-impl std::fmt::Debug for Handle {
+impl std::fmt::Debug for ExternalHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Handle")
     }
 }
 
-impl Handle {
-    pub fn new(carrier: Arc<dyn Carrier>, owner: &Arc<StreamOwner>) -> Self {
+impl ExternalHandle {
+    pub fn new(carrier: Arc<dyn ExternalStream>, owner: &Arc<StreamOwner>) -> Self {
         Self { carrier, owner: Arc::clone(owner), closing: Arc::default() }
     }
 
-    pub fn carrier(&self) -> &dyn Carrier {
+    pub fn carrier(&self) -> &dyn ExternalStream {
         &*self.carrier
     }
 
@@ -60,7 +60,7 @@ impl Handle {
     }
 
     /// Leaves the stream to its owner to be closed: closing takes Python, and may have to be awaited.
-    pub fn forsake(&self) {
+    pub fn close_later(&self) {
         if !self.closing.swap(true, Ordering::AcqRel) {
             self.owner.add(|dropped| dropped.streams.push(Arc::clone(&self.carrier)));
         }
@@ -91,16 +91,16 @@ pub trait OwnerLoop: Send + Sync {
 #[derive(Default)]
 pub struct Dropped {
     /// Before their streams are closed.
-    pub resets: Vec<Arc<dyn UnsentReset>>,
-    pub streams: Vec<Arc<dyn Carrier>>,
+    pub resets: Vec<Arc<dyn DeferredWork>>,
+    pub streams: Vec<Arc<dyn ExternalStream>>,
 }
 
 /// The reset of a stream of HTTP/2 that has still to be sent over an external stream: only a driver can write to that.
-pub trait UnsentReset: Send + Sync {
+pub trait DeferredWork: Send + Sync {
     fn is_async(&self) -> bool;
 
     /// Sends it, if the connection is still there.
-    fn send(self: Arc<Self>, asker: Asker) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+    fn send(self: Arc<Self>, effects: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 }
 
 impl StreamOwner {

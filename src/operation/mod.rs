@@ -10,6 +10,6 @@ mod external;
 mod span;
 
 pub use self::budget::{YIELD_AFTER, YieldBudget};
-pub use self::effect::{Asker, Backend, Background, Effect, Fields, Reply};
-pub use self::event::{Endpoints, Event, Leg, Moment, Outcome, Protocol, SocksRequest, Stage};
-pub use self::external::{Carrier, Dropped, Handle, OwnerLoop, StreamOwner, UnsentReset};
+pub use self::effect::{Backend, Background, Effect, EffectChannel, Fields, Reply};
+pub use self::event::{Endpoints, Event, ExchangeKind, Hop, Outcome, SocksRequest, SpanStage, TraceEvent};
+pub use self::external::{DeferredWork, Dropped, ExternalHandle, ExternalStream, OwnerLoop, StreamOwner};

@@ -5,16 +5,16 @@
 use std::future::Future;
 use std::pin::pin;
 
-use super::{Asker, Effect, Event, Moment, Outcome, Stage};
+use super::{Effect, EffectChannel, Event, Outcome, SpanStage, TraceEvent};
 use crate::error::{Error, Kind, Result};
 
-impl Asker {
+impl EffectChannel {
     pub async fn started(&self, event: &Event) -> Result<()> {
-        self.report(event, Stage::Started).await
+        self.report(event, SpanStage::Started).await
     }
 
     pub async fn complete(&self, event: &Event, outcome: Outcome) -> Result<()> {
-        self.report(event, Stage::Complete(outcome)).await
+        self.report(event, SpanStage::Complete(outcome)).await
     }
 
     /// Reports a failure and gives the error back: as the very exception that the listener saw.
@@ -22,7 +22,7 @@ impl Asker {
         if !self.is_traced() {
             return error;
         }
-        match self.report(event, Stage::Failed(error)).await {
+        match self.report(event, SpanStage::Failed(error)).await {
             Err(error) => error,
             Ok(()) => Error::new(Kind::Internal, "a failure was reported without its error"),
         }
@@ -49,11 +49,11 @@ impl Asker {
         }
     }
 
-    async fn report(&self, event: &Event, stage: Stage) -> Result<()> {
+    async fn report(&self, event: &Event, stage: SpanStage) -> Result<()> {
         if !self.is_traced() {
             return Ok(());
         }
-        let moment = Box::new(Moment { event: event.clone(), stage });
-        self.request(|reply| Effect::Trace { moment, reply }).await?.map_or(Ok(()), Err)
+        let trace_event = Box::new(TraceEvent { event: event.clone(), stage });
+        self.request(|reply| Effect::Trace { trace_event, reply }).await?.map_or(Ok(()), Err)
     }
 }

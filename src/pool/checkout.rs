@@ -1,6 +1,6 @@
 //! Waiting for a connection: what a request holds while it is in a wait queue of the pool.
 //!
-//! Dropping a [`Waiting`] leaves the queue; a connection that was handed over at that very moment goes to the next waiter.
+//! Dropping a [`QueuedRequest`] leaves the queue; a connection that was handed over at that very moment goes to the next waiter.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,48 +11,48 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::types::{Destination, Share, THREADS, Waiter, WaiterId};
-use super::{Acquired, Process, Snapshot};
+use super::types::{Destination, Poolable, THREADS, Waiter, WaiterId};
+use super::{Process, Reservation, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
 use crate::timeout::Seconds;
 
 /// What a request gets of the pool.
-pub enum Checkout<'a, C: Share> {
-    Ready(Acquired<C>),
-    Waiting(Waiting<'a, C>),
+pub enum Checkout<'a, C: Poolable> {
+    Ready(Reservation<C>),
+    QueuedRequest(QueuedRequest<'a, C>),
 }
 
 /// A place in a wait queue.
-pub struct Waiting<'a, C: Share> {
+pub struct QueuedRequest<'a, C: Poolable> {
     process: Arc<Process<C>>,
     destination: &'a Destination,
     waiter: WaiterId,
-    queued: Queued<C>,
+    queued: WaiterReceiver<C>,
     since: Instant,
 }
 
 /// The receiving end of a waiter.
-pub(super) struct Queued<C: Share> {
-    granted: oneshot::Receiver<Acquired<C>>,
-    notice: Option<Arc<Notice>>,
+pub(super) struct WaiterReceiver<C: Poolable> {
+    granted: oneshot::Receiver<Reservation<C>>,
+    notice: Option<Arc<RouteNotice>>,
 }
 
 /// What the pool's state holds of a waiter.
-pub(super) struct Handover<C: Share> {
-    sender: oneshot::Sender<Acquired<C>>,
-    notice: Option<Arc<Notice>>,
+pub(super) struct WaiterSender<C: Poolable> {
+    sender: oneshot::Sender<Reservation<C>>,
+    notice: Option<Arc<RouteNotice>>,
 }
 
 /// Says that there is another shared connection on the waiter's route. Threads read from it while they wait; what a loop waits for is
 /// read by the loop.
 #[derive(Default)]
-pub struct Notice {
+pub struct RouteNotice {
     is_set: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-impl Notice {
+impl RouteNotice {
     pub(super) fn notify(&self) {
         self.is_set.store(true, Ordering::Release);
         let waker = lock(&self.waker).take();
@@ -68,33 +68,33 @@ impl Notice {
 }
 
 /// Makes the two ends of a waiter.
-pub(super) fn channel<C: Share>(destination: &Destination) -> (Handover<C>, Queued<C>) {
+pub(super) fn channel<C: Poolable>(destination: &Destination) -> (WaiterSender<C>, WaiterReceiver<C>) {
     let (sender, granted) = oneshot::channel();
-    let notice = (destination.loop_id == THREADS).then(Arc::<Notice>::default);
-    (Handover { sender, notice: notice.clone() }, Queued { granted, notice })
+    let notice = (destination.loop_id == THREADS).then(Arc::<RouteNotice>::default);
+    (WaiterSender { sender, notice: notice.clone() }, WaiterReceiver { granted, notice })
 }
 
-impl<C: Share> Handover<C> {
+impl<C: Poolable> WaiterSender<C> {
     /// Hands over what the waiter gets. If it has left meanwhile, that is dropped, and so given back.
-    pub(super) fn send(self, acquired: Acquired<C>) {
-        drop(self.sender.send(acquired));
+    pub(super) fn send(self, reservation: Reservation<C>) {
+        drop(self.sender.send(reservation));
     }
 }
 
-impl<C: Share> Waiter for Handover<C> {
-    type Notice = Arc<Notice>;
+impl<C: Poolable> Waiter for WaiterSender<C> {
+    type Notice = Arc<RouteNotice>;
 
     fn notice(&self) -> Option<Self::Notice> {
         self.notice.clone()
     }
 }
 
-impl<'a, C: Share> Waiting<'a, C> {
+impl<'a, C: Poolable> QueuedRequest<'a, C> {
     pub(super) fn new(
         process: Arc<Process<C>>,
         destination: &'a Destination,
         waiter: WaiterId,
-        queued: Queued<C>,
+        queued: WaiterReceiver<C>,
         since: Instant,
     ) -> Self {
         Self { process, destination, waiter, queued, since }
@@ -111,14 +111,14 @@ impl<'a, C: Share> Waiting<'a, C> {
         &mut self,
         cx: &mut Context<'_>,
         attend: impl FnOnce(&mut Context<'_>, bool),
-    ) -> Poll<Result<Acquired<C>>> {
-        let Queued { granted, notice } = &mut self.queued;
+    ) -> Poll<Result<Reservation<C>>> {
+        let WaiterReceiver { granted, notice } = &mut self.queued;
         match Pin::new(granted).poll(cx) {
             Poll::Pending => {
                 attend(cx, notice.as_ref().is_some_and(|notice| notice.poll(cx)));
                 Poll::Pending
             }
-            Poll::Ready(Ok(acquired)) => Poll::Ready(Ok(acquired)),
+            Poll::Ready(Ok(reservation)) => Poll::Ready(Ok(reservation)),
             Poll::Ready(Err(_)) if self.destination.only.is_some() => {
                 Poll::Ready(Err(Error::not_available(&self.destination.origin)))
             }
@@ -147,7 +147,7 @@ impl<'a, C: Share> Waiting<'a, C> {
     }
 }
 
-impl<C: Share> Drop for Waiting<'_, C> {
+impl<C: Poolable> Drop for QueuedRequest<'_, C> {
     fn drop(&mut self) {
         if self.process.generation.is_current() {
             let changes = self.process.state().leave(self.destination, self.waiter);

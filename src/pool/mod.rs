@@ -1,7 +1,7 @@
 //! The connection pool: which request may use which connection, and which one waits.
 //!
 //! [`state`] decides, under one lock and without I/O; this module acts on the decisions outside the lock. A connection in use is
-//! owned by its exchange together with a [`Lease`] on its slot; one that carries several requests at a time is owned by all of them,
+//! owned by its exchange together with a [`SlotGuard`] on its slot; one that carries several requests at a time is owned by all of them,
 //! each with a lease on a share of it. However an exchange ends, its lease is given back when it is dropped, and waiters are served
 //! there and then.
 
@@ -24,22 +24,22 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use self::checkout::Handover;
-pub use self::checkout::{Checkout, Waiting};
+use self::checkout::WaiterSender;
+pub use self::checkout::{Checkout, QueuedRequest};
 pub use self::state::Snapshot;
 use self::state::{Decision, Grant};
 pub use self::status::{MAX_REQUESTS, Phase, Status};
-pub use self::types::{ANY_LOOP, Destination, Limits, Link, LoopId, Share, THREADS};
+pub use self::types::{ANY_LOOP, Destination, Limits, Link, LoopId, Poolable, THREADS};
 use crate::error::{Error, Result};
 use crate::fork::Generation;
 use crate::lock::lock;
 use crate::origin::Origin;
 
-type State<C> = state::State<C, Handover<C>>;
-type Changes<C> = state::Changes<C, Handover<C>>;
+type ProcessState<C> = state::PoolState<C, WaiterSender<C>>;
+type ProcessChanges<C> = state::Changes<C, WaiterSender<C>>;
 
 /// What is told how a shared connection fares.
-pub trait Watch: Send + Sync {
+pub trait StatusObserver: Send + Sync {
     /// It takes more or fewer requests than before, as its status says.
     fn limit_changed(self: Arc<Self>, status: &Status);
 
@@ -48,15 +48,15 @@ pub trait Watch: Send + Sync {
 }
 
 /// A pool of connections of type `C`.
-pub struct Pool<C: Share> {
+pub struct Pool<C: Poolable> {
     limits: Limits,
     process: ArcSwap<Process<C>>,
 }
 
 /// A pool's connections belong to the process that made them.
-struct Process<C: Share> {
+struct Process<C: Poolable> {
     generation: Generation,
-    state: Mutex<State<C>>,
+    state: Mutex<ProcessState<C>>,
     /// Idle connections that were closed and not told to a log yet.
     discarded: AtomicUsize,
 }
@@ -64,19 +64,19 @@ struct Process<C: Share> {
 /// What a request was given: a connection that was idle, or only the slot for a new one.
 ///
 /// One that is not taken, because its request was cancelled at that very moment, goes to the next waiter.
-pub struct Acquired<C: Share> {
+pub struct Reservation<C: Poolable> {
     // Dropped in this order: the descriptor is closed before the slot is given to another request.
     connection: Option<C>,
-    lease: Option<Lease<C>>,
+    slot: Option<SlotGuard<C>>,
 }
 
-impl<C: Share> Acquired<C> {
+impl<C: Poolable> Reservation<C> {
     pub fn status(&self) -> Option<&Arc<Status>> {
-        self.lease.as_ref().map(Lease::status)
+        self.slot.as_ref().map(SlotGuard::status)
     }
 
-    pub fn lease_mut(&mut self) -> Option<&mut Lease<C>> {
-        self.lease.as_mut()
+    pub fn slot_mut(&mut self) -> Option<&mut SlotGuard<C>> {
+        self.slot.as_mut()
     }
 
     /// Puts a connection in the slot.
@@ -89,20 +89,20 @@ impl<C: Share> Acquired<C> {
     }
 
     /// Returns the slot, and the connection in it if there is one already.
-    pub fn take(mut self) -> Option<(Lease<C>, Option<C>)> {
-        Some((self.lease.take()?, self.connection.take()))
+    pub fn take(mut self) -> Option<(SlotGuard<C>, Option<C>)> {
+        Some((self.slot.take()?, self.connection.take()))
     }
 }
 
-impl<C: Share> Drop for Acquired<C> {
+impl<C: Poolable> Drop for Reservation<C> {
     fn drop(&mut self) {
-        if let (Some(lease), Some(connection)) = (self.lease.take(), self.connection.take()) {
-            lease.keep(connection);
+        if let (Some(slot), Some(connection)) = (self.slot.take(), self.connection.take()) {
+            slot.keep(connection);
         }
     }
 }
 
-impl<C: Share> Pool<C> {
+impl<C: Poolable> Pool<C> {
     pub fn new(limits: Limits) -> Self {
         Self { limits, process: ArcSwap::from_pointee(Process::new(limits)) }
     }
@@ -121,9 +121,9 @@ impl<C: Share> Pool<C> {
         });
         process.apply(changes);
         match (decision, queued) {
-            (Decision::Granted(grant), _) => Ok(Checkout::Ready(Lease::accept(process, grant))),
+            (Decision::Granted(grant), _) => Ok(Checkout::Ready(SlotGuard::accept(process, grant))),
             (Decision::Wait(waiter), Some(queued)) => {
-                Ok(Checkout::Waiting(Waiting::new(process, destination, waiter, queued, now)))
+                Ok(Checkout::QueuedRequest(QueuedRequest::new(process, destination, waiter, queued, now)))
             }
             (Decision::Never | Decision::Wait(_), _) => Err(Error::not_available(&destination.origin)),
         }
@@ -135,18 +135,18 @@ impl<C: Share> Pool<C> {
     }
 
     /// Returns a slot for a connection of the caller's own choosing, within no limits.
-    pub fn place(&self, origin: &Arc<Origin>) -> Acquired<C> {
+    pub fn place(&self, origin: &Arc<Origin>) -> Reservation<C> {
         let process = self.process();
         let grant = process.state().place(origin);
-        Lease::accept(process, grant)
+        SlotGuard::accept(process, grant)
     }
 
     /// Returns this very connection, if it can take a request of this loop.
-    pub fn take(&self, status: &Status, loop_id: LoopId) -> Option<Acquired<C>> {
+    pub fn take(&self, status: &Status, loop_id: LoopId) -> Option<Reservation<C>> {
         let process = self.process();
         let (grant, changes) = process.state().take(status, loop_id);
         process.apply(changes);
-        Some(Lease::accept(process, grant?))
+        Some(SlotGuard::accept(process, grant?))
     }
 
     /// Closes this very connection, under the requests that use it.
@@ -209,27 +209,27 @@ impl<C: Share> Pool<C> {
     }
 }
 
-impl<C: Share> Process<C> {
+impl<C: Poolable> Process<C> {
     fn new(limits: Limits) -> Self {
         Self {
             generation: Generation::current(),
-            state: Mutex::new(State::new(limits)),
+            state: Mutex::new(ProcessState::new(limits)),
             discarded: AtomicUsize::new(0),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<C>> {
+    fn state(&self) -> MutexGuard<'_, ProcessState<C>> {
         lock(&self.state)
     }
 
     /// Does what an operation on the state has come to. The lock is free: this closes connections and wakes tasks and threads.
-    fn apply(self: &Arc<Self>, changes: Changes<C>) {
-        let Changes { served, closing, notices } = changes;
+    fn apply(self: &Arc<Self>, changes: ProcessChanges<C>) {
+        let ProcessChanges { served, closing, notices } = changes;
         self.discard(closing);
         for (waiter, grant) in served {
             match grant {
                 // If the waiter has just left, the connection comes back and serves the next one.
-                Some(grant) => waiter.send(Lease::accept(Arc::clone(self), grant)),
+                Some(grant) => waiter.send(SlotGuard::accept(Arc::clone(self), grant)),
                 None => drop(waiter),
             }
         }
@@ -246,7 +246,7 @@ impl<C: Share> Process<C> {
     }
 }
 
-impl<C: Share + Send> Watch for Process<C> {
+impl<C: Poolable + Send> StatusObserver for Process<C> {
     fn limit_changed(self: Arc<Self>, status: &Status) {
         if self.generation.is_current() {
             let changes = self.state().limit_changed(status);
@@ -263,7 +263,7 @@ impl<C: Share + Send> Watch for Process<C> {
 }
 
 /// The right to one of the pool's slots, and to the connection in it.
-pub struct Lease<C: Share> {
+pub struct SlotGuard<C: Poolable> {
     process: Arc<Process<C>>,
     status: Arc<Status>,
     shared: bool,
@@ -271,20 +271,20 @@ pub struct Lease<C: Share> {
     returned: bool,
 }
 
-impl<C: Share + Send + 'static> Lease<C> {
+impl<C: Poolable + Send + 'static> SlotGuard<C> {
     /// Returns what is told how a shared connection in this slot fares.
-    pub fn watch(&self) -> Weak<dyn Watch> {
-        let process: Arc<dyn Watch> = Arc::<Process<C>>::clone(&self.process);
+    pub fn watch(&self) -> Weak<dyn StatusObserver> {
+        let process: Arc<dyn StatusObserver> = Arc::<Process<C>>::clone(&self.process);
         Arc::downgrade(&process)
     }
 }
 
-impl<C: Share> Lease<C> {
-    fn accept(process: Arc<Process<C>>, grant: Grant<C>) -> Acquired<C> {
+impl<C: Poolable> SlotGuard<C> {
+    fn accept(process: Arc<Process<C>>, grant: Grant<C>) -> Reservation<C> {
         let Grant { status, connection, shared, closing } = grant;
         process.discard(closing);
-        let lease = Self { process, status, shared, has_failed: false, returned: false };
-        Acquired { lease: Some(lease), connection }
+        let slot = Self { process, status, shared, has_failed: false, returned: false };
+        Reservation { slot: Some(slot), connection }
     }
 
     pub fn status(&self) -> &Arc<Status> {
@@ -304,8 +304,8 @@ impl<C: Share> Lease<C> {
     }
 
     /// The connection that was made in this slot is for one request at a time.
-    pub fn keep_to_one(&self) {
-        let changes = self.process.state().keep_to_one(&self.status);
+    pub fn mark_exclusive(&self) {
+        let changes = self.process.state().mark_exclusive(&self.status);
         self.process.apply(changes);
     }
 
@@ -330,7 +330,7 @@ impl<C: Share> Lease<C> {
     }
 }
 
-impl<C: Share> Drop for Lease<C> {
+impl<C: Poolable> Drop for SlotGuard<C> {
     fn drop(&mut self) {
         if self.returned || !self.process.generation.is_current() {
             return;

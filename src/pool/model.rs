@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::slots::{MAX_OVERTAKES, Stage};
-use super::state::{Changes, Decision, Grant, State};
+use super::slots::{MAX_OVERTAKES, SlotStage};
+use super::state::{Changes, Decision, Grant, PoolState};
 use super::status::Status;
-use super::types::{Destination, Limits, LoopId, Share, Waiter, WaiterId};
+use super::types::{Destination, Limits, LoopId, Poolable, Waiter, WaiterId};
 use crate::origin::{Origin, Scheme};
 
 /// A connection; whether it can be shared.
 #[derive(Clone, Copy, Debug)]
-struct Connection(bool);
+struct ModelConnection(bool);
 
-impl Share for Connection {
+impl Poolable for ModelConnection {
     fn share(&self) -> Option<Self> {
         self.0.then_some(*self)
     }
@@ -35,7 +35,7 @@ impl Waiter for Ticket {
     }
 }
 
-type Pool = State<Connection, Ticket>;
+type ModelPool = PoolState<ModelConnection, Ticket>;
 
 /// xorshift64*: the same numbers in every run.
 struct Random(u64);
@@ -67,26 +67,26 @@ impl Random {
 }
 
 /// What a request holds.
-struct Held {
+struct HeldRequest {
     status: Arc<Status>,
-    connection: Option<Connection>,
+    connection: Option<ModelConnection>,
     shared: bool,
 }
 
-struct Waiting {
+struct ModelWaiter {
     destination: Destination,
     id: WaiterId,
 }
 
 struct Model {
-    pool: Pool,
+    pool: ModelPool,
     limits: Limits,
     random: Random,
     origins: Vec<Destination>,
     now: Instant,
-    held: Vec<Held>,
+    held: Vec<HeldRequest>,
     /// By ticket.
-    waits: BTreeMap<u64, Waiting>,
+    waits: BTreeMap<u64, ModelWaiter>,
     tickets: u64,
     /// Waiters for a slot that were first, and how many later requests of other origins got an idle connection meanwhile.
     overtaken: (WaiterId, usize),
@@ -118,7 +118,7 @@ impl Model {
             })
             .collect();
         Self {
-            pool: Pool::new(limits),
+            pool: ModelPool::new(limits),
             limits,
             random,
             origins,
@@ -165,25 +165,25 @@ impl Model {
         Destination { loop_id, ..self.origins[origin].clone() }
     }
 
-    fn request(&mut self, destination: Destination) -> Changes<Connection, Ticket> {
+    fn request(&mut self, destination: Destination) -> Changes<ModelConnection, Ticket> {
         self.tickets += 1;
         let ticket = self.tickets;
         let (decision, changes) = self.pool.acquire(&destination, self.now, || Ticket(ticket));
         match decision {
             Decision::Granted(grant) => self.accept(grant),
-            Decision::Wait(id) => drop(self.waits.insert(ticket, Waiting { destination, id })),
+            Decision::Wait(id) => drop(self.waits.insert(ticket, ModelWaiter { destination, id })),
             Decision::Never => assert!(destination.only.is_some()),
         }
         changes
     }
 
-    fn acquire(&mut self) -> Changes<Connection, Ticket> {
+    fn acquire(&mut self) -> Changes<ModelConnection, Ticket> {
         let destination = self.destination();
         self.request(destination)
     }
 
     /// A request for one connection and no other.
-    fn acquire_only(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn acquire_only(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let connections = self.pool.snapshot().connections;
         let status = Arc::clone(&self.random.pick(&connections)?.status);
         let mut destination = self.destination();
@@ -192,7 +192,7 @@ impl Model {
         Some(self.request(destination))
     }
 
-    fn take(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn take(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let connections = self.pool.snapshot().connections;
         let status = Arc::clone(&self.random.pick(&connections)?.status);
         let loop_id = self.random.below(3) as LoopId;
@@ -203,21 +203,21 @@ impl Model {
         Some(changes)
     }
 
-    fn accept(&mut self, grant: Grant<Connection>) {
+    fn accept(&mut self, grant: Grant<ModelConnection>) {
         let Grant { status, connection, shared, closing: _ } = grant;
-        self.held.push(Held { status, connection, shared });
+        self.held.push(HeldRequest { status, connection, shared });
     }
 
     /// A connection is made: shared, with its limit known or not, or for one request.
-    fn establish(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn establish(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let making: Vec<_> = (0..self.held.len()).filter(|index| self.held[*index].connection.is_none()).collect();
         let index = *self.random.pick(&making)?;
         let status = Arc::clone(&self.held[index].status);
         let origin = self.origins.iter().find(|destination| destination.origin == status.origin)?;
-        status.connected();
+        status.mark_connected();
         if !origin.multiplexing || self.random.one_in(5) {
-            self.held[index].connection = Some(Connection(false));
-            return origin.multiplexing.then(|| self.pool.keep_to_one(&status));
+            self.held[index].connection = Some(ModelConnection(false));
+            return origin.multiplexing.then(|| self.pool.mark_exclusive(&status));
         }
         // The loop that it was made for is the pool's to know.
         let pending = self.pool.slots.get(&status.id).and_then(|slot| slot.pending);
@@ -226,12 +226,12 @@ impl Model {
             status.set_max_requests(1 + self.random.below(4));
         }
         let held = &mut self.held[index];
-        (held.connection, held.shared) = (Some(Connection(true)), true);
-        Some(self.pool.share(&status, Connection(true), loop_id))
+        (held.connection, held.shared) = (Some(ModelConnection(true)), true);
+        Some(self.pool.share(&status, ModelConnection(true), loop_id))
     }
 
     /// An attempt to connect fails or is cancelled.
-    fn fail(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn fail(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let making: Vec<_> = (0..self.held.len()).filter(|index| self.held[*index].connection.is_none()).collect();
         let index = *self.random.pick(&making)?;
         let held = self.held.swap_remove(index);
@@ -240,7 +240,7 @@ impl Model {
     }
 
     /// A request ends: its connection can be used again, or not.
-    fn end_request(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn end_request(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let held = self.random.take(&mut self.held)?;
         let Some(connection) = held.connection else {
             self.held.push(held);
@@ -255,27 +255,27 @@ impl Model {
         Some(self.pool.keep(&held.status, connection, self.now))
     }
 
-    fn leave(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn leave(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let tickets: Vec<_> = self.waits.keys().copied().collect();
         let ticket = *self.random.pick(&tickets)?;
-        let Waiting { destination, id } = self.waits.remove(&ticket)?;
+        let ModelWaiter { destination, id } = self.waits.remove(&ticket)?;
         let changes = self.pool.leave(&destination, id);
         assert!(self.pool.leave(&destination, id).served.is_empty(), "it has left");
         Some(changes)
     }
 
-    fn change_limit(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn change_limit(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let status = self.shared_status()?;
         status.set_max_requests(self.random.below(5));
         Some(self.pool.limit_changed(&status))
     }
 
-    fn drain(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn drain(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let status = self.shared_status()?;
         Some(self.pool.mark_draining(&status))
     }
 
-    fn close_one(&mut self) -> Option<Changes<Connection, Ticket>> {
+    fn close_one(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let connections = self.pool.snapshot().connections;
         let status = Arc::clone(&self.random.pick(&connections)?.status);
         Some(self.pool.remove(&status))
@@ -291,7 +291,7 @@ impl Model {
     }
 
     /// Waiters receive what they were given.
-    fn receive(&mut self, changes: Changes<Connection, Ticket>) {
+    fn receive(&mut self, changes: Changes<ModelConnection, Ticket>) {
         for ticket in &changes.notices {
             assert!(*ticket <= self.tickets);
         }
@@ -318,8 +318,9 @@ impl Model {
         let mut waiters = Vec::new();
         for (key, entry) in self.pool.origins.iter() {
             let slots: Vec<_> = self.pool.slots.values().filter(|slot| slot.origin == key).collect();
-            let saturated =
-                slots.iter().any(|slot| matches!(slot.stage, Stage::Idle(_)) && slot.status.max_requests() == Some(0));
+            let saturated = slots
+                .iter()
+                .any(|slot| matches!(slot.stage, SlotStage::Idle(_)) && slot.status.max_requests() == Some(0));
             let may_have = slots.len() < self.limits.max_connections_per_origin.unwrap_or(usize::MAX) || saturated;
             for (loop_id, route) in entry.routes() {
                 let connecting = slots.iter().any(|slot| slot.pending == Some(loop_id));
@@ -332,7 +333,7 @@ impl Model {
     }
 
     /// Slots go to the longest wait, and idle connections overtake it only so often.
-    fn check_fairness(&mut self, first: Option<WaiterId>, changes: &Changes<Connection, Ticket>) {
+    fn check_fairness(&mut self, first: Option<WaiterId>, changes: &Changes<ModelConnection, Ticket>) {
         let Some(first) = first else { return };
         if self.overtaken.0 != first {
             self.overtaken = (first, 0);
@@ -407,15 +408,15 @@ impl Model {
                 slots.iter().filter(|(id, slot)| slot.status.origin == *origin && only.is_none_or(|only| only == **id))
             {
                 match &slot.stage {
-                    Stage::Idle(_) => {
+                    SlotStage::Idle(_) => {
                         let is_saturated = slot.status.max_requests() == Some(0);
                         assert!(is_saturated && only.is_none(), "an idle connection is left for {}", waiting.id);
                     }
-                    Stage::Shared(shared) => {
+                    SlotStage::SharedSlot(shared) => {
                         let is_left = shared.loop_id == *loop_id && shared.has_room();
                         assert!(!is_left, "a stream on {id} is left for {}", waiting.id);
                     }
-                    Stage::Unique => {}
+                    SlotStage::Unique => {}
                 }
             }
         }
@@ -435,7 +436,7 @@ impl Model {
             let slots: Vec<_> = self.pool.slots.iter().filter(|(_, slot)| slot.origin == key).collect();
             assert_eq!(entry.connections, slots.len());
             assert!(!entry.is_unused());
-            let idle = slots.iter().filter(|(_, slot)| matches!(slot.stage, Stage::Idle(_))).count();
+            let idle = slots.iter().filter(|(_, slot)| matches!(slot.stage, SlotStage::Idle(_))).count();
             assert_eq!(entry.idle.len() + entry.saturated.len(), idle);
             let first = entry.routes().filter_map(|(_, route)| route.waiters.keys().next()).min().copied();
             assert_eq!(entry.first_waiter().map(|(waiter, _)| waiter), first);
@@ -443,7 +444,9 @@ impl Model {
                 let pending = slots.iter().filter(|(_, slot)| slot.pending == Some(loop_id)).count();
                 assert_eq!(route.connecting, pending);
                 let of_route = slots.iter().filter_map(|(id, slot)| match &slot.stage {
-                    Stage::Shared(shared) if shared.loop_id == loop_id && !shared.is_draining => Some((**id, shared)),
+                    SlotStage::SharedSlot(shared) if shared.loop_id == loop_id && !shared.is_draining => {
+                        Some((**id, shared))
+                    }
                     _ => None,
                 });
                 let mut open = 0;
@@ -465,7 +468,7 @@ impl Model {
         let snapshot = self.pool.snapshot();
         assert_eq!(snapshot.connections.len(), self.pool.slots.len());
         assert!(snapshot.connections.is_sorted_by_key(|connection| connection.status.id));
-        let known = |held: &&Held| self.pool.slots.contains_key(&held.status.id);
+        let known = |held: &&HeldRequest| self.pool.slots.contains_key(&held.status.id);
         let held = self.held.iter().filter(known).count();
         assert_eq!(snapshot.active + snapshot.queued, held + self.waits.len());
         let busy: BTreeSet<_> = self.held.iter().filter(known).map(|held| held.status.id).collect();

@@ -1,17 +1,17 @@
-//! The serving step and the steps from one stage of a connection to the next: the private half of [`State`].
+//! The serving step and the steps from one stage of a connection to the next: the private half of [`PoolState`].
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::routes::OriginKey;
-use super::slots::{Shared, Slot, Stage};
-use super::state::{Found, Grant, State};
+use super::slots::{SharedSlot, Slot, SlotStage};
+use super::state::{Found, Grant, PoolState};
 use super::status::{Phase, Status};
-use super::types::{LoopId, Share, Waiter};
+use super::types::{LoopId, Poolable, Waiter};
 
 // Serving: after each change, waiters get what there is for them.
 
-impl<C: Share, W: Waiter> State<C, W> {
+impl<C: Poolable, W: Waiter> PoolState<C, W> {
     /// Serves what a connection can serve, and then the slot queue.
     pub(super) fn serve_connection(&mut self, id: u64) {
         let Some(key) = self.slots.get(&id).map(|slot| slot.origin) else { return };
@@ -50,7 +50,7 @@ impl<C: Share, W: Waiter> State<C, W> {
 
     /// Gives the streams of a shared connection to the waiters of its route.
     fn serve_streams(&mut self, id: u64) {
-        while let Some(Slot { origin, stage: Stage::Shared(shared), .. }) = self.slots.get(&id)
+        while let Some(Slot { origin, stage: SlotStage::SharedSlot(shared), .. }) = self.slots.get(&id)
             && shared.is_open
         {
             let (key, loop_id) = (*origin, shared.loop_id);
@@ -114,7 +114,7 @@ impl<C: Share, W: Waiter> State<C, W> {
 
 // The stages of a connection.
 
-impl<C: Share, W: Waiter> State<C, W> {
+impl<C: Poolable, W: Waiter> PoolState<C, W> {
     /// Returns whether it is a connection of this pool, and not one of before `clear`.
     pub(super) fn contains(&self, status: &Status) -> bool {
         self.slots.get(&status.id).is_some_and(|slot| std::ptr::eq(&raw const *slot.status, status))
@@ -123,7 +123,7 @@ impl<C: Share, W: Waiter> State<C, W> {
     /// One more request on a shared connection.
     pub(super) fn join(&mut self, id: u64) -> Option<Grant<C>> {
         let slot = self.slots.get_mut(&id)?;
-        let Stage::Shared(shared) = &mut slot.stage else { return None };
+        let SlotStage::SharedSlot(shared) = &mut slot.stage else { return None };
         let connection = shared.connection.share()?;
         shared.requests += 1;
         let grant = Grant { status: slot.status.clone(), connection: Some(connection), shared: true, closing: None };
@@ -151,8 +151,8 @@ impl<C: Share, W: Waiter> State<C, W> {
     pub(super) fn add_shared(&mut self, id: u64, connection: C, loop_id: LoopId) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let limit = slot.status.max_requests();
-        let shared = Shared { connection, loop_id, requests: 1, limit, is_draining: false, is_open: false };
-        slot.stage = Stage::Shared(shared);
+        let shared = SharedSlot { connection, loop_id, requests: 1, limit, is_draining: false, is_open: false };
+        slot.stage = SlotStage::SharedSlot(shared);
         self.changes.notices.extend(slot.only.values().filter_map(|(_, waiter)| waiter.notice()));
         if let Some(entry) = self.origins.get_mut(slot.origin) {
             let route = entry.route_or_insert(loop_id);
@@ -165,8 +165,8 @@ impl<C: Share, W: Waiter> State<C, W> {
     /// Takes a connection out of the idle ones. What becomes of it is for the caller to say.
     fn take_idle(&mut self, id: u64) -> Option<(Arc<Status>, C)> {
         let slot = self.slots.get_mut(&id)?;
-        let connection = match std::mem::replace(&mut slot.stage, Stage::Unique) {
-            Stage::Idle(connection) => connection,
+        let connection = match std::mem::replace(&mut slot.stage, SlotStage::Unique) {
+            SlotStage::Idle(connection) => connection,
             stage => {
                 slot.stage = stage;
                 return None;
@@ -188,7 +188,7 @@ impl<C: Share, W: Waiter> State<C, W> {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         slot.status.set_phase(Phase::Idle);
         slot.status.set_expiry(self.limits.keepalive_expiry.and_then(|expiry| now.checked_add(expiry)));
-        slot.stage = Stage::Idle(connection);
+        slot.stage = SlotStage::Idle(connection);
         let is_saturated = slot.status.max_requests() == Some(0);
         let has_only = !slot.only.is_empty();
         let key = slot.origin;
@@ -211,12 +211,12 @@ impl<C: Share, W: Waiter> State<C, W> {
     pub(super) fn set_limit(&mut self, id: u64, limit: Option<usize>) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         match &mut slot.stage {
-            Stage::Unique => {}
-            Stage::Shared(shared) => {
+            SlotStage::Unique => {}
+            SlotStage::SharedSlot(shared) => {
                 shared.limit = limit;
                 self.update_open(id);
             }
-            Stage::Idle(_) => {
+            SlotStage::Idle(_) => {
                 let Some(entry) = self.origins.get_mut(slot.origin) else { return };
                 if limit == Some(0) {
                     entry.idle.remove(&id);
@@ -235,12 +235,12 @@ impl<C: Share, W: Waiter> State<C, W> {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let key = slot.origin;
         match &mut slot.stage {
-            Stage::Unique => {}
-            Stage::Idle(_) => {
+            SlotStage::Unique => {}
+            SlotStage::Idle(_) => {
                 let idle = self.close_idle(id);
                 self.changes.closing.extend(idle);
             }
-            Stage::Shared(shared) => {
+            SlotStage::SharedSlot(shared) => {
                 shared.is_draining = true;
                 let loop_id = shared.loop_id;
                 self.update_open(id);
@@ -256,7 +256,7 @@ impl<C: Share, W: Waiter> State<C, W> {
         // If its limit is not known by now, the request has had no answer: its waiters try for themselves.
         self.resolve_connecting(id, true);
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        let Stage::Shared(shared) = &mut slot.stage else { return };
+        let SlotStage::SharedSlot(shared) = &mut slot.stage else { return };
         shared.requests -= 1;
         if shared.requests > 0 {
             self.update_open(id);
@@ -266,7 +266,7 @@ impl<C: Share, W: Waiter> State<C, W> {
             self.remove_slot(id);
         } else {
             let (key, loop_id) = (slot.origin, shared.loop_id);
-            let Stage::Shared(shared) = std::mem::replace(&mut slot.stage, Stage::Unique) else { return };
+            let SlotStage::SharedSlot(shared) = std::mem::replace(&mut slot.stage, SlotStage::Unique) else { return };
             self.leave_route(key, loop_id, id);
             self.become_idle(id, shared.connection, now);
         }
@@ -298,7 +298,7 @@ impl<C: Share, W: Waiter> State<C, W> {
             return;
         }
         let Some(slot) = self.slots.remove(&id) else { return };
-        if let Stage::Shared(shared) = slot.stage {
+        if let SlotStage::SharedSlot(shared) = slot.stage {
             self.leave_route(key, shared.loop_id, id);
             self.changes.closing.push(shared.connection);
         }
@@ -340,7 +340,7 @@ impl<C: Share, W: Waiter> State<C, W> {
     /// Sees to it that a shared connection is among the open ones of its route exactly if it has room.
     fn update_open(&mut self, id: u64) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        let Stage::Shared(shared) = &mut slot.stage else { return };
+        let SlotStage::SharedSlot(shared) = &mut slot.stage else { return };
         let has_room = shared.has_room();
         slot.status.set_open(has_room);
         if has_room == shared.is_open {

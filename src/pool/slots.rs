@@ -17,7 +17,7 @@ pub const MAX_OVERTAKES: usize = 8;
 pub struct Slot<C, W> {
     pub status: Arc<Status>,
     pub origin: OriginKey,
-    pub stage: Stage<C>,
+    pub stage: SlotStage<C>,
     /// The loop whose route waits for the connection: it is being made and may turn out to be shared, or it is shared and its limit is
     /// not known yet.
     pub pending: Option<LoopId>,
@@ -26,16 +26,16 @@ pub struct Slot<C, W> {
 }
 
 /// Where the connection of a slot is.
-pub enum Stage<C> {
+pub enum SlotStage<C> {
     /// With the one request that makes it or uses it.
     Unique,
     Idle(C),
     /// Used by several requests, each with a share of it (HTTP/2).
-    Shared(Shared<C>),
+    SharedSlot(SharedSlot<C>),
 }
 
 /// A connection that carries requests, and may carry more.
-pub struct Shared<C> {
+pub struct SharedSlot<C> {
     pub connection: C,
     pub loop_id: LoopId,
     pub requests: usize,
@@ -47,7 +47,7 @@ pub struct Shared<C> {
     pub is_open: bool,
 }
 
-impl<C> Shared<C> {
+impl<C> SharedSlot<C> {
     pub fn has_room(&self) -> bool {
         !self.is_draining && self.requests < self.limit.unwrap_or(1)
     }

@@ -6,8 +6,8 @@
 //!   that has been idle longest, which is closed.
 //! * Every waiter is in the wait queue of its route, or of the one connection that it may use. The slot queue refers to the waiters
 //!   whose route has nothing for them and nothing being made, first come first served over all origins.
-//! * Every operation that changes something ends with [`State::serve`], under the same lock. So whenever the lock is free,
-//!   [`State::find`] would return nothing for any waiter.
+//! * Every operation that changes something ends with [`PoolState::serve`], under the same lock. So whenever the lock is free,
+//!   [`PoolState::find`] would return nothing for any waiter.
 //!
 //! Every operation is O(1) in connections and origins and logarithmic in waiters, amortised over the connections that it closes and the
 //! waiters that it serves; except `snapshot` and `clear`, which look at everything.
@@ -23,9 +23,9 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::idle::IdleConnections;
 use super::routes::{OriginKey, Origins};
-use super::slots::{Shared, Slot, SlotQueue, Stage};
+use super::slots::{SharedSlot, Slot, SlotQueue, SlotStage};
 use super::status::{Phase, Status};
-use super::types::{ANY_LOOP, Destination, Limits, LoopId, Share, Waiter, WaiterId};
+use super::types::{ANY_LOOP, Destination, Limits, LoopId, Poolable, Waiter, WaiterId};
 use crate::origin::Origin;
 
 /// Origins that are remembered for having chosen HTTP/1.1. It only saves time to know them.
@@ -89,7 +89,7 @@ pub struct ConnectionSnapshot {
     pub is_idle: bool,
 }
 
-pub struct State<C: Share, W: Waiter> {
+pub struct PoolState<C: Poolable, W: Waiter> {
     pub(super) limits: Limits,
     /// Every connection, in use or idle.
     pub(super) slots: HashMap<u64, Slot<C, W>>,
@@ -106,7 +106,7 @@ pub struct State<C: Share, W: Waiter> {
 
 // What requests and connections do.
 
-impl<C: Share, W: Waiter> State<C, W> {
+impl<C: Poolable, W: Waiter> PoolState<C, W> {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -213,7 +213,7 @@ impl<C: Share, W: Waiter> State<C, W> {
     }
 
     /// The connection in this slot carries one request at a time, though it might have been otherwise: its waiters make their own.
-    pub fn keep_to_one(&mut self, status: &Status) -> Changes<C, W> {
+    pub fn mark_exclusive(&mut self, status: &Status) -> Changes<C, W> {
         if self.http1_only.len() >= REMEMBERED {
             self.http1_only.clear();
         }
@@ -260,8 +260,8 @@ impl<C: Share, W: Waiter> State<C, W> {
             statuses.push(slot.status);
             self.changes.served.extend(slot.only.into_values().map(|(_, waiter)| (waiter, None)));
             match slot.stage {
-                Stage::Unique => {}
-                Stage::Idle(connection) | Stage::Shared(Shared { connection, .. }) => {
+                SlotStage::Unique => {}
+                SlotStage::Idle(connection) | SlotStage::SharedSlot(SharedSlot { connection, .. }) => {
                     self.changes.closing.push(connection);
                 }
             }
@@ -284,7 +284,7 @@ impl<C: Share, W: Waiter> State<C, W> {
     /// Returns the shared connections that requests of a destination could join, had they room.
     pub fn shared(&self, destination: &Destination) -> Vec<C> {
         let share = |id: &u64| match &self.slots.get(id)?.stage {
-            Stage::Shared(shared) if shared.loop_id == destination.loop_id || shared.loop_id == ANY_LOOP => {
+            SlotStage::SharedSlot(shared) if shared.loop_id == destination.loop_id || shared.loop_id == ANY_LOOP => {
                 shared.connection.share()
             }
             _ => None,
@@ -303,7 +303,7 @@ impl<C: Share, W: Waiter> State<C, W> {
             .values()
             .map(|slot| ConnectionSnapshot {
                 status: Arc::clone(&slot.status),
-                is_idle: matches!(slot.stage, Stage::Idle(_)),
+                is_idle: matches!(slot.stage, SlotStage::Idle(_)),
             })
             .collect();
         connections.sort_unstable_by_key(|connection| connection.status.id);
@@ -311,9 +311,9 @@ impl<C: Share, W: Waiter> State<C, W> {
         for slot in self.slots.values() {
             queued += slot.only.len();
             active += match &slot.stage {
-                Stage::Unique => 1,
-                Stage::Idle(_) => 0,
-                Stage::Shared(shared) => shared.requests,
+                SlotStage::Unique => 1,
+                SlotStage::Idle(_) => 0,
+                SlotStage::SharedSlot(shared) => shared.requests,
             };
         }
         for (_, route) in self.origins.iter().flat_map(|(_, entry)| entry.routes()) {
@@ -327,7 +327,7 @@ impl<C: Share, W: Waiter> State<C, W> {
 
 // What there is for a request.
 
-impl<C: Share, W: Waiter> State<C, W> {
+impl<C: Poolable, W: Waiter> PoolState<C, W> {
     /// Takes a stream on a shared connection with room, else an idle connection, else, unless there is a connection being made that may
     /// be shared, a slot.
     fn find(&mut self, destination: &Destination) -> Found<C> {
@@ -358,9 +358,9 @@ impl<C: Share, W: Waiter> State<C, W> {
     pub(super) fn find_only(&mut self, id: u64, loop_id: LoopId) -> Found<C> {
         let Some(slot) = self.slots.get(&id) else { return Found::Never };
         let (grant, may_have_room) = match &slot.stage {
-            Stage::Idle(_) => (self.hand_out(id, loop_id), false),
-            Stage::Unique => (None, !slot.status.is_connected()),
-            Stage::Shared(shared) => {
+            SlotStage::Idle(_) => (self.hand_out(id, loop_id), false),
+            SlotStage::Unique => (None, !slot.status.is_connected()),
+            SlotStage::SharedSlot(shared) => {
                 let is_for_loop = shared.loop_id == loop_id || shared.loop_id == ANY_LOOP;
                 let (has_room, is_draining) = (shared.has_room(), shared.is_draining);
                 (if has_room && is_for_loop { self.join(id) } else { None }, is_for_loop && !is_draining)
@@ -403,7 +403,7 @@ impl<C: Share, W: Waiter> State<C, W> {
         }
         let status = Arc::new(Status::new(id, Arc::clone(origin)));
         let slot =
-            Slot { status: Arc::clone(&status), origin: key, stage: Stage::Unique, pending, only: BTreeMap::new() };
+            Slot { status: Arc::clone(&status), origin: key, stage: SlotStage::Unique, pending, only: BTreeMap::new() };
         self.slots.insert(id, slot);
         self.refresh(key);
         Grant { status, connection: None, shared: false, closing: None }

@@ -82,7 +82,7 @@ impl Status {
     }
 
     /// A connection is being made in this place.
-    pub fn connecting(&self) {
+    pub fn mark_connecting(&self) {
         self.connected.store(false, Ordering::Release);
         self.set_phase(Phase::Connecting);
         self.multiplexed.store(false, Ordering::Release);
@@ -90,14 +90,14 @@ impl Status {
     }
 
     /// There is a stream, by which the connection can be closed from now on. It ends at `end`.
-    pub fn linked(&self, link: Arc<dyn Link>, end: &Arc<Origin>) {
+    pub fn set_link(&self, link: Arc<dyn Link>, end: &Arc<Origin>) {
         let mut details = self.details();
         details.link = Some(link);
         details.end = Some(Arc::clone(end));
     }
 
     /// The connection is established: the pool knows whether it can be shared, or is about to be told that it cannot.
-    pub fn connected(&self) {
+    pub fn mark_connected(&self) {
         self.connected.store(true, Ordering::Release);
     }
 

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::slots::MAX_OVERTAKES;
-use super::state::{Changes, Decision, Grant, State};
+use super::state::{Changes, Decision, Grant, PoolState};
 use super::status::Phase;
-use super::types::{Destination, Limits, LoopId, Share, Waiter, WaiterId};
+use super::types::{Destination, Limits, LoopId, Poolable, Waiter, WaiterId};
 use crate::origin::{Origin, Scheme};
 
-type Connection = &'static str;
+type TestConnection = &'static str;
 
 /// Connections whose name says so can be shared.
-impl Share for Connection {
+impl Poolable for TestConnection {
     fn share(&self) -> Option<Self> {
         self.starts_with("h2").then_some(*self)
     }
@@ -27,7 +27,7 @@ impl Waiter for &'static str {
     }
 }
 
-type Pool = State<Connection, &'static str>;
+type TestPool = PoolState<TestConnection, &'static str>;
 
 fn origin(host: &str) -> Arc<Origin> {
     Arc::new(Origin { scheme: Scheme::Http, host: host.to_owned(), port: 80, server_name: None })
@@ -42,8 +42,8 @@ fn limits(max_connections: usize, max_keepalive_connections: usize) -> Limits {
     }
 }
 
-fn pool(max_connections: usize, max_keepalive_connections: usize) -> Pool {
-    State::new(limits(max_connections, max_keepalive_connections))
+fn pool(max_connections: usize, max_keepalive_connections: usize) -> TestPool {
+    PoolState::new(limits(max_connections, max_keepalive_connections))
 }
 
 fn to(origin: &Arc<Origin>) -> Destination {
@@ -54,14 +54,14 @@ fn to_shared(origin: &Arc<Origin>, loop_id: LoopId) -> Destination {
     Destination { origin: Arc::clone(origin), loop_id, multiplexing: true, only: None }
 }
 
-fn granted(pool: &mut Pool, destination: &Destination, now: Instant) -> Grant<Connection> {
+fn granted(pool: &mut TestPool, destination: &Destination, now: Instant) -> Grant<TestConnection> {
     match pool.acquire(destination, now, || "unexpected").0 {
         Decision::Granted(grant) => grant,
         Decision::Wait(_) | Decision::Never => panic!("there should have been room"),
     }
 }
 
-fn waiting(pool: &mut Pool, destination: &Destination, name: &'static str, now: Instant) -> WaiterId {
+fn waiting(pool: &mut TestPool, destination: &Destination, name: &'static str, now: Instant) -> WaiterId {
     match pool.acquire(destination, now, || name).0 {
         Decision::Granted(_) | Decision::Never => panic!("there should have been no room"),
         Decision::Wait(waiter) => waiter,
@@ -69,17 +69,17 @@ fn waiting(pool: &mut Pool, destination: &Destination, name: &'static str, now: 
 }
 
 /// The waiters that were served, in order.
-fn names(changes: &Changes<Connection, &'static str>) -> Vec<&'static str> {
+fn names(changes: &Changes<TestConnection, &'static str>) -> Vec<&'static str> {
     changes.served.iter().map(|(waiter, _)| *waiter).collect()
 }
 
 /// What the only waiter that was served got.
-fn only_grant(mut changes: Changes<Connection, &'static str>) -> Grant<Connection> {
+fn only_grant(mut changes: Changes<TestConnection, &'static str>) -> Grant<TestConnection> {
     assert_eq!(changes.served.len(), 1);
     changes.served.pop().and_then(|(_, grant)| grant).expect("a grant")
 }
 
-fn count(pool: &Pool) -> usize {
+fn count(pool: &TestPool) -> usize {
     pool.snapshot().connections.len()
 }
 
@@ -179,7 +179,7 @@ fn an_idle_connection_overtakes_a_waiter_for_a_slot_only_so_often() {
 #[test]
 fn no_more_connections_to_one_origin_than_allowed() {
     let (a, b, now) = (origin("a"), origin("b"), Instant::now());
-    let mut pool = Pool::new(Limits { max_connections_per_origin: Some(1), ..limits(2, 2) });
+    let mut pool = TestPool::new(Limits { max_connections_per_origin: Some(1), ..limits(2, 2) });
     let first = granted(&mut pool, &to(&a), now);
     waiting(&mut pool, &to(&a), "a", now);
     // The waiter in front needs something else: the free slot is for another origin.
@@ -248,7 +248,7 @@ fn waiters_for_a_connection_that_is_not_shared_make_their_own() {
     let first = granted(&mut pool, &to_a, now);
     waiting(&mut pool, &to_a, "second", now);
     waiting(&mut pool, &to_a, "third", now);
-    let changes = pool.keep_to_one(&first.status);
+    let changes = pool.mark_exclusive(&first.status);
     assert_eq!(names(&changes), ["second", "third"]);
     assert!(changes.served.iter().all(|(_, grant)| grant.as_ref().is_some_and(|grant| grant.connection.is_none())));
     assert_eq!(count(&pool), 3);

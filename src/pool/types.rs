@@ -43,7 +43,7 @@ pub struct Destination {
 }
 
 /// What the pool's logic asks of a connection.
-pub trait Share: Sized {
+pub trait Poolable: Sized {
     /// Returns the same connection once more, for one more request at the same time; `None` if it carries only one.
     fn share(&self) -> Option<Self>;
 }

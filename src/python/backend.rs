@@ -10,24 +10,24 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::listener::Arguments;
 use super::thread_driver::is_green;
-use crate::operation::{Backend, Carrier, Event, Handle, StreamOwner};
+use super::tracer::PoolArguments;
+use crate::operation::{Backend, Event, ExternalHandle, ExternalStream, StreamOwner};
 
 /// A backend, and what its methods are given of the pool's arguments.
 struct NetworkBackend {
     object: Py<PyAny>,
-    arguments: Py<Arguments>,
+    arguments: Py<PoolArguments>,
 }
 
 /// A stream that a backend made, or that the caller made himself.
-struct Stream {
+struct PythonStream {
     object: Py<PyAny>,
     is_async: bool,
     has_chosen_http2: bool,
 }
 
-impl Carrier for Stream {
+impl ExternalStream for PythonStream {
     fn is_async(&self) -> bool {
         self.is_async
     }
@@ -42,7 +42,7 @@ impl Carrier for Stream {
 }
 
 /// What the connector keeps of a backend.
-pub fn backend(object: &Bound<'_, PyAny>, arguments: &Py<Arguments>) -> Backend {
+pub fn backend(object: &Bound<'_, PyAny>, arguments: &Py<PoolArguments>) -> Backend {
     let py = object.py();
     Arc::new(NetworkBackend { object: object.clone().unbind(), arguments: arguments.clone_ref(py) })
 }
@@ -53,19 +53,24 @@ pub fn backend_object<'py>(py: Python<'py>, backend: &Backend) -> PyResult<Bound
 }
 
 /// The engine's share in an external stream.
-pub fn handle(object: &Bound<'_, PyAny>, is_async: bool, has_chosen_http2: bool, owner: &Arc<StreamOwner>) -> Handle {
-    let stream = Stream { object: object.clone().unbind(), is_async, has_chosen_http2 };
-    Handle::new(Arc::new(stream), owner)
+pub fn handle(
+    object: &Bound<'_, PyAny>,
+    is_async: bool,
+    has_chosen_http2: bool,
+    owner: &Arc<StreamOwner>,
+) -> ExternalHandle {
+    let stream = PythonStream { object: object.clone().unbind(), is_async, has_chosen_http2 };
+    ExternalHandle::new(Arc::new(stream), owner)
 }
 
 /// The external stream as Python knows it.
-pub fn object_of<'py>(py: Python<'py>, stream: &Handle) -> PyResult<Bound<'py, PyAny>> {
+pub fn object_of<'py>(py: Python<'py>, stream: &ExternalHandle) -> PyResult<Bound<'py, PyAny>> {
     object(py, stream.carrier())
 }
 
-pub fn object<'py>(py: Python<'py>, carrier: &dyn Carrier) -> PyResult<Bound<'py, PyAny>> {
+pub fn object<'py>(py: Python<'py>, carrier: &dyn ExternalStream) -> PyResult<Bound<'py, PyAny>> {
     let carrier: &dyn Any = carrier;
-    match carrier.downcast_ref::<Stream>() {
+    match carrier.downcast_ref::<PythonStream>() {
         Some(stream) => Ok(stream.object.bind(py).clone()),
         None => Err(unknown()),
     }
@@ -75,7 +80,7 @@ pub fn object<'py>(py: Python<'py>, carrier: &dyn Carrier) -> PyResult<Bound<'py
 pub fn connecting<'py>(
     py: Python<'py>,
     backend: &Backend,
-    stream: Option<&Handle>,
+    stream: Option<&ExternalHandle>,
     event: &Event,
 ) -> PyResult<(Bound<'py, PyAny>, &'static str, Bound<'py, PyDict>)> {
     let backend = network_backend(backend)?;
@@ -87,7 +92,7 @@ pub fn connecting<'py>(
 }
 
 /// The engine's share in a stream that a backend has made: `(stream, whether its TLS chose HTTP/2)`.
-pub fn stream(made: &Bound<'_, PyAny>, is_async: bool, owner: &Arc<StreamOwner>) -> PyResult<Handle> {
+pub fn stream(made: &Bound<'_, PyAny>, is_async: bool, owner: &Arc<StreamOwner>) -> PyResult<ExternalHandle> {
     let (object, has_chosen_http2): (Bound<'_, PyAny>, bool) = made.extract()?;
     Ok(handle(&object, is_async, has_chosen_http2, owner))
 }

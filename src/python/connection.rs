@@ -10,41 +10,41 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::calls::getattr;
-use super::engine::{Engine, Side};
+use super::engine::{ClientHandle, Engine};
 use super::errors::Fault;
 use super::host::Host;
 use super::namespace::Namespace;
 use super::operation::Operation;
 use super::{backend, request};
-use crate::client::{self, Place};
-use crate::connect::Route;
+use crate::client::{self, ConnectionChoice};
+use crate::connect::ProxyRoute;
 use crate::error::{Error, Result};
 use crate::http1::Http1;
 use crate::http2::Http2;
-use crate::io::external::Carried;
+use crate::io::external::ExternalIo;
 use crate::io::stream::Stream;
 use crate::lock::lock;
-use crate::pool::{ANY_LOOP, Acquired, Phase, Status};
+use crate::pool::{ANY_LOOP, Phase, Reservation, Status};
 
 /// What `HTTPConnection` and `AsyncHTTPConnection` stand for: a connection of a pool, as it is at the moment of asking, or one of
 /// its own.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Connection {
-    side: Side,
-    place: Mutex<Held>,
+    side: ClientHandle,
+    place: Mutex<HeldSlot>,
     /// Whether it belongs to the caller and not to a pool: then it is also he who has it connected.
     is_own: bool,
 }
 
-struct Held {
+struct HeldSlot {
     status: Arc<Status>,
     /// The place of a connection that no request has used.
-    unused: Option<Acquired<client::Connection>>,
+    unused: Option<Reservation<client::HttpConnection>>,
 }
 
 impl Connection {
-    pub fn of_pool(side: Side, status: Arc<Status>) -> Self {
-        Self { side, place: Mutex::new(Held { status, unused: None }), is_own: false }
+    pub fn of_pool(side: ClientHandle, status: Arc<Status>) -> Self {
+        Self { side, place: Mutex::new(HeldSlot { status, unused: None }), is_own: false }
     }
 
     fn status(&self) -> Arc<Status> {
@@ -52,7 +52,7 @@ impl Connection {
     }
 
     /// The right to send one request over the connection, or a place in line for it.
-    fn begin(&self, request: &Bound<'_, PyAny>, namespace: &Namespace, owner: u64) -> PyResult<Place> {
+    fn begin(&self, request: &Bound<'_, PyAny>, namespace: &Namespace, owner: u64) -> PyResult<ConnectionChoice> {
         let py = request.py();
         let origin = getattr(&request.getattr(intern!(py, "url"))?, intern!(py, "origin"))?;
         if !self.can_handle_request(&origin)? {
@@ -67,10 +67,10 @@ impl Connection {
         self.place(owner).map_err(|error| Fault::from(error).into_pyerr(py, namespace))
     }
 
-    fn place(&self, owner: u64) -> Result<Place> {
+    fn place(&self, owner: u64) -> Result<ConnectionChoice> {
         let mut held = lock(&self.place);
         if let Some(unused) = held.unused.take() {
-            return Ok(Place::This(unused));
+            return Ok(ConnectionChoice::This(unused));
         }
         if self.is_own && held.status.has_failed() {
             // It has never been connected: it can be tried again.
@@ -78,15 +78,15 @@ impl Connection {
             if let Some(status) = place.status() {
                 held.status = Arc::clone(status);
             }
-            return Ok(Place::This(place));
+            return Ok(ConnectionChoice::This(place));
         }
-        let Side { client, .. } = &self.side;
-        let Held { status, .. } = &*held;
+        let ClientHandle { client, .. } = &self.side;
+        let HeldSlot { status, .. } = &*held;
         match client.pool.take(status, owner) {
-            Some(acquired) => Ok(Place::This(acquired)),
+            Some(reservation) => Ok(ConnectionChoice::This(reservation)),
             // Others share it, or may when it is made. One of a pool is for the pool to give.
             None if self.is_own && (status.is_multiplexed() || client.connector.may_multiplex(&status.origin)) => {
-                Ok(Place::InLineFor(status.id))
+                Ok(ConnectionChoice::QueueFor(status.id))
             }
             None => Err(Error::not_available(&status.origin)),
         }
@@ -97,19 +97,19 @@ impl Connection {
         &self,
         request: &Bound<'_, PyAny>,
         namespace: &Namespace,
-        place: Place,
-    ) -> PyResult<(request::Parsed, Place)> {
+        place: ConnectionChoice,
+    ) -> PyResult<(request::Parsed, ConnectionChoice)> {
         match request::read(request) {
             Ok(parsed) => Ok((parsed, place)),
             Err(fault) => {
                 match place {
-                    Place::This(acquired) if acquired.has_connection() => {
+                    ConnectionChoice::This(reservation) if reservation.has_connection() => {
                         self.status().begin_request();
                         // Both are given up: the connection is closed.
-                        drop(acquired.take());
+                        drop(reservation.take());
                     }
-                    Place::This(acquired) => lock(&self.place).unused = Some(acquired),
-                    Place::InLineFor(_) | Place::Any => {}
+                    ConnectionChoice::This(reservation) => lock(&self.place).unused = Some(reservation),
+                    ConnectionChoice::QueueFor(_) | ConnectionChoice::Any => {}
                 }
                 Err(fault.into_pyerr(request.py(), namespace))
             }
@@ -140,28 +140,28 @@ impl Connection {
         let side = engine.side();
         let origin = Arc::new(request::origin(origin, side.package)?);
         let stream =
-            Stream::Carried(Box::new(Carried::new(backend::handle(stream, is_async, http2, &side.client.owner))));
+            Stream::External(Box::new(ExternalIo::new(backend::handle(stream, is_async, http2, &side.client.owner))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
-            status.linked(Arc::new(stream.link()), &origin);
-            status.connected();
+            status.set_link(Arc::new(stream.link()), &origin);
+            status.mark_connected();
         }
         let failed = |fault: Fault| fault.into_pyerr_of(py, side.package);
         let connection = if http2 {
             let connection =
                 Http2::new(stream, origin, side.client.connector.keep_alive).map_err(|error| failed(error.into()))?;
-            if let Some(lease) = place.lease_mut() {
+            if let Some(slot) = place.slot_mut() {
                 // Its bytes are moved by the requests on it.
-                client::share(&connection, lease, ANY_LOOP);
+                client::share(&connection, slot, ANY_LOOP);
             }
-            client::Connection::Http2(connection)
+            client::HttpConnection::Http2(connection)
         } else {
             // hyper's handshake waits for nothing.
             let made = pin!(Http1::new(stream, origin)).poll(&mut Context::from_waker(Waker::noop()));
             let Poll::Ready(made) = made else {
                 return Err(PyRuntimeError::new_err("hyper waited for a stream that never lets wait"));
             };
-            client::Connection::Http1(Box::new(made.map_err(|error| failed(error.into()))?))
+            client::HttpConnection::Http1(Box::new(made.map_err(|error| failed(error.into()))?))
         };
         place.fill(connection);
         Self::own(side, place)
@@ -204,10 +204,10 @@ impl Connection {
     /// How the connection leads to its origin: `"direct"`, `"forward"`, `"tunnel"` or `"socks5"`.
     fn route(&self) -> &'static str {
         match self.side.client.connector.route(&self.status().origin) {
-            Route::Direct => "direct",
-            Route::Forward => "forward",
-            Route::Tunnel => "tunnel",
-            Route::Socks5 => "socks5",
+            ProxyRoute::Direct => "direct",
+            ProxyRoute::Forward => "forward",
+            ProxyRoute::Tunnel => "tunnel",
+            ProxyRoute::Socks5 => "socks5",
         }
     }
 
@@ -279,15 +279,15 @@ impl Connection {
         }
         let unused = lock(&self.place).unused.take();
         py.detach(|| {
-            drop(unused.and_then(Acquired::take));
+            drop(unused.and_then(Reservation::take));
             self.side.client.pool.close_one(&status);
         });
         self.side.log_closed(py, usize::from(log))
     }
 
-    fn own(side: Side, place: Acquired<client::Connection>) -> PyResult<Self> {
+    fn own(side: ClientHandle, place: Reservation<client::HttpConnection>) -> PyResult<Self> {
         let status =
             place.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a place without a status"))?;
-        Ok(Self { side, place: Mutex::new(Held { status, unused: Some(place) }), is_own: true })
+        Ok(Self { side, place: Mutex::new(HeldSlot { status, unused: Some(place) }), is_own: true })
     }
 }

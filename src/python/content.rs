@@ -30,7 +30,7 @@ mod raw {
 /// What has arrived of a body. A large one is written straight into the `bytes` object that the caller gets: it is in memory
 /// once, and copied without the interpreter.
 #[derive(Default)]
-pub struct Content {
+pub struct ResponseContent {
     pieces: Vec<Bytes>,
     length: usize,
     buffer: Option<Buffer>,
@@ -46,7 +46,7 @@ struct Buffer {
 // freed with the interpreter.
 unsafe impl Send for Buffer {}
 
-impl Collect for Content {
+impl Collect for ResponseContent {
     fn push(&mut self, piece: Bytes) -> Result<()> {
         let length = self.length + piece.len();
         if length < LARGE {
@@ -73,7 +73,7 @@ impl Collect for Content {
     }
 }
 
-impl Content {
+impl ResponseContent {
     /// The whole body.
     pub fn into_bytes(self, py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
         match self.buffer {

@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::addresses::{failed_lookup, socket_addresses};
 use super::backend;
-use super::caller::Caller;
+use super::callbacks::RequestCallbacks;
 use super::calls::{ToTuple, call};
 use super::errors::from_exception;
 use super::host::Host;
@@ -23,7 +23,7 @@ use super::namespace::Namespace;
 use super::{request, ssl};
 use crate::error::{Error, Kind};
 use crate::io::wait_set;
-use crate::operation::{Effect, Event, Fields, Handle, Reply, StreamOwner};
+use crate::operation::{Effect, Event, ExternalHandle, Fields, Reply, StreamOwner};
 use crate::timeout::Seconds;
 
 /// How a driver has effects carried out.
@@ -48,7 +48,7 @@ pub enum Awaited {
     /// External streams have been closed.
     Closed(Reply<()>),
     /// A step of a TLS session.
-    Step(ssl::Step),
+    Step(ssl::TlsStep),
     /// There is no reply: a look for signals, or a wait.
     Nothing,
 }
@@ -56,7 +56,7 @@ pub enum Awaited {
 /// A call of a backend's or an external stream's method: what it is to return, and what for.
 pub enum Call {
     /// `connect_tcp`, `connect_unix_socket` and `start_tls`.
-    Stream(Event, Reply<Handle>),
+    Stream(Event, Reply<ExternalHandle>),
     /// `read`, with its timeout.
     Read(Option<Duration>, Reply<Bytes>),
     /// `write`, with its timeout.
@@ -77,7 +77,7 @@ pub enum Performed<'py> {
 pub fn perform<'py>(
     py: Python<'py>,
     effect: Effect,
-    caller: &mut Caller,
+    caller: &mut RequestCallbacks,
     performer: Performer<'_>,
 ) -> PyResult<Performed<'py>> {
     let (object, awaited) = match effect {
@@ -102,13 +102,13 @@ pub fn perform<'py>(
             Performer::Thread => (nothing(py)?, Awaited::Done(reply)),
             Performer::Task(host) => (host.get().checkpoint(py)?, Awaited::Done(reply)),
         },
-        Effect::Trace { moment, reply } => {
-            let Some(listener) = &caller.listener else {
+        Effect::Trace { trace_event, reply } => {
+            let Some(tracer) = &caller.tracer else {
                 reply.set(Ok(None));
                 return Ok(Performed::Done);
             };
-            let (arguments, error) = listener.report(py, *moment)?;
-            (performer.later(py, listener.callable(py), arguments, None)?, Awaited::Traced(error, reply))
+            let (arguments, error) = tracer.report(py, *trace_event)?;
+            (performer.later(py, tracer.callable(py), arguments, None)?, Awaited::Traced(error, reply))
         }
         Effect::Connect { backend, stream, event, reply } => {
             let (object, name, keywords) = backend::connecting(py, &backend, stream.as_ref(), &event)?;
@@ -149,7 +149,7 @@ pub fn perform<'py>(
 fn next_chunk<'py>(
     py: Python<'py>,
     reply: Reply<Option<Bytes>>,
-    caller: &mut Caller,
+    caller: &mut RequestCallbacks,
     performer: Performer<'_>,
 ) -> PyResult<Performed<'py>> {
     let Some(sources) = &mut caller.sources else {
@@ -192,7 +192,7 @@ impl Performer<'_> {
     fn method<'py>(
         self,
         py: Python<'py>,
-        stream: &Handle,
+        stream: &ExternalHandle,
         name: &Bound<'py, pyo3::types::PyString>,
         argument: Bound<'py, PyAny>,
         timeout: Option<Duration>,
@@ -274,7 +274,7 @@ impl Awaited {
     pub fn returned<'py>(
         self,
         value: &Bound<'py, PyAny>,
-        caller: &mut Caller,
+        caller: &mut RequestCallbacks,
         performer: Performer<'_>,
         owner: &std::sync::Arc<StreamOwner>,
     ) -> PyResult<Then<'py>> {

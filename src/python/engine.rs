@@ -8,35 +8,35 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyTuple};
 
-use super::caller::Caller;
+use super::callbacks::RequestCallbacks;
 use super::calls::call;
 use super::connection::Connection;
 use super::effects::Performer;
 use super::host::Host;
-use super::listener::{Arguments, Listener};
 use super::namespace::{Namespace, Package};
 use super::operation::{self, Operation};
-use super::operations::{Fetch, Send};
+use super::operations::{FetchRequest, SendRequest};
 use super::request::Parsed;
+use super::tracer::{PoolArguments, Tracer};
 use super::{backend, proxy, request, ssl};
-use crate::client::{self, Client, Place};
+use crate::client::{self, Client, ConnectionChoice};
 use crate::connect::{Connector, OptionValue, SocketOption};
 use crate::http2::KeepAlive;
 use crate::lock::lock;
-use crate::operation::{Asker, StreamOwner};
+use crate::operation::{EffectChannel, StreamOwner};
 use crate::pool::{Limits, Pool, Snapshot};
 
 /// What `ConnectionPool` and `AsyncConnectionPool` run on: one pool of connections and the way to make them.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Engine {
-    side: Side,
+    side: ClientHandle,
 }
 
 /// What an engine shares with its connections.
 #[derive(Clone)]
-pub struct Side {
+pub struct ClientHandle {
     pub client: Arc<Client>,
-    pub arguments: Arc<Py<Arguments>>,
+    pub arguments: Arc<Py<PoolArguments>>,
     /// Whose names are used where no request says it.
     pub package: Package,
 }
@@ -102,7 +102,7 @@ impl Engine {
         };
         let told =
             |argument: Option<&Bound<'_, PyAny>>| argument.map_or_else(|| py.None(), |value| value.clone().unbind());
-        let arguments = Arguments::new(told(ssl_context), told(proxy), told(socket_options), http2, package);
+        let arguments = PoolArguments::new(told(ssl_context), told(proxy), told(socket_options), http2, package);
         let arguments = Py::new(py, arguments)?;
         let tls = ssl::tls(py, ssl_context, package)?;
         let proxy = proxy.map(|proxy| proxy::read(proxy, package)).transpose()?;
@@ -119,7 +119,7 @@ impl Engine {
             backend: Mutex::new(network_backend.map(|object| backend::backend(object, &arguments))),
         };
         let client = Arc::new(Client { pool: Pool::new(limits), connector, owner: StreamOwner::pool() });
-        Ok(Self { side: Side { client, arguments: Arc::new(arguments), package } })
+        Ok(Self { side: ClientHandle { client, arguments: Arc::new(arguments), package } })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -149,7 +149,7 @@ impl Engine {
     fn handle_request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
         let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        self.side.send(request, namespace, parsed, Place::Any)
+        self.side.send(request, namespace, parsed, ConnectionChoice::Any)
     }
 
     /// Sends a request from this thread. Returns its response, read to the end, or an `Operation` that has it as its result.
@@ -171,18 +171,18 @@ impl Engine {
         let parsed = request::read_arguments(namespace, method, url, headers, content, extensions)
             .map_err(|fault| fault.into_pyerr(py, namespace))?;
         let Some((parsed, sources)) = parsed else { return Ok(None) };
-        let asker = Asker::default();
+        let effects = EffectChannel::default();
         let client = &self.side.client;
-        let fetch = Fetch::new(client::fetch(Arc::clone(client), parsed, None, asker.clone()));
-        let caller = Caller::new(sources, None);
-        operation::run(py, Box::new(fetch), asker, namespace, caller, &client.owner).map(Some)
+        let fetch = FetchRequest::new(client::fetch(Arc::clone(client), parsed, None, effects.clone()));
+        let caller = RequestCallbacks::new(sources, None);
+        operation::run(py, Box::new(fetch), effects, namespace, caller, &client.owner).map(Some)
     }
 
     /// Begins to send an `httpcore.Request` from a task of `host`'s loop.
     fn start(&self, py: Python<'_>, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let namespace = Namespace::of(request)?;
         let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        self.side.start(host, request, namespace, parsed, Place::Any)
+        self.side.start(host, request, namespace, parsed, ConnectionChoice::Any)
     }
 
     /// Begins to send a request from a task of `host`'s loop, whose response is read to the end. `None` as for `request`.
@@ -205,12 +205,12 @@ impl Engine {
         let parsed = request::read_arguments(namespace, method, url, headers, content, extensions)
             .map_err(|fault| fault.into_pyerr(py, namespace))?;
         let Some((parsed, sources)) = parsed else { return Ok(None) };
-        let asker = Asker::default();
+        let effects = EffectChannel::default();
         let reactor = Arc::clone(&host.get().shared.reactor);
         let client = &self.side.client;
-        let fetch = Fetch::new(client::fetch(Arc::clone(client), parsed, Some(reactor), asker.clone()));
-        let caller = Caller::new(sources, None);
-        Ok(Some(Operation::in_task(host, Box::new(fetch), asker, namespace, caller, &client.owner)))
+        let fetch = FetchRequest::new(client::fetch(Arc::clone(client), parsed, Some(reactor), effects.clone()));
+        let caller = RequestCallbacks::new(sources, None);
+        Ok(Some(Operation::in_task(host, Box::new(fetch), effects, namespace, caller, &client.owner)))
     }
 
     /// The connections in the order in which they were made.
@@ -247,26 +247,26 @@ impl Engine {
 }
 
 impl Engine {
-    pub fn side(&self) -> Side {
+    pub fn side(&self) -> ClientHandle {
         self.side.clone()
     }
 }
 
-impl Side {
+impl ClientHandle {
     /// Sends a request from this thread and returns its response.
     pub fn send<'py>(
         &self,
         request: &Bound<'py, PyAny>,
         namespace: &'static Namespace,
         (parsed, sources): Parsed,
-        place: Place,
+        place: ConnectionChoice,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = request.py();
-        let listener = Listener::of(request, namespace, &self.arguments, false)?;
-        let asker = Asker::new(listener.is_some());
-        let caller = Caller::new(sources, listener);
-        let sending = Send::new(client::start(Arc::clone(&self.client), parsed, place, None, asker.clone()));
-        operation::run(py, Box::new(sending), asker, namespace, caller, &self.client.owner)
+        let tracer = Tracer::of(request, namespace, &self.arguments, false)?;
+        let effects = EffectChannel::new(tracer.is_some());
+        let caller = RequestCallbacks::new(sources, tracer);
+        let sending = SendRequest::new(client::start(Arc::clone(&self.client), parsed, place, None, effects.clone()));
+        operation::run(py, Box::new(sending), effects, namespace, caller, &self.client.owner)
     }
 
     /// Begins to send a request from a task of `host`'s loop.
@@ -276,14 +276,15 @@ impl Side {
         request: &Bound<'_, PyAny>,
         namespace: &'static Namespace,
         (parsed, sources): Parsed,
-        place: Place,
+        place: ConnectionChoice,
     ) -> PyResult<Operation> {
-        let listener = Listener::of(request, namespace, &self.arguments, true)?;
-        let asker = Asker::new(listener.is_some());
+        let tracer = Tracer::of(request, namespace, &self.arguments, true)?;
+        let effects = EffectChannel::new(tracer.is_some());
         let reactor = Some(Arc::clone(&host.get().shared.reactor));
-        let caller = Caller::new(sources, listener);
-        let sending = Send::new(client::start(Arc::clone(&self.client), parsed, place, reactor, asker.clone()));
-        Ok(Operation::in_task(host, Box::new(sending), asker, namespace, caller, &self.client.owner))
+        let caller = RequestCallbacks::new(sources, tracer);
+        let sending =
+            SendRequest::new(client::start(Arc::clone(&self.client), parsed, place, reactor, effects.clone()));
+        Ok(Operation::in_task(host, Box::new(sending), effects, namespace, caller, &self.client.owner))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

@@ -21,7 +21,7 @@ use super::calls::{call, call_method};
 use super::effects::Performer;
 use super::namespace::Namespace;
 use super::operation::closing;
-use super::ssl::{self, Step};
+use super::ssl::{self, TlsStep};
 use crate::io::reactor::{Reactor, Running};
 use crate::io::timers::TimerKey;
 use crate::lock::lock;
@@ -31,11 +31,11 @@ use crate::tls::python_ssl;
 /// The engine's side of one running event loop. Made by `httpcore_rs._hosts`, one per loop; the loop owns it.
 #[pyclass(frozen, weakref, module = "httpcore_rs._engine")]
 pub struct Host {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<HostState>,
     calls: Calls,
     armed: Mutex<Option<Instant>>,
     /// The step that is under way for the loop's own connections.
-    step: Mutex<Option<Step>>,
+    step: Mutex<Option<TlsStep>>,
 }
 
 /// What the loop's library does for the engine.
@@ -63,28 +63,28 @@ enum How {
     Task { current: Py<PyAny>, resume: Py<PyAny> },
 }
 
-pub struct Shared {
+pub struct HostState {
     pub reactor: Arc<Reactor>,
     /// Closes the external streams that were made on the loop.
     pub owner: Arc<StreamOwner>,
     /// Woken on the loop's thread while the engine runs there.
-    here: Mutex<Vec<Woken>>,
+    here: Mutex<Vec<WokenTask>>,
     /// Woken from anywhere else.
-    elsewhere: Mutex<Vec<Woken>>,
+    elsewhere: Mutex<Vec<WokenTask>>,
     /// What the waiting tasks are resumed by. The host owns it, and the loop the host, so that a task without any other reference
     /// lives as long as its loop.
     parked: Mutex<Slab<Py<PyAny>>>,
 }
 
 /// What there is to do for the loop.
-enum Woken {
+enum WokenTask {
     Resume(Arc<Task>),
     Cancel(Arc<Canceller>),
 }
 
-impl Shared {
+impl HostState {
     /// Sees to it that the loop does it: at once if the engine runs on its thread now.
-    fn add(&self, woken: Woken) {
+    fn add(&self, woken: WokenTask) {
         if self.reactor.is_running_here() {
             lock(&self.here).push(woken);
         } else {
@@ -101,14 +101,14 @@ impl Shared {
 
 /// Cancels a task that the engine has begun. Waking it does.
 struct Canceller {
-    host: Arc<Shared>,
+    host: Arc<HostState>,
     cancel: Py<PyAny>,
 }
 
 impl Wake for Canceller {
     fn wake(self: Arc<Self>) {
         let host = Arc::clone(&self.host);
-        host.add(Woken::Cancel(self));
+        host.add(WokenTask::Cancel(self));
     }
 }
 
@@ -135,7 +135,7 @@ impl Host {
         let event_loop: Arc<dyn OwnerLoop> = Arc::<Reactor>::clone(&reactor);
         let owner = StreamOwner::event_loop(reactor.id(), Arc::downgrade(&event_loop));
         let shared =
-            Shared { reactor, owner, here: Mutex::default(), elsewhere: Mutex::default(), parked: Mutex::default() };
+            HostState { reactor, owner, here: Mutex::default(), elsewhere: Mutex::default(), parked: Mutex::default() };
         Ok(Self {
             shared: Arc::new(shared),
             calls: Calls { token, wait, how, arm, checkpoint, resolve, spawn },
@@ -271,11 +271,11 @@ impl Host {
             }
             for woken in woken {
                 let done = match woken {
-                    Woken::Resume(task) => {
+                    WokenTask::Resume(task) => {
                         let waiter = task.take_waiter();
                         waiter.map_or(Ok(()), |waiter| self.calls.resume(waiter.bind(py)))
                     }
-                    Woken::Cancel(canceller) => call(canceller.cancel.bind(py), ()).map(drop),
+                    WokenTask::Cancel(canceller) => call(canceller.cancel.bind(py), ()).map(drop),
                 };
                 // One that cannot be resumed must not keep the others from it.
                 failed = failed.and(done);
@@ -357,7 +357,7 @@ impl Calls {
     }
 }
 
-impl Shared {
+impl HostState {
     /// Begins a stretch of the engine's work on the loop's thread.
     pub fn enter(&self) -> Running<'_> {
         self.reactor.enter()
@@ -377,7 +377,7 @@ const WOKEN: u8 = 2;
 
 /// One exchange that a task of the loop waits for.
 pub struct Task {
-    host: Arc<Shared>,
+    host: Arc<HostState>,
     state: AtomicU8,
     /// Where the host has what the task is resumed by.
     waiter: Mutex<Option<usize>>,
@@ -387,7 +387,7 @@ pub struct Task {
 }
 
 impl Task {
-    pub fn new(host: &Arc<Shared>) -> Arc<Self> {
+    pub fn new(host: &Arc<HostState>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             host: Arc::clone(host),
             state: AtomicU8::new(POLLING),
@@ -440,7 +440,7 @@ impl Wake for Task {
             return;
         }
         let host = Arc::clone(&self.host);
-        host.add(Woken::Resume(self));
+        host.add(WokenTask::Resume(self));
     }
 
     fn wake_by_ref(self: &Arc<Self>) {

@@ -4,7 +4,7 @@
 
 mod addresses;
 mod backend;
-mod caller;
+mod callbacks;
 mod calls;
 mod connection;
 mod content;
@@ -12,7 +12,6 @@ mod effects;
 mod engine;
 mod errors;
 mod host;
-mod listener;
 mod namespace;
 mod network_stream;
 mod operation;
@@ -25,6 +24,7 @@ mod ssl;
 mod streams;
 mod thread_driver;
 mod tls;
+mod tracer;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

@@ -10,16 +10,16 @@ use pyo3::types::{PyBytes, PyDict};
 use socket2::SockAddr;
 
 use super::backend;
-use super::caller::Caller;
+use super::callbacks::RequestCallbacks;
 use super::calls::{call, call_with};
 use super::errors::os_error;
 use super::host::Host;
 use super::namespace::Namespace;
 use super::operation::{self, Operation};
-use super::operations::{self, Read, Write};
+use super::operations::{self, ReadUpgraded, WriteUpgraded};
 use super::{request, ssl};
-use crate::client::Tap;
-use crate::operation::{Asker, StreamOwner};
+use crate::client::StreamView;
+use crate::operation::{EffectChannel, StreamOwner};
 
 /// The stream under a response: httpcore's `NetworkStream`.
 ///
@@ -43,26 +43,40 @@ pub struct AsyncNetworkStream {
 
 /// What either kind of stream has.
 struct Under {
-    tap: Tap,
+    stream_view: StreamView,
     namespace: &'static Namespace,
     owner: Arc<StreamOwner>,
 }
 
 impl Under {
-    fn run<'py>(&self, py: Python<'py>, operation: Box<dyn operations::Operation>) -> PyResult<Bound<'py, PyAny>> {
-        operation::run(py, operation, Asker::default(), self.namespace, Caller::default(), &self.owner)
+    fn run<'py>(&self, py: Python<'py>, operation: Box<dyn operations::PollOperation>) -> PyResult<Bound<'py, PyAny>> {
+        operation::run(
+            py,
+            operation,
+            EffectChannel::default(),
+            self.namespace,
+            RequestCallbacks::default(),
+            &self.owner,
+        )
     }
 
-    fn in_task(&self, host: Py<Host>, operation: Box<dyn operations::Operation>) -> Operation {
-        Operation::in_task(host, operation, Asker::default(), self.namespace, Caller::default(), &self.owner)
+    fn in_task(&self, host: Py<Host>, operation: Box<dyn operations::PollOperation>) -> Operation {
+        Operation::in_task(
+            host,
+            operation,
+            EffectChannel::default(),
+            self.namespace,
+            RequestCallbacks::default(),
+            &self.owner,
+        )
     }
 
-    fn reading(&self, max_bytes: usize, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Box<Read>> {
-        Ok(Box::new(Read::new(self.tap.clone().read(max_bytes, limit(timeout)?))))
+    fn reading(&self, max_bytes: usize, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Box<ReadUpgraded>> {
+        Ok(Box::new(ReadUpgraded::new(self.stream_view.clone().read(max_bytes, limit(timeout)?))))
     }
 
-    fn writing(&self, buffer: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Box<Write>> {
-        Ok(Box::new(Write::new(self.tap.clone().write(request::chunk(buffer)?, limit(timeout)?))))
+    fn writing(&self, buffer: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Box<WriteUpgraded>> {
+        Ok(Box::new(WriteUpgraded::new(self.stream_view.clone().write(request::chunk(buffer)?, limit(timeout)?))))
     }
 }
 
@@ -90,7 +104,7 @@ impl NetworkStream {
 
     /// Shuts the connection down, if it has left HTTP; it is closed with the response.
     fn close(&self) {
-        self.under.tap.shutdown();
+        self.under.stream_view.shutdown();
     }
 
     /// The package whose exceptions are raised.
@@ -102,7 +116,7 @@ impl NetworkStream {
     /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is dropped) and,
     /// if Python's `ssl` does TLS, `"ssl_object"`; else `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        extra_info(py, &self.under.tap, info)
+        extra_info(py, &self.under.stream_view, info)
     }
 }
 
@@ -125,7 +139,7 @@ impl AsyncNetworkStream {
 
     /// Shuts the connection down, if it has left HTTP; it is closed with the response.
     fn shutdown(&self) {
-        self.under.tap.shutdown();
+        self.under.stream_view.shutdown();
     }
 
     /// The package whose exceptions are raised.
@@ -137,20 +151,20 @@ impl AsyncNetworkStream {
     /// `"client_addr"`, `"server_addr"`, `"is_readable"`, `"socket"` (a duplicate, closed when it is dropped) and,
     /// if Python's `ssl` does TLS, `"ssl_object"`; else `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        extra_info(py, &self.under.tap, info)
+        extra_info(py, &self.under.stream_view, info)
     }
 }
 
 /// What `response.extensions["network_stream"]` is: our view of the stream, or the caller's own, as httpcore hands it out.
 pub fn build<'py>(
     py: Python<'py>,
-    tap: Tap,
+    stream_view: StreamView,
     namespace: &'static Namespace,
     owner: &Arc<StreamOwner>,
     is_async: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let Some(carrier) = tap.carrier() else {
-        let under = Under { tap, namespace, owner: Arc::clone(owner) };
+    let Some(carrier) = stream_view.carrier() else {
+        let under = Under { stream_view, namespace, owner: Arc::clone(owner) };
         return Ok(if is_async {
             Bound::new(py, AsyncNetworkStream { under })?.into_any()
         } else {
@@ -166,17 +180,17 @@ fn limit(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<std::time::Durat
     timeout.map_or(Ok(None), |timeout| request::seconds(timeout, || "timeout".to_owned()))
 }
 
-fn extra_info<'py>(py: Python<'py>, tap: &Tap, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+fn extra_info<'py>(py: Python<'py>, stream_view: &StreamView, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     match info {
-        "client_addr" => tap.local_address().map(|address| address_tuple(py, &address)).transpose(),
-        "server_addr" => tap.peer_address().map(|address| address_tuple(py, &address)).transpose(),
-        "is_readable" => Ok(tap
+        "client_addr" => stream_view.local_address().map(|address| address_tuple(py, &address)).transpose(),
+        "server_addr" => stream_view.peer_address().map(|address| address_tuple(py, &address)).transpose(),
+        "is_readable" => Ok(stream_view
             .is_readable()
             .map(|readable| readable.into_pyobject(py))
             .transpose()?
             .map(|readable| readable.to_owned().into_any())),
         "socket" => {
-            let Some(duplicate) = tap.with_socket(|socket| socket.as_fd().try_clone_to_owned()) else {
+            let Some(duplicate) = stream_view.with_socket(|socket| socket.as_fd().try_clone_to_owned()) else {
                 return Ok(None);
             };
             let duplicate = duplicate.map_err(|error| os_error(py, &error))?;
@@ -185,7 +199,7 @@ fn extra_info<'py>(py: Python<'py>, tap: &Tap, info: &str) -> PyResult<Option<Bo
             let class = py.import(intern!(py, "httpcore_rs._socket"))?.getattr(intern!(py, "DuplicateSocket"))?;
             call_with(&class, (), Some(&arguments)).map(Some)
         }
-        "ssl_object" => tap.session().map_or(Ok(None), |session| ssl::object(py, &**session)),
+        "ssl_object" => stream_view.session().map_or(Ok(None), |session| ssl::object(py, &**session)),
         _ => Ok(None),
     }
 }

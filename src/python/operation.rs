@@ -12,20 +12,20 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::caller::Caller;
+use super::callbacks::RequestCallbacks;
 use super::calls::call;
 use super::effects::{Awaited, Performed, Performer, Then, helper, nothing, partial, perform};
 use super::errors::{raised, to_pyerr};
 use super::host::{Host, Task};
 use super::namespace::Namespace;
-use super::operations::{self, Completion, RunUpload, Write};
+use super::operations::{self, Completion, RunUpload, WriteUpgraded};
 use super::ssl;
 use super::thread_driver::{Stop, ThreadDriver, poll_caught};
 use super::{backend, drive};
 use crate::error::Kind;
 use crate::io::wait_set;
 use crate::lock::lock;
-use crate::operation::{Asker, Background, Dropped, Effect, Reply, StreamOwner};
+use crate::operation::{Background, Dropped, Effect, EffectChannel, Reply, StreamOwner};
 use crate::tls::python_ssl;
 
 type Next<'py> = PyResult<Option<Bound<'py, PyAny>>>;
@@ -43,11 +43,11 @@ pub struct Operation {
 }
 
 struct Execution {
-    operation: Option<Box<dyn operations::Operation>>,
+    operation: Option<Box<dyn operations::PollOperation>>,
     driver: Driver,
-    asker: Asker,
+    effects: EffectChannel,
     namespace: &'static Namespace,
-    caller: Caller,
+    caller: RequestCallbacks,
     /// The pool's owner of external streams.
     owner: Arc<StreamOwner>,
     awaited: Option<Awaited>,
@@ -70,14 +70,14 @@ enum Driver {
 /// Runs an operation on the calling thread. Returns its value, or an [`Operation`] to be driven.
 pub fn run<'py>(
     py: Python<'py>,
-    operation: Box<dyn operations::Operation>,
-    asker: Asker,
+    operation: Box<dyn operations::PollOperation>,
+    effects: EffectChannel,
     namespace: &'static Namespace,
-    caller: Caller,
+    caller: RequestCallbacks,
     owner: &Arc<StreamOwner>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let driver = Driver::Thread(ThreadDriver::new());
-    let mut execution = Execution::new(driver, operation, asker, namespace, caller, owner);
+    let mut execution = Execution::new(driver, operation, effects, namespace, caller, owner);
     match execution.advance(py)? {
         None => execution.value(py),
         Some(effect) => {
@@ -104,15 +104,15 @@ pub fn closing<'py>(
     let Dropped { resets, streams } = dropped;
     let (unsent, objects) = (PyList::empty(py), PyList::empty(py));
     for reset in resets {
-        let asker = Asker::default();
-        let sending = Box::new(Write::new(reset.send(asker.clone())));
+        let effects = EffectChannel::default();
+        let sending = Box::new(WriteUpgraded::new(reset.send(effects.clone())));
         unsent.append(match performer {
             Performer::Thread => {
                 let driver = Driver::Thread(ThreadDriver::new());
-                Operation::of(Execution::new(driver, sending, asker, namespace, Caller::default(), owner))
+                Operation::of(Execution::new(driver, sending, effects, namespace, RequestCallbacks::default(), owner))
             }
             Performer::Task(host) => {
-                Operation::in_task(host.clone_ref(py), sending, asker, namespace, Caller::default(), owner)
+                Operation::in_task(host.clone_ref(py), sending, effects, namespace, RequestCallbacks::default(), owner)
             }
         })?;
     }
@@ -132,14 +132,14 @@ impl Operation {
     /// An operation for a task of the host's loop.
     pub fn in_task(
         host: Py<Host>,
-        operation: Box<dyn operations::Operation>,
-        asker: Asker,
+        operation: Box<dyn operations::PollOperation>,
+        effects: EffectChannel,
         namespace: &'static Namespace,
-        caller: Caller,
+        caller: RequestCallbacks,
         owner: &Arc<StreamOwner>,
     ) -> Self {
         let task = Task::new(&host.get().shared);
-        Self::of(Execution::new(Driver::Task { host, task }, operation, asker, namespace, caller, owner))
+        Self::of(Execution::new(Driver::Task { host, task }, operation, effects, namespace, caller, owner))
     }
 
     /// The same, after other tasks had a chance to run.
@@ -202,16 +202,16 @@ impl Operation {
 impl Execution {
     fn new(
         driver: Driver,
-        operation: Box<dyn operations::Operation>,
-        asker: Asker,
+        operation: Box<dyn operations::PollOperation>,
+        effects: EffectChannel,
         namespace: &'static Namespace,
-        caller: Caller,
+        caller: RequestCallbacks,
         owner: &Arc<StreamOwner>,
     ) -> Self {
         Self {
             operation: Some(operation),
             driver,
-            asker,
+            effects,
             namespace,
             caller,
             owner: Arc::clone(owner),
@@ -277,7 +277,7 @@ impl Execution {
     }
 
     /// Goes on after a step of TLS. An exception that is not the session's ends the operation.
-    fn end_step<'py>(&mut self, py: Python<'py>, step: ssl::Step, result: PyResult<Bound<'py, PyAny>>) -> Next<'py> {
+    fn end_step<'py>(&mut self, py: Python<'py>, step: ssl::TlsStep, result: PyResult<Bound<'py, PyAny>>) -> Next<'py> {
         let finished = match &self.driver {
             Driver::Thread(_) => {
                 let finished = step.finish(py, result);
@@ -342,7 +342,7 @@ impl Execution {
             let (Driver::Thread(driver), Some(operation)) = (&mut self.driver, &mut self.operation) else {
                 return Err(PyRuntimeError::new_err("the operation is over"));
             };
-            match driver.run(py, &mut **operation, &self.asker) {
+            match driver.run(py, &mut **operation, &self.effects) {
                 Stop::Ready(Ok(())) => {
                     self.is_complete = true;
                     return self.end(py, Ok(()));
@@ -405,7 +405,7 @@ impl Execution {
                 }
                 Poll::Pending => {}
             }
-            if let Some(interruption) = self.asker.take_interruption() {
+            if let Some(interruption) = self.effects.take_interruption() {
                 // Nothing reports it at that point.
                 task.finish();
                 self.operation = None;
@@ -418,7 +418,7 @@ impl Execution {
             {
                 break next.map(Some);
             }
-            if let Some(effect) = self.asker.take() {
+            if let Some(effect) = self.effects.take() {
                 match self.perform(py, effect) {
                     Ok(Performed::ByPython(effect, awaited)) => break self.awaiting(effect, awaited),
                     Ok(Performed::Done) => continue,
@@ -477,10 +477,10 @@ impl Execution {
         task: &Arc<dyn Background>,
         reply: &Reply<()>,
     ) -> PyResult<()> {
-        let asker = Asker::default();
-        let running = Box::new(RunUpload::new(Arc::clone(task), asker.clone()));
-        let caller = Caller::new(self.caller.sources.take(), None);
-        let operation = Operation::in_task(host.clone_ref(py), running, asker, self.namespace, caller, &self.owner);
+        let effects = EffectChannel::default();
+        let running = Box::new(RunUpload::new(Arc::clone(task), effects.clone()));
+        let caller = RequestCallbacks::new(self.caller.sources.take(), None);
+        let operation = Operation::in_task(host.clone_ref(py), running, effects, self.namespace, caller, &self.owner);
         task.cancel_with(host.get().spawn(py, drive(py, operation)?)?);
         reply.set(Ok(()));
         Ok(())
@@ -494,10 +494,10 @@ impl Execution {
 
     /// Ends the operation with an exception. If it is traced, the callback is told first.
     fn interrupt<'py>(&mut self, py: Python<'py>, exception: PyErr) -> Next<'py> {
-        if self.caller.listener.is_none() || self.is_complete || std::mem::replace(&mut self.is_interrupted, true) {
+        if self.caller.tracer.is_none() || self.is_complete || std::mem::replace(&mut self.is_interrupted, true) {
             return self.abandon(py, exception);
         }
-        self.asker.interrupt(raised(Kind::Raised, exception));
+        self.effects.interrupt(raised(Kind::Raised, exception));
         self.advance(py)
     }
 

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use super::errors::Fault;
 use super::namespace::Package;
 use super::{request, ssl};
-use crate::connect::{Credentials, Protocol, Proxy};
+use crate::connect::{Credentials, Proxy, ProxyProtocol};
 use crate::error::{Error, Kind};
 use crate::operation::Fields;
 use crate::origin::Scheme;
@@ -41,9 +41,9 @@ fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>, package: Package
     };
     let origin = request::endpoint(url, scheme)?;
     let protocol = if is_socks {
-        Protocol::Socks5(credentials(&proxy.getattr(intern!(py, "auth"))?)?)
+        ProxyProtocol::Socks5(credentials(&proxy.getattr(intern!(py, "auth"))?)?)
     } else {
-        Protocol::Http(fields(&proxy.getattr(intern!(py, "headers"))?)?)
+        ProxyProtocol::Http(fields(&proxy.getattr(intern!(py, "headers"))?)?)
     };
     let context = proxy.getattr(intern!(py, "ssl_context"))?;
     let tls = ssl::tls(py, (!context.is_none()).then_some(&context), package)?;

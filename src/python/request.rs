@@ -12,7 +12,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 
-use super::caller::Sources;
+use super::callbacks::UploadSource;
 use super::calls::call;
 use super::errors::Fault;
 use super::namespace::{Namespace, Package};
@@ -26,7 +26,7 @@ use crate::timeout::Timeouts;
 const BORROW_FROM: usize = 16 * 1024;
 
 /// A request, and what has to be asked for the rest of it.
-pub type Parsed = (Request, Option<Sources>);
+pub type Parsed = (Request, Option<UploadSource>);
 
 /// Reads an `httpcore.Request`.
 pub fn read(request: &Bound<'_, PyAny>) -> Result<Parsed, Fault> {
@@ -50,7 +50,10 @@ pub fn read(request: &Bound<'_, PyAny>) -> Result<Parsed, Fault> {
     };
     origin.server_name = server_name.filter(|_| origin.scheme.is_tls());
     let has_trailers = trailers.is_some();
-    Ok((Request { origin: Arc::new(origin), head, content, timeouts, has_trailers }, Sources::of(stream, trailers)))
+    Ok((
+        Request { origin: Arc::new(origin), head, content, timeouts, has_trailers },
+        UploadSource::of(stream, trailers),
+    ))
 }
 
 /// Reads the arguments of `pool.request()`, completing them as httpcore does: `Host` comes first, the framing of a body last.
@@ -144,7 +147,7 @@ pub fn read_arguments<'py>(
     origin.server_name = server_name.filter(|_| origin.scheme.is_tls());
     let has_trailers = trailers.is_some();
     let request = Request { origin: Arc::new(origin), head, content, timeouts, has_trailers };
-    Ok(Some((request, Sources::of(stream, trailers))))
+    Ok(Some((request, UploadSource::of(stream, trailers))))
 }
 
 /// A name and a value: a tuple of two, or whatever else has two items.

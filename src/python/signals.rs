@@ -16,8 +16,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::calls::thread_ident;
-use crate::io::notifier::Bell;
-use crate::io::wait_set::Park;
+use crate::io::notifier::Notifier;
+use crate::io::wait_set::WaitSet;
 
 /// The interpreter's number for the thread that runs signal handlers; 0 while it is not known.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
@@ -53,20 +53,20 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 /// The main thread's watch for signals during one operation.
 #[derive(Default)]
 pub struct SignalWatch {
-    state: State,
+    state: SignalState,
 }
 
 #[derive(Default)]
-enum State {
+enum SignalState {
     #[default]
     Unwatched,
     /// Bytecode is executed at this time, and at ever longer pauses from then on.
     Looking { at: Instant, pause: Duration },
     /// The wake-up pipe tells of signals.
-    Watching(Arc<Bell>),
+    Watching(Arc<Notifier>),
 }
 
-impl State {
+impl SignalState {
     fn looking(pause: Duration) -> Self {
         Self::Looking { at: Instant::now() + pause, pause }
     }
@@ -74,41 +74,41 @@ impl State {
 
 impl SignalWatch {
     /// Before a sleep: ends it when it is time to look.
-    pub fn limit(&mut self, park: &mut Park) {
-        if let State::Unwatched = self.state {
-            self.state = State::looking(FIRST_LOOK);
+    pub fn limit(&mut self, park: &mut WaitSet) {
+        if let SignalState::Unwatched = self.state {
+            self.state = SignalState::looking(FIRST_LOOK);
         }
-        if let State::Looking { at, .. } = self.state {
+        if let SignalState::Looking { at, .. } = self.state {
             park.wake_at(at);
         }
     }
 
     /// After a sleep: whether it is time to look.
     pub fn is_due(&self) -> bool {
-        matches!(self.state, State::Looking { at, .. } if Instant::now() >= at)
+        matches!(self.state, SignalState::Looking { at, .. } if Instant::now() >= at)
     }
 
     /// Before a look: from now on the pipe is told of signals, unless the program has a descriptor of its own for that.
     pub fn watch(&mut self, py: Python<'_>) {
-        let State::Looking { pause, .. } = self.state else { return };
-        self.state = match Bell::of_this_thread() {
-            Ok(bell) if claim(py, &bell) => State::Watching(bell),
-            _ => State::looking((pause * 2).min(LAST_LOOK)),
+        let SignalState::Looking { pause, .. } = self.state else { return };
+        self.state = match Notifier::of_this_thread() {
+            Ok(bell) if claim(py, &bell) => SignalState::Watching(bell),
+            _ => SignalState::looking((pause * 2).min(LAST_LOOK)),
         };
     }
 
     /// After a look: a signal handler may have set the wake-up descriptor for its own purposes, or forked.
     pub fn resume(&mut self, py: Python<'_>) {
-        let State::Watching(bell) = &self.state else { return };
-        let is_here = Bell::of_this_thread().is_ok_and(|here| Arc::ptr_eq(&here, bell));
+        let SignalState::Watching(bell) = &self.state else { return };
+        let is_here = Notifier::of_this_thread().is_ok_and(|here| Arc::ptr_eq(&here, bell));
         if !(is_here && claim(py, bell)) {
-            self.state = State::looking(FIRST_LOOK);
+            self.state = SignalState::looking(FIRST_LOOK);
         }
     }
 
     /// The thread goes back to Python for something else than a look.
     pub fn end(&mut self, py: Python<'_>) {
-        if let State::Watching(bell) = std::mem::take(&mut self.state) {
+        if let SignalState::Watching(bell) = std::mem::take(&mut self.state) {
             WATCHED.store(NONE, Ordering::Relaxed);
             release(py, bell.writer());
         }
@@ -118,7 +118,7 @@ impl SignalWatch {
 /// An operation that is given up while it looks: a handler has raised an exception.
 impl Drop for SignalWatch {
     fn drop(&mut self) {
-        if matches!(self.state, State::Watching(_)) && is_main_thread() {
+        if matches!(self.state, SignalState::Watching(_)) && is_main_thread() {
             // Unless the interpreter is being finalized.
             Python::try_attach(|py| {
                 let raised_before = PyErr::take(py);
@@ -132,7 +132,7 @@ impl Drop for SignalWatch {
 }
 
 /// Sets the wake-up descriptor to the pipe's, unless the program has set one.
-fn claim(py: Python<'_>, bell: &Bell) -> bool {
+fn claim(py: Python<'_>, bell: &Notifier) -> bool {
     let Ok(before) = set_wakeup_descriptor(py, bell.writer()) else { return false };
     if before == NONE || before == bell.writer() {
         WATCHED.store(bell.writer(), Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Steps of TLS sessions, as `httpcore_rs._ssl_session` takes them with Python's `ssl`.
 //!
 //! A step is an effect. [`next_step`] makes it for the sessions that the last polls of this thread left in [`park`], and
-//! [`Step::finish`] takes what came of it.
+//! [`TlsStep::finish`] takes what came of it.
 
 use std::any::Any;
 use std::future::Future;
@@ -20,9 +20,9 @@ use super::namespace::Package;
 use super::tls;
 use crate::error::Result;
 use crate::io::wait_set;
-use crate::operation::{Asker, StreamOwner, UnsentReset};
+use crate::operation::{DeferredWork, EffectChannel, StreamOwner};
 use crate::tls::Tls;
-use crate::tls::python_ssl::{self, Fault, SslEngine, SslSession, StepInput, StepOutput};
+use crate::tls::python_ssl::{self, SessionFault, SslEngine, SslSession, StepInput, StepOutput};
 
 // As in `_ssl_session`.
 const HANDSHAKEN: u8 = 1;
@@ -35,19 +35,19 @@ pub fn tls(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>, package: Pack
         return Ok(Tls::Rustls(config));
     }
     let given = ssl_context.map(|context| context.clone().unbind());
-    let context = Context { given, package, made: PyOnceLock::new() };
-    Ok(Tls::Python(Arc::new(Engine { context: Arc::new(context) })))
+    let context = SslContext { given, package, made: PyOnceLock::new() };
+    Ok(Tls::Python(Arc::new(ContextEngine { context: Arc::new(context) })))
 }
 
 /// A pool's `ssl.SSLContext`.
-struct Context {
+struct SslContext {
     given: Option<Py<PyAny>>,
     package: Package,
     /// The same if it is a context, else one that does what it says. Made when it is needed.
     made: PyOnceLock<Py<PyAny>>,
 }
 
-impl Context {
+impl SslContext {
     fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
         let made = self.made.get_or_try_init(py, || {
             let module = py.import(intern!(py, "httpcore_rs._ssl_context"))?;
@@ -58,11 +58,11 @@ impl Context {
     }
 }
 
-struct Engine {
-    context: Arc<Context>,
+struct ContextEngine {
+    context: Arc<SslContext>,
 }
 
-impl SslEngine for Engine {
+impl SslEngine for ContextEngine {
     fn session(&self, name: &str, protocols: &'static [&'static [u8]]) -> Arc<dyn Any + Send + Sync> {
         let name = name.trim_matches(['[', ']']).to_owned();
         Arc::new(Session { context: Arc::clone(&self.context), name, protocols, begun: OnceLock::new() })
@@ -71,7 +71,7 @@ impl SslEngine for Engine {
 
 /// A session, as it is known here.
 struct Session {
-    context: Arc<Context>,
+    context: Arc<SslContext>,
     name: String,
     protocols: &'static [&'static [u8]],
     begun: OnceLock<Begun>,
@@ -84,12 +84,12 @@ struct Begun {
 }
 
 /// A step that is under way. If it is not finished, its session has failed.
-pub struct Step {
+pub struct TlsStep {
     session: Arc<SslSession>,
     is_over: bool,
 }
 
-impl Drop for Step {
+impl Drop for TlsStep {
     fn drop(&mut self) {
         if !self.is_over {
             self.session.fail_step();
@@ -99,9 +99,9 @@ impl Drop for Step {
 
 /// The step that a session needs, as an effect, and what takes its outcome; `None` if it needs none, or has failed because there
 /// cannot be one.
-fn effect<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<(Bound<'py, PyAny>, Step)>> {
+fn effect<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<(Bound<'py, PyAny>, TlsStep)>> {
     let Some(input) = session.begin_step() else { return Ok(None) };
-    let step = Step { session: Arc::clone(session), is_over: false };
+    let step = TlsStep { session: Arc::clone(session), is_over: false };
     match known(session).and_then(|known| known.effect(py, input)) {
         Ok(effect) => Ok(Some((effect, step))),
         Err(exception) => step.finish(py, Err(exception)).map(|()| None),
@@ -132,7 +132,7 @@ impl Session {
     }
 }
 
-impl Step {
+impl TlsStep {
     /// Takes what the call returned or raised. An `Exception` is the session's affair, any other the caller's.
     pub fn finish(mut self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
         let session = Arc::clone(&self.session);
@@ -189,7 +189,7 @@ impl Step {
 }
 
 /// The next step that the polls of this thread have noted, as an effect, and what takes its outcome.
-pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, Step)>> {
+pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, TlsStep)>> {
     let mut sessions = python_ssl::take_steps().into_iter();
     let next = sessions.find_map(|session| effect(py, &session).transpose()).transpose();
     // The others come later.
@@ -238,12 +238,12 @@ pub fn take_dropped_steps() {
 
 struct LeftStep(Arc<SslSession>);
 
-impl UnsentReset for LeftStep {
+impl DeferredWork for LeftStep {
     fn is_async(&self) -> bool {
         false
     }
 
-    fn send(self: Arc<Self>, _: Asker) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+    fn send(self: Arc<Self>, _: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
         Box::pin(async move {
             // The step is taken before the operation ends.
             python_ssl::needs_step(&self.0);
@@ -267,7 +267,7 @@ fn unknown() -> PyErr {
     PyRuntimeError::new_err("httpcore_rs has a bug, please report it: a TLS session of an unknown kind")
 }
 
-fn fault(py: Python<'_>, exception: PyErr) -> Fault {
+fn fault(py: Python<'_>, exception: PyErr) -> SessionFault {
     let text = exception.value(py).to_string();
-    Fault::new(text, Some(Box::new(exception)))
+    SessionFault::new(text, Some(Box::new(exception)))
 }

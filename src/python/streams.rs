@@ -17,7 +17,7 @@ use super::operations::{OpenBody, ReadBody};
 use super::ssl;
 use crate::client::Chunk;
 use crate::lock::lock;
-use crate::operation::{Asker, YIELD_AFTER};
+use crate::operation::{EffectChannel, YIELD_AFTER};
 
 /// The body of a response: an iterator over `bytes`, each chunk handed on as it arrives.
 ///
@@ -39,9 +39,9 @@ impl ResponseStream {
     /// The next chunk, or `None` at the end of the body; or an `Operation` that has them as its result.
     fn next_chunk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let open = &self.open;
-        let asker = lock(&open.body).asker().clone();
+        let effects = lock(&open.body).effects().clone();
         let reading = Box::new(ReadBody::new(open));
-        operation::run(py, reading, asker, open.namespace, open.take_caller(), &open.owner)
+        operation::run(py, reading, effects, open.namespace, open.take_caller(), &open.owner)
     }
 
     /// Gives the connection back, and returns what is to be called after that, or `None`. A thread that waits for a chunk
@@ -102,9 +102,9 @@ impl AsyncResponseStream {
             }
         }
         self.unyielded.store(0, Ordering::Relaxed);
-        let asker = lock(&self.open.body).asker().clone();
+        let effects = lock(&self.open.body).effects().clone();
         let reading = Box::new(ReadBody::new(&self.open));
-        let operation = self.operation(py, reading, asker);
+        let operation = self.operation(py, reading, effects);
         Ok(Bound::new(py, if yield_first { operation.yielding_first() } else { operation })?.into_any())
     }
 
@@ -135,14 +135,19 @@ impl Drop for AsyncResponseStream {
 }
 
 impl AsyncResponseStream {
-    fn operation(&self, py: Python<'_>, operation: Box<dyn super::operations::Operation>, asker: Asker) -> Operation {
+    fn operation(
+        &self,
+        py: Python<'_>,
+        operation: Box<dyn super::operations::PollOperation>,
+        effects: EffectChannel,
+    ) -> Operation {
         let (open, host) = (&self.open, self.host.clone_ref(py));
-        Operation::in_task(host, operation, asker, open.namespace, open.take_caller(), &open.owner)
+        Operation::in_task(host, operation, effects, open.namespace, open.take_caller(), &open.owner)
     }
 
     /// An operation that fails once the streams that were dropped are closed.
     fn failing<'py>(&self, py: Python<'py>, error: crate::error::Error) -> PyResult<Bound<'py, PyAny>> {
-        let failing = super::operations::Write::new(std::future::ready(Err(error)));
-        Ok(Bound::new(py, self.operation(py, Box::new(failing), Asker::default()))?.into_any())
+        let failing = super::operations::WriteUpgraded::new(std::future::ready(Err(error)));
+        Ok(Bound::new(py, self.operation(py, Box::new(failing), EffectChannel::default()))?.into_any())
     }
 }

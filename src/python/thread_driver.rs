@@ -16,16 +16,16 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use super::operations::Operation;
+use super::operations::PollOperation;
 use super::signals::{self, SignalWatch};
 use crate::error::{Error, Kind, Result};
-use crate::io::notifier::Bell;
-use crate::io::sleep::{Woken, sleep};
+use crate::io::notifier::Notifier;
+use crate::io::sleep::{WakeCause, sleep};
 use crate::io::source::Direction;
 use crate::io::strand;
-use crate::io::wait_set::{self, Park};
+use crate::io::wait_set::{self, WaitSet};
 use crate::lock::lock;
-use crate::operation::{Asker, Effect};
+use crate::operation::{Effect, EffectChannel};
 use crate::tls::python_ssl;
 
 /// Said where waiting would never end.
@@ -72,8 +72,8 @@ pub struct ThreadDriver {
 struct Green {
     strand: u64,
     /// Wakes this greenlet only.
-    bell: Option<Arc<Bell>>,
-    waiting: Option<Park>,
+    bell: Option<Arc<Notifier>>,
+    waiting: Option<WaitSet>,
 }
 
 /// What a greenlet waits for.
@@ -94,12 +94,12 @@ impl ThreadDriver {
     }
 
     /// Polls and sleeps until the operation is done or needs Python.
-    pub fn run(&mut self, py: Python<'_>, operation: &mut dyn Operation, asker: &Asker) -> Stop {
+    pub fn run(&mut self, py: Python<'_>, operation: &mut dyn PollOperation, effects: &EffectChannel) -> Stop {
         if let Some(signals) = &mut self.signals {
             signals.resume(py);
         }
         let stop = py.detach(|| {
-            let stop = self.run_detached(operation, asker);
+            let stop = self.run_detached(operation, effects);
             if !matches!(stop, Stop::Effect(_)) {
                 // What the last poll waited for does not concern the next operation.
                 wait_set::clear();
@@ -115,7 +115,7 @@ impl ThreadDriver {
         stop
     }
 
-    fn run_detached(&mut self, operation: &mut dyn Operation, asker: &Asker) -> Stop {
+    fn run_detached(&mut self, operation: &mut dyn PollOperation, effects: &EffectChannel) -> Stop {
         let waker = Waker::from(Arc::clone(&self.alarm));
         let mut cx = Context::from_waker(&waker);
         if let Some(green) = &mut self.green {
@@ -127,14 +127,14 @@ impl ThreadDriver {
             if let Poll::Ready(result) = poll_caught(operation, &mut cx) {
                 return Stop::Ready(result);
             }
-            if let Some(interruption) = asker.take_interruption() {
+            if let Some(interruption) = effects.take_interruption() {
                 return Stop::Interrupted(interruption);
             }
             // First: what a body's iterator waits for may depend on what was sent before.
             if python_ssl::has_steps() {
                 return Stop::Steps;
             }
-            if let Some(effect) = asker.take() {
+            if let Some(effect) = effects.take() {
                 return Stop::Effect(effect);
             }
             // Taken before any handler runs: a handler may send requests of its own.
@@ -149,23 +149,23 @@ impl ThreadDriver {
                 continue;
             }
             match self.wait(park) {
-                Ok(Woken::BySignal) => return Stop::Look,
-                Ok(Woken::Otherwise) => {}
+                Ok(WakeCause::BySignal) => return Stop::Look,
+                Ok(WakeCause::Otherwise) => {}
                 Err(error) => return Stop::Ready(Err(error)),
             }
         }
     }
 
     /// Sleeps until a socket is ready, the alarm rings, a deadline has passed, or a signal arrives.
-    fn wait(&mut self, mut park: Park) -> Result<Woken> {
+    fn wait(&mut self, mut park: WaitSet) -> Result<WakeCause> {
         if self.signals.is_none() && park.interests.is_empty() {
             self.alarm.park(park.deadline);
-            return Ok(Woken::Otherwise);
+            return Ok(WakeCause::Otherwise);
         }
         // Sockets wake their own thread. Another thread wakes this one where it waits for the pool, or for a connection that is
         // shared or that the pool may close.
-        let needs_bell = park.needs_alarm || park.interests.is_empty() || self.signals.is_some();
-        let bell = if needs_bell { Bell::of_this_thread().ok() } else { None };
+        let needs_bell = park.waits_for_waker || park.interests.is_empty() || self.signals.is_some();
+        let bell = if needs_bell { Notifier::of_this_thread().ok() } else { None };
         if needs_bell && bell.is_none() {
             park.wake_at(Instant::now() + BLIND);
         }
@@ -176,12 +176,12 @@ impl ThreadDriver {
             self.alarm.set(Sleeper::AtBell(Arc::clone(bell)));
         }
         if self.alarm.has_rung() {
-            return Ok(Woken::Otherwise);
+            return Ok(WakeCause::Otherwise);
         }
         let woken = sleep(&park, bell.as_deref())
             .map_err(|error| Error::new(Kind::Internal, format!("poll(2) failed: {error}")).with_source(error))?;
         let is_due = self.signals.as_ref().is_some_and(SignalWatch::is_due);
-        Ok(if is_due { Woken::BySignal } else { woken })
+        Ok(if is_due { WakeCause::BySignal } else { woken })
     }
 
     /// The operation ends because of an exception.
@@ -225,9 +225,9 @@ impl Green {
     }
 
     /// Before a wait; `false` if there is nothing to wait for any more.
-    fn prepare(&mut self, mut park: Park, alarm: &Alarm) -> bool {
-        if (park.needs_alarm || park.interests.is_empty()) && self.bell.is_none() {
-            self.bell = Bell::new().ok().map(Arc::new);
+    fn prepare(&mut self, mut park: WaitSet, alarm: &Alarm) -> bool {
+        if (park.waits_for_waker || park.interests.is_empty()) && self.bell.is_none() {
+            self.bell = Notifier::new().ok().map(Arc::new);
             if self.bell.is_none() {
                 park.wake_at(Instant::now() + BLIND);
             }
@@ -241,7 +241,7 @@ impl Green {
 }
 
 /// Polls; a panic becomes an error like any other, so that dropping the operation frees what it held.
-pub fn poll_caught(operation: &mut dyn Operation, cx: &mut Context<'_>) -> Poll<Result<()>> {
+pub fn poll_caught(operation: &mut dyn PollOperation, cx: &mut Context<'_>) -> Poll<Result<()>> {
     catch_unwind(AssertUnwindSafe(|| operation.poll(cx))).unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
 }
 
@@ -264,7 +264,7 @@ struct Alarm {
 /// How the thread sleeps.
 enum Sleeper {
     Parked(Thread),
-    AtBell(Arc<Bell>),
+    AtBell(Arc<Notifier>),
 }
 
 impl Alarm {
@@ -304,7 +304,7 @@ impl Wake for Alarm {
         self.has_rung.store(true, Ordering::Release);
         match lock(&self.sleeper).take() {
             Some(Sleeper::Parked(thread)) => thread.unpark(),
-            Some(Sleeper::AtBell(bell)) => bell.ring(),
+            Some(Sleeper::AtBell(bell)) => bell.notify(),
             None => {}
         }
     }
@@ -316,7 +316,7 @@ mod tests {
 
     struct Panics;
 
-    impl Operation for Panics {
+    impl PollOperation for Panics {
         fn poll(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
             panic!("at the disco");
         }

@@ -10,7 +10,7 @@ use pyo3::types::{PyBool, PyBytes, PyMemoryView, PyString, PyTuple};
 
 use super::errors::os_error;
 use super::namespace::Package;
-use crate::tls::{ConfigError, Identity, Rules, Source, TlsConfig, Trust, Wishes};
+use crate::tls::{ConfigError, Identity, Rules, TlsConfig, TlsOptions, Trust, TrustSource};
 
 /// How servers are verified, and which certificate the client shows. For a pool's `ssl_context=`.
 ///
@@ -68,8 +68,11 @@ impl TLSConfig {
             ));
         }
         let trust = trust(py, verify, trust_env, system_store, cadata)?;
-        let wishes =
-            Wishes { rules: rules(py, &trust), trust, needs_tls13: minimum_version.map_or(Ok(false), needs_tls13)? };
+        let options = TlsOptions {
+            rules: rules(py, &trust),
+            trust,
+            needs_tls13: minimum_version.map_or(Ok(false), needs_tls13)?,
+        };
         let identity = cert.map(identity).transpose()?;
         let config = match identity {
             Some(Key::Encrypted) => {
@@ -78,10 +81,10 @@ impl TLSConfig {
                 py.import(intern!(py, "httpcore_rs._ssl_context"))?.call_method1(intern!(py, "make"), arguments)?;
                 None
             }
-            None if wishes.may_wait() => Some(TlsConfig::lazy(wishes)),
-            None => Some(TlsConfig::load(wishes, None).map_err(|error| to_pyerr(py, error))?),
+            None if options.may_wait() => Some(TlsConfig::lazy(options)),
+            None => Some(TlsConfig::load(options, None).map_err(|error| to_pyerr(py, error))?),
             Some(Key::Plain(identity)) => {
-                Some(TlsConfig::load(wishes, Some(identity)).map_err(|error| to_pyerr(py, error))?)
+                Some(TlsConfig::load(options, Some(identity)).map_err(|error| to_pyerr(py, error))?)
             }
         };
         let given = |argument: Option<&Bound<'_, PyAny>>| argument.map(|value| value.clone().unbind());
@@ -157,17 +160,17 @@ pub fn from_argument(
 fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
     let trust = match package {
         Package::Httpcore => {
-            let mut sources = vec![Source::Bundle(bundle(py)?)];
+            let mut sources = vec![TrustSource::Bundle(bundle(py)?)];
             let (file, folders) = from_environment();
             if file.is_some() || !folders.is_empty() {
-                sources.push(Source::Optional { file, folders });
+                sources.push(TrustSource::Optional { file, folders });
             }
             Trust::Roots(sources)
         }
         Package::Httpcore2 if HAS_SYSTEM_STORE => Trust::Roots(vec![usual(py, true, true)?]),
         Package::Httpcore2 => return Ok(None),
     };
-    Ok(Some(TlsConfig::lazy(Wishes { rules: rules(py, &trust), trust, needs_tls13: false })))
+    Ok(Some(TlsConfig::lazy(TlsOptions { rules: rules(py, &trust), trust, needs_tls13: false })))
 }
 
 /// What Python's `ssl` would ask of the chains. Since 3.13 `ssl.create_default_context()` sets `VERIFY_X509_PARTIAL_CHAIN` and
@@ -175,7 +178,7 @@ fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
 fn rules(py: Python<'_>, trust: &Trust) -> Rules {
     let is_systems = match trust {
         Trust::Anything => true,
-        Trust::Roots(sources) => sources.iter().any(|source| matches!(source, Source::System { .. })),
+        Trust::Roots(sources) => sources.iter().any(|source| matches!(source, TrustSource::System { .. })),
     };
     let are_set = !is_systems && py.version_info() >= (3, 13);
     Rules { partial_chain: are_set, strict: are_set }
@@ -210,7 +213,7 @@ fn trust(
         return Ok(Trust::Roots(vec![given.map_or_else(|| usual(py, trust_env, system_store), Ok)?]));
     };
     match verify.extract::<PathBuf>() {
-        Ok(path) => Ok(Trust::Roots(std::iter::once(Source::Named(path)).chain(given).collect())),
+        Ok(path) => Ok(Trust::Roots(std::iter::once(TrustSource::Named(path)).chain(given).collect())),
         Err(_) if is_context(verify)? => Err(PyTypeError::new_err(
             "verify: an ssl.SSLContext is a configuration of its own: pass it as ssl_context, or as the transport's verify",
         )),
@@ -218,19 +221,19 @@ fn trust(
     }
 }
 
-fn authorities(cadata: &Bound<'_, PyAny>) -> PyResult<Source> {
+fn authorities(cadata: &Bound<'_, PyAny>) -> PyResult<TrustSource> {
     if let Ok(text) = cadata.cast::<PyString>() {
-        return Ok(Source::Given(text.to_str()?.as_bytes().into()));
+        return Ok(TrustSource::Given(text.to_str()?.as_bytes().into()));
     }
     if let Ok(bytes) = cadata.cast::<PyBytes>() {
-        return Ok(Source::Given(bytes.as_bytes().into()));
+        return Ok(TrustSource::Given(bytes.as_bytes().into()));
     }
     // A buffer knows its own length. A sequence only claims one: nothing is allocated by that.
     let py = cadata.py();
     match py.get_type::<PyMemoryView>().call1((cadata,)) {
         Ok(view) => {
             let bytes = view.call_method0(intern!(py, "tobytes"))?;
-            Ok(Source::Given(bytes.cast::<PyBytes>()?.as_bytes().into()))
+            Ok(TrustSource::Given(bytes.cast::<PyBytes>()?.as_bytes().into()))
         }
         Err(_) => Err(PyTypeError::new_err(format!("cadata cannot be of type {}", cadata.get_type().name()?))),
     }
@@ -250,22 +253,22 @@ fn needs_tls13(minimum: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// What `verify=True` trusts. As in httpx the file comes instead of the folders.
-fn usual(py: Python<'_>, trust_env: bool, system_store: bool) -> PyResult<Source> {
+fn usual(py: Python<'_>, trust_env: bool, system_store: bool) -> PyResult<TrustSource> {
     match if trust_env { from_environment() } else { (None, Vec::new()) } {
-        (Some(file), _) => Ok(Source::Named(file)),
-        (None, folders) if !folders.is_empty() => Ok(Source::Folders(folders)),
+        (Some(file), _) => Ok(TrustSource::Named(file)),
+        (None, folders) if !folders.is_empty() => Ok(TrustSource::Folders(folders)),
         _ if system_store => this_system(py),
-        _ => Ok(Source::Bundle(bundle(py)?)),
+        _ => Ok(TrustSource::Bundle(bundle(py)?)),
     }
 }
 
 /// Where the operating system's authorities are.
-fn this_system(py: Python<'_>) -> PyResult<Source> {
+fn this_system(py: Python<'_>) -> PyResult<TrustSource> {
     static PATHS: PyOnceLock<(Option<PathBuf>, Option<PathBuf>)> = PyOnceLock::new();
     let (file, folder) = PATHS.get_or_try_init(py, || {
         py.import(intern!(py, "httpcore_rs._ssl_context"))?.call_method0(intern!(py, "system_paths"))?.extract()
     })?;
-    Ok(Source::System { file: file.clone(), folder: folder.clone() })
+    Ok(TrustSource::System { file: file.clone(), folder: folder.clone() })
 }
 
 /// The file `SSL_CERT_FILE`, and the folders in the list `SSL_CERT_DIR`.

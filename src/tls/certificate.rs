@@ -21,7 +21,7 @@ pub struct Certificate<'a> {
     pub key: Algorithm,
     /// Whether the signed part and the part around it name the same signature algorithm.
     pub has_one_algorithm: bool,
-    pub extensions: Extensions<'a>,
+    pub extensions: CertificateExtensions<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Algorithm {
 }
 
 #[derive(Clone, Default)]
-pub struct Extensions<'a> {
+pub struct CertificateExtensions<'a> {
     pub any: bool,
     pub basic_constraints: Option<BasicConstraints>,
     /// The first eight bits, `DIGITAL_SIGNATURE` first.
@@ -101,8 +101,8 @@ impl<'a> Certificate<'a> {
         inner.optional(der::primitive(1));
         inner.optional(der::primitive(2));
         let extensions = match inner.optional(der::constructed(3)) {
-            None => Extensions::default(),
-            Some(extensions) => Extensions::parse(der::only(der::SEQUENCE, extensions)?)?,
+            None => CertificateExtensions::default(),
+            Some(extensions) => CertificateExtensions::parse(der::only(der::SEQUENCE, extensions)?)?,
         };
         (inner.is_empty() && outer.is_empty()).then_some(Self {
             der: bytes,
@@ -222,7 +222,7 @@ impl AuthorityKeyId<'_> {
     }
 }
 
-impl<'a> Extensions<'a> {
+impl<'a> CertificateExtensions<'a> {
     fn parse(list: &'a [u8]) -> Option<Self> {
         let mut list = Reader::new(list);
         let mut extensions = Self { any: !list.is_empty(), ..Self::default() };

@@ -1,6 +1,6 @@
 //! What is asked of the certificates of a chain beside their signatures and names: OpenSSL's `check_extensions`, and their time.
 
-use super::certificate::{Algorithm, Extensions};
+use super::certificate::{Algorithm, CertificateExtensions};
 use super::certificate::{CRL_SIGN, Certificate, DIGITAL_SIGNATURE, KEY_AGREEMENT, KEY_CERT_SIGN, KEY_ENCIPHERMENT};
 use super::chain::Rules;
 use super::refusal::{Reason, Refusal};
@@ -74,8 +74,15 @@ fn path_is_too_long(certificate: &Certificate<'_>, depth: usize, below: u64) -> 
 
 /// What `VERIFY_X509_STRICT` asks besides, in OpenSSL's words.
 fn strictly(certificate: &Certificate<'_>, depth: usize, length: usize) -> Option<Reason> {
-    let Extensions { any, basic_constraints, key_usage, subject_alt_name, subject_key_id, authority_key_id, .. } =
-        certificate.extensions;
+    let CertificateExtensions {
+        any,
+        basic_constraints,
+        key_usage,
+        subject_alt_name,
+        subject_key_id,
+        authority_key_id,
+        ..
+    } = certificate.extensions;
     let is_ca = certificate.is_ca();
     let signs_certificates = key_usage.is_some_and(|usage| usage & KEY_CERT_SIGN != 0);
     let signs_lists = key_usage.is_some_and(|usage| usage & CRL_SIGN != 0);

@@ -23,7 +23,7 @@ use super::chain::Rules;
 use super::explained::in_words;
 use super::insecure;
 use super::rustls_stream::RustlsStream;
-use super::trust::{self, Stamp, Trust};
+use super::trust::{self, FileFingerprint, Trust};
 use super::verifier::Verifier;
 use crate::error::{Error, Kind, Result};
 use crate::io::stream::Stream;
@@ -46,14 +46,14 @@ pub struct TlsConfig {
 
 /// What a configuration is to be, but for a certificate of our own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wishes {
+pub struct TlsOptions {
     pub trust: Trust,
     pub rules: Rules,
     /// Whether TLS 1.2 is not good enough.
     pub needs_tls13: bool,
 }
 
-impl Wishes {
+impl TlsOptions {
     /// Whether the configuration can be built on its first use: nothing that the caller names can be wrong.
     pub fn may_wait(&self) -> bool {
         self.trust.may_wait()
@@ -61,7 +61,7 @@ impl Wishes {
 }
 
 struct Lazy {
-    wishes: Wishes,
+    options: TlsOptions,
     identity: Option<Identity>,
     built: OnceLock<Arc<ClientConfig>>,
 }
@@ -83,13 +83,13 @@ impl ConfigError {
 
 impl TlsConfig {
     /// A configuration that is built on its first use.
-    pub fn lazy(wishes: Wishes) -> Self {
-        Self { lazy: Arc::new(Lazy { wishes, identity: None, built: OnceLock::new() }) }
+    pub fn lazy(options: TlsOptions) -> Self {
+        Self { lazy: Arc::new(Lazy { options, identity: None, built: OnceLock::new() }) }
     }
 
     /// A configuration whose files are read now.
-    pub fn load(wishes: Wishes, identity: Option<Identity>) -> std::result::Result<Self, ConfigError> {
-        let config = Self { lazy: Arc::new(Lazy { wishes, identity, built: OnceLock::new() }) };
+    pub fn load(options: TlsOptions, identity: Option<Identity>) -> std::result::Result<Self, ConfigError> {
+        let config = Self { lazy: Arc::new(Lazy { options, identity, built: OnceLock::new() }) };
         config.rustls()?;
         Ok(config)
     }
@@ -114,7 +114,7 @@ impl TlsConfig {
     /// The name that a certificate must hold. To rustls one with a dot at its end is the same, to OpenSSL it is another one, which
     /// no certificate has.
     fn server_name(&self, name: &str) -> std::result::Result<ServerName<'static>, String> {
-        if name.ends_with('.') && self.lazy.wishes.trust != Trust::Anything {
+        if name.ends_with('.') && self.lazy.options.trust != Trust::Anything {
             return Err(format!(
                 "the TLS handshake with {name} was not begun: [CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname \
                  mismatch, certificate is not valid for '{name}': certificates hold names without a dot at the end; leave it out"
@@ -129,8 +129,8 @@ impl TlsConfig {
             return Ok(Arc::clone(config));
         }
         let config = match &self.lazy.identity {
-            None => shared(&self.lazy.wishes)?,
-            Some(identity) => build(&self.lazy.wishes, Some(identity))?,
+            None => shared(&self.lazy.options)?,
+            Some(identity) => build(&self.lazy.options, Some(identity))?,
         };
         Ok(Arc::clone(self.lazy.built.get_or_init(|| config)))
     }
@@ -139,58 +139,58 @@ impl TlsConfig {
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConfig")
-            .field("wishes", &self.lazy.wishes)
+            .field("wishes", &self.lazy.options)
             .field("identity", &self.lazy.identity)
             .finish_non_exhaustive()
     }
 }
 
 /// A configuration, and what it depended on besides wishes when it was built.
-struct Built {
-    stamps: Vec<Stamp>,
+struct BuiltConfig {
+    fingerprints: Vec<FileFingerprint>,
     key_log: Option<OsString>,
     config: Arc<ClientConfig>,
 }
 
 /// The process's configurations without a client's certificate. One whose files have changed is built anew.
-fn shared(wishes: &Wishes) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
-    static SHARED: Mutex<Option<HashMap<Wishes, Built>>> = Mutex::new(None);
+fn shared(options: &TlsOptions) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+    static SHARED: Mutex<Option<HashMap<TlsOptions, BuiltConfig>>> = Mutex::new(None);
     // A process that names ever new files keeps no more of them.
     const MOST: usize = 32;
 
-    let Some(stamps) = wishes.trust.stamps() else { return build(wishes, None) };
+    let Some(fingerprints) = options.trust.fingerprints() else { return build(options, None) };
     let key_log = std::env::var_os(KEY_LOG);
     // Held by another thread, perhaps one that was there at a fork and is not here: then this one builds its own.
-    let Ok(mut guard) = SHARED.try_lock() else { return build(wishes, None) };
+    let Ok(mut guard) = SHARED.try_lock() else { return build(options, None) };
     let all = guard.get_or_insert_default();
-    if let Some(built) = all.get(wishes)
-        && built.stamps == stamps
+    if let Some(built) = all.get(options)
+        && built.fingerprints == fingerprints
         && built.key_log == key_log
     {
         return Ok(Arc::clone(&built.config));
     }
-    let config = build(wishes, None)?;
+    let config = build(options, None)?;
     if all.len() >= MOST {
         all.clear();
     }
-    all.insert(wishes.clone(), Built { stamps, key_log, config: Arc::clone(&config) });
+    all.insert(options.clone(), BuiltConfig { fingerprints, key_log, config: Arc::clone(&config) });
     Ok(config)
 }
 
-fn build(wishes: &Wishes, identity: Option<&Identity>) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+fn build(options: &TlsOptions, identity: Option<&Identity>) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let versions: &[_] = if wishes.needs_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
+    let versions: &[_] = if options.needs_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| ConfigError::of_no_file(error.to_string()))?;
-    let builder = match &wishes.trust {
+    let builder = match &options.trust {
         Trust::Anything => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(insecure::AcceptAnything(provider)))
         }
         Trust::Roots(sources) => {
             let verifier = Verifier {
                 store: trust::load(sources)?,
-                rules: wishes.rules,
+                rules: options.rules,
                 algorithms: provider.signature_verification_algorithms,
             };
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))

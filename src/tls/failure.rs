@@ -3,7 +3,7 @@
 use std::io;
 
 use super::explained::in_words;
-use super::python_ssl::Fault;
+use super::python_ssl::SessionFault;
 use crate::error::{Error, Kind, OsError};
 use crate::origin::Origin;
 
@@ -20,7 +20,7 @@ pub fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Erro
 
 /// An error and what the stream said.
 pub(super) fn caused_by(failed: Error, error: io::Error) -> Error {
-    match error.downcast::<Fault>() {
+    match error.downcast::<SessionFault>() {
         Ok(fault) => match fault.into_source() {
             Some(exception) => failed.with_source(exception),
             None => failed,

@@ -19,7 +19,7 @@ mod trust;
 mod verifier;
 
 pub use self::chain::Rules;
-pub use self::config::{ConfigError, Identity, TlsConfig, Wishes};
+pub use self::config::{ConfigError, Identity, TlsConfig, TlsOptions};
 pub use self::engine::Tls;
 pub use self::failure::failed;
-pub use self::trust::{Source, Trust};
+pub use self::trust::{Trust, TrustSource};

@@ -16,12 +16,12 @@ use super::der;
 #[derive(Clone, Debug)]
 pub struct Refusal {
     reason: Reason,
-    link: Link,
+    link: CertificateLink,
 }
 
 /// A certificate of the chain.
 #[derive(Clone, Debug)]
-enum Link {
+enum CertificateLink {
     Server,
     /// An authority's certificate, by its name.
     Issuer(String),
@@ -65,11 +65,11 @@ pub enum Reason {
 
 impl Refusal {
     pub fn of_server(reason: Reason) -> Self {
-        Self { reason, link: Link::Server }
+        Self { reason, link: CertificateLink::Server }
     }
 
     pub fn of_issuer(certificate: &Certificate<'_>, reason: Reason) -> Self {
-        Self { reason, link: Link::Issuer(certificate.name()) }
+        Self { reason, link: CertificateLink::Issuer(certificate.name()) }
     }
 
     /// A sentence about a server of this name.
@@ -107,8 +107,8 @@ impl Refusal {
 
     fn why(&self, host: &str) -> String {
         let it = match &self.link {
-            Link::Server => format!("the certificate of {host}"),
-            Link::Issuer(name) => format!("the authority certificate {name}, in the chain of {host},"),
+            CertificateLink::Server => format!("the certificate of {host}"),
+            CertificateLink::Issuer(name) => format!("the authority certificate {name}, in the chain of {host},"),
         };
         match &self.reason {
             Reason::UnknownIssuer => format!("no trusted authority has signed the certificate of {host}"),
@@ -116,8 +116,8 @@ impl Refusal {
                 format!("{host} shows a certificate that is signed by itself and that is not trusted")
             }
             Reason::SelfSignedInChain => match &self.link {
-                Link::Issuer(name) => format!("the authority {name}, which {host} has sent, is not trusted"),
-                Link::Server => format!("the authority of {host} is not trusted"),
+                CertificateLink::Issuer(name) => format!("the authority {name}, which {host} has sent, is not trusted"),
+                CertificateLink::Server => format!("the authority of {host} is not trusted"),
             },
             Reason::IssuerMissing => {
                 format!("{it} is trusted, but it has not signed itself, and its issuer is not trusted")
@@ -160,8 +160,12 @@ impl Refusal {
             (Reason::IssuerMissing | Reason::TrustedAlone, _) => {
                 "add the certificate of its issuer to the trusted ones"
             }
-            (Reason::Expired { .. }, Link::Server) => "the server needs a new one, or this machine's clock is wrong",
-            (Reason::Expired { .. }, Link::Issuer(_)) => "the server, or the file of trusted ones, needs a new one",
+            (Reason::Expired { .. }, CertificateLink::Server) => {
+                "the server needs a new one, or this machine's clock is wrong"
+            }
+            (Reason::Expired { .. }, CertificateLink::Issuer(_)) => {
+                "the server, or the file of trusted ones, needs a new one"
+            }
             (Reason::NotYetValid { .. }, _) => "check this machine's clock",
             (Reason::NotAnAuthority, _) => {
                 "it vouches for itself at most: trust the certificate of an authority instead"
@@ -241,7 +245,7 @@ impl From<webpki::Error> for Refusal {
 impl From<Refusal> for rustls::Error {
     /// As rustls' own error where that tells the server what is wrong, by the alert that goes with it.
     fn from(refusal: Refusal) -> Self {
-        let is_servers = matches!(refusal.link, Link::Server);
+        let is_servers = matches!(refusal.link, CertificateLink::Server);
         let at = |seconds: i64| UnixTime::since_unix_epoch(Duration::from_secs(seconds.try_into().unwrap_or_default()));
         Self::InvalidCertificate(match refusal.reason {
             Reason::UnknownIssuer => CertificateError::UnknownIssuer,

@@ -21,11 +21,11 @@ pub enum Trust {
     /// `verify=False`.
     Anything,
     /// The authorities of all these together.
-    Roots(Vec<Source>),
+    Roots(Vec<TrustSource>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum TrustSource {
     /// The installed bundle; its file does not change while the process runs.
     Bundle(PathBuf),
     /// A file that the caller or the environment names, or a folder.
@@ -42,7 +42,7 @@ pub enum Source {
 
 /// What shows that a file is still the one that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct FileFingerprint {
     length: u64,
     modified: Option<SystemTime>,
     /// The file's number, and when anything of it changed.
@@ -56,28 +56,30 @@ impl Trust {
         match self {
             Self::Anything => true,
             Self::Roots(sources) => {
-                sources.iter().all(|source| matches!(source, Source::Bundle(_) | Source::System { .. }))
+                sources.iter().all(|source| matches!(source, TrustSource::Bundle(_) | TrustSource::System { .. }))
             }
         }
     }
 
     /// The state of all files that may change while the process runs. `None` if it cannot be told: folders.
-    pub fn stamps(&self) -> Option<Vec<Stamp>> {
+    pub fn fingerprints(&self) -> Option<Vec<FileFingerprint>> {
         let Self::Roots(sources) = self else { return Some(Vec::new()) };
-        let mut stamps = Vec::new();
+        let mut fingerprints = Vec::new();
         for source in sources {
             match source {
-                Source::Named(path) => stamps.push(Stamp::of(path)?),
-                Source::Optional { file: Some(path), folders } if folders.is_empty() => stamps.push(Stamp::of(path)?),
-                Source::Folders(_) | Source::Optional { .. } => return None,
-                Source::Bundle(_) | Source::Given(_) | Source::System { .. } => {}
+                TrustSource::Named(path) => fingerprints.push(FileFingerprint::of(path)?),
+                TrustSource::Optional { file: Some(path), folders } if folders.is_empty() => {
+                    fingerprints.push(FileFingerprint::of(path)?);
+                }
+                TrustSource::Folders(_) | TrustSource::Optional { .. } => return None,
+                TrustSource::Bundle(_) | TrustSource::Given(_) | TrustSource::System { .. } => {}
             }
         }
-        Some(stamps)
+        Some(fingerprints)
     }
 }
 
-impl Stamp {
+impl FileFingerprint {
     fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         Some(Self {
@@ -93,27 +95,27 @@ impl Stamp {
 }
 
 /// All certificates that are trusted. Those of files come before those of folders, as for OpenSSL.
-pub fn load(sources: &[Source]) -> Result<Store, ConfigError> {
+pub fn load(sources: &[TrustSource]) -> Result<Store, ConfigError> {
     let mut store = Store::default();
     for source in sources {
         match source {
-            Source::Named(path) if path.is_dir() => {
+            TrustSource::Named(path) if path.is_dir() => {
                 let certificates =
                     read_folder(path).map_err(|error| unreadable("directory", path, pem::Error::Io(error)))?;
                 add_hashed(&mut store, path, certificates)?;
             }
-            Source::Bundle(path) | Source::Named(path) => add(&mut store, path, read_file(path)?)?,
-            Source::Folders(paths) => {
+            TrustSource::Bundle(path) | TrustSource::Named(path) => add(&mut store, path, read_file(path)?)?,
+            TrustSource::Folders(paths) => {
                 let certificates = paths.iter().flat_map(|path| read_folder(path).unwrap_or_default()).collect();
                 add_hashed(&mut store, paths.first().map_or(Path::new(""), PathBuf::as_path), certificates)?;
             }
-            Source::Given(data) => add(&mut store, Path::new("cadata"), decode(data)?)?,
-            Source::Optional { file, folders } => {
+            TrustSource::Given(data) => add(&mut store, Path::new("cadata"), decode(data)?)?,
+            TrustSource::Optional { file, folders } => {
                 let in_file = file.iter().filter(|path| path.is_file()).flat_map(|path| read_loosely(path));
                 let in_folders = folders.iter().flat_map(|path| read_folder(path).unwrap_or_default());
                 in_file.chain(in_folders).for_each(|certificate| _ = store.add(certificate));
             }
-            Source::System { file, folder } => {
+            TrustSource::System { file, folder } => {
                 let in_file = file.iter().flat_map(|path| read_loosely(path));
                 let in_folder = folder.iter().flat_map(|path| read_folder(path).unwrap_or_default());
                 // Most are in both.

@@ -5,16 +5,18 @@ mod send;
 mod transfer;
 mod upload;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pyo3::prelude::*;
 
 pub use self::read_body::{OpenBody, ReadBody};
-pub use self::send::{Fetch, Send};
-pub use self::transfer::{Read, Write};
+pub use self::send::{FetchRequest, SendRequest};
+pub use self::transfer::{ReadUpgraded, WriteUpgraded};
 pub use self::upload::RunUpload;
-use super::caller::Caller;
+use super::callbacks::RequestCallbacks;
 use super::effects::Performer;
 use super::namespace::Namespace;
 use crate::error::{Error, Kind, Result};
@@ -23,7 +25,7 @@ use crate::operation::StreamOwner;
 /// An operation of the engine.
 ///
 /// Dropping it ends it where it stands: a request's connection is closed, or its stream reset, and its slot is given back.
-pub trait Operation: std::marker::Send {
+pub trait PollOperation: Send {
     /// Goes on as far as possible. Its value is there when this is ready.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
 
@@ -38,10 +40,12 @@ pub trait Operation: std::marker::Send {
     }
 }
 
+pub type BoxedFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
 /// What the value of an operation is made with.
 pub struct Completion<'a> {
     pub namespace: &'static Namespace,
-    pub caller: Caller,
+    pub caller: RequestCallbacks,
     pub performer: Performer<'a>,
     /// The pool's owner of external streams.
     pub owner: &'a Arc<StreamOwner>,

@@ -8,12 +8,12 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::{Completion, Operation};
+use super::{Completion, PollOperation};
 use crate::client::{Chunk, ResponseBody};
 use crate::error::Result;
 use crate::lock::lock;
 use crate::operation::StreamOwner;
-use crate::python::caller::Caller;
+use crate::python::callbacks::RequestCallbacks;
 use crate::python::namespace::Namespace;
 use crate::python::response;
 use crate::python::thread_driver::panicked;
@@ -23,7 +23,7 @@ pub struct OpenBody {
     pub body: Mutex<ResponseBody>,
     pub namespace: &'static Namespace,
     /// While parts of the request are still to be sent: where they come from. Taken by the operation that reads.
-    caller: Mutex<Option<Caller>>,
+    caller: Mutex<Option<RequestCallbacks>>,
     trailers: Option<Py<PyList>>,
     pub owner: Arc<StreamOwner>,
 }
@@ -32,7 +32,7 @@ impl OpenBody {
     pub fn new(
         mut body: ResponseBody,
         namespace: &'static Namespace,
-        caller: Caller,
+        caller: RequestCallbacks,
         trailers: Option<Bound<'_, PyList>>,
         owner: &Arc<StreamOwner>,
     ) -> PyResult<Self> {
@@ -66,7 +66,7 @@ impl OpenBody {
         Ok(py.None().into_bound(py))
     }
 
-    pub fn take_caller(&self) -> Caller {
+    pub fn take_caller(&self) -> RequestCallbacks {
         lock(&self.caller).take().unwrap_or_default()
     }
 
@@ -102,7 +102,7 @@ impl Drop for ReadBody {
     }
 }
 
-impl Operation for ReadBody {
+impl PollOperation for ReadBody {
     /// The body is locked while it is polled, not while its reader waits: `close()` may come from another thread.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let poll = self.open.poll_chunk(cx);

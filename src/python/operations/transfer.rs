@@ -1,30 +1,27 @@
 //! Reading and writing on a stream that has left HTTP.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::{Completion, Operation};
+use super::{BoxedFuture, Completion, PollOperation};
 use crate::error::Result;
 
-type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
-
-pub struct Read {
-    reading: Pending<Bytes>,
+pub struct ReadUpgraded {
+    reading: BoxedFuture<Bytes>,
     bytes: Bytes,
 }
 
-impl Read {
+impl ReadUpgraded {
     pub fn new(reading: impl Future<Output = Result<Bytes>> + Send + 'static) -> Self {
         Self { reading: Box::pin(reading), bytes: Bytes::new() }
     }
 }
 
-impl Operation for Read {
+impl PollOperation for ReadUpgraded {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.reading.as_mut().poll(cx).map_ok(|bytes| self.bytes = bytes)
     }
@@ -34,15 +31,15 @@ impl Operation for Read {
     }
 }
 
-pub struct Write(Pending<()>);
+pub struct WriteUpgraded(BoxedFuture<()>);
 
-impl Write {
+impl WriteUpgraded {
     pub fn new(writing: impl Future<Output = Result<()>> + Send + 'static) -> Self {
         Self(Box::pin(writing))
     }
 }
 
-impl Operation for Write {
+impl PollOperation for WriteUpgraded {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.0.as_mut().poll(cx)
     }

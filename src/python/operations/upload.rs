@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use pyo3::prelude::*;
 
-use super::Operation;
+use super::PollOperation;
 use crate::error::{Kind, Result};
-use crate::operation::{Asker, Background};
+use crate::operation::{Background, EffectChannel};
 use crate::python::errors::raised;
 use crate::python::host::is_cancellation;
 
@@ -19,13 +19,13 @@ pub struct RunUpload {
 }
 
 impl RunUpload {
-    pub fn new(upload: Arc<dyn Background>, asker: Asker) -> Self {
-        let running = Arc::clone(&upload).run(asker);
+    pub fn new(upload: Arc<dyn Background>, effects: EffectChannel) -> Self {
+        let running = Arc::clone(&upload).run(effects);
         Self { upload, running: Some(running) }
     }
 }
 
-impl Operation for RunUpload {
+impl PollOperation for RunUpload {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.running {
             Some(running) => running.as_mut().poll(cx),

@@ -19,7 +19,7 @@ mod tests;
 use std::any::Any;
 use std::sync::Arc;
 
-pub use self::session::{Fault, SslSession, StepInput, StepOutput};
+pub use self::session::{SessionFault, SslSession, StepInput, StepOutput};
 pub use self::steps::{has_steps, needs_step, take_steps};
 pub use self::stream::SslStream;
 

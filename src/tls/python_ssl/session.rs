@@ -58,7 +58,7 @@ pub(super) struct Buffers {
     /// The stream is gone.
     pub(super) is_dropped: bool,
     pub(super) is_large: bool,
-    pub(super) fault: Option<Fault>,
+    pub(super) fault: Option<SessionFault>,
     pub(super) write_error: Option<io::Error>,
     pub(super) has_write_failed: bool,
     pub(super) wakers: Vec<Waker>,
@@ -73,12 +73,12 @@ pub(super) enum Handshake {
 }
 
 /// Why a session has failed: the words of Python's exception, and the exception for the first error that is made of it.
-pub struct Fault {
+pub struct SessionFault {
     text: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-impl Fault {
+impl SessionFault {
     pub fn new(text: String, source: Option<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { text, source }
     }
@@ -97,19 +97,19 @@ impl Fault {
     }
 }
 
-impl fmt::Debug for Fault {
+impl fmt::Debug for SessionFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Fault").field(&self.text).finish()
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SessionFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl StdError for Fault {}
+impl StdError for SessionFault {}
 
 /// What goes into a step.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub struct StepOutput<'a> {
     pub is_closed: bool,
     /// There is plaintext left that waits for something to be read.
     pub is_holding: bool,
-    pub fault: Option<Fault>,
+    pub fault: Option<SessionFault>,
 }
 
 impl SslSession {
@@ -204,7 +204,7 @@ impl SslSession {
     /// Fails a step that was interrupted: what became of its bytes is not known.
     pub fn fail_step(&self) {
         if self.generation.is_current() {
-            self.finish_step(StepOutput { fault: Some(Fault::interrupted()), ..StepOutput::default() });
+            self.finish_step(StepOutput { fault: Some(SessionFault::interrupted()), ..StepOutput::default() });
         }
     }
 
@@ -225,7 +225,7 @@ impl SslSession {
             buffers.register(cx.waker());
         }
         if buffers.is_stepping {
-            wait_set::needs_alarm();
+            wait_set::waits_for_waker();
             if buffers.stepper == strand::thread() {
                 wait_set::waits_for_itself();
             }
@@ -318,7 +318,7 @@ impl Buffers {
         if self.has_write_failed {
             return Some(self.write_error.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()));
         }
-        self.fault.as_mut().map(Fault::error)
+        self.fault.as_mut().map(SessionFault::error)
     }
 }
 

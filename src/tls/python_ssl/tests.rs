@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Fault, SslSession, SslStream, StepInput, StepOutput, steps};
+use super::{SessionFault, SslSession, SslStream, StepInput, StepOutput, steps};
 use crate::io::socket::Socket;
 use crate::io::stream::{Stream, TlsLayer};
 use crate::io::wait_set;
@@ -42,7 +42,7 @@ fn take_step(session: &Arc<SslSession>) -> bool {
             session.finish_step(StepOutput { ciphertext, is_handshaken, ..StepOutput::default() });
         }
         StepInput::Handshake { .. } => {
-            let fault = Some(Fault::new("EOF".to_owned(), None));
+            let fault = Some(SessionFault::new("EOF".to_owned(), None));
             session.finish_step(StepOutput { fault, ..StepOutput::default() });
         }
         StepInput::Data { ciphertext, plaintext } => {

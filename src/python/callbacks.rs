@@ -3,32 +3,32 @@
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use super::listener::Listener;
+use super::tracer::Tracer;
 
 /// Where the rest of a request comes from, and what follows it.
 #[derive(Default)]
-pub struct Caller {
-    pub sources: Option<Sources>,
-    pub listener: Option<Listener>,
+pub struct RequestCallbacks {
+    pub sources: Option<UploadSource>,
+    pub tracer: Option<Tracer>,
 }
 
-impl Caller {
+impl RequestCallbacks {
     /// Without sources nothing will be asked for.
-    pub fn new(sources: Option<Sources>, listener: Option<Listener>) -> Self {
-        Self { sources, listener }
+    pub fn new(sources: Option<UploadSource>, tracer: Option<Tracer>) -> Self {
+        Self { sources, tracer }
     }
 
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Some(sources) = &self.sources {
             sources.traverse(visit)?;
         }
-        self.listener.as_ref().map_or(Ok(()), |listener| listener.traverse(visit))
+        self.tracer.as_ref().map_or(Ok(()), |tracer| tracer.traverse(visit))
     }
 }
 
 /// The body of a request and the fields that follow it, as far as they have to be asked for.
 #[derive(Default)]
-pub struct Sources {
+pub struct UploadSource {
     /// The body, until it is iterated over.
     stream: Option<Py<PyAny>>,
     iterator: Option<Py<PyAny>>,
@@ -36,7 +36,7 @@ pub struct Sources {
     trailers: Option<Py<PyAny>>,
 }
 
-impl Sources {
+impl UploadSource {
     pub fn of(stream: Option<Bound<'_, PyAny>>, trailers: Option<Bound<'_, PyAny>>) -> Option<Self> {
         (stream.is_some() || trailers.is_some()).then(|| Self {
             stream: stream.map(Bound::unbind),

@@ -13,19 +13,19 @@ use super::network_stream::address_tuple;
 use super::{response, ssl};
 use crate::error::Error;
 use crate::message::ResponseHead;
-use crate::operation::{Endpoints, Event, Leg, Moment, Outcome, Protocol, SocksRequest, Stage};
+use crate::operation::{Endpoints, Event, ExchangeKind, Hop, Outcome, SocksRequest, SpanStage, TraceEvent};
 
 /// Whoever follows a request: its `trace` callback, the debug log, or both.
-pub struct Listener {
+pub struct Tracer {
     callable: Py<PyAny>,
     request: Py<PyAny>,
-    arguments: Py<Arguments>,
+    arguments: Py<PoolArguments>,
     namespace: &'static Namespace,
 }
 
 /// What of a pool's arguments is told to listeners and handed to backends.
 #[pyclass(frozen)]
-pub struct Arguments {
+pub struct PoolArguments {
     ssl_context: Py<PyAny>,
     proxy: Py<PyAny>,
     socket_options: Py<PyAny>,
@@ -37,7 +37,7 @@ pub struct Arguments {
     proxy_context: PyOnceLock<Py<PyAny>>,
 }
 
-impl Arguments {
+impl PoolArguments {
     pub fn new(
         ssl_context: Py<PyAny>,
         proxy: Py<PyAny>,
@@ -70,20 +70,20 @@ impl Arguments {
                 kwargs.set_item("timeout", seconds(timeout))?;
                 kwargs.set_item("socket_options", &self.socket_options)?;
             }
-            Event::StartTls { server_hostname, timeout, by_backend, leg } => {
-                let is_proxys = *leg == Leg::ToHttpProxy;
-                let given = if is_proxys {
+            Event::StartTls { server_hostname, timeout, by_backend, hop } => {
+                let is_for_proxy = *hop == Hop::ToHttpProxy;
+                let given = if is_for_proxy {
                     self.proxy.bind(py).getattr(intern!(py, "ssl_context"))?
                 } else {
                     self.ssl_context.bind(py).clone()
                 };
-                let context = match (by_backend, is_proxys) {
+                let context = match (by_backend, is_for_proxy) {
                     (false, _) => given,
                     (true, false) => self.context(&self.context, &given, self.http2)?,
                     (true, true) => self.context(&self.proxy_context, &given, false)?,
                 };
                 if *by_backend {
-                    let protocols = if self.http2 && !is_proxys { vec!["h2", "http/1.1"] } else { vec!["http/1.1"] };
+                    let protocols = if self.http2 && !is_for_proxy { vec!["h2", "http/1.1"] } else { vec!["http/1.1"] };
                     let module = py.import(intern!(py, "httpcore_rs._ssl_session"))?;
                     call(&module.getattr(intern!(py, "offer"))?, (&context, protocols))?;
                 }
@@ -128,12 +128,12 @@ impl Arguments {
     }
 }
 
-impl Listener {
+impl Tracer {
     /// The listener of a request, if it has one.
     pub fn of(
         request: &Bound<'_, PyAny>,
         namespace: &'static Namespace,
-        arguments: &Py<Arguments>,
+        arguments: &Py<PoolArguments>,
         is_async: bool,
     ) -> PyResult<Option<Self>> {
         let py = request.py();
@@ -171,17 +171,21 @@ impl Listener {
     }
 
     /// The arguments with which a trace event is reported, and the error of a failure.
-    pub fn report<'py>(&self, py: Python<'py>, moment: Moment) -> PyResult<(Bound<'py, PyTuple>, Option<Error>)> {
-        let Moment { event, stage } = moment;
+    pub fn report<'py>(
+        &self,
+        py: Python<'py>,
+        trace_event: TraceEvent,
+    ) -> PyResult<(Bound<'py, PyTuple>, Option<Error>)> {
+        let TraceEvent { event, stage } = trace_event;
         let mut error = None;
         let (suffix, info) = match stage {
-            Stage::Started => ("started", self.kwargs(py, &event)?),
-            Stage::Complete(outcome) => {
+            SpanStage::Started => ("started", self.kwargs(py, &event)?),
+            SpanStage::Complete(outcome) => {
                 let info = PyDict::new(py);
                 info.set_item(intern!(py, "return_value"), returned(py, outcome)?)?;
                 ("complete", info)
             }
-            Stage::Failed(failure) => {
+            SpanStage::Failed(failure) => {
                 let info = PyDict::new(py);
                 let kind = failure.kind();
                 let exception = to_pyerr(py, self.namespace, failure);
@@ -217,7 +221,7 @@ impl Listener {
             Event::SendRequestHeaders(protocol)
             | Event::SendRequestBody(protocol)
             | Event::ReceiveResponseHeaders(protocol) => {
-                let request = if *protocol == Protocol::Connect {
+                let request = if *protocol == ExchangeKind::Connect {
                     let arguments = (self.namespace.package.name(), &self.arguments.get().proxy, &self.request);
                     call(&py.import("httpcore_rs._trace")?.getattr("tunnel_request")?, arguments)?
                 } else {
@@ -229,7 +233,7 @@ impl Listener {
             Event::ResponseClosed(protocol) => Some(protocol),
             _ => None,
         };
-        if let Some(Protocol::Http2(stream_id)) = protocol {
+        if let Some(ExchangeKind::Http2(stream_id)) = protocol {
             kwargs.set_item("stream_id", stream_id)?;
         }
         Ok(kwargs)
@@ -262,7 +266,7 @@ impl ConnectedStream {
 fn returned(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
     match outcome {
         Outcome::Nothing => Ok(py.None().into_bound(py)),
-        Outcome::Carrier(stream) => super::backend::object_of(py, &stream),
+        Outcome::External(stream) => super::backend::object_of(py, &stream),
         Outcome::Stream(endpoints) => Ok(Bound::new(py, ConnectedStream { endpoints })?.into_any()),
         Outcome::Head(head) => {
             let headers = response::headers(py, &head)?;

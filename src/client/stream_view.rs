@@ -19,7 +19,7 @@ use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::io::wait_set::{deadline_in, timeout_at};
 use crate::lock::lock;
-use crate::operation::Handle;
+use crate::operation::ExternalHandle;
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 use crate::tls::failed;
@@ -29,54 +29,54 @@ use crate::{http1, http2};
 const MAX_READ: usize = 256 * 1024;
 
 #[derive(Clone)]
-pub struct Tap {
-    wire: Wire,
+pub struct StreamView {
+    wire: ViewedWire,
     origin: Arc<Origin>,
-    carrier: Option<Box<Carrier>>,
+    carrier: Option<Box<ExternalView>>,
     session: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 #[derive(Clone)]
-enum Wire {
+enum ViewedWire {
     /// With the number of the exchange.
-    Http1(Weak<Mutex<http1::Wire>>, u64),
+    Http1(Weak<Mutex<http1::Http1Wire>>, u64),
     /// HTTP/2 is never left: its stream can only be looked at.
-    Http2(Weak<Mutex<http2::Wire>>),
+    Http2(Weak<Mutex<http2::Http2Wire>>),
 }
 
 /// The caller's own stream under an exchange.
 #[derive(Clone)]
-pub struct Carrier {
-    pub stream: Handle,
+pub struct ExternalView {
+    pub stream: ExternalHandle,
     /// If the connection has left HTTP: what came behind the head with which it did.
     pub trailing: Option<Bytes>,
 }
 
-impl Tap {
+impl StreamView {
     /// A tap on the exchange that is under way.
-    pub fn http1(handle: &http1::WireHandle) -> Self {
+    pub fn http1(handle: &http1::Http1WireHandle) -> Self {
         let mut wire = handle.lock();
         let is_upgraded = wire.is_upgraded();
-        let stream = wire.stream().carried().map(|stream| stream.handle().clone());
+        let stream = wire.stream().external().map(|stream| stream.handle().clone());
         let carrier = stream.map(|stream| {
-            Box::new(Carrier { stream, trailing: is_upgraded.then(|| wire.trailing().split().freeze()) })
+            Box::new(ExternalView { stream, trailing: is_upgraded.then(|| wire.trailing().split().freeze()) })
         });
         let origin = Arc::clone(wire.origin());
         let session = wire.stream().session();
-        Self { wire: Wire::Http1(handle.downgrade(), wire.exchange()), origin, carrier, session }
+        Self { wire: ViewedWire::Http1(handle.downgrade(), wire.exchange()), origin, carrier, session }
     }
 
     /// A tap on the connection of an exchange.
-    pub fn http2(handle: &http2::WireHandle, origin: &Arc<Origin>) -> Self {
+    pub fn http2(handle: &http2::Http2WireHandle, origin: &Arc<Origin>) -> Self {
         let mut wire = handle.lock();
         let session = wire.stream().session();
-        let stream = wire.stream().carried().map(|stream| stream.handle().clone());
-        let carrier = stream.map(|stream| Box::new(Carrier { stream, trailing: None }));
-        Self { wire: Wire::Http2(handle.downgrade()), origin: Arc::clone(origin), carrier, session }
+        let stream = wire.stream().external().map(|stream| stream.handle().clone());
+        let carrier = stream.map(|stream| Box::new(ExternalView { stream, trailing: None }));
+        Self { wire: ViewedWire::Http2(handle.downgrade()), origin: Arc::clone(origin), carrier, session }
     }
 
     /// The caller's own stream, if the bytes come over one. Then the tap itself has nothing to offer.
-    pub fn carrier(&self) -> Option<&Carrier> {
+    pub fn carrier(&self) -> Option<&ExternalView> {
         self.carrier.as_deref()
     }
 
@@ -112,8 +112,8 @@ impl Tap {
 
     fn with_stream<T>(&self, look: impl FnOnce(&mut Stream) -> T) -> Option<T> {
         match &self.wire {
-            Wire::Http1(wire, _) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
-            Wire::Http2(wire) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
+            ViewedWire::Http1(wire, _) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
+            ViewedWire::Http2(wire) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
         }
     }
 
@@ -127,7 +127,7 @@ impl Tap {
 
     /// Ends both directions of a stream that has left HTTP.
     pub fn shutdown(&self) {
-        if let Wire::Http1(wire, exchange) = &self.wire
+        if let ViewedWire::Http1(wire, exchange) = &self.wire
             && let Some(wire) = wire.upgrade()
         {
             let mut wire = lock(&wire);
@@ -145,11 +145,11 @@ impl Tap {
     fn poll<T>(
         &self,
         cx: &mut Context<'_>,
-        operation: impl FnOnce(&mut http1::Wire, &mut Context<'_>) -> Poll<io::Result<T>>,
+        operation: impl FnOnce(&mut http1::Http1Wire, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let (wire, exchange) = match &self.wire {
-            Wire::Http1(wire, exchange) => (wire.upgrade(), *exchange),
-            Wire::Http2(_) => {
+            ViewedWire::Http1(wire, exchange) => (wire.upgrade(), *exchange),
+            ViewedWire::Http2(_) => {
                 return Poll::Ready(Err(io::Error::other("the connection speaks HTTP/2, which is never left")));
             }
         };
@@ -179,7 +179,7 @@ impl Tap {
     }
 }
 
-fn poll_read(wire: &mut http1::Wire, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io::Result<Bytes>> {
+fn poll_read(wire: &mut http1::Http1Wire, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io::Result<Bytes>> {
     let trailing = wire.trailing();
     if !trailing.is_empty() {
         let length = trailing.len().min(max_bytes);
@@ -198,7 +198,7 @@ fn poll_read(wire: &mut http1::Wire, cx: &mut Context<'_>, max_bytes: usize) -> 
     }
 }
 
-fn poll_write(wire: &mut http1::Wire, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
+fn poll_write(wire: &mut http1::Http1Wire, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
     while !bytes.is_empty() {
         match Pin::new(wire.stream()).poll_write(cx, bytes) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
