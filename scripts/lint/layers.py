@@ -1,6 +1,7 @@
-"""Checks the structure of src/: arrows between its layers point downwards, each type has a name of its own, files are short.
+"""Checks the structure of src/: its layers, the names of its types, the length of its files.
 
-Prints what is wrong and exits with 1. With `--graph` it prints the imports between modules instead.
+Arrows between layers point downwards, no two types share a name, no file is long. Prints what is wrong and exits with 1.
+With `--graph` it prints the imports between modules instead.
 """
 
 from __future__ import annotations
@@ -32,9 +33,8 @@ LAYERS: dict[str, list[str]] = {
 ABOVE_ALL = {"lib", "fuzzing", "testing"}
 
 IMPORT = re.compile(r"\bcrate::(?:\{([^}]*)\}|(\w+))")
-TYPE = re.compile(
-    r"^\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|union) (\w+)|^(?:pub(?:\([^)]*\))? )?type (\w+)", re.M
-)
+VISIBILITY = r"(?:pub(?:\([^)]*\))? )?"
+TYPE = re.compile(rf"^\s*{VISIBILITY}(?:struct|enum|trait|union) (\w+)|^{VISIBILITY}type (\w+)", re.MULTILINE)
 
 
 def code(path: Path) -> str:
