@@ -1,6 +1,6 @@
 """Checks the structure of src/: its layers, the names of its types, the length of its files.
 
-Arrows between layers point downwards, no two types share a name, no file is long. Prints what is wrong and exits with 1.
+Arrows between layers point downwards, no two types share a name, no file is long. Prints what is wrong, exits with 1.
 With `--graph` it prints the imports between modules instead.
 """
 

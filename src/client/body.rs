@@ -1,4 +1,4 @@
-//! The body of a response, whatever the protocol it comes by.
+//! The body of a response, over either protocol.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::http2;
 use crate::operation::EffectChannel;
 use crate::pool::SlotGuard;
 
-/// A body, and the connection or the share of one that it comes on.
+/// A body, with the slot of the connection that it arrives on.
 ///
-/// That is given back when the body has been read to its end, else when it is closed or dropped; then HTTP/1.1 closes the connection,
-/// and HTTP/2 resets the stream.
+/// A body that was read to its end returns its connection to the pool. Closing or dropping one that was not closes the connection
+/// over HTTP/1.1, and resets the stream over HTTP/2.
 pub struct ResponseBody {
     source: BodySource,
     effects: EffectChannel,
 }
 
-/// What a caller gets at a time, unless one piece is larger, in bytes.
+/// The size that the chunks of [`ResponseBody::poll_large_chunk`] are filled up to, in bytes. One piece may be larger.
 const CHUNK: usize = 64 * 1024;
 
-/// What has arrived of a body, in the pieces in which it did.
+/// A part of a body, in the pieces in which it arrived.
 pub struct Chunk {
     pub first: Bytes,
     pub more: Vec<Bytes>,
@@ -44,12 +44,12 @@ impl Chunk {
 pub enum BodySource {
     Http1(Http1Body),
     Http2 {
-        // Dropped in this order: the stream is free before it is given to somebody else.
+        // Dropped in this order: the stream is over before the slot is given to another request.
         body: Box<http2::Http2Body>,
         slot: SlotGuard<HttpConnection>,
         timeout: Option<Duration>,
     },
-    /// With whether it was read to its end, and the fields that came behind it.
+    /// Whether it was read to its end, and its trailers.
     Closed(bool, Vec<(Bytes, Bytes)>),
 }
 
@@ -58,17 +58,17 @@ impl ResponseBody {
         Self { source, effects }
     }
 
-    /// By what the body asks for what it needs.
+    /// Returns the channel through which the body requests its effects.
     pub fn effects(&self) -> &EffectChannel {
         &self.effects
     }
 
-    /// Whether parts of the request are still to be sent: their source may be asked for while the body is read.
+    /// Returns whether the request is still being sent: reading the body may request chunks of it.
     pub fn is_uploading(&self) -> bool {
         matches!(&self.source, BodySource::Http2 { body, .. } if body.stream().is_uploading())
     }
 
-    /// The fields that came behind the body (RFC 9110, 6.5), once that was read to its end.
+    /// Returns the trailers (RFC 9110, 6.5), once the body was read to its end.
     pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
         match &mut self.source {
             BodySource::Http1(body) => body.take_trailers(),
@@ -94,7 +94,7 @@ impl ResponseBody {
                         self.source = BodySource::Closed(false, Vec::new());
                         Poll::Ready(Err(error))
                     }
-                    // The stream is free, unless the request is still being sent on it.
+                    // The stream is over, unless the request is still being sent on it.
                     Poll::Ready(Ok(None)) if !body.stream().is_uploading() && !body.stream().has_upload_task() => {
                         self.source = BodySource::Closed(true, body.take_trailers());
                         Poll::Ready(Ok(None))
@@ -105,8 +105,7 @@ impl ResponseBody {
         }
     }
 
-    /// Polls for the next chunk as callers get it: with what has arrived behind it, up to a limit. Small pieces cost as much as
-    /// large ones.
+    /// Polls for the next chunk, joined with what has arrived behind it, up to a limit: small pieces cost as much as large ones.
     pub fn poll_large_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         self.poll_chunk(cx).map_ok(|first| {
             let first = first?;
@@ -118,7 +117,7 @@ impl ResponseBody {
         })
     }
 
-    /// Gives the connection back. Idempotent. Whoever waits for a chunk wakes up to a `ReadError`.
+    /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`.
     pub fn close(&mut self) {
         match &mut self.source {
             BodySource::Http1(body) => body.close(),

@@ -1,4 +1,4 @@
-//! What the pool holds: connections of either protocol, and their tie to the pool.
+//! The connections that the pool holds, of either protocol, and what ties them to it.
 
 use std::any::Any;
 use std::sync::{Arc, Weak};
@@ -10,9 +10,9 @@ use crate::io::stream::StreamLink;
 use crate::operation::{ExternalHandle, StreamOwner};
 use crate::pool::{Link, LoopId, MAX_REQUESTS, Pool, Poolable, SlotGuard, Status, StatusObserver};
 
-/// What a place in the pool holds.
+/// A connection in a slot of the pool.
 pub enum HttpConnection {
-    /// A connection is moved about more often than it is made.
+    /// Boxed: a connection is moved more often than it is made.
     Http1(Box<Http1>),
     Http2(Arc<Http2>),
 }
@@ -26,7 +26,7 @@ impl Poolable for HttpConnection {
     }
 }
 
-/// What all requests of one pool share.
+/// A pool, and what makes its connections.
 pub struct Client {
     pub pool: Pool<HttpConnection>,
     pub connector: Connector,
@@ -34,13 +34,13 @@ pub struct Client {
     pub owner: Arc<StreamOwner>,
 }
 
-/// Shares an HTTP/2 connection through its slot in the pool, which is told from now on how the connection fares.
+/// Offers an HTTP/2 connection to the other requests of its route. From now on it reports its limit and its end to the pool.
 pub fn share(connection: &Arc<Http2>, slot: &mut SlotGuard<HttpConnection>, loop_id: LoopId) {
     connection.observe(Box::new(PoolObserver { watch: slot.watch(), status: Arc::clone(slot.status()) }));
     slot.share(HttpConnection::Http2(Arc::clone(connection)), loop_id);
 }
 
-/// Tells the pool how a shared connection fares.
+/// Reports the limit and the end of a shared connection to the pool.
 struct PoolObserver {
     watch: Weak<dyn StatusObserver>,
     status: Arc<Status>,
@@ -71,7 +71,7 @@ impl Link for StreamLink {
     }
 }
 
-/// Returns the external stream under an idle connection for one request at a time: only that can tell whether its peer has closed it.
+/// Returns the external stream under an idle HTTP/1.1 connection. Only the stream can tell whether its peer has closed it.
 pub fn idle_external_stream(status: &Status) -> Option<ExternalHandle> {
     let link = status.idle_link()?;
     let link: &dyn Any = &*link;

@@ -17,19 +17,19 @@ use crate::pool::SlotGuard;
 use crate::timeout::Seconds;
 
 struct InUse {
-    // Dropped in this order: the descriptor is closed before the place is given to somebody else.
+    // Dropped in this order: the descriptor is closed before the slot is given to another request.
     connection: Box<Http1>,
     slot: SlotGuard<HttpConnection>,
 }
 
-/// A body and the connection it comes on.
+/// A body and the connection that it arrives on.
 ///
-/// The connection returns to the pool when the body has been read to its end. Closing a body that was not closes the connection.
+/// A body that was read to its end returns the connection to the pool. Closing or dropping one that was not closes the connection.
 pub struct Http1Body {
     in_use: Option<InUse>,
     /// `None` when the body is complete.
     incoming: Option<Incoming>,
-    /// Whoever waits for the next chunk at the moment, to be told when the response is closed meanwhile.
+    /// Wakes the task or thread that waits for the next chunk, when the response is closed meanwhile.
     reader: Option<Waker>,
     expected: Option<u64>,
     received: u64,
@@ -58,7 +58,7 @@ impl Http1Body {
         }
     }
 
-    /// The fields that came behind the body.
+    /// Returns the trailers.
     pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
         std::mem::take(&mut self.trailers)
     }
@@ -73,7 +73,7 @@ impl Http1Body {
             return Poll::Ready(Err(closed()));
         };
         if !in_use.slot.is_current() {
-            // A forked child: what comes on this connection is for its parent.
+            // A forked child: what arrives on this connection is for its parent.
             return Poll::Ready(Err(foreign()));
         }
         let poll = in_use.connection.poll_body(cx, incoming, &mut self.progress_timer, self.timeout, Some(effects));
@@ -105,7 +105,7 @@ impl Http1Body {
         }
     }
 
-    /// Gives the connection back. Idempotent. Whoever waits for a chunk wakes up to a `ReadError`.
+    /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`.
     pub fn close(&mut self) {
         let Some(in_use) = self.in_use.take() else { return };
         if let Some(reader) = self.reader.take() {
@@ -116,8 +116,8 @@ impl Http1Body {
         self.give_back(in_use);
     }
 
-    /// Gives the connection back at the end of the body, before the response is closed. One that cannot be used again stays with the
-    /// response, which may still be asked for its addresses; so does one that was upgraded.
+    /// Gives the connection back at the end of the body, before the response is closed. A connection that cannot be used again, or was
+    /// upgraded, stays with the response, whose addresses can still be read.
     fn give_back_if_reusable(&mut self) {
         let Some(mut in_use) = self.in_use.take() else { return };
         let is_ours = in_use.slot.is_current() && !in_use.slot.status().is_closed_by_pool();
@@ -135,7 +135,7 @@ impl Http1Body {
             return;
         }
         if let Some(incoming) = &mut self.incoming {
-            // The last bytes may be read while the end has not been noticed yet.
+            // The last bytes may have been read, and the end of the body not yet.
             let mut cx = Context::from_waker(Waker::noop());
             let poll = in_use.connection.poll_body(&mut cx, incoming, &mut ProgressTimer::default(), None, None);
             wait_set::clear();
@@ -146,7 +146,7 @@ impl Http1Body {
         }
         let InUse { mut connection, slot } = in_use;
         if connection.is_upgraded() {
-            // A thread may be asleep on the stream that the caller took over.
+            // A thread may be asleep on the upgraded stream.
             slot.status().close();
         }
         if !slot.status().is_closed_by_pool() && connection.finish() {
@@ -179,7 +179,7 @@ impl Http1Body {
                 if !at_end || error.kind() != Kind::RemoteProtocolError {
                     return error;
                 }
-                // h11's texts.
+                // The texts are h11's.
                 let part = match self.expected {
                     Some(expected) => format!("received {} bytes, expected {expected}", self.received),
                     None => "incomplete chunked read".to_owned(),

@@ -1,4 +1,6 @@
-//! Requests and responses over the pool's connections.
+//! Requests and responses over the connections of a pool.
+//!
+//! This layer ties the others together: it reserves a slot, connects, sends, retries, and gives the slot back when the response is over.
 
 mod body;
 mod connection;

@@ -1,7 +1,8 @@
 //! One request from the pool to its response.
 //!
-//! [`start`] waits for a connection, makes it if need be, and sends the request. What it returns owns the connection, or its
-//! share of it, and its place in the pool until the response is closed: dropping it, or the future, at any point gives both back.
+//! [`start`] reserves a slot of the pool, makes a connection if the slot has none, and sends the request. The response owns the slot
+//! until it is closed. Dropping the response, or the future at any point, gives the slot back: HTTP/1.1 closes the connection, HTTP/2
+//! resets the stream.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -25,16 +26,16 @@ use crate::message::{Content, Request, ResponseHead};
 use crate::operation::{EffectChannel, Event, Outcome, YieldBudget};
 use crate::pool::{Checkout, Destination, LoopId, QueuedRequest, Reservation, SlotGuard, Status, THREADS};
 
-/// How often a request that was not processed is sent again. A server that goes on refusing it has its way.
+/// How often a request that the server refused unprocessed (GOAWAY, REFUSED_STREAM) is sent again. After that the error is raised.
 const MAX_RESENDS: usize = 5;
 
-/// Where a request goes.
+/// The connections that a request may use.
 pub enum ConnectionChoice {
-    /// Over any connection that can take it.
+    /// Any connection of its route.
     Any,
-    /// Over this one and no other.
+    /// This connection only.
     This(Reservation<HttpConnection>),
-    /// Over the one of this number and no other, when it has room.
+    /// The connection of this number only, when it has a free stream.
     QueueFor(u64),
 }
 
@@ -43,14 +44,14 @@ pub struct Response {
     pub head: ResponseHead,
     pub body: ResponseBody,
     pub stream_view: StreamView,
-    /// Of an HTTP/2 response.
+    /// The number of an HTTP/2 stream.
     pub stream_id: Option<u32>,
 }
 
 /// Sends a request and waits for the head of its response.
 ///
 /// Dropping the future ends the exchange: over HTTP/1.1 it closes the connection that the request was on, over HTTP/2 it resets
-/// the stream. The next one in line is served.
+/// the stream. The pool then serves the next waiter.
 pub async fn start(
     client: Arc<Client>,
     request: Request,
@@ -67,7 +68,7 @@ pub async fn start(
         ConnectionChoice::This(reservation) => (Some(owned(reservation)?), None),
         ConnectionChoice::QueueFor(connection) => (None, Some(connection)),
     };
-    // Whoever asked for one connection and no other decides himself what to do when it fails him.
+    // A request for one certain connection is not moved to another one: its error is raised.
     let is_free = given.is_none() && only.is_none();
     let exchange = Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), effects: &effects };
     let mut resends = 0;
@@ -90,7 +91,8 @@ pub async fn start(
     }
 }
 
-/// A waiting thread's part in the shared connections of its route. What makes room on them may arrive while no other thread reads.
+/// Lets a thread that waits for a connection read the shared ones of its route: the frame that frees a stream (SETTINGS, END_STREAM)
+/// may arrive while no other thread reads.
 #[derive(Default)]
 struct StreamWaiters {
     list: Vec<StreamWaiter>,
@@ -98,7 +100,7 @@ struct StreamWaiters {
 }
 
 impl StreamWaiters {
-    /// Moves the connections as far as they can be; looks first for others if there are any.
+    /// Polls the connections. `is_changed` says that the route may have others than before.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -119,7 +121,7 @@ impl StreamWaiters {
     }
 }
 
-/// One exchange, wherever it goes.
+/// A request on its way to a response.
 struct Exchange<'a> {
     client: &'a Arc<Client>,
     request: &'a Request,
@@ -128,7 +130,7 @@ struct Exchange<'a> {
     effects: &'a EffectChannel,
 }
 
-/// How an attempt failed.
+/// An attempt that failed.
 struct Failed {
     error: Error,
     again: Again,
@@ -137,11 +139,11 @@ struct Failed {
 /// Whether a request may be sent once more.
 enum Again {
     Never,
-    /// On a new connection in the same place.
+    /// On a new connection in the same slot.
     Here(SlotGuard<HttpConnection>),
     /// On another connection.
     IfFree,
-    /// The same, and this connection takes no more requests at all.
+    /// On another connection: this one takes no more requests.
     Elsewhere,
 }
 
@@ -170,7 +172,7 @@ impl Exchange<'_> {
             Checkout::QueuedRequest(waiting) => {
                 let mut stream_waiters = StreamWaiters::default();
                 let attend = |cx: &mut Context<'_>, is_changed| {
-                    // What a loop waits for is read by the loop.
+                    // On a loop the reactor reads the connections.
                     if self.reactor.is_none() {
                         stream_waiters.poll(cx, is_changed, self.effects, || self.client.pool.shared(&destination));
                     }
@@ -186,7 +188,7 @@ impl Exchange<'_> {
         Ok(place)
     }
 
-    /// Who moves the bytes of a connection that is shared.
+    /// Returns the loop whose reactor polls the shared connections of this request.
     fn loop_id(&self) -> LoopId {
         self.reactor.map_or(THREADS, |reactor| reactor.id())
     }
@@ -198,16 +200,16 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Over the connection that is in the place, else over a new one.
+    /// Sends the request over the connection that is in the slot, else over a new one.
     ///
-    /// Futures are pinned before they are awaited: where they are not, the compiler keeps room for each of them twice.
+    /// Futures are pinned before they are awaited: otherwise the compiler keeps space for each of them twice.
     async fn attempt(
         &self,
         (mut slot, found): (SlotGuard<HttpConnection>, Option<HttpConnection>),
     ) -> Attempted<Response> {
         let reused = found.is_some();
         let connection = match found {
-            // Boxed: it is large, and most requests do without.
+            // Boxed: the future is large, and most requests do not connect.
             None => match Box::pin(self.connect(&mut slot)).await {
                 Ok(connection) => connection,
                 Err(error) => {
@@ -218,7 +220,7 @@ impl Exchange<'_> {
             Some(HttpConnection::Http1(connection)) => {
                 let Some(connection) = self.usable(connection).await? else {
                     self.report_closed(1).await?;
-                    // For whoever wants a new one.
+                    // The slot stays, for a new connection.
                     return Err(Failed { error: Error::disconnected(), again: Again::Here(slot) });
                 };
                 HttpConnection::Http1(connection)
@@ -231,16 +233,16 @@ impl Exchange<'_> {
         }
     }
 
-    /// The idle connection, if it still can be used.
+    /// Returns the idle connection, if it can still be used.
     async fn usable(&self, connection: Box<Http1>) -> Result<Option<Box<Http1>>> {
-        // An external stream of another event loop can neither be asked nor used from here.
+        // An external stream of another event loop cannot be used here.
         let usable = connection.is_usable_by(self.loop_id())
             && !connection.is_stale(self.effects).await?
             && connection.attach(self.reactor).is_ok();
         Ok(usable.then_some(connection))
     }
 
-    /// A connection in a place that has none. Others get shares of it if it can be shared.
+    /// Makes a connection in an empty slot. An HTTP/2 connection is offered to the other requests of the route.
     async fn connect(&self, slot: &mut SlotGuard<HttpConnection>) -> Result<HttpConnection> {
         let Self { request, reactor, effects, .. } = *self;
         let connector = &self.client.connector;
@@ -311,7 +313,7 @@ impl Exchange<'_> {
 
     async fn over_http2(&self, connection: Arc<Http2>, slot: SlotGuard<HttpConnection>) -> Attempted<Response> {
         let reused = slot.status().requests() > 0;
-        // One that was idle may have changed hands, and may have been closed meanwhile.
+        // A connection that was idle may have been closed, or used on another loop.
         if reused {
             self.attach(&connection)?;
             if !connection.is_usable_by(self.loop_id()) || !pin!(connection.is_usable()).await {
@@ -347,8 +349,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether a request that failed on a reused connection is sent once more on another one (RFC 9112, 9.3.1): the server closed
-    /// it before it answered, and either cannot have seen the request or may see it twice.
+    /// Returns whether a request that failed on a reused connection is sent once more on another one (RFC 9112, 9.3.1): the server
+    /// closed it before it answered, and either cannot have seen the request or may see it twice.
     fn is_replaceable(&self, failure: &http1::Http1Failure) -> bool {
         let closed = matches!(failure.error.kind(), Kind::ReadError | Kind::WriteError | Kind::RemoteProtocolError);
         let unseen = failure.written == 0;
@@ -363,14 +365,14 @@ pub struct Fetched<C> {
     pub content: C,
 }
 
-/// Collects a body while it arrives.
+/// Collects the pieces of a body.
 pub trait Collect: Default {
     fn push(&mut self, piece: Bytes) -> Result<()>;
 }
 
 /// Sends a request and reads its response to the end.
 ///
-/// Dropping the future is what it is for [`start`].
+/// Dropping the future ends the exchange, as for [`start`].
 pub async fn fetch<C: Collect>(
     client: Arc<Client>,
     request: Request,
@@ -390,7 +392,7 @@ pub async fn fetch<C: Collect>(
     Ok(Fetched { response, content })
 }
 
-/// Waits for what the pool gives, for no longer than `timeout`.
+/// Waits in the pool's queue, for no longer than `timeout`.
 async fn wait(
     mut waiting: QueuedRequest<'_, HttpConnection>,
     timeout: Option<Duration>,
@@ -403,7 +405,7 @@ async fn wait(
     }
 }
 
-/// Runs `connecting` until the pool is closed; then it is dropped, and `None` returned.
+/// Runs `connecting` until the pool is closed: then returns `None`.
 async fn unless_closed<T>(status: &Status, mut connecting: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     std::future::poll_fn(|cx| {
         if status.poll_closed_by_pool(cx) {
@@ -429,7 +431,7 @@ pub(super) fn closed() -> Error {
     Error::new(Kind::ReadError, "the response was closed before its body was read to the end")
 }
 
-/// A forked child: what comes on the connection is for its parent.
+/// The error in a forked child: what arrives on the connection is for its parent.
 pub(super) fn foreign() -> Error {
     Error::new(Kind::ReadError, "the response belongs to the process that sent its request")
 }

@@ -1,7 +1,7 @@
-//! The stream under an exchange, for callers who look at it, or take it over after `101 Switching Protocols` or CONNECT.
+//! The stream under a response: its addresses, and its bytes after `101 Switching Protocols` or CONNECT.
 //!
-//! A tap does not keep the connection alive, and moves bytes only while its own exchange has left HTTP: a response that is
-//! still referred to must not hold a descriptor open, and never touches the exchanges that follow on the same connection.
+//! 1. A view does not keep the connection alive: a response that is still referred to holds no descriptor open.
+//! 2. A view moves bytes only while its own exchange has left HTTP. It never touches the exchanges that follow on the connection.
 
 use std::any::Any;
 use std::io;
@@ -25,67 +25,68 @@ use crate::timeout::Seconds;
 use crate::tls::failed;
 use crate::{http1, http2};
 
-/// The most that one read hands on, in bytes.
+/// The most that one read returns, in bytes.
 const MAX_READ: usize = 256 * 1024;
 
+/// What a response shows of the stream under it.
 #[derive(Clone)]
 pub struct StreamView {
     wire: ViewedWire,
     origin: Arc<Origin>,
-    carrier: Option<Box<ExternalView>>,
+    external: Option<Box<ExternalView>>,
     session: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 #[derive(Clone)]
 enum ViewedWire {
-    /// With the number of the exchange.
+    /// The wire, and the number of the exchange on it.
     Http1(Weak<Mutex<http1::Http1Wire>>, u64),
-    /// HTTP/2 is never left: its stream can only be looked at.
+    /// HTTP/2 is never left.
     Http2(Weak<Mutex<http2::Http2Wire>>),
 }
 
-/// The caller's own stream under an exchange.
+/// The external stream under a response.
 #[derive(Clone)]
 pub struct ExternalView {
     pub stream: ExternalHandle,
-    /// If the connection has left HTTP: what came behind the head with which it did.
+    /// If the connection has left HTTP: the bytes that followed the response head.
     pub trailing: Option<Bytes>,
 }
 
 impl StreamView {
-    /// A tap on the exchange that is under way.
+    /// Returns a view of the exchange that is under way.
     pub fn http1(handle: &http1::Http1WireHandle) -> Self {
         let mut wire = handle.lock();
         let is_upgraded = wire.is_upgraded();
         let stream = wire.stream().external().map(|stream| stream.handle().clone());
-        let carrier = stream.map(|stream| {
+        let external = stream.map(|stream| {
             Box::new(ExternalView { stream, trailing: is_upgraded.then(|| wire.trailing().split().freeze()) })
         });
         let origin = Arc::clone(wire.origin());
         let session = wire.stream().session();
-        Self { wire: ViewedWire::Http1(handle.downgrade(), wire.exchange()), origin, carrier, session }
+        Self { wire: ViewedWire::Http1(handle.downgrade(), wire.exchange()), origin, external, session }
     }
 
-    /// A tap on the connection of an exchange.
+    /// Returns a view of the connection of an exchange.
     pub fn http2(handle: &http2::Http2WireHandle, origin: &Arc<Origin>) -> Self {
         let mut wire = handle.lock();
         let session = wire.stream().session();
         let stream = wire.stream().external().map(|stream| stream.handle().clone());
-        let carrier = stream.map(|stream| Box::new(ExternalView { stream, trailing: None }));
-        Self { wire: ViewedWire::Http2(handle.downgrade()), origin: Arc::clone(origin), carrier, session }
+        let external = stream.map(|stream| Box::new(ExternalView { stream, trailing: None }));
+        Self { wire: ViewedWire::Http2(handle.downgrade()), origin: Arc::clone(origin), external, session }
     }
 
-    /// The caller's own stream, if the bytes come over one. Then the tap itself has nothing to offer.
-    pub fn carrier(&self) -> Option<&ExternalView> {
-        self.carrier.as_deref()
+    /// Returns the external stream, if there is one. Then the view has no bytes and no addresses of its own.
+    pub fn external(&self) -> Option<&ExternalView> {
+        self.external.as_deref()
     }
 
-    /// The TLS session under the exchange, if it is one of Python's.
+    /// Returns the TLS session, if it is one of Python's.
     pub fn session(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.session.as_ref()
     }
 
-    /// Up to `max_bytes`, empty at the end of the stream. What arrived together with the response head comes first.
+    /// Reads up to `max_bytes`; nothing at the end of the stream. Bytes that arrived together with the response head come first.
     pub async fn read(self, max_bytes: usize, timeout: Option<Duration>) -> Result<Bytes> {
         let reading = std::future::poll_fn(|cx| self.poll(cx, |wire, cx| poll_read(wire, cx, max_bytes)));
         match timeout_at(deadline_in(timeout), reading).await {
@@ -95,7 +96,7 @@ impl StreamView {
         }
     }
 
-    /// All of `bytes`.
+    /// Writes all of `bytes`.
     pub async fn write(self, mut bytes: Bytes, timeout: Option<Duration>) -> Result<()> {
         let writing = std::future::poll_fn(|cx| self.poll(cx, |wire, cx| poll_write(wire, cx, &mut bytes)));
         match timeout_at(deadline_in(timeout), writing).await {
@@ -105,7 +106,7 @@ impl StreamView {
         }
     }
 
-    /// Looks at the socket, as long as the connection has it.
+    /// Calls `look` with the socket, while the connection has it.
     pub fn with_socket<T>(&self, look: impl FnOnce(&socket2::Socket) -> T) -> Option<T> {
         self.with_stream(|stream| stream.socket().map(|socket| look(socket.socket())))?
     }
@@ -125,7 +126,7 @@ impl StreamView {
         self.with_socket(|socket| socket.peer_addr().ok())?
     }
 
-    /// Ends both directions of a stream that has left HTTP.
+    /// Shuts down both directions of a stream that has left HTTP.
     pub fn shutdown(&self) {
         if let ViewedWire::Http1(wire, exchange) = &self.wire
             && let Some(wire) = wire.upgrade()
@@ -137,7 +138,7 @@ impl StreamView {
         }
     }
 
-    /// Whether a read would return at once.
+    /// Returns whether a read would return at once.
     pub fn is_readable(&self) -> Option<bool> {
         self.with_stream(|stream| stream.socket().map(Socket::is_readable))?
     }

@@ -38,7 +38,7 @@ pub fn defer_reset(connection: &Arc<Http2>) {
     {
         return;
     }
-    let reset = DeferredReset { connection: Arc::downgrade(connection), is_async: handle.carrier().is_async() };
+    let reset = DeferredReset { connection: Arc::downgrade(connection), is_async: handle.stream().is_async() };
     handle.owner().add(|dropped| dropped.resets.push(Arc::new(reset)));
 }
 

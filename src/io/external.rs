@@ -130,7 +130,7 @@ impl ExternalIo {
     pub fn is_used_here(&self) -> bool {
         let here = strand::thread();
         let is_used = (self.is_reading && self.reader == here) || (self.is_writing.is_some() && self.writer == here);
-        is_used && self.handle.carrier().is_for_threads()
+        is_used && self.handle.stream().is_for_threads()
     }
 
     /// Whether there is a read or a write that nobody has asked for yet.
@@ -190,7 +190,7 @@ impl ExternalIo {
             PendingIo::Nothing => {}
             PendingIo::Read(reply) => {
                 self.is_reading = false;
-                if reply.is_begun() && self.handle.carrier().is_for_threads() {
+                if reply.is_begun() && self.handle.stream().is_for_threads() {
                     self.fail_read(Error::new(Kind::ReadError, "a request was interrupted while it read"));
                 }
             }

@@ -113,7 +113,7 @@ impl Stream {
         match self {
             Self::Plain(_) => false,
             Self::Tls(layer) => layer.has_chosen(b"h2"),
-            Self::External(stream) => stream.handle().carrier().has_chosen_http2(),
+            Self::External(stream) => stream.handle().stream().has_chosen_http2(),
         }
     }
 

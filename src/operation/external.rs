@@ -29,7 +29,7 @@ pub trait ExternalStream: Any + Send + Sync {
 /// A share in an external stream.
 #[derive(Clone)]
 pub struct ExternalHandle {
-    carrier: Arc<dyn ExternalStream>,
+    stream: Arc<dyn ExternalStream>,
     owner: Arc<StreamOwner>,
     /// Whether its owner has been told to close it. It is closed once.
     closing: Arc<AtomicBool>,
@@ -42,12 +42,12 @@ impl std::fmt::Debug for ExternalHandle {
 }
 
 impl ExternalHandle {
-    pub fn new(carrier: Arc<dyn ExternalStream>, owner: &Arc<StreamOwner>) -> Self {
-        Self { carrier, owner: Arc::clone(owner), closing: Arc::default() }
+    pub fn new(stream: Arc<dyn ExternalStream>, owner: &Arc<StreamOwner>) -> Self {
+        Self { stream, owner: Arc::clone(owner), closing: Arc::default() }
     }
 
-    pub fn carrier(&self) -> &dyn ExternalStream {
-        &*self.carrier
+    pub fn stream(&self) -> &dyn ExternalStream {
+        &*self.stream
     }
 
     pub fn owner(&self) -> &StreamOwner {
@@ -62,7 +62,7 @@ impl ExternalHandle {
     /// Leaves the stream to its owner to be closed: closing takes Python, and may have to be awaited.
     pub fn close_later(&self) {
         if !self.closing.swap(true, Ordering::AcqRel) {
-            self.owner.add(|dropped| dropped.streams.push(Arc::clone(&self.carrier)));
+            self.owner.add(|dropped| dropped.streams.push(Arc::clone(&self.stream)));
         }
     }
 }

@@ -65,7 +65,7 @@ pub fn handle(
 
 /// The external stream as Python knows it.
 pub fn object_of<'py>(py: Python<'py>, stream: &ExternalHandle) -> PyResult<Bound<'py, PyAny>> {
-    object(py, stream.carrier())
+    object(py, stream.stream())
 }
 
 pub fn object<'py>(py: Python<'py>, carrier: &dyn ExternalStream) -> PyResult<Bound<'py, PyAny>> {

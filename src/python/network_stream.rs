@@ -163,7 +163,7 @@ pub fn build<'py>(
     owner: &Arc<StreamOwner>,
     is_async: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let Some(carrier) = stream_view.carrier() else {
+    let Some(external) = stream_view.external() else {
         let under = Under { stream_view, namespace, owner: Arc::clone(owner) };
         return Ok(if is_async {
             Bound::new(py, AsyncNetworkStream { under })?.into_any()
@@ -171,8 +171,8 @@ pub fn build<'py>(
             Bound::new(py, NetworkStream { under })?.into_any()
         });
     };
-    let stream = backend::object_of(py, &carrier.stream)?;
-    let Some(trailing) = &carrier.trailing else { return Ok(stream) };
+    let stream = backend::object_of(py, &external.stream)?;
+    let Some(trailing) = &external.trailing else { return Ok(stream) };
     call(&namespace.upgrade_stream(py, is_async)?, (stream, PyBytes::new(py, trailing)))
 }
 
