@@ -26,7 +26,7 @@ use crate::message::{Content, Request, ResponseHead};
 use crate::operation::{EffectChannel, Event, Outcome, YieldBudget};
 use crate::pool::{Checkout, Destination, LoopId, QueuedRequest, Reservation, SlotGuard, Status, THREADS};
 
-/// How often a request that the server refused unprocessed (GOAWAY, REFUSED_STREAM) is sent again. After that the error is raised.
+/// How often a request that the server refused unprocessed (`GOAWAY`, `REFUSED_STREAM`) is sent again. After that the error is raised.
 const MAX_RESENDS: usize = 5;
 
 /// The connections that a request may use.
@@ -91,7 +91,7 @@ pub async fn start(
     }
 }
 
-/// Lets a thread that waits for a connection read the shared ones of its route: the frame that frees a stream (SETTINGS, END_STREAM)
+/// Lets a thread that waits for a connection read the shared ones of its route: the frame that frees a stream (`SETTINGS`, `END_STREAM`)
 /// may arrive while no other thread reads.
 #[derive(Default)]
 struct StreamWaiters {
