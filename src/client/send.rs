@@ -431,7 +431,7 @@ pub(super) fn closed() -> Error {
     Error::new(Kind::ReadError, "the response was closed before its body was read to the end")
 }
 
-/// The error in a forked child: what arrives on the connection is for its parent.
+/// Returns the error in a forked child: what arrives on the connection is for its parent.
 pub(super) fn foreign() -> Error {
     Error::new(Kind::ReadError, "the response belongs to the process that sent its request")
 }

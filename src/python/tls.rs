@@ -81,7 +81,7 @@ impl TLSConfig {
                 py.import(intern!(py, "httpcore_rs._ssl_context"))?.call_method1(intern!(py, "make"), arguments)?;
                 None
             }
-            None if options.may_wait() => Some(TlsConfig::lazy(options)),
+            None if options.is_lazy() => Some(TlsConfig::lazy(options)),
             None => Some(TlsConfig::load(options, None).map_err(|error| to_pyerr(py, error))?),
             Some(Key::Plain(identity)) => {
                 Some(TlsConfig::load(options, Some(identity)).map_err(|error| to_pyerr(py, error))?)

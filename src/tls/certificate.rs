@@ -16,7 +16,7 @@ pub struct Certificate<'a> {
     /// Seconds since 1970.
     pub not_before: i64,
     pub not_after: i64,
-    /// The kind of key that has signed it. `key` is the kind of its own.
+    /// The kind of key that signed the certificate. `key` is the kind of its own key.
     signed_by: Algorithm,
     pub key: Algorithm,
     /// Whether the signed part and the part around it name the same signature algorithm.
@@ -37,7 +37,7 @@ pub struct CertificateExtensions<'a> {
     pub basic_constraints: Option<BasicConstraints>,
     /// The first eight bits, `DIGITAL_SIGNATURE` first.
     pub key_usage: Option<u8>,
-    /// Whether the purposes, where some are named, have servers among them.
+    /// Whether the purposes include servers, or none are named.
     pub is_for_servers: Option<bool>,
     pub subject_alt_name: Option<AltName>,
     pub name_constraints: Option<&'a [u8]>,
@@ -47,7 +47,7 @@ pub struct CertificateExtensions<'a> {
     pub netscape_type: Option<u8>,
     /// A proxy certificate (RFC 3820).
     pub is_proxy: bool,
-    /// Whether there is one that must not be ignored and that is not known.
+    /// Whether an unknown extension is critical.
     pub has_unknown_critical: bool,
 }
 
@@ -79,7 +79,7 @@ pub const KEY_CERT_SIGN: u8 = 0x04;
 pub const CRL_SIGN: u8 = 0x02;
 
 impl<'a> Certificate<'a> {
-    /// `None` if it is no certificate, or says a thing twice.
+    /// Parses a certificate. `None` if it is malformed, or holds an extension twice.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut outer = Reader::new(der::only(der::SEQUENCE, bytes)?);
         let mut inner = Reader::new(outer.read(der::SEQUENCE)?);
@@ -123,19 +123,19 @@ impl<'a> Certificate<'a> {
         self.issuer == self.subject
     }
 
-    /// Whether it says that its own key has signed it. As in OpenSSL the signature itself is not looked at.
+    /// Returns whether the certificate claims to be signed by its own key. As in OpenSSL, the signature itself is not checked.
     pub fn is_self_signed(&self) -> bool {
         self.is_self_issued() && self.may_have_issued(self)
     }
 
-    /// Whether the other one names this one as its issuer.
+    /// Returns whether the other certificate names this one as its issuer.
     pub fn may_have_issued(&self, other: &Certificate<'_>) -> bool {
         self.subject == other.issuer
             && self.key == other.signed_by
             && other.extensions.authority_key_id.is_none_or(|key| key.is_of(self))
     }
 
-    /// Whether its key may sign certificates. A root of version 1 has no extension to say so, and counts as one.
+    /// Returns whether the key may sign certificates. A root of version 1 has no extension for that, and may.
     pub fn is_authority(&self) -> bool {
         match self.extensions.basic_constraints {
             Some(constraints) => constraints.is_ca && self.may(KEY_CERT_SIGN),
@@ -147,17 +147,17 @@ impl<'a> Certificate<'a> {
         self.extensions.basic_constraints.is_some_and(|constraints| constraints.is_ca)
     }
 
-    /// Whether its key may be used for one of these. Without the extension it may be used for everything.
+    /// Returns whether the key may be used for one of these. Without the extension it may be used for everything.
     pub fn may(&self, uses: u8) -> bool {
         self.extensions.key_usage.is_none_or(|usage| usage & uses != 0)
     }
 
-    /// Whether now is within its time; seconds since 1970.
+    /// Returns whether the certificate is valid at `now`, in seconds since 1970.
     pub fn is_valid_at(&self, now: i64) -> bool {
         (self.not_before..=self.not_after).contains(&now)
     }
 
-    /// Its subject's common name or else the last part of its name, for messages.
+    /// Returns the subject's common name, else the last part of its name, for messages.
     pub fn name(&self) -> String {
         const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
@@ -178,13 +178,13 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// Whether its subject holds an e-mail address, which is a name that constraints may be about.
+    /// Returns whether the subject holds an e-mail address, to which name constraints may apply.
     pub fn has_email_in_subject(&self) -> bool {
         const EMAIL_ADDRESS: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01];
         memchr::memmem::find(self.subject, EMAIL_ADDRESS).is_some()
     }
 
-    /// Whether its name constraints are about e-mail addresses.
+    /// Returns whether the name constraints apply to e-mail addresses.
     pub fn constrains_email(&self) -> bool {
         let Some(constraints) = self.extensions.name_constraints else { return false };
         let mut constraints = Reader::new(constraints);
@@ -201,7 +201,7 @@ impl<'a> Certificate<'a> {
 }
 
 impl Algorithm {
-    /// The kind of an `AlgorithmIdentifier`: those of signatures begin as those of the keys that make them.
+    /// Returns the kind of an `AlgorithmIdentifier`: those of signatures begin as those of the keys that make them.
     fn of(identifier: &[u8]) -> Option<Self> {
         let identifier = Reader::new(identifier).read(der::OBJECT_IDENTIFIER)?;
         Some(match identifier {
@@ -262,7 +262,7 @@ impl<'a> CertificateExtensions<'a> {
                 once(&mut self.authority_key_id, AuthorityKeyId::parse(value)?)
             }
             [0x55, 0x1d, 37] => once(&mut self.is_for_servers, is_for_servers(value)?),
-            // Where lists of what is revoked are, and policies. Nothing is asked of them, in OpenSSL neither.
+            // Distribution points of revocation lists, and policies: not checked, as in OpenSSL.
             [0x55, 0x1d, 31 | 32 | 33 | 36 | 54] => Some(()),
             NETSCAPE_TYPE => once(&mut self.netscape_type, first_bits(value)?),
             PROXY => {
@@ -277,12 +277,12 @@ impl<'a> CertificateExtensions<'a> {
     }
 }
 
-/// Remembers what may be said once only.
+/// Sets a field that may occur once only.
 fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
 }
 
-/// The first eight bits of a bit string.
+/// Returns the first eight bits of a bit string.
 fn first_bits(value: &[u8]) -> Option<u8> {
     let (_unused, bits) = der::only(der::BIT_STRING, value)?.split_first()?;
     Some(bits.first().copied().unwrap_or_default())
@@ -324,7 +324,7 @@ impl<'a> AuthorityKeyId<'a> {
     }
 }
 
-/// The first directory name among names of several kinds.
+/// Returns the first directory name among names of several kinds.
 fn directory_name(names: &[u8]) -> Option<&[u8]> {
     let mut names = Reader::new(names);
     while let Some((tag, name)) = names.element() {
@@ -356,7 +356,7 @@ mod tests {
         element(der::SEQUENCE, &[&identifier, critical, &element(der::OCTET_STRING, value)].concat())
     }
 
-    /// A certificate of version 3 with these extensions, issued by a name that is its own.
+    /// Returns a certificate of version 3 with these extensions, issued by a name that is its own.
     fn certificate(extensions: &[Vec<u8>]) -> Vec<u8> {
         const ALGORITHM: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
 
@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(of(std::slice::from_ref(&is_ca)), Some(true));
         assert_eq!(of(&[is_ca.clone(), extension(KEY_USAGE, true, b"\x03\x02\x07\x80")]), Some(false));
         assert_eq!(of(&[is_ca.clone(), extension(KEY_USAGE, true, b"\x03\x01\x00")]), Some(false));
-        // Said twice, negative, or more than there is to say.
+        // Twice, negative, or trailing bytes.
         assert_eq!(of(&[is_ca.clone(), is_ca]), None);
         assert_eq!(of(&[extension(BASIC_CONSTRAINTS, true, b"\x30\x06\x01\x01\xff\x02\x01\xff")]), None);
         assert_eq!(of(&[extension(BASIC_CONSTRAINTS, true, b"\x30\x05\x01\x01\xff\x05\x00")]), None);

@@ -1,8 +1,8 @@
-//! From the server's certificate to one that is trusted: the chain that OpenSSL would take.
+//! Builds the chain from the server's certificate to a trusted one, as OpenSSL does.
 //!
-//! One chain is built and judged. Issuers are looked for by name and key identifier, among what is trusted first, and then among what
-//! the server has sent; of several the first is taken that is in its time. webpki alone would try all paths, and find some that
-//! OpenSSL does not.
+//! One chain is built and checked. Issuers are found by name and key identifier, first among the trusted certificates, then among those
+//! that the server has sent; of several the first that is valid now is taken. webpki alone would try all paths, and accept some that
+//! OpenSSL refuses.
 
 use std::ops::Range;
 
@@ -11,17 +11,17 @@ use rustls::pki_types::CertificateDer;
 use super::certificate::Certificate;
 use super::refusal::{Reason, Refusal};
 
-/// What Python's `ssl` asks of a chain, which depends on Python's version.
+/// The rules that Python's `ssl` applies to a chain. They depend on Python's version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// Whether a chain may end at any certificate that is trusted, and not only at one that has signed itself
     /// (`VERIFY_X509_PARTIAL_CHAIN`).
     pub partial_chain: bool,
-    /// Whether what RFC 5280 asks of certificates is asked of them (`VERIFY_X509_STRICT`).
+    /// Whether the rules of RFC 5280 for certificates are applied (`VERIFY_X509_STRICT`).
     pub strict: bool,
 }
 
-/// The certificates that are trusted. Whether one is an authority's, and in its time, is seen when it is used.
+/// The trusted certificates. Whether one is an authority's, and valid now, is checked when it is used.
 #[derive(Debug, Default)]
 pub struct Store {
     certificates: Vec<Trusted>,
@@ -30,7 +30,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Trusted {
     der: CertificateDer<'static>,
-    /// Where its subject's name is: most lookups end at the length of it.
+    /// The position of its subject's name: most lookups end at the length.
     subject: Range<usize>,
 }
 
@@ -61,7 +61,7 @@ impl Store {
     }
 }
 
-/// The certificates from the server's to the one that is trusted.
+/// Returns the certificates from the server's to the one that is trusted.
 pub fn build<'a>(
     server: Certificate<'a>,
     sent: &[Certificate<'a>],
@@ -94,7 +94,7 @@ pub fn build<'a>(
             }
             _ => {}
         }
-        // What follows one that is trusted must be trusted.
+        // Above a trusted certificate only trusted ones may follow.
         if is_self_signed || last_is_trusted {
             break;
         }
@@ -112,7 +112,7 @@ pub fn build<'a>(
     Err(untrusted(&chain, last_is_trusted))
 }
 
-/// The certificate that has issued another: the first that is valid now, else the one that expires last.
+/// Returns the certificate that has issued another: the first that is valid now, else the one that expires last.
 fn best<'a>(
     certificates: impl Iterator<Item = Certificate<'a>>,
     issued: &Certificate<'_>,
@@ -130,7 +130,7 @@ fn best<'a>(
     best
 }
 
-/// Why a chain that ends here is not trusted.
+/// Returns why a chain that ends here is not trusted.
 fn untrusted(chain: &[Certificate<'_>], last_is_trusted: bool) -> Refusal {
     match chain {
         [server] if server.is_self_signed() => Refusal::of_server(Reason::SelfSigned),

@@ -1,4 +1,4 @@
-//! What is asked of the certificates of a chain beside their signatures and names: OpenSSL's `check_extensions`, and their time.
+//! Checks of a chain besides signatures and names: OpenSSL's `check_extensions`, and validity periods.
 
 use super::certificate::{Algorithm, CertificateExtensions};
 use super::certificate::{CRL_SIGN, Certificate, DIGITAL_SIGNATURE, KEY_AGREEMENT, KEY_CERT_SIGN, KEY_ENCIPHERMENT};
@@ -60,19 +60,19 @@ fn of_server(certificate: &Certificate<'_>) -> Option<Reason> {
     (!is_servers).then_some(Reason::KeyUsage)
 }
 
-/// `is_last` is the one that is trusted. Only there a root of version 1 counts as an authority's.
+/// Checks one certificate. `is_last` is the trusted one: only there a root of version 1 counts as an authority's.
 fn of_authority(certificate: &Certificate<'_>, is_last: bool) -> Option<Reason> {
     let is_authority = certificate.is_authority() && (is_last || certificate.is_ca());
     (!is_authority).then_some(Reason::NotAnAuthority)
 }
 
-/// Whether there are more authorities below than a certificate allows. Those that have issued themselves do not count.
+/// Returns whether more authorities follow than a certificate allows. Self-issued ones do not count.
 fn path_is_too_long(certificate: &Certificate<'_>, depth: usize, below: u64) -> bool {
     let limit = certificate.extensions.basic_constraints.and_then(|constraints| constraints.path_length);
     depth > 1 && limit.is_some_and(|limit| below > limit)
 }
 
-/// What `VERIFY_X509_STRICT` asks besides, in OpenSSL's words.
+/// Checks the additional rules of `VERIFY_X509_STRICT`, with OpenSSL's texts.
 fn strictly(certificate: &Certificate<'_>, depth: usize, length: usize) -> Option<Reason> {
     let CertificateExtensions {
         any,

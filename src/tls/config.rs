@@ -1,8 +1,8 @@
-//! TLS by rustls: which certificates are trusted, which one we show, and the handshake.
+//! TLS by rustls: its configuration (trust, client certificate) and the handshake.
 //!
-//! The configuration for the usual case (certifi's roots, no client certificate) is built on the first handshake that needs it. One
-//! with files of the caller's is built when he names them, so that a wrong path fails there. Either is built once per process, and
-//! again when a file has changed; one with a client's certificate or a directory is nobody else's.
+//! The configuration for the usual case (certifi's roots, no client certificate) is built by the first handshake that needs it. One
+//! with files that the user names is built at once, so that a wrong path fails there. Either is built once per process, and again
+//! when a file has changed. A configuration with a client certificate or a directory is not shared between pools.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -28,7 +28,7 @@ use super::verifier::Verifier;
 use crate::error::{Error, Kind, Result};
 use crate::io::stream::Stream;
 
-/// Names the file that the secrets of connections are written to.
+/// The environment variable that names the file for the secrets of connections.
 const KEY_LOG: &str = "SSLKEYLOGFILE";
 
 /// The certificate that a client shows: a chain and its key, each in a PEM file (which may be the same).
@@ -38,25 +38,25 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
-/// What makes a TLS connection: shared by all connections of a pool, and by pools with the same wishes.
+/// Makes TLS connections. Shared by all connections of a pool, and by pools with the same options.
 #[derive(Clone)]
 pub struct TlsConfig {
     lazy: Arc<Lazy>,
 }
 
-/// What a configuration is to be, but for a certificate of our own.
+/// The options of a configuration, without a client certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsOptions {
     pub trust: Trust,
     pub rules: Rules,
-    /// Whether TLS 1.2 is not good enough.
+    /// Whether TLS 1.2 is refused.
     pub needs_tls13: bool,
 }
 
 impl TlsOptions {
-    /// Whether the configuration can be built on its first use: nothing that the caller names can be wrong.
-    pub fn may_wait(&self) -> bool {
-        self.trust.may_wait()
+    /// Returns whether the configuration can be built on its first use: the user has named nothing that could be wrong.
+    pub fn is_lazy(&self) -> bool {
+        self.trust.is_lazy()
     }
 }
 
@@ -71,7 +71,7 @@ struct Lazy {
 pub struct ConfigError {
     pub message: String,
     pub path: PathBuf,
-    /// The operating system's word, if the file could not be read.
+    /// The operating system's error, if the file could not be read.
     pub source: Option<io::Error>,
 }
 
@@ -111,8 +111,8 @@ impl TlsConfig {
         })
     }
 
-    /// The name that a certificate must hold. To rustls one with a dot at its end is the same, to OpenSSL it is another one, which
-    /// no certificate has.
+    /// Returns the name that a certificate must be valid for. A name with a dot at its end is refused, as by OpenSSL, where no certificate
+    /// is valid for it; rustls would accept it.
     fn server_name(&self, name: &str) -> std::result::Result<ServerName<'static>, String> {
         if name.ends_with('.') && self.lazy.options.trust != Trust::Anything {
             return Err(format!(
@@ -145,22 +145,22 @@ impl fmt::Debug for TlsConfig {
     }
 }
 
-/// A configuration, and what it depended on besides wishes when it was built.
+/// A configuration, and the state of the files and of the environment when it was built.
 struct BuiltConfig {
     fingerprints: Vec<FileFingerprint>,
     key_log: Option<OsString>,
     config: Arc<ClientConfig>,
 }
 
-/// The process's configurations without a client's certificate. One whose files have changed is built anew.
+/// Returns the process's configuration for these options. One whose files have changed is built anew.
 fn shared(options: &TlsOptions) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
     static SHARED: Mutex<Option<HashMap<TlsOptions, BuiltConfig>>> = Mutex::new(None);
-    // A process that names ever new files keeps no more of them.
+    // Bounds the memory of a process that names ever new files.
     const MOST: usize = 32;
 
     let Some(fingerprints) = options.trust.fingerprints() else { return build(options, None) };
     let key_log = std::env::var_os(KEY_LOG);
-    // Held by another thread, perhaps one that was there at a fork and is not here: then this one builds its own.
+    // Held by another thread, perhaps by one of the parent at a fork: then this thread builds its own.
     let Ok(mut guard) = SHARED.try_lock() else { return build(options, None) };
     let all = guard.get_or_insert_default();
     if let Some(built) = all.get(options)

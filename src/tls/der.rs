@@ -1,6 +1,6 @@
-//! A reader of DER, as far as certificates need one: elements in order, each with a tag of one byte.
+//! A reader of the DER that certificates consist of: elements in order, each with a tag of one byte.
 //!
-//! Everything is `None` that is not DER: lengths that are too long or not the shortest, tags of several bytes.
+//! The result is `None` for anything that is not DER: lengths that are too long or not the shortest, tags of several bytes.
 
 pub const BOOLEAN: u8 = 0x01;
 pub const INTEGER: u8 = 0x02;
@@ -18,17 +18,17 @@ pub const BMP_STRING: u8 = 0x1e;
 pub const SEQUENCE: u8 = 0x30;
 pub const SET: u8 = 0x31;
 
-/// A tag of the context: `[number]`, primitive.
+/// Returns a tag of the context: `[number]`, primitive.
 pub const fn primitive(number: u8) -> u8 {
     0x80 | number
 }
 
-/// A tag of the context: `[number]`, with elements inside.
+/// Returns a tag of the context: `[number]`, with elements inside.
 pub const fn constructed(number: u8) -> u8 {
     0xa0 | number
 }
 
-/// The rest of what is being read.
+/// The bytes that are still to be read.
 #[derive(Clone, Copy)]
 pub struct Reader<'a>(&'a [u8]);
 
@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// The next element: its tag and its contents.
+    /// Returns the next element: its tag and its contents.
     pub fn element(&mut self) -> Option<(u8, &'a [u8])> {
         const LONG_FORM: u8 = 0x80;
         const TAG_OF_SEVERAL_BYTES: u8 = 0x1f;
@@ -67,26 +67,26 @@ impl<'a> Reader<'a> {
         Some((tag, contents))
     }
 
-    /// The contents of the next element, which has this tag.
+    /// Returns the contents of the next element, which has this tag.
     pub fn read(&mut self, tag: u8) -> Option<&'a [u8]> {
         let (found, contents) = self.element()?;
         (found == tag).then_some(contents)
     }
 
-    /// The contents of the next element if it has this tag. What is malformed is left for the next read, which fails on it.
+    /// Returns the contents of the next element if it has this tag. A malformed element is left for the next read, which fails on it.
     pub fn optional(&mut self, tag: u8) -> Option<&'a [u8]> {
         if self.0.first() == Some(&tag) { self.element().map(|(_, contents)| contents) } else { None }
     }
 }
 
-/// The contents of the one element that these bytes are.
+/// Returns the contents of the only element in these bytes.
 pub fn only(tag: u8, bytes: &[u8]) -> Option<&[u8]> {
     let mut reader = Reader::new(bytes);
     let contents = reader.read(tag)?;
     reader.is_empty().then_some(contents)
 }
 
-/// A point in time (RFC 5280, 4.1.2.5), in seconds since 1970.
+/// Parses a point in time (RFC 5280, 4.1.2.5). Returns seconds since 1970.
 pub fn time(reader: &mut Reader<'_>) -> Option<i64> {
     let (tag, text) = reader.element()?;
     let digits = text.strip_suffix(b"Z")?;
@@ -108,14 +108,14 @@ pub fn time(reader: &mut Reader<'_>) -> Option<i64> {
     is_time.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// The days from 1970-01-01 to a date. Years begin in March here, so that the leap day is the last of a year.
+/// Returns the days from 1970-01-01 to a date. Years begin in March here, so that the leap day is a year's last day.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
 }
 
-/// A point in time as people write it: `2026-11-26 14:30:00 UTC`.
+/// Formats seconds since 1970: `2026-11-26 14:30:00 UTC`.
 pub fn date(seconds: i64) -> String {
     let day = seconds.div_euclid(86_400);
     let second = seconds.rem_euclid(86_400);

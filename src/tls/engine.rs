@@ -1,4 +1,4 @@
-//! What does TLS for a pool or a proxy.
+//! The implementations of TLS that a pool or a proxy can have.
 
 use super::config::TlsConfig;
 use super::failure::caused_by;
@@ -6,15 +6,15 @@ use super::python_ssl::{PythonTls, SslStream};
 use crate::error::{Error, Kind, OsError, Result};
 use crate::io::stream::Stream;
 
-/// What does TLS on the engine's own sockets.
+/// The TLS implementation of a pool or a proxy, for sockets. TLS on an external stream is its backend's.
 pub enum Tls {
     Rustls(TlsConfig),
-    /// Python's `ssl`: the caller brought an `ssl.SSLContext`.
+    /// Python's `ssl`, with the user's `ssl.SSLContext`.
     Python(PythonTls),
 }
 
 impl Tls {
-    /// TLS on a stream of ours, to a server of this name. Dropping the future closes the stream.
+    /// Performs the handshake with a server of this name. Dropping the future closes the stream.
     pub async fn handshake(&self, stream: Stream, name: &str, protocols: &'static [&'static [u8]]) -> Result<Stream> {
         match self {
             Self::Rustls(config) => Ok(Stream::Tls(Box::new(config.handshake(stream, name, protocols).await?))),
@@ -31,7 +31,7 @@ impl Tls {
     }
 }
 
-/// Whether a pool can speak what ALPN has chosen. An `ssl.SSLContext` may offer what its owner wants.
+/// Checks that the pool speaks the protocol that ALPN has chosen. An `ssl.SSLContext` may offer others.
 fn check_protocol(name: &str, chosen: Option<&[u8]>, protocols: &[&[u8]]) -> Result<()> {
     let chosen = match chosen {
         None | Some(b"h2") => return Ok(()),

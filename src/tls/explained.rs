@@ -1,4 +1,4 @@
-//! The errors of rustls in words that say what to do. Names that OpenSSL has for them stay, for programs search messages for them.
+//! Describes the errors of rustls and what to do about them. OpenSSL's names are kept: programs search messages for them.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use rustls::{AlertDescription, Error, PeerIncompatible};
 
 use super::refusal::Refusal;
 
-/// An error of a TLS stream to `host`, said in words. That of the operating system stays what it is.
+/// Describes an error of a TLS stream to `host`. Errors of the operating system are returned unchanged.
 pub fn in_words(error: io::Error, host: &str) -> io::Error {
     match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
         Some(cause) => io::Error::new(error.kind(), Explained { error: cause, host }.to_string()),
@@ -69,7 +69,7 @@ fn incompatible(why: &PeerIncompatible, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     })
 }
 
-/// What an alert of the server's means.
+/// Describes an alert that the server sent.
 fn alerted(alert: AlertDescription, host: &str) -> String {
     use AlertDescription as A;
 

@@ -7,7 +7,8 @@ use super::python_ssl::SessionFault;
 use crate::error::{Error, Kind, OsError};
 use crate::origin::Origin;
 
-/// The error for a failed read or write: what a stream of the caller's raised, what Python's `ssl` did, or what the system said.
+/// Returns the error of a failed read or write. What an external stream raised is returned unchanged; errors of TLS and of the system
+/// are described.
 pub fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Error {
     match error.downcast::<Error>() {
         Ok(raised) => raised,
@@ -18,7 +19,7 @@ pub fn failed(error: io::Error, kind: Kind, what: &str, origin: &Origin) -> Erro
     }
 }
 
-/// An error and what the stream said.
+/// Returns `failed` with the stream's error as its source.
 pub(super) fn caused_by(failed: Error, error: io::Error) -> Error {
     match error.downcast::<SessionFault>() {
         Ok(fault) => match fault.into_source() {

@@ -1,4 +1,4 @@
-//! `verify=False`: the caller wants encryption to whoever answers.
+//! `verify=False`: encryption without authentication.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Accepts any certificate and any signature under it: with nobody to be authenticated, neither proves anything.
+/// Accepts any certificate and any signature made with it: without authentication neither proves anything.
 #[derive(Debug)]
 pub struct AcceptAnything(pub Arc<CryptoProvider>);
 

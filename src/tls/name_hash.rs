@@ -1,17 +1,17 @@
-//! The hash of a certificate's subject by which OpenSSL names files in a folder of authorities (`X509_NAME_hash`).
+//! The hash of a certificate's subject, which OpenSSL names the files in a folder of authorities by (`X509_NAME_hash`).
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use super::der::{self, Reader};
 
-/// The hash of a name, given the contents of its sequence. `None` if it is malformed.
+/// Returns the hash of a name, given the contents of its sequence. `None` if it is malformed.
 pub fn name_hash(name: &[u8]) -> Option<u32> {
     let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &canonical(name)?);
     let first = digest.as_ref().first_chunk::<4>()?;
     Some(u32::from_le_bytes(*first))
 }
 
-/// A name in the form that OpenSSL compares: text as UTF-8, in small letters, without needless spaces.
+/// Returns a name in the form that OpenSSL compares: text as UTF-8, in small letters, without needless spaces.
 fn canonical(name: &[u8]) -> Option<Vec<u8>> {
     let mut canonical = Vec::with_capacity(name.len());
     let mut parts = Reader::new(name);
@@ -43,11 +43,11 @@ fn attribute(attribute: &[u8]) -> Option<Vec<u8>> {
     Some(element)
 }
 
-/// What a string says. `None` for what is no string of these kinds.
+/// Decodes a string. `None` for other kinds of elements.
 fn text(tag: u8, value: &[u8]) -> Option<String> {
     match tag {
         der::UTF8_STRING => String::from_utf8(value.to_vec()).ok(),
-        // As OpenSSL does it: all of them are Latin-1.
+        // As in OpenSSL, all of them are Latin-1.
         der::PRINTABLE_STRING | der::T61_STRING | der::IA5_STRING | der::VISIBLE_STRING => {
             Some(value.iter().map(|byte| char::from(*byte)).collect())
         }

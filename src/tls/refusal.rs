@@ -1,4 +1,4 @@
-//! Why a server's certificate is refused: OpenSSL's words for it, which programs search messages for, and what to do.
+//! Why a server's certificate is refused, and what to do about it. OpenSSL's words are kept: programs search messages for them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -43,7 +43,7 @@ pub enum Reason {
         not_before: i64,
     },
     NotAnAuthority,
-    /// webpki's: an authority's certificate is no server's.
+    /// Found by webpki: the certificate is an authority's, not a server's.
     AuthorityAsServer,
     PathTooLong,
     /// By `extendedKeyUsage`.
@@ -56,7 +56,7 @@ pub enum Reason {
     BadSignature,
     Algorithm,
     Unreadable,
-    /// What `VERIFY_X509_STRICT` asks.
+    /// A rule of `VERIFY_X509_STRICT`.
     Strict(&'static str),
     Name {
         error: CertificateError,
@@ -72,7 +72,7 @@ impl Refusal {
         Self { reason, link: CertificateLink::Issuer(certificate.name()) }
     }
 
-    /// A sentence about a server of this name.
+    /// Returns a sentence that says why the server of this name is not trusted.
     pub fn explain(&self, f: &mut fmt::Formatter<'_>, host: &str) -> fmt::Result {
         let (words, why, remedy) = (self.openssl(host), self.why(host), self.remedy());
         write!(f, "[CERTIFICATE_VERIFY_FAILED] certificate verify failed: {words}: {why}; {remedy}")
@@ -186,7 +186,7 @@ fn is_address(host: &str) -> bool {
     host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
-/// What a certificate holds that is not for the server's name.
+/// Lists the names that a certificate is valid for.
 fn names(error: &CertificateError) -> String {
     let CertificateError::NotValidForNameContext { presented, .. } = error else {
         return "it holds other names".to_owned();
@@ -243,7 +243,7 @@ impl From<webpki::Error> for Refusal {
 }
 
 impl From<Refusal> for rustls::Error {
-    /// As rustls' own error where that tells the server what is wrong, by the alert that goes with it.
+    /// Returns rustls' own error where there is one: rustls then sends the alert that belongs to it.
     fn from(refusal: Refusal) -> Self {
         let is_servers = matches!(refusal.link, CertificateLink::Server);
         let at = |seconds: i64| UnixTime::since_unix_epoch(Duration::from_secs(seconds.try_into().unwrap_or_default()));

@@ -33,7 +33,7 @@ impl TlsLayer for RustlsStream {
 }
 
 impl AsyncRead for RustlsStream {
-    /// A stream that ends without `close_notify` has ended, as for Python's `ssl`. Framing tells whether it ended too early.
+    /// Treats an end without `close_notify` as the end of the stream, as for Python's `ssl`. Framing tells whether it ended too early.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.get_mut().0).poll_read(cx, buf) {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),

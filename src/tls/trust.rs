@@ -1,6 +1,7 @@
-//! Where trusted certificates come from: files, and folders as OpenSSL reads them.
+//! The sources of trusted certificates: files, and folders as OpenSSL reads them.
 //!
-//! Only what cannot be parsed is left out here. Whether a certificate may sign others is decided when it is used ([`super::checks`]).
+//! Certificates that cannot be parsed are left out. Whether a certificate may sign others is checked when it is used
+//! ([`super::checks`]).
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -28,19 +29,19 @@ pub enum Trust {
 pub enum TrustSource {
     /// The installed bundle; its file does not change while the process runs.
     Bundle(PathBuf),
-    /// A file that the caller or the environment names, or a folder.
+    /// A file or a folder that the user or the environment names.
     Named(PathBuf),
     /// Folders that the environment names. Some of them may be missing.
     Folders(Vec<PathBuf>),
-    /// What the environment sets OpenSSL's default paths to. They are beside others, and all may be missing.
+    /// OpenSSL's default paths as the environment sets them, in addition to others. Any may be missing.
     Optional { file: Option<PathBuf>, folders: Vec<PathBuf> },
-    /// The caller's own: PEM, or one certificate in DER.
+    /// Certificates that the user gave: PEM, or one in DER.
     Given(Arc<[u8]>),
-    /// The operating system's own: a bundle, and a folder that OpenSSL has hashed. They do not change while the process runs.
+    /// The operating system's: a bundle, and a folder that OpenSSL has hashed. They do not change while the process runs.
     System { file: Option<PathBuf>, folder: Option<PathBuf> },
 }
 
-/// What shows that a file is still the one that was read.
+/// Shows whether a file is still the one that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFingerprint {
     length: u64,
@@ -51,8 +52,8 @@ pub struct FileFingerprint {
 }
 
 impl Trust {
-    /// Whether it can be read when it is needed: the caller names nothing that he could have got wrong.
-    pub fn may_wait(&self) -> bool {
+    /// Returns whether the sources can be read when they are needed: the user has named nothing that could be wrong.
+    pub fn is_lazy(&self) -> bool {
         match self {
             Self::Anything => true,
             Self::Roots(sources) => {
@@ -61,7 +62,7 @@ impl Trust {
         }
     }
 
-    /// The state of all files that may change while the process runs. `None` if it cannot be told: folders.
+    /// Returns the state of all files that may change while the process runs. `None` if there are folders.
     pub fn fingerprints(&self) -> Option<Vec<FileFingerprint>> {
         let Self::Roots(sources) = self else { return Some(Vec::new()) };
         let mut fingerprints = Vec::new();
@@ -94,7 +95,7 @@ impl FileFingerprint {
     }
 }
 
-/// All certificates that are trusted. Those of files come before those of folders, as for OpenSSL.
+/// Reads all trusted certificates. Those of files come before those of folders, as in OpenSSL.
 pub fn load(sources: &[TrustSource]) -> Result<Store, ConfigError> {
     let mut store = Store::default();
     for source in sources {
@@ -132,9 +133,9 @@ pub fn load(sources: &[TrustSource]) -> Result<Store, ConfigError> {
     Ok(store)
 }
 
-/// Adds certificates of a file or folder that must hold one.
+/// Adds the certificates of a file or folder, which must hold at least one.
 fn add(store: &mut Store, path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<(), ConfigError> {
-    // Bundles hold certificates of forms that are no longer allowed; they are passed over, as OpenSSL does.
+    // Bundles hold certificates of forms that are no longer allowed; they are skipped, as by OpenSSL.
     let added = certificates.into_iter().map(|certificate| store.add(certificate)).filter(|is_added| *is_added).count();
     if added > 0 {
         return Ok(());
@@ -151,8 +152,7 @@ fn add_hashed(store: &mut Store, path: &Path, certificates: Vec<CertificateDer<'
     })
 }
 
-/// The certificates of a folder that OpenSSL would find: those in files that are named by the hash of their subject, and numbered
-/// from 0 on.
+/// Returns the certificates of a folder that OpenSSL would find: their files are named by the hash of the subject, and numbered from 0.
 fn read_folder(path: &Path) -> std::io::Result<Vec<CertificateDer<'static>>> {
     let entries = std::fs::read_dir(path)?.flatten();
     let mut files: Vec<_> =
@@ -173,7 +173,7 @@ fn has_hash(certificate: &CertificateDer<'_>, hash: u32) -> bool {
     Certificate::parse(certificate).and_then(|certificate| name_hash(certificate.subject)) == Some(hash)
 }
 
-/// The certificates of a file that may hold other things, too, or be missing.
+/// Returns the certificates of a file, which may be missing, or hold other things as well.
 fn read_loosely(path: &Path) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_file_iter(path).map(|certificates| certificates.flatten().collect()).unwrap_or_default()
 }
@@ -184,9 +184,9 @@ fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         .map_err(|error| unreadable("CA bundle", path, error))
 }
 
-/// The certificates in PEM, or the one in DER.
+/// Returns the certificates in PEM, or the one in DER.
 fn decode(data: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    // A sequence of more than 127 bytes begins with what no text does.
+    // A DER sequence of more than 127 bytes begins with a byte that no text begins with.
     if let [0x30, 0x80..=0xff, ..] = data {
         return Ok(vec![CertificateDer::from(data.to_vec())]);
     }
@@ -195,7 +195,7 @@ fn decode(data: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         .map_err(|error| unreadable("certificate", Path::new("cadata"), error))
 }
 
-/// What a file's name says where it is one that OpenSSL looks for: eight hexadecimal digits, a dot, and a number.
+/// Parses the name of a file that OpenSSL looks for: eight hexadecimal digits, a dot, and a number.
 fn hash_and_number(name: &OsStr) -> Option<(u32, u32)> {
     let (hash, number) = name.to_str()?.split_once('.')?;
     let is_hash = hash.len() == 8 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

@@ -1,4 +1,4 @@
-//! The verdict over a server's certificate: never milder than that of Python's `ssl`, and of webpki.
+//! Verifies a server's certificate: never less strictly than Python's `ssl`, and than webpki.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -36,7 +36,7 @@ impl Verifier {
         Ok(end_entity.verify_is_valid_for_subject_name(server_name)?)
     }
 
-    /// Verifies a chain from the server's certificate on, by webpki. One that is trusted itself needs no signature.
+    /// Verifies a chain, the server's certificate first, by webpki. A certificate that is trusted itself needs no signature.
     fn verify_signatures(
         &self,
         end_entity: &EndEntityCert<'_>,
@@ -47,7 +47,7 @@ impl Verifier {
         let last = CertificateDer::from(last.der);
         let anchor = [webpki::anchor_from_trusted_cert(&last)?];
         let intermediates: Vec<_> = between.iter().map(|certificate| CertificateDer::from(certificate.der)).collect();
-        // The path must hold all of them: webpki may find a shorter one.
+        // The path must consist of all of them: webpki may find a shorter one.
         let is_whole = |path: &VerifiedPath<'_>| {
             let is_whole = path.intermediate_certificates().count() == intermediates.len();
             if is_whole { Ok(()) } else { Err(webpki::Error::UnknownIssuer) }

@@ -1,14 +1,14 @@
-//! TLS by Python's `ssl`, as a layer on a stream of ours.
+//! TLS by Python's `ssl`, as a layer on a stream.
 //!
-//! The protocol is an `ssl.SSLObject` between two buffers in memory, which only a driver can call. So the layer is in two halves:
+//! The protocol is an `ssl.SSLObject` between two buffers in memory, which only a driver can call. So the layer has two halves:
 //!
-//! * [`SslStream`] moves ciphertext between the stream below and the buffers. Where it needs something decrypted, encrypted or
-//!   answered it notes in the thread's [`steps`] that its session needs a *step*, and is pending.
+//! * [`SslStream`] moves ciphertext between the stream below and the buffers. Where bytes have to be decrypted, encrypted or
+//!   answered, it notes in the thread's [`steps`] that its session needs a *step*, and is pending.
 //! * [`SslSession`] has the buffers. A driver takes a step: [`SslSession::begin_step`] hands out the bytes that go in, Python is
 //!   called with no lock held, and [`SslSession::finish_step`] takes the bytes that come out and wakes the tasks that wait for them.
 //!
-//! One driver at a time takes a step of a session. A step that fails fails the session for good, and so does one that is
-//! interrupted: nothing tells what became of its bytes.
+//! One driver at a time takes a step of a session. A step that fails ends the session, and so does one that is interrupted: it is
+//! unknown which of its bytes were processed.
 
 mod session;
 mod steps;
@@ -23,9 +23,9 @@ pub use self::session::{SessionFault, SslSession, StepInput, StepOutput};
 pub use self::steps::{has_steps, needs_step, take_steps};
 pub use self::stream::SslStream;
 
-/// What makes sessions: a pool's `ssl.SSLContext`, which only the drivers know.
+/// Makes sessions: a pool's `ssl.SSLContext`, which only the drivers know.
 pub trait SslEngine: Send + Sync {
-    /// The engine's part of a session with a server of this name that offers these protocols (ALPN). Calls no Python.
+    /// Returns the driver's part of a session with a server of this name, offering these protocols (ALPN). Calls no Python.
     fn session(&self, name: &str, protocols: &'static [&'static [u8]]) -> Arc<dyn Any + Send + Sync>;
 }
 

@@ -20,16 +20,16 @@ use crate::lock::lock;
 
 /// Ciphertext that is read ahead of its decryption, in bytes.
 const READ_AHEAD: usize = 256 * 1024;
-/// What is read at a time, until a read has filled it, in bytes.
+/// The size of a read, until a read has filled it, in bytes.
 const FIRST_READ: usize = 8 * 1024;
-/// What is read at a time from then on.
+/// The size of a read from then on, in bytes.
 const LARGE_READ: usize = 64 * 1024;
 
-/// The state of one TLS session, shared by its stream, the drivers, and responses that are asked for it.
+/// The state of one TLS session, shared by its stream, the drivers and the responses over it.
 pub struct SslSession {
     buffers: Mutex<Buffers>,
     engine: Arc<dyn Any + Send + Sync>,
-    /// What polls the stream on behalf of several exchanges, and has to after each step.
+    /// The job that polls the stream for several exchanges; it runs after each step.
     owner: OnceLock<Weak<dyn Job>>,
     generation: Generation,
 }
@@ -42,15 +42,15 @@ pub(super) struct Buffers {
     pub(super) plaintext_out: BytesMut,
     pub(super) ciphertext_out: BytesMut,
     pub(super) handshake: Handshake,
-    /// What was chosen by ALPN.
+    /// The protocol that ALPN has chosen.
     pub(super) protocol: Option<Bytes>,
     /// The stream below has ended.
     pub(super) is_eof: bool,
-    /// The handshake was told so.
+    /// The handshake has been told of that.
     pub(super) is_eof_told: bool,
-    /// The peer has said goodbye (`close_notify`).
+    /// The peer has sent `close_notify`.
     pub(super) is_closed: bool,
-    /// The engine has plaintext that it cannot encrypt before it has read something (a renegotiation of TLS 1.2).
+    /// Python's session holds plaintext that it cannot encrypt before it has read something (a renegotiation of TLS 1.2).
     pub(super) is_holding: bool,
     pub(super) is_stepping: bool,
     /// The thread that takes the step.
@@ -72,7 +72,7 @@ pub(super) enum Handshake {
     Done,
 }
 
-/// Why a session has failed: the words of Python's exception, and the exception for the first error that is made of it.
+/// Why a session has failed: the text of Python's exception. The exception itself is the source of the first error only.
 pub struct SessionFault {
     text: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -91,7 +91,7 @@ impl SessionFault {
         io::Error::other(Self { text: self.text.clone(), source: self.source.take() })
     }
 
-    /// The exception that it was, handed over.
+    /// Returns Python's exception.
     pub fn into_source(self) -> Option<Box<dyn StdError + Send + Sync>> {
         self.source
     }
@@ -111,26 +111,26 @@ impl fmt::Display for SessionFault {
 
 impl StdError for SessionFault {}
 
-/// What goes into a step.
+/// The input of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum StepInput {
-    /// The handshake begins, or goes on with what has arrived.
+    /// The handshake begins, or continues with the ciphertext that has arrived.
     Handshake { ciphertext: Bytes, is_eof: bool },
-    /// What has arrived is decrypted, and what is to be sent encrypted.
+    /// `ciphertext` has arrived and is decrypted; `plaintext` is encrypted.
     Data { ciphertext: Bytes, plaintext: Bytes },
 }
 
-/// What comes out of a step.
+/// The output of a step.
 #[derive(Default)]
 pub struct StepOutput<'a> {
     pub plaintext: &'a [u8],
     pub ciphertext: &'a [u8],
     pub is_handshaken: bool,
-    /// What was chosen by ALPN, when the handshake is complete.
+    /// The protocol that ALPN has chosen, when the handshake is complete.
     pub protocol: Option<&'a [u8]>,
-    /// The peer has said goodbye.
+    /// The peer has sent `close_notify`.
     pub is_closed: bool,
-    /// There is plaintext left that waits for something to be read.
+    /// Plaintext is left that waits for a read.
     pub is_holding: bool,
     pub fault: Option<SessionFault>,
 }
@@ -141,23 +141,23 @@ impl SslSession {
         Self { buffers: Mutex::default(), engine, owner: OnceLock::new(), generation: Generation::current() }
     }
 
-    /// From now on it is `owner` that is run after a step.
+    /// Sets the job that runs after each step.
     pub(super) fn set_owner(&self, owner: Weak<dyn Job>) {
         // Set once, when the connection is made.
         let _ = self.owner.set(owner);
     }
 
-    /// Whether this process made it, and not one that it was forked from: there another thread may have held the lock.
+    /// Returns whether this process made the session. In a forked child another thread of the parent may have held the lock.
     pub(super) fn is_current(&self) -> bool {
         self.generation.is_current()
     }
 
-    /// The part that the drivers know.
+    /// Returns the part of the session that the drivers know.
     pub fn engine(&self) -> &(dyn Any + Send + Sync) {
         &*self.engine
     }
 
-    /// Takes what the next step needs; `None` if there is nothing to do, or another driver is at it.
+    /// Takes the input of the next step. `None` if none is needed, or another driver takes one.
     pub fn begin_step(&self) -> Option<StepInput> {
         if !self.generation.is_current() {
             return None;
@@ -208,7 +208,7 @@ impl SslSession {
         }
     }
 
-    /// Has what polls the stream do so, if it is no exchange of its own.
+    /// Runs the job that polls the stream, if there is one.
     pub fn resume(&self) {
         if let Some(owner) = self.owner.get().and_then(Weak::upgrade) {
             owner.run();
@@ -219,7 +219,7 @@ impl SslSession {
         lock(&self.buffers)
     }
 
-    /// Notes that a step is needed, unless one is under way: then its end is awaited.
+    /// Notes that a step is needed. If one is under way, the poll waits for its end.
     pub(super) fn await_step(self: &Arc<Self>, buffers: &mut Buffers, cx: &Context<'_>) {
         if self.owner.get().is_none() {
             buffers.register(cx.waker());
@@ -279,14 +279,14 @@ impl Buffers {
             self.is_eof = length == 0;
             self.is_large |= length == room;
             if length < room {
-                // What is left is looked for after the step.
+                // The rest is read after the step.
                 break;
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what is encrypted. A failure is kept for the next write: a read may still find the reason that the peer gave.
+    /// Sends ciphertext. A failure is kept for the next write: a read may still find the reason that the peer gave.
     pub(super) fn send(&mut self, inner: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
         while !self.ciphertext_out.is_empty() {
             match Pin::new(&mut *inner).poll_write(cx, &self.ciphertext_out) {
@@ -313,7 +313,7 @@ impl Buffers {
         self.write_error = Some(error);
     }
 
-    /// Why nothing can be written, if that is so.
+    /// Returns the error of the next write, if writing has failed.
     pub(super) fn write_failure(&mut self) -> Option<io::Error> {
         if self.has_write_failed {
             return Some(self.write_error.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()));
@@ -322,7 +322,7 @@ impl Buffers {
     }
 }
 
-/// An idle connection does not hold what a large transfer needed.
+/// Frees the memory that a large transfer needed, once the buffer is empty.
 pub(super) fn shrink(buffer: &mut BytesMut) {
     if buffer.is_empty() && buffer.capacity() > LARGE_READ {
         *buffer = BytesMut::new();

@@ -1,6 +1,6 @@
 //! The sessions whose next step this thread has to take.
 //!
-//! A step stays due until it is taken, whichever poll has noted it.
+//! A step stays due until it is taken, by this operation or by a later one of the thread.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ pub fn needs_step(session: &Arc<SslSession>) {
     });
 }
 
-/// Whether there are steps for this thread to take.
+/// Returns whether there are steps for this thread to take.
 pub fn has_steps() -> bool {
     STEPS.with_borrow(|steps| !steps.is_empty())
 }
 
-/// The sessions that need a step.
+/// Takes the sessions that need a step.
 pub fn take_steps() -> Vec<Arc<SslSession>> {
     STEPS.take()
 }

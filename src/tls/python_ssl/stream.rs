@@ -1,4 +1,4 @@
-//! The stream of a session: it moves ciphertext, and is pending where a step is needed.
+//! The stream of a session: it moves ciphertext, and is pending while a step is needed.
 
 use std::any::Any;
 use std::io::{self, IoSlice};
@@ -15,14 +15,15 @@ use crate::io::stream::{Stream, TlsLayer};
 
 /// Plaintext that is accepted ahead of its encryption, in bytes.
 const WRITE_AHEAD: usize = 64 * 1024;
-/// TLS by Python on another stream. Dropping it closes that one, with no goodbye.
+
+/// TLS by Python's `ssl` on another stream. Dropping it closes that one, without `close_notify`.
 pub struct SslStream {
     session: Arc<SslSession>,
     inner: Stream,
 }
 
 impl SslStream {
-    /// Nothing is sent before the handshake. `engine` is what [`SslEngine::session`] made.
+    /// A stream whose handshake has not begun. `engine` is what [`SslEngine::session`] made.
     pub fn new(inner: Stream, engine: Arc<dyn Any + Send + Sync>) -> Self {
         Self { session: Arc::new(SslSession::new(engine)), inner }
     }
@@ -37,7 +38,7 @@ impl SslStream {
         self.session.buffers().protocol.clone()
     }
 
-    /// Makes the handshake.
+    /// Performs the handshake.
     pub async fn handshake(&mut self) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_handshake(cx)).await
     }
@@ -92,7 +93,7 @@ impl TlsLayer for SslStream {
         if !buffers.is_stepping && !buffers.needs_step() {
             return Poll::Ready(());
         }
-        // Also where it is not for this exchange to poll the stream.
+        // Registered also if this exchange does not poll the stream.
         buffers.register(cx.waker());
         self.session.await_step(&mut buffers, cx);
         Poll::Pending
@@ -111,7 +112,7 @@ impl AsyncRead for SslStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { session, inner } = &mut *self.get_mut();
         let mut buffers = session.buffers();
-        // What reading gives rise to (an answer to a KeyUpdate, an alert).
+        // Reading may have produced ciphertext (an answer to a KeyUpdate, an alert).
         let _: Poll<()> = buffers.send(inner, cx);
         loop {
             if !buffers.plaintext_in.is_empty() {
@@ -132,7 +133,7 @@ impl AsyncRead for SslStream {
                 return Poll::Pending;
             }
             if buffers.is_eof {
-                // Without a goodbye: an end of stream all the same. Framing tells whether it came too early.
+                // An end without `close_notify` is an end of the stream. Framing tells whether it came too early.
                 return Poll::Ready(Ok(()));
             }
             ready!(buffers.fill(inner, cx))?;
@@ -194,7 +195,7 @@ fn poll_encrypted(
     if let Some(error) = buffers.write_failure() {
         return Poll::Ready(Err(error));
     }
-    // No more is encrypted than goes out.
+    // Nothing more is encrypted before this is sent.
     ready!(sent);
     if buffers.is_holding && !buffers.is_stepping {
         ready!(buffers.fill(inner, cx))?;
