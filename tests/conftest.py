@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,27 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import h2_peer
-    from peers import Script
-
-
-class Serve(Protocol):
-    """What the fixture `serve` gives."""
-
-    def __call__(
-        self, script: Script, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-    ) -> Peer: ...
-
-
-class ServeH2(Protocol):
-    """What the fixture `serve_h2` gives."""
-
-    def __call__(
-        self,
-        script: h2_peer.Script,
-        *,
-        tls: bool | ssl.SSLContext | None = None,
-        settings: dict[int, int | None] | None = None,
-    ) -> H2Peer: ...
+    from h2_peer import ServeH2
+    from peers import Script, Serve
 
 
 @pytest.fixture(params=FLAVOURS)

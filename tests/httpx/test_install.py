@@ -1,0 +1,215 @@
+"""`httpcore_rs.install()`: our pools under clients that somebody else makes, and its undo."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import httpcore_rs
+from libraries import Client
+from peers import always, echo, reply
+from programs import HIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from certificates import Certificates
+    from flavours import Flavour
+    from libraries import Library
+    from peers import Serve
+    from programs import Program
+
+OK = always(reply(b"ok"))
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    httpcore_rs.install()
+    yield
+    httpcore_rs.uninstall()
+
+
+def is_ours(pool: Any) -> bool:
+    return isinstance(pool, (httpcore_rs.ConnectionPool, httpcore_rs.AsyncConnectionPool))
+
+
+async def get(flavour: Flavour, library: Library, url: str, **arguments: Any) -> Any:
+    async with Client(flavour, library, **arguments) as client:
+        return client.raw, await client.send("GET", url)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_clients_are_served_by_our_pools(flavour: Flavour, serve: Serve, library: Library) -> None:
+    client, response = await get(flavour, library, serve(OK).url)
+    assert response.text == "ok"
+    assert is_ours(client._transport._pool)
+    # The class is the library's own, as somebody who looks at it expects.
+    assert type(client._transport) in (library.HTTPTransport, library.AsyncHTTPTransport)
+
+
+@pytest.mark.usefixtures("installed")
+def test_functions_are_served_by_our_pools(serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    genuine = httpcore_rs.ConnectionPool.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        genuine(self, *args, **kwargs)
+
+    monkeypatch.setattr(httpcore_rs.ConnectionPool, "__init__", init)
+    assert library.get(serve(OK).url).text == "ok"
+    assert len(made) == 1
+
+
+@pytest.mark.usefixtures("installed")
+async def test_proxies_of_the_environment(
+    flavour: Flavour, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve(echo)
+    monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.authority}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    client, _ = await get(flavour, library, "http://elsewhere.test/path")
+    assert proxy.requests[0].target == b"http://elsewhere.test/path"
+    (pool,) = (mount._pool for mount in client._mounts.values() if mount is not None)
+    assert isinstance(pool, (library.pools.HTTPProxy, library.pools.AsyncHTTPProxy))
+
+
+@pytest.mark.usefixtures("installed")
+async def test_arguments_keep_their_meaning(
+    flavour: Flavour, serve: Serve, library: Library, certificates: Certificates
+) -> None:
+    peer = serve(OK, tls=certificates.server_context())
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    for verify in (False, context):
+        limits = library.Limits(max_connections=1)
+        client, response = await get(flavour, library, peer.url, verify=verify, limits=limits)
+        assert response.text == "ok"
+        assert is_ours(client._transport._pool)
+    with pytest.raises(library.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        await get(flavour, library, peer.url)
+
+
+@pytest.mark.usefixtures("installed")
+def test_arguments_may_be_given_by_position(serve: Serve, library: Library, certificates: Certificates) -> None:
+    peer = serve(OK, tls=certificates.server_context())
+    with library.Client(transport=library.HTTPTransport(False, None)) as client:
+        assert client.get(peer.url).text == "ok"
+    with pytest.raises(TypeError, match="no_such_argument"):
+        library.HTTPTransport(no_such_argument=1)
+
+
+@pytest.mark.usefixtures("installed")
+def test_subclasses_are_served(serve: Serve, library: Library) -> None:
+    class Retrying(library.HTTPTransport):  # type: ignore[misc]
+        def __init__(self, attempts: int) -> None:
+            super().__init__(retries=attempts)
+            self.attempts = attempts
+
+    transport = Retrying(2)
+    assert is_ours(transport._pool)
+    with library.Client(transport=transport) as client:
+        assert client.get(serve(OK).url).text == "ok"
+
+
+def test_installing_twice_and_uninstalling(library: Library) -> None:
+    genuine = library.HTTPTransport.__init__
+    signature = inspect.signature(library.HTTPTransport)
+    before = library.HTTPTransport()
+    httpcore_rs.install()
+    httpcore_rs.install()
+    meanwhile = library.HTTPTransport()
+    assert inspect.signature(library.HTTPTransport) == signature
+    httpcore_rs.uninstall()
+    httpcore_rs.uninstall()
+    assert library.HTTPTransport.__init__ is genuine
+    assert [is_ours(each._pool) for each in (before, meanwhile, library.HTTPTransport())] == [False, True, False]
+
+
+def test_a_patch_on_top_stays(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    with monkeypatch.context() as patching:
+        httpcore_rs.install()
+        ours = library.HTTPTransport.__init__
+
+        def patched(self: Any, *args: Any, **kwargs: Any) -> None:
+            seen.append(self)
+            ours(self, *args, **kwargs)
+
+        patching.setattr(library.HTTPTransport, "__init__", patched)
+        assert is_ours(library.HTTPTransport()._pool)
+        httpcore_rs.uninstall()
+        assert not is_ours(library.HTTPTransport()._pool)
+        assert library.HTTPTransport.__init__ is patched
+        httpcore_rs.install()
+        assert is_ours(library.HTTPTransport()._pool)
+        httpcore_rs.uninstall()
+        assert len(seen) == 3
+    # Whoever takes his patch away puts back what he found: ours, which does nothing any more.
+    assert not is_ours(library.HTTPTransport()._pool)
+    httpcore_rs.install()
+    assert is_ours(library.HTTPTransport()._pool)
+    httpcore_rs.uninstall()
+    assert not is_ours(library.HTTPTransport()._pool)
+
+
+def test_a_patch_below(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Patched(library.HTTPTransport):  # type: ignore[misc]
+        pass
+
+    genuine = library.HTTPTransport.__init__
+
+    def patched(self: Any, *args: Any, **kwargs: Any) -> None:
+        genuine(self, *args, **kwargs)
+
+    monkeypatch.setattr(Patched, "__init__", patched)
+    original, init = httpcore_rs._install._prepare(Patched, library.SyncTransport)
+    assert original is patched
+    monkeypatch.setattr(Patched, "__init__", init)
+    monkeypatch.setattr(httpcore_rs._install._State, "is_installed", True)
+    assert is_ours(Patched(verify=False)._pool)
+    monkeypatch.setattr(httpcore_rs._install._State, "is_installed", False)
+    assert not is_ours(Patched(verify=False)._pool)
+    del httpcore_rs._install._State.changed[Patched]
+
+
+@pytest.mark.usefixtures("installed")
+def test_our_own_transports_are_as_before() -> None:
+    assert is_ours(httpcore_rs.SyncTransport(retries=1)._pool)
+
+
+def test_httpx2_in_the_place_of_httpx(serve: Serve, program: Callable[..., Program]) -> None:
+    pytest.importorskip("httpx2", reason="httpx2 exists for CPython 3.10 and newer")
+    before = """
+    import httpx2
+    httpx2.alias_httpx()
+    """
+    source = """
+    import httpx
+    import httpx2
+
+    httpcore_rs.install()
+    assert httpx is httpx2
+    with httpx.Client() as client:
+        assert client.get(url).text == "ok"
+        assert type(client._transport._pool) is httpcore_rs.httpcore2.ConnectionPool
+    with httpcore_rs.ConnectionPool() as pool:
+        assert type(pool.request("GET", url)).__module__ == "httpcore2"
+    with httpx.Client(transport=httpcore_rs.SyncTransport()) as client:
+        assert client.get(url).text == "ok"
+    """
+    program(source, serve(OK).url, before=before).output()
+
+
+def test_without_either_library(program: Callable[..., Program]) -> None:
+    source = """
+    try:
+        httpcore_rs.install()
+    except ModuleNotFoundError as exc:
+        assert "httpx" in str(exc)
+    else:
+        raise AssertionError("nothing was said")
+    """
+    program(source, "", "httpx", "httpx2", before=HIDE).output()

@@ -1,0 +1,309 @@
+"""Scripted peers: servers on raw sockets that send exactly the bytes that a test wants, when it wants.
+
+A script is a function of one accepted connection, run in a thread of its own:
+
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
+
+When it returns, the peer ends its side and waits for the client to end the other. An `OSError` ends a script silently,
+since the client may go away at any time; whatever else it raises fails the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Request(NamedTuple):
+    """A request as it came over the wire."""
+
+    head: bytes
+    body: bytes  # without its framing
+
+    @property
+    def method(self) -> bytes:
+        return self.head.split(b" ", 1)[0]
+
+    @property
+    def target(self) -> bytes:
+        return self.head.split(b"\r\n", 1)[0].split(b" ", 1)[1].rsplit(b" ", 1)[0]
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        lines = self.head[:-4].split(b"\r\n")[1:]
+        return [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class Connection:
+    """An accepted connection, from the server's side."""
+
+    def __init__(self, peer: Peer, accepted: socket.socket, number: int) -> None:
+        self.peer = peer
+        self.socket = accepted
+        self.number = number  # 0 for the first
+        self.address = accepted.getsockname() if accepted.family == socket.AF_UNIX else accepted.getpeername()
+        self.received = b""  # every byte, as it came
+        self.unread = b""
+        self.closed = threading.Event()  # the client has closed its side, or the connection was reset
+
+    def receive(self) -> bytes:
+        """Some bytes; an error at the end of the stream."""
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionAbortedError
+        self.received += data
+        return data
+
+    def read_until(self, end: bytes) -> bytes:
+        while end not in self.unread:
+            self.unread += self.receive()
+        start, _, self.unread = self.unread.partition(end)
+        return start + end
+
+    def read_exactly(self, length: int) -> bytes:
+        parts = [self.unread]
+        missing = length - len(self.unread)
+        while missing > 0:
+            parts.append(self.receive())
+            missing -= len(parts[-1])
+        data = b"".join(parts)
+        self.unread = data[length:]
+        return data[:length]
+
+    def read_head(self) -> bytes:
+        return self.read_until(b"\r\n\r\n")
+
+    def read_request(self) -> Request:
+        """A whole request, by its content-length or chunked."""
+        request = Request(self.read_head(), b"")
+        if request.header(b"transfer-encoding") == b"chunked":
+            body = b""
+            while size := int(self.read_until(b"\r\n").split(b";")[0], 16):
+                body += self.read_exactly(size)
+                assert self.read_exactly(2) == b"\r\n"
+            self.read_until(b"\r\n")
+        else:
+            body = self.read_exactly(int(request.header(b"content-length") or 0))
+        request = request._replace(body=body)
+        self.peer.requests.append(request)
+        return request
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def send_pieces(self, pieces: Iterable[bytes], *, pause: float = 0.0005) -> None:
+        """Sends pieces apart, so that they arrive as separate segments (as a rule: no test depends on it)."""
+        for piece in pieces:
+            self.send(piece)
+            time.sleep(pause)
+
+    def wait(self, event: threading.Event) -> None:
+        """Waits for the test."""
+        while not event.wait(0.02):
+            if self.peer.stopping:
+                raise ConnectionAbortedError
+
+    def wait_closed(self) -> None:
+        """Reads, and forgets, until the client has closed."""
+        with contextlib.suppress(OSError):
+            while self.socket.recv(65536):
+                pass
+        self.closed.set()
+
+    def reset(self) -> None:
+        """Aborts the connection: the client gets a TCP reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def end(self) -> None:
+        """Ends this side: TLS says goodbye, TCP sends a FIN."""
+        with contextlib.suppress(OSError, ValueError):
+            if isinstance(self.socket, ssl.SSLSocket):
+                self.socket = self.socket.unwrap()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
+
+Script = Callable[[Connection], None]
+
+
+class Peer:
+    """A listening socket that runs a script for each connection it accepts."""
+
+    def __init__(
+        self, script: Script, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.script = script
+        self.tls = tls
+        self.connections: list[Connection] = []
+        self.requests: list[Request] = []  # of all connections, in the order in which they were read
+        self.errors: list[Exception] = []
+        self.stopping = False
+        self.uds = host if host.startswith("/") else None
+        if self.uds is not None:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(self.uds)
+            self.listener.listen(128)
+            self.authority = "uds.test"
+        else:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self.listener = socket.create_server((host, port), family=family, backlog=128)
+            self.port: int = self.listener.getsockname()[1]
+            self.authority = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.address = self.listener.getsockname()
+        self.url = f"{'https' if tls else 'http'}://{self.authority}/"
+        self.threads = [threading.Thread(target=self._accept, name="peer", daemon=True)]
+        self.threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            accepted, _ = self.listener.accept()
+            if self.stopping:
+                accepted.close()
+                return
+            if accepted.family != socket.AF_UNIX:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(self, accepted, len(self.connections))
+            self.connections.append(connection)
+            self.threads.append(threading.Thread(target=self._serve, args=(connection,), name="peer", daemon=True))
+            self.threads[-1].start()
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            if self.tls is not None:
+                connection.socket = self.tls.wrap_socket(connection.socket, server_side=True)
+            self.script(connection)
+        except OSError:
+            pass
+        except Exception as exc:  # noqa: BLE001  (raised again where the test ends)
+            self.errors.append(exc)
+        connection.end()
+        connection.wait_closed()
+        connection.socket.close()
+
+    def closed(self, count: int) -> bool:
+        """Whether the client has closed this many connections."""
+        return sum(connection.closed.is_set() for connection in self.connections) == count
+
+    def close(self) -> None:
+        """Closes everything; scripts that still run end by an `OSError`."""
+        if self.stopping:
+            return
+        self.stopping = True
+        waker = socket.socket(self.listener.family)
+        waker.connect(self.address)
+        self.threads[0].join(5)
+        waker.close()
+        self.listener.close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection.socket, socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(5)
+
+
+class Serve(Protocol):
+    """The type of the fixture `serve`: it starts a peer that lives as long as the test."""
+
+    def __call__(
+        self, script: Script, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> Peer: ...
+
+
+def reply(
+    body: bytes = b"", *, status: bytes = b"200 OK", headers: Iterable[tuple[bytes, bytes]] = (), length: bool = True
+) -> bytes:
+    """The bytes of a response, with its content-length unless told otherwise."""
+    lines = [b"HTTP/1.1 " + status, *(name + b": " + value for name, value in headers)]
+    if length:
+        lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join([*lines, b"", body])
+
+
+def answers(*responses: bytes) -> Script:
+    """Answers the first request of a connection with the first response, and so on; then ends the connection."""
+
+    def script(connection: Connection) -> None:
+        for response in responses:
+            connection.read_request()
+            connection.send(response)
+
+    return script
+
+
+def always(response: bytes) -> Script:
+    """Answers every request with this, on connections that stay open."""
+
+    def script(connection: Connection) -> None:
+        while True:
+            connection.read_request()
+            connection.send(response)
+
+    return script
+
+
+def describe(request: Request) -> bytes:
+    """A request as JSON, so that a test can tell whose response it got."""
+    description = {
+        "method": request.method.decode("latin-1"),
+        "target": request.target.decode("latin-1"),
+        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers],
+        "length": len(request.body),
+        "sha256": hashlib.sha256(request.body).hexdigest(),
+    }
+    return json.dumps(description).encode()
+
+
+def echo(connection: Connection) -> None:
+    """Describes every request to its sender, on connections that stay open."""
+    while True:
+        connection.send(reply(describe(connection.read_request())))
+
+
+def silence(connection: Connection) -> None:
+    """Reads whatever comes, and never answers."""
+    connection.wait_closed()
+
+
+def deafness(connection: Connection) -> None:
+    """Neither reads nor answers, until the test ends."""
+    connection.wait(threading.Event())
+
+
+@contextlib.contextmanager
+def full_backlog(host: str = "127.0.0.1", port: int = 0) -> Iterator[Any]:
+    """The address of a socket where a connect hangs: it listens, and nobody accepts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((host, port), family=family, backlog=0))
+        while True:
+            waiting = stack.enter_context(socket.socket(family))
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+            if not select.select([], [waiting], [], 0.05)[1]:
+                yield listener.getsockname()
+                return
+
+
+@contextlib.contextmanager
+def refused_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """A port on which nobody listens, kept free of others for as long as the test lasts."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
+        bound.bind((host, 0))
+        yield bound.getsockname()[1]
