@@ -29,18 +29,20 @@ if TYPE_CHECKING:
     from peers import Connection, Peer, Serve
 
 LIMIT = 3
+HAS_STATES = hasattr(socket, "TCP_INFO")
 ENGINES = ["plain", "rustls", "ssl.SSLContext", "network_backend"]
+SHORT, LONG = reply(b"x" * 10), reply(b"x" * 3_000_000)
 TIMEOUT = {"timeout": {"pool": 10.0, "connect": 10.0, "read": 10.0}}
 
 
 def established(connection: Connection) -> bool:
-    """Whether the client has its end open, as the system knows it: the peer may not have read the end yet."""
+    """Returns True while the client has its end open, by the socket's state: the peer may not have read the end."""
+    if connection.closed.is_set():
+        return False
     try:
-        if hasattr(socket, "TCP_INFO"):
-            return connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
+        return not HAS_STATES or connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
     except (OSError, ValueError):
         return False
-    return not connection.closed.is_set()
 
 
 def count(peer: Peer) -> int:
@@ -60,7 +62,7 @@ class Server:
         while True:
             short = connection.read_request().target == b"/short"
             self.most = max(self.most, count(self.peer))
-            connection.send(reply(b"x" * (10 if short else 3_000_000)))
+            connection.send(SHORT if short else LONG)
 
     def count(self) -> int:
         return count(self.peer)
@@ -95,11 +97,9 @@ def elsewhere() -> Iterator[Elsewhere]:
     """Collections run there and nowhere else."""
     thread = Elsewhere()
     gc.collect()
-    gc.freeze()
     gc.disable()
     yield thread
     gc.enable()
-    gc.unfreeze()
     # What a test left behind is reported where it ran.
     gc.collect()
     thread.jobs.put(None)

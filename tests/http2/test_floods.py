@@ -13,6 +13,8 @@ from hyperframe.frame import Frame, PingFrame, PriorityFrame, SettingsFrame, Win
 from h2_peer import OK, H2Peer, http2_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from flavours import Flavour
     from h2_peer import ServeH2
     from h2_session import Session
@@ -61,23 +63,38 @@ def answers_then_sends(frame: bytes, total: int) -> object:
     return script
 
 
+async def longest_turn(running: Callable[[], object]) -> float:
+    """Returns the most processor time of one turn of the loop, for as long as the condition holds, in seconds."""
+    longest, deadline, turn = 0.0, time.monotonic() + 20, time.thread_time()
+    while running() and time.monotonic() < deadline:
+        await asyncio.sleep(0)
+        now = time.thread_time()
+        turn, longest = now, max(longest, now - turn)
+    return longest
+
+
+async def leaves_turns(attempt: Callable[[], Awaitable[float]]) -> None:
+    """Asserts that no turn of the loop takes long. Processors that are busy with others get three attempts."""
+    turns = [await attempt()]
+    while len(turns) < 3 and turns[-1] >= TURN:
+        turns.append(await attempt())
+    assert turns[-1] < TURN, turns
+
+
 @pytest.mark.parametrize("name", FLOODS)
 async def test_a_flood_of_an_idle_connection_ends_it(asyncio_flavour: Flavour, serve_h2: ServeH2, name: str) -> None:
-    flooding = serve_h2(answers_then_sends(FLOODS[name], 64 * 1024 * 1024))
-    longest = 0.0
-    async with http2_pool(asyncio_flavour) as pool:
-        assert (await pool.request("GET", flooding.url, extensions=TIMEOUT)).content == b"ok"
-        # The processor's time: what else the machine does is not the loop's.
-        deadline, turn = time.monotonic() + 20, time.thread_time()
-        while pool.connections and time.monotonic() < deadline:
-            await asyncio.sleep(0)
-            now = time.thread_time()
-            turn, longest = now, max(longest, now - turn)
-        assert not pool.connections
-        assert longest < TURN, longest
-        # The next request has a new connection.
-        assert (await pool.request("GET", flooding.url, extensions=TIMEOUT)).content == b"ok"
-    assert len(flooding.connections) == 2
+    async def attempt() -> float:
+        flooding = serve_h2(answers_then_sends(FLOODS[name], 64 * 1024 * 1024))
+        async with http2_pool(asyncio_flavour) as pool:
+            assert (await pool.request("GET", flooding.url, extensions=TIMEOUT)).content == b"ok"
+            longest = await longest_turn(lambda: pool.connections)
+            assert not pool.connections
+            # The next request has a new connection.
+            assert (await pool.request("GET", flooding.url, extensions=TIMEOUT)).content == b"ok"
+        assert len(flooding.connections) == 2
+        return longest
+
+    await leaves_turns(attempt)
 
 
 async def test_frames_beside_a_response_leave_the_loop_its_turns(asyncio_flavour: Flavour, serve_h2: ServeH2) -> None:
@@ -90,15 +107,14 @@ async def test_frames_beside_a_response_leave_the_loop_its_turns(asyncio_flavour
         session.data(stream, b"end", end=True)
         session.flush()
 
-    longest, turn = 0.0, time.thread_time()
-    async with http2_pool(asyncio_flavour) as pool:
-        task = asyncio_flavour.start(lambda: pool.request("GET", serve_h2(script).url, extensions=TIMEOUT))
-        while not task.done:
-            await asyncio.sleep(0)
-            now = time.thread_time()
-            turn, longest = now, max(longest, now - turn)
-        assert (await task.wait()).content == b"end"
-    assert longest < TURN, longest
+    async def attempt() -> float:
+        async with http2_pool(asyncio_flavour) as pool:
+            task = asyncio_flavour.start(lambda: pool.request("GET", serve_h2(script).url, extensions=TIMEOUT))
+            longest = await longest_turn(lambda: not task.done)
+            assert (await task.wait()).content == b"end"
+            return longest
+
+    await leaves_turns(attempt)
 
 
 async def test_a_few_frames_on_an_idle_connection_are_nothing(flavour: Flavour, serve_h2: ServeH2) -> None:

@@ -290,7 +290,7 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Takes in bytes, of which a script may have read some by itself."""
-        self.connection.received += data
+        self.connection.note(data)
         try:
             events = self.h2.receive_data(data)
         except ProtocolError:

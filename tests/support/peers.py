@@ -58,7 +58,8 @@ class Connection:
         self.socket = accepted
         self.number = number  # 0 for the first
         self.address = accepted.getsockname() if accepted.family == socket.AF_UNIX else accepted.getpeername()
-        self.received = b""  # every byte, as it came
+        self._received: list[bytes] = []
+        self._received_lock = threading.Lock()
         self.unread = b""
         self.closed = threading.Event()  # the client has closed its side, or the connection was reset
 
@@ -67,8 +68,20 @@ class Connection:
         data = self.socket.recv(65536)
         if not data:
             raise ConnectionAbortedError
-        self.received += data
+        self.note(data)
         return data
+
+    def note(self, data: bytes) -> None:
+        """Records bytes that have arrived."""
+        with self._received_lock:
+            self._received.append(data)
+
+    @property
+    def received(self) -> bytes:
+        """Every byte, as it came."""
+        with self._received_lock:
+            self._received[:] = [b"".join(self._received)]
+            return self._received[0]
 
     def read_until(self, end: bytes) -> bytes:
         while end not in self.unread:

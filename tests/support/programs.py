@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PRELUDE = """
-import asyncio, gc, json, os, signal, sys, threading
+import asyncio, gc, json, logging, os, signal, sys, threading
 import httpcore_rs
+# Development mode reports callbacks that take longer than 0.1 s. On a busy machine any of them may.
+logging.getLogger("asyncio").addFilter(lambda record: record.msg != "Executing %s took %.3f seconds")
 # Ignored in what a shell runs in the background, and inherited from there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 url = sys.argv[1]
