@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=FLAVOURS)
 def flavour(request: pytest.FixtureRequest) -> Flavour:
-    """The four ways to use a pool; the test runs once in each."""
+    """Returns each of the four ways to use a pool: the test runs once in each."""
     return FLAVOURS[request.param]()
 
 
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def async_flavour(request: pytest.FixtureRequest) -> Flavour:
-    """The three where a call can be cancelled."""
+    """Returns each of the three flavours in which a call can be cancelled."""
     return FLAVOURS[request.param]()
 
 
@@ -49,14 +49,14 @@ def asyncio_flavour(request: pytest.FixtureRequest) -> Flavour:
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    """What does TLS. `engines.current` is it for as long as the test lasts."""
+    """Returns the name of the TLS engine, which `engines.current` is for as long as the test lasts."""
     engines.current.name = request.param
     yield request.param
     engines.current.name = "rustls"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs tests by each engine. HTTP/2 is tested over plain TCP as well, where a test names no certificates."""
+    """Runs tests with each engine. HTTP/2 is tested over plain TCP as well, unless a test names certificates."""
     if "engine" not in metafunc.fixturenames:
         return
     is_secure = "serve_h2" not in metafunc.fixturenames or _names_certificates(metafunc.function)
@@ -67,7 +67,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """HTTP/2 over rustls is tested in one flavour of each kind: what differs between the others is below TLS."""
+    """Tests HTTP/2 over rustls in one sync and one async flavour: the others differ only below TLS."""
     left_out = [item for item in items if _is_left_out(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -104,14 +104,14 @@ def _is_left_out(item: pytest.Item) -> bool:
 
 @pytest.fixture(params=LIBRARIES)
 def library(request: pytest.FixtureRequest) -> Library:
-    """httpx, and httpx2."""
+    """Returns httpx, and then httpx2."""
     pytest.importorskip(request.param, reason="httpx2 exists for CPython 3.10 and newer")
     return Library(request.param)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Runs a coroutine test to its end in the flavour that it was given."""
+    """Runs a coroutine test in its flavour, to its end."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
@@ -122,7 +122,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the machine sets for all programs must not decide a test."""
+    """Removes the variables that the machine may set for all programs: they must not decide a test."""
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -145,7 +145,7 @@ def serve() -> Iterator[Serve]:
 def serve_h2(certificates: Certificates, engine: str) -> Iterator[ServeH2]:
     """Starts scripted HTTP/2 peers. A script that fails, and a client that breaks the protocol, fail the test.
 
-    Where the test does not say `tls`, they speak TLS if there is an engine for it.
+    Unless the test sets `tls`, they speak TLS if the test has an engine for it.
     """
     started: list[H2Peer] = []
 
@@ -167,7 +167,7 @@ def serve_h2(certificates: Certificates, engine: str) -> Iterator[ServeH2]:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Starts programs, from their source and their arguments."""
+    """Starts programs, given their source and their arguments."""
     with contextlib.ExitStack() as stack:
 
         def start(source: str, *arguments: str, before: str = "") -> Program:
@@ -180,7 +180,7 @@ def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 
 def end(started: Iterable[Peer]) -> None:
-    """Closes peers, and raises what a script raised."""
+    """Closes peers, and raises the first exception of their scripts."""
     for peer in started:
         peer.close()
     for peer in started:
@@ -190,12 +190,12 @@ def end(started: Iterable[Peer]) -> None:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """A certificate authority that nobody trusts by default, and what it signed."""
+    """Returns a certificate authority that is trusted nowhere by default, and the certificates that it signed."""
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session")
 def asgi(certificates: Certificates) -> Iterator[AsgiServer]:
-    """hypercorn in a process of its own, over HTTP and HTTPS."""
+    """Starts hypercorn in a process of its own, over HTTP and HTTPS."""
     with AsgiServer(certificates) as server:
         yield server

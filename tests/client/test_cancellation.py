@@ -1,4 +1,4 @@
-"""Whatever ends a request (cancelled, dropped, abandoned) gives its slot and its descriptor back, there and then."""
+"""A request that ends early (cancelled, dropped, abandoned) releases its slot and its descriptor at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BIG = b"x" * 32 * 1024 * 1024
 
 
 async def cancel(pool: Pool, job: Callable[[], Awaitable[Any]], begun: Callable[[], object], left: str = IDLE) -> None:
-    """Cancels a call when it has come to a certain point, and looks at the pool from within the cancelled task."""
+    """Cancels a call when it has reached a certain point, and looks at the pool from within the cancelled task."""
     seen: list[str] = []
 
     async def watched() -> None:
@@ -96,7 +96,7 @@ async def test_within_the_callers_body(async_flavour: Flavour, serve: Serve) -> 
         try:
             await async_flavour.sleep(60)
         finally:
-            ended.append("here")  # the cancellation arrived in the body itself, which can clean up
+            ended.append("here")  # the cancellation was raised in the body itself, which can clean up
         yield b"never"
 
     peer = serve(echo)
@@ -143,7 +143,7 @@ async def test_between_two_retries(async_flavour: Flavour, serve: Serve) -> None
         assert pool.connections == []
 
 
-async def test_a_cancelled_request_makes_room_for_the_next_in_line(async_flavour: Flavour, serve: Serve) -> None:
+async def test_a_cancelled_request_gives_its_slot_to_the_next_waiter(async_flavour: Flavour, serve: Serve) -> None:
     silent, peer = serve(silence), serve(OK)
     async with async_flavour.pool(max_connections=1) as pool:
         stuck = async_flavour.start(lambda: pool.request("GET", silent.url))
@@ -164,7 +164,7 @@ async def test_at_the_moment_a_slot_is_handed_over(async_flavour: Flavour, serve
             await async_flavour.until(lambda: "1 queued" in repr(pool))
             if order == "cancelled first":
                 task.cancel()
-            # The end of the body hands the connection over.
+            # The end of the body passes the connection to the waiter.
             await response.read()
             task.cancel()
             await response.close()
@@ -182,7 +182,7 @@ async def test_500_requests_cancelled_at_random_moments(
     pause = threading.Event()  # never set: waiting for it is a pause
 
     def script(connection: Connection) -> None:
-        # Slow in different places, at different speeds.
+        # Pauses of different lengths, in different places.
         while True:
             request = connection.read_request()
             response = reply(describe(request) + b" " * 200_000)
@@ -273,7 +273,7 @@ async def test_a_pool_dropped_with_idle_connections_closes_them(flavour: Flavour
 
 
 async def test_a_task_without_references_lives_on(asyncio_flavour: Flavour, serve: Serve) -> None:
-    """The loop keeps a task that waits for its response, or for a connection, as with its own transports."""
+    """The loop keeps a task that waits for its response or for a connection, as it does with its own transports."""
     go = threading.Event()
 
     def script(connection: Connection) -> None:
@@ -297,7 +297,7 @@ async def test_a_task_without_references_lives_on(asyncio_flavour: Flavour, serv
         await asyncio_flavour.until(lambda: statuses == [200] * 3)
 
 
-def test_a_loop_closed_under_a_request_gives_its_slot_back(serve: Serve) -> None:
+def test_a_request_whose_loop_is_closed_releases_its_slot(serve: Serve) -> None:
     peer = serve(silence)
     pool = httpcore_rs.AsyncConnectionPool(max_connections=1)
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""Single connections, as `httpcore.HTTPConnection` and its kin: the same methods, states and texts."""
+"""Single connections, compared with `httpcore.HTTPConnection` and the other classes: methods, states and texts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_methods_are_httpcores(name: str) -> None:
 
 
 class Diary:
-    """What can be seen of a connection, step by step."""
+    """The public state of a connection, step by step."""
 
     def __init__(self, flavour: Flavour, module: Any, connection: Any) -> None:
         self.flavour = flavour
@@ -48,7 +48,7 @@ class Diary:
         try:
             return await self.flavour.call(self.connection, "handle_request", request)
         except (RuntimeError, httpcore.ConnectionNotAvailable, httpcore.NetworkError, httpcore.ProtocolError) as exc:
-            # httpcore's is without a message.
+            # httpcore's exception has no message.
             is_empty = isinstance(exc, httpcore.ConnectionNotAvailable)
             self.entries.append((type(exc), "" if is_empty else str(exc)))
             return None
@@ -58,7 +58,7 @@ class Diary:
 
 
 async def live(flavour: Flavour, module: Any, connection: Any) -> list[Any]:
-    """A connection's life, from before its first request to after its end."""
+    """Records the states of a connection, from before its first request to after its end."""
     diary = Diary(flavour, module, connection)
     diary.look()
     await diary.send(diary.other)
@@ -66,13 +66,13 @@ async def live(flavour: Flavour, module: Any, connection: Any) -> list[Any]:
     diary.look()
     await diary.send(diary.request)  # not now
     diary.look()
-    # Between the two there is a difference: ours is idle as soon as the body has been read to its end.
+    # The two differ in between: this one is idle as soon as the body has been read to its end.
     diary.entries.append(await diary.call(response, "read"))
     await diary.call(response, "close")
     diary.look()
     response = await diary.send(diary.request)
     diary.look()
-    await diary.call(response, "close")  # unread: the connection goes
+    await diary.call(response, "close")  # unread: the connection is closed
     diary.look()
     await diary.send(diary.request)
     await diary.call(connection, "close")
@@ -112,7 +112,7 @@ async def test_a_connect_that_fails_is_as_in_httpcore(flavour: Flavour) -> None:
         diary.request = httpcore.Request("GET", f"http://127.0.0.1:{port}/", headers={"Host": "127.0.0.1"})
         diary.look()
         await diary.send(diary.request)
-        diary.entries[-1] = diary.entries[-1][0]  # the text is ours
+        diary.entries[-1] = diary.entries[-1][0]  # the text differs from httpcore's
         diary.look()
         return diary.entries
 
@@ -137,7 +137,7 @@ async def test_it_serves_one_request_after_another(flavour: Flavour, serve: Serv
 
 
 class Streaming:
-    """`with` or `async with`, by the flavour."""
+    """An open response, by `with` or `async with`."""
 
     def __init__(self, flavour: Flavour, manager: Any) -> None:
         self.flavour = flavour
@@ -151,11 +151,11 @@ class Streaming:
 
 
 async def test_a_dead_connection_is_not_replaced(flavour: Flavour, serve: Serve) -> None:
-    # Whoever has one connection wants that one; only a pool may send a request again, on another.
+    # A single connection is never replaced; only a pool may send a request again, on another connection.
     peer = serve(lambda connection: (connection.read_request(), connection.send(reply(b"ok"))))
     connection = getattr(httpcore_rs, flavour.prefixed("HTTPConnection"))(httpcore.URL(peer.url).origin)
     await flavour.call(connection, "request", "GET", peer.url)
-    # If the end came at once, the connection has been closed already.
+    # If the end has arrived at once, the connection is closed already.
     await flavour.until(lambda: connection.has_expired() or connection.is_closed())
     with pytest.raises((httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.ConnectionNotAvailable)):
         await flavour.call(connection, "request", "GET", peer.url)

@@ -50,7 +50,7 @@ def count(peer: Peer) -> int:
 
 
 class Server:
-    """A peer whose responses are too long to be read in advance, and the most connections that it had at a time."""
+    """A peer whose responses are too long to be read in advance. It counts how many connections it has at a time."""
 
     def __init__(self, serve: Serve, certificates: Certificates, kind: str) -> None:
         self.most = 0
@@ -59,6 +59,8 @@ class Server:
         self.url = self.peer.url
 
     def script(self, connection: Connection) -> None:
+        # Most of a response stays here: the test is not about the time that it takes to copy and to encrypt it.
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         while True:
             short = connection.read_request().target == b"/short"
             self.most = max(self.most, count(self.peer))
@@ -69,7 +71,7 @@ class Server:
 
 
 class Elsewhere:
-    """A thread that runs what it is given. It lives as long as the test, and never calls a pool."""
+    """A thread that drops or collects the objects that it gets. It lives as long as the test and never calls a pool."""
 
     def __init__(self) -> None:
         self.jobs: queue.Queue[Any] = queue.Queue()
@@ -81,7 +83,7 @@ class Elsewhere:
             done, value = job
             if value == "collect":
                 gc.collect()
-            # The last reference to what was handed over.
+            # The last reference to the object.
             del value, job
             done.set()
 
@@ -94,13 +96,13 @@ class Elsewhere:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
-    """Collections run there and nowhere else."""
+    """Returns the only thread in which garbage is collected while the test runs."""
     thread = Elsewhere()
     gc.collect()
     gc.disable()
     yield thread
     gc.enable()
-    # What a test left behind is reported where it ran.
+    # Objects that a test has leaked are reported with the same test.
     gc.collect()
     thread.jobs.put(None)
     thread.thread.join(5)
@@ -120,14 +122,14 @@ async def open_response(pool: Pool, url: str) -> Any:
 
 
 async def drop_by_hand(pool: Pool, url: str, elsewhere: Elsewhere, number: int) -> None:
-    """The last reference goes in another thread."""
+    """Drops the last reference in another thread."""
     held = [await open_response(pool, url) for _ in range(number)]
     while held:
         elsewhere.run(held.pop())
 
 
 async def drop_in_cycles(pool: Pool, url: str, elsewhere: Elsewhere, number: int) -> None:
-    """Responses that refer to themselves, which the collector finds in another thread."""
+    """Drops responses that refer to themselves: the collector finds them in another thread."""
     for _ in range(number):
         response = await open_response(pool, url)
         response.extensions["itself"] = response
@@ -149,7 +151,7 @@ async def test_five_hundred_dropped_responses(
     for number in range(0, 500, LIMIT):
         await WAYS[way](pool, server.url, elsewhere, min(LIMIT, 500 - number))
         assert server.most <= LIMIT
-    # All slots have come back.
+    # All slots are free again.
     await flavour.gather(*[lambda: pool.request("GET", server.url + "short", extensions=TIMEOUT)] * LIMIT)
     assert server.most <= LIMIT
     assert server.count() <= LIMIT
@@ -160,7 +162,7 @@ async def test_five_hundred_dropped_responses(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", ENGINES)
-async def test_the_limit_holds_and_closing_leaves_nothing(
+async def test_the_limit_holds_and_closing_closes_all(
     flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, kind: str, way: str
 ) -> None:
     server = Server(serve, certificates, kind)
@@ -173,7 +175,7 @@ async def test_the_limit_holds_and_closing_leaves_nothing(
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-async def test_a_loop_closes_what_was_dropped_without_a_further_call(
+async def test_a_loop_closes_dropped_responses_without_a_further_call(
     async_flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, kind: str
 ) -> None:
     server = Server(serve, certificates, kind)
@@ -189,7 +191,7 @@ async def test_a_loop_closes_what_was_dropped_without_a_further_call(
 
 
 @pytest.mark.parametrize("kind", ["plain", "rustls", "ssl.SSLContext"])
-def test_what_is_dropped_after_its_loop_has_ended(
+def test_responses_dropped_after_their_loop_has_ended(
     asyncio_flavour: Flavour, serve: Serve, certificates: Certificates, elsewhere: Elsewhere, kind: str
 ) -> None:
     server = Server(serve, certificates, kind)
@@ -230,7 +232,7 @@ async def test_httpx_over_an_ssl_context(
 
 
 class Streams:
-    """httpcore's backend, and which of its streams are open."""
+    """httpcore's backend, which records which of its streams are open."""
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour

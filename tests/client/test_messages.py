@@ -1,4 +1,4 @@
-"""Messages: they name the argument or the field that is wrong, and show nothing that may be a secret."""
+"""Error messages: they name the invalid argument or field, and contain no value that may be a secret."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOST = (b"Host", b"test")
 
 
 async def shows_nothing(flavour: Flavour, url: Any, arguments: dict[str, Any], *, is_http2: bool = False) -> str:
-    """The message for a request that cannot be sent."""
+    """Returns the message for a request that cannot be sent, and asserts that it contains no secret."""
     async with http2_pool(flavour) if is_http2 else flavour.pool() as pool:
         with pytest.raises(httpcore.LocalProtocolError) as raised:
             await pool.request("GET", url, **arguments)
@@ -71,7 +71,7 @@ async def test_trailers(flavour: Flavour, serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [(b"X", b"\x01" + SECRET), (b"TE", SECRET), (b"Host", b"user:" + SECRET + b"@test")]
 )
-async def test_what_cannot_be_sent_over_http2(flavour: Flavour, serve_h2: ServeH2, name: bytes, value: bytes) -> None:
+async def test_invalid_heads_over_http2(flavour: Flavour, serve_h2: ServeH2, name: bytes, value: bytes) -> None:
     peer = serve_h2(lambda session: session.stay())
     arguments = {"headers": [(name, value)]}
     message = await shows_nothing(flavour, peer.url, arguments, is_http2=True)

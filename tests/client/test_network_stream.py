@@ -1,4 +1,4 @@
-"""The stream under a response: taken over after an upgrade, looked at under any other response."""
+"""The stream of a response: usable after an upgrade, and a source of information in any other response."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade:
 
 
 async def use(flavour: Flavour, stream: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-    """Calls `read` or `write`, which are named alike in both worlds."""
+    """Calls `read` or `write`, which have the same names in sync and async."""
     result = getattr(stream, name)(*args, **kwargs)
     return await result if flavour.is_async else result
 
@@ -44,7 +44,7 @@ def echo_after(head: bytes) -> Callable[[Connection], None]:
     return script
 
 
-async def test_the_stream_is_the_callers_after_an_upgrade(flavour: Flavour, serve: Serve) -> None:
+async def test_the_stream_belongs_to_the_caller_after_an_upgrade(flavour: Flavour, serve: Serve) -> None:
     peer = serve(echo_after(SWITCHED))
     async with flavour.pool() as pool:
         async with pool.stream("GET", peer.url, headers=UPGRADE) as response:
@@ -56,11 +56,11 @@ async def test_the_stream_is_the_callers_after_an_upgrade(flavour: Flavour, serv
                 while len(received) < len(message):
                     received += await use(flavour, stream, "read", max_bytes=65536, timeout=5.0)
                 assert received == message.upper()
-        # It cannot go back to HTTP.
+        # The connection cannot return to HTTP.
         assert pool.connections == []
 
 
-async def test_what_followed_the_head_comes_first(flavour: Flavour, serve: Serve) -> None:
+async def test_bytes_that_followed_the_head_are_read_first(flavour: Flavour, serve: Serve) -> None:
     peer = serve(echo_after(SWITCHED + b"foobar"))
     async with flavour.pool() as pool, pool.stream("GET", peer.url, headers=UPGRADE) as response:
         stream = response.raw.extensions["network_stream"]
@@ -116,13 +116,13 @@ async def test_closing_the_response_ends_a_read(flavour: Flavour, serve: Serve) 
             reading = flavour.start(lambda: use(flavour, stream, "read", 10))
             await flavour.sleep(0.1)
         await reading.finished()
-        # Closed under it: an end of the stream, or the error that says why.
+        # Closed during the read: the end of the stream, or an error that says why.
         assert reading.value == b"" or isinstance(reading.error, httpcore.ReadError)
         with pytest.raises(httpcore.WriteError, match="closed"):
             await use(flavour, stream, "write", b"late")
 
 
-async def test_it_is_not_for_reading_while_http_is_spoken(flavour: Flavour, serve: Serve) -> None:
+async def test_it_cannot_be_read_without_an_upgrade(flavour: Flavour, serve: Serve) -> None:
     peer = serve(always(reply(b"hello")))
     async with flavour.pool() as pool:
         async with pool.stream("GET", peer.url) as response:
@@ -136,7 +136,7 @@ async def test_it_is_not_for_reading_while_http_is_spoken(flavour: Flavour, serv
     assert len(peer.requests) == 2
 
 
-async def test_what_it_tells_of_the_connection(flavour: Flavour, serve: Serve) -> None:
+async def test_information_about_the_connection(flavour: Flavour, serve: Serve) -> None:
     peer = serve(always(reply(b"hello")))
     async with flavour.pool() as pool:
         response = await pool.request("GET", peer.url)
@@ -162,7 +162,7 @@ async def test_a_response_that_is_kept_keeps_no_descriptor(flavour: Flavour, ser
                 kept.append(response.raw)
                 response.raw.extensions["network_stream"].get_extra_info("socket")
         gc.collect()
-        # The last one read nothing, so its connection went; nothing else is open for all the responses that we hold.
+        # The last response was not read, so its connection was closed; the responses that are kept hold no descriptor.
         assert len(kept) == 10
         assert descriptors() <= before
 

@@ -1,4 +1,4 @@
-"""Streaming: what has arrived is handed on at once, what nobody reads is not fetched."""
+"""Streaming: data is passed on as it arrives, and no data is fetched for a response that is not read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def chunk(data: bytes) -> bytes:
         pytest.param(CHUNKED, [b"f\r\nfirst", b"other", b"third\r\n"], b"0\r\n\r\n", id="within one chunk"),
     ],
 )
-async def test_pieces_are_handed_on_as_they_arrive(
+async def test_pieces_are_passed_on_as_they_arrive(
     flavour: Flavour, serve: Serve, head: bytes, pieces: list[bytes], end: bytes
 ) -> None:
     # The server sends the next piece only when the test has read the one before.
@@ -90,7 +90,7 @@ async def test_a_request_body_is_sent_as_it_is_produced(flavour: Flavour, serve:
 TOTAL = 64 * 1024 * 1024
 
 
-async def test_a_server_is_held_back_while_nobody_reads(flavour: Flavour, serve: Serve) -> None:
+async def test_a_server_waits_while_the_response_is_not_read(flavour: Flavour, serve: Serve) -> None:
     block = bytes(65536)
     written = 0
     held_back = threading.Event()
@@ -116,7 +116,7 @@ async def test_a_server_is_held_back_while_nobody_reads(flavour: Flavour, serve:
     assert length == TOTAL
 
 
-async def test_closing_early_closes_the_connection_and_frees_its_place(flavour: Flavour, serve: Serve) -> None:
+async def test_closing_early_closes_the_connection_and_frees_its_slot(flavour: Flavour, serve: Serve) -> None:
     def script(connection: Connection) -> None:
         if connection.read_request().target == b"/endless":
             connection.send(CHUNKED)
@@ -159,7 +159,7 @@ async def test_an_unread_response_of_a_head_alone_leaves_its_connection(flavour:
     assert len(peer.connections) == 1
 
 
-async def test_a_response_is_closed_as_often_as_one_likes(flavour: Flavour, serve: Serve) -> None:
+async def test_a_response_may_be_closed_repeatedly(flavour: Flavour, serve: Serve) -> None:
     peer = serve(always(reply(b"ok")))
     async with flavour.pool(max_connections=1) as pool:
         response = await pool.handle(httpcore.Request("GET", peer.url, headers={"Host": "test"}))
@@ -173,7 +173,7 @@ async def test_a_response_is_closed_as_often_as_one_likes(flavour: Flavour, serv
 
 
 async def test_64_mib_down(flavour: Flavour, serve: Serve) -> None:
-    block = bytes(range(251)) * 4177  # about a MiB, and no power of two, so that lost or doubled pieces show
+    block = bytes(range(251)) * 4177  # about a MiB, no power of two: lost or repeated pieces change the result
 
     def script(connection: Connection) -> None:
         connection.read_request()

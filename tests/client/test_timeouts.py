@@ -25,7 +25,7 @@ def within(**seconds: float) -> dict[str, Any]:
 
 
 def check(raised: pytest.ExceptionInfo[BaseException], phase: str, authority: str, seconds: str) -> None:
-    """The message names the phase, the peer and the limit."""
+    """Asserts that the message names the phase, the peer and the limit."""
     message = str(raised.value)
     assert phase in message.lower()
     assert authority in message
@@ -94,8 +94,8 @@ async def test_read_of_the_body(flavour: Flavour, serve: Serve, start: bytes) ->
 
 @pytest.mark.parametrize("kind", ["bytes", "parts"])
 async def test_write(flavour: Flavour, serve: Serve, kind: str) -> None:
-    # The peer reads nothing, so that the sockets' buffers fill. The write's end is not the request's: the response is
-    # looked for next, and there is none.
+    # The peer reads nothing, so that the sockets' buffers fill. The request does not end with the write: a response may
+    # have arrived, and is read next. There is none.
     peer = serve(deafness)
     content = BIG if kind == "bytes" else flavour.parts(*[BIG[:65536]] * 512)
     async with flavour.pool(max_connections=1) as pool:
@@ -128,7 +128,7 @@ async def test_a_slow_but_steady_response_is_not_cut(flavour: Flavour, serve: Se
     assert response.content == b"123456"
 
 
-async def test_the_callers_own_time_does_not_count(flavour: Flavour, serve: Serve) -> None:
+async def test_the_time_of_the_caller_does_not_count(flavour: Flavour, serve: Serve) -> None:
     peer = serve(always(reply(b"x" * 1_000_000)))
 
     async def slow() -> AsyncIterator[bytes]:
@@ -151,7 +151,7 @@ async def test_the_callers_own_time_does_not_count(flavour: Flavour, serve: Serv
     "extensions",
     [{}, within(), {"timeout": {"connect": None, "read": None, "write": None, "pool": None}}, within(read=60)],
 )
-async def test_no_timeout_waits(flavour: Flavour, serve: Serve, extensions: dict[str, Any]) -> None:
+async def test_without_a_timeout_requests_wait(flavour: Flavour, serve: Serve, extensions: dict[str, Any]) -> None:
     go = threading.Event()
 
     def script(connection: Connection) -> None:
@@ -174,7 +174,7 @@ async def test_no_timeout_waits(flavour: Flavour, serve: Serve, extensions: dict
 
 
 async def stall(pool: Pool, phase: str, hanging: str, silent: str, deaf: str) -> None:
-    """One request that ends by a timeout in the given phase."""
+    """Sends one request that ends by a timeout in the given phase."""
     if phase == "connect":
         with pytest.raises(httpcore.ConnectTimeout):
             await pool.request("GET", hanging, extensions=within(connect=0.03))
@@ -207,7 +207,7 @@ async def test_servers_that_stall_in_every_phase_cost_no_slot_and_no_descriptor(
             await flavour.until(lambda: descriptors() <= before)
 
 
-async def test_limits_beyond_all_time(flavour: Flavour, serve: Serve) -> None:
+async def test_timeouts_too_large_for_a_clock(flavour: Flavour, serve: Serve) -> None:
     peer = serve(always(reply(b"hello")))
     limits = dict.fromkeys(("connect", "read", "write", "pool"), 1e18)
     async with flavour.pool() as pool:

@@ -1,6 +1,6 @@
-"""Following a request: the `trace` extension and the debug logs, event by event as httpcore has them.
+"""Tracing a request: the `trace` extension and the debug logs, event by event as httpcore has them.
 
-httpcore itself is the measure: the same request goes through both, to the same peer.
+httpcore itself is the reference: the same request goes through both, to the same peer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def test_events_come_as_in_httpcore(flavour: Flavour, serve: Serve, script
     peer = serve(script)
     method = "POST" if content else "GET"
     theirs, ours = both(flavour)
-    for _ in range(2):  # on a new connection, and where there is one, on a kept one
+    for _ in range(2):  # on a new connection, and then on the kept one, if any
         expected = await names_of(theirs, flavour, method, peer.url, content=content)
         assert await names_of(ours, flavour, method, peer.url, content=content) == expected
     await flavour.call(theirs, "close")
@@ -59,7 +59,7 @@ async def test_a_failed_connect(flavour: Flavour) -> None:
         assert "connection.retry.started" in expected
 
 
-async def test_what_the_events_say(flavour: Flavour, serve: Serve) -> None:
+async def test_the_contents_of_the_events(flavour: Flavour, serve: Serve) -> None:
     peer = serve(always(reply(b"hello", headers=[(b"X-Raw", b"1")])))
     events: list[tuple[str, Any]] = []
     extensions = {"trace": recorder(flavour, events), "timeout": {"connect": 5.0}}
@@ -140,7 +140,7 @@ async def test_logs_are_httpcores(flavour: Flavour, serve: Serve, caplog: pytest
         await flavour.call(pool, "request", "GET", peer.url)
         await flavour.call(pool, "request", "POST", peer.url, content=b"hello")
         await flavour.call(pool, "close")
-        # The stream is an object of whoever made it.
+        # The stream is an object of the package that made it.
         mask = re.compile(r"(connect_tcp\.complete return_value=).*")
         records.append([(name, level, mask.sub(r"\1", text)) for name, level, text in caplog.record_tuples])
     assert records[1] == records[0]
@@ -155,7 +155,7 @@ async def test_nothing_is_logged_at_other_levels(
     async with flavour.pool() as pool:
         await pool.request("GET", peer.url)
         assert [record for record in caplog.records if record.name.startswith("httpcore")] == []
-        # The level is looked up again when it changes.
+        # A change of the level is noticed.
         caplog.set_level(logging.DEBUG, "httpcore.http11")
         await pool.request("GET", peer.url)
         assert {record.name for record in caplog.records if record.name.startswith("httpcore")} == {"httpcore.http11"}

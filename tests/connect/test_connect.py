@@ -1,4 +1,4 @@
-"""Connecting: names, several addresses, retries, where from, and what an error says."""
+"""Connecting: names, several addresses, retries, local addresses, and the messages of errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Resolver = Callable[[str, Any], "list[Any]"]
 
 
 def entry(address: str, port: Any) -> tuple[Any, ...]:
-    """An address as `getaddrinfo` lists it."""
+    """Returns an address as `getaddrinfo` lists it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sockaddr = (address, port, 0, 0) if ":" in address else (address, port)
     return (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", sockaddr)
@@ -36,7 +36,7 @@ def entry(address: str, port: Any) -> tuple[Any, ...]:
 
 @pytest.fixture
 def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Resolver], None]:
-    """Replaces name resolution on every host: the socket module's, which asyncio and trio use too, and uvloop's."""
+    """Replaces name resolution: that of the socket module, which asyncio and trio use too, and that of uvloop."""
     genuine = socket.getaddrinfo
 
     def install(resolver: Resolver) -> None:
@@ -86,7 +86,7 @@ async def test_a_name_with_two_addresses_of_which_one_refuses(
 async def test_a_name_whose_first_address_does_not_answer(
     flavour: Flavour, serve: Serve, resolve: Any, dead: str, alive: str
 ) -> None:
-    # The connect timeout covers all addresses: whoever waits for the first alone has none of it left for the second.
+    # The connect timeout covers all addresses: waiting for the first alone would leave no time for the second.
     peer = serve(OK, host=alive)
     resolve(lambda name, port: [entry(dead, port), entry(alive, port)])
     with full_backlog(dead, peer.port):
@@ -164,7 +164,7 @@ async def test_an_impossible_host_is_an_error_of_httpcore(flavour: Flavour, host
 
 
 async def test_retries_until_it_works(flavour: Flavour, serve: Serve, resolve: Any) -> None:
-    # The name's address is the right one only from the third time on.
+    # The name resolves to the right address only from the third time on.
     attempts: list[str] = []
 
     def moving(name: str, port: Any) -> list[Any]:
@@ -199,7 +199,7 @@ async def test_a_connect_timeout_is_retried_too(flavour: Flavour, serve: Serve) 
     assert len(peer.connections) == 2
 
 
-# Where from, and how.
+# Local addresses and socket options.
 
 
 async def test_local_address(flavour: Flavour, serve: Serve) -> None:
@@ -248,7 +248,7 @@ async def test_a_uds_that_is_not_there(flavour: Flavour, tmp_path: Path) -> None
 
 @contextlib.contextmanager
 def own_socket(peer: Peer) -> Iterator[socket.socket]:
-    """The pool's end of its one connection."""
+    """Returns the pool's socket of its only connection."""
     (found,) = sockets_to(peer.address)
     with found:
         yield found

@@ -1,4 +1,4 @@
-"""Hosts of URLs: one that could be read as more than a host is refused, whatever the way, before anything is sent."""
+"""Hosts of URLs: one that could be read as more than a host is refused on every route, before anything is sent."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ REFUSED = [
     b"::1%",
     b"::1%a b",
 ]
-# None of them exists, but they can be asked for.
+# None of them exists, but requests may name them.
 ACCEPTED = [
     b"under_score.test",
     b"xn--bcher-kva.test",
@@ -70,8 +70,8 @@ def url_of(host: bytes, scheme: bytes = b"http", port: int = 80) -> httpcore.URL
     return httpcore.URL(scheme=scheme, host=host, port=port, target=b"/")
 
 
-def way(name: str, proxy_port: int) -> tuple[dict[str, Any], bytes]:
-    """The arguments of a pool, and the scheme that has it go this way."""
+def route(name: str, proxy_port: int) -> tuple[dict[str, Any], bytes]:
+    """Returns the arguments of a pool, and the scheme of URLs, for a route of this kind."""
     http, socks = (httpcore.Proxy(f"{scheme}://127.0.0.1:{proxy_port}") for scheme in ("http", "socks5"))
     return {
         "direct": ({}, b"http"),
@@ -84,13 +84,13 @@ def way(name: str, proxy_port: int) -> tuple[dict[str, Any], bytes]:
 
 
 @pytest.mark.parametrize("name", ["direct", "HTTP/2", "TLS", "forward", "tunnel", "SOCKS5"])
-async def test_what_is_no_host_is_refused(flavour: Flavour, serve: Serve, name: str) -> None:
+async def test_an_invalid_host_is_refused(flavour: Flavour, serve: Serve, name: str) -> None:
     peer = serve(OK)
-    arguments, scheme = way(name, peer.port)
+    arguments, scheme = route(name, peer.port)
     async with flavour.pool(**arguments) as pool:
         for host in REFUSED:
             url = url_of(host, scheme, peer.port)
-            # With a `Host` of the caller's: else it is that header which is refused.
+            # With a `Host` header of the caller, which would be refused first otherwise.
             for headers in (HOST, []):
                 with pytest.raises(httpcore.LocalProtocolError, match="Illegal host") as raised:
                     await pool.request("GET", url, headers=headers, extensions=TIMEOUT)
@@ -127,19 +127,19 @@ async def test_messages_have_brackets_around_addresses_of_ipv6(flavour: Flavour)
 
 
 @pytest.mark.parametrize("cls", ["HTTPConnection", "AsyncHTTPConnection"])
-def test_a_single_connection_to_what_is_no_host(cls: str) -> None:
+def test_a_single_connection_to_an_invalid_host(cls: str) -> None:
     with pytest.raises(httpcore.LocalProtocolError, match="Illegal host"):
         getattr(httpcore_rs, cls)(httpcore.Origin(b"http", b"a b", 80))
 
 
 @pytest.mark.parametrize("scheme", [b"http", b"https", b"socks5"])
-def test_a_proxy_at_what_is_no_host(scheme: bytes) -> None:
+def test_a_proxy_at_an_invalid_host(scheme: bytes) -> None:
     proxy = httpcore.Proxy(httpcore.URL(scheme=scheme, host=INJECTED, port=8080, target=b"/"))
     with pytest.raises(httpcore.LocalProtocolError, match="Illegal host"):
         httpcore_rs.ConnectionPool(proxy=proxy)
 
 
-async def test_an_sni_hostname_that_is_no_host(flavour: Flavour, serve: Serve) -> None:
+async def test_an_invalid_sni_hostname(flavour: Flavour, serve: Serve) -> None:
     peer = serve(OK)
     async with flavour.pool() as pool:
         for name in ("a b", "a\0b", b"a\r\n", "[a]"):

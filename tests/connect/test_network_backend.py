@@ -1,4 +1,4 @@
-"""A `network_backend` of the caller's carries the bytes, given at construction or put in place of the pool's later."""
+"""A `network_backend` of the caller transports the bytes, passed to the constructor or assigned to the pool later."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMEOUTS = {"timeout": {"connect": 11.0, "read": 12.0, "write": 13.0, "pool": 14
 
 
 class Blocking:
-    """An object with coroutine methods as one with methods that block, by httpcore's sync names."""
+    """Wraps an object with coroutine methods into one with blocking methods, by httpcore's sync names."""
 
     def __init__(self, target: Any) -> None:
         self.target = target
@@ -37,7 +37,7 @@ class Blocking:
 
 
 async def call(flavour: Flavour, target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-    """Calls a method of a backend or stream that is the flavour's."""
+    """Calls a method of a backend or stream of the flavour."""
     if flavour.is_async:
         return await getattr(target, "aclose" if name == "close" else name)(*args, **kwargs)
     return getattr(target, name)(*args, **kwargs)
@@ -48,7 +48,7 @@ def in_flavour(flavour: Flavour, target: Any) -> Any:
 
 
 class Backend:
-    """httpcore's own backend for the flavour, which notes what it is asked for."""
+    """httpcore's own backend for the flavour, which records its calls."""
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
@@ -205,7 +205,7 @@ async def test_a_guard_wraps_what_the_pool_has(flavour: Flavour, serve: Serve) -
 
 
 class Failing(Backend):
-    """Its streams raise this in this method, once so many calls of it have gone well."""
+    """A backend whose streams raise an exception in one method, after a number of successful calls."""
 
     def __init__(self, flavour: Flavour, method: str, failure: Exception, after: int = 0) -> None:
         super().__init__(flavour)
@@ -265,7 +265,7 @@ async def test_what_it_raises_reaches_the_caller(
 
 
 def faults(certificates: Certificates) -> dict[str, tuple[Any, bool, dict[str, float], Any, str]]:
-    """What the server does, whether it speaks TLS, the timeouts, and what the caller is told."""
+    """Returns the server's script, whether it speaks TLS, the timeouts, and the expected exception and message."""
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
 
     def stops(connection: Connection) -> None:
@@ -285,7 +285,7 @@ def faults(certificates: Certificates) -> dict[str, tuple[Any, bool, dict[str, f
     return {
         "no answer": (silence, True, {"read": 0.1}, httpcore.ReadTimeout, r"read|timed out"),
         "half an answer": (stops, True, {"read": 0.1}, httpcore.ReadTimeout, r"read|timed out"),
-        # Python's sockets take it for an end.
+        # Python's sockets report it as an end of the stream.
         "a reset": (resets, True, {}, (httpcore.ReadError, httpcore.RemoteProtocolError), r"read|reset|closed"),
         "no room": (deafness, True, {"write": 0.1}, httpcore.WriteTimeout, r"writ|timed out"),
         "no handshake": (silence, False, {"connect": 0.1}, httpcore.ConnectTimeout, r"handshake|timed out"),
@@ -296,10 +296,10 @@ def faults(certificates: Certificates) -> dict[str, tuple[Any, bool, dict[str, f
 @pytest.mark.parametrize(
     "fault", ["no answer", "half an answer", "a reset", "no room", "no handshake", "no TLS", "refused", "unknown"]
 )
-async def test_exceptions_by_pythons_ssl_say_something(
+async def test_exceptions_by_pythons_ssl_have_messages(
     flavour: Flavour, serve: Serve, certificates: Certificates, fault: str
 ) -> None:
-    # Under asyncio and trio many of httpcore's say nothing.
+    # Under asyncio and trio many of httpcore's exceptions have no message.
     context = ssl.create_default_context(cafile=str(certificates.ca))
     with contextlib.ExitStack() as stack:
         if fault == "refused":
@@ -318,7 +318,7 @@ async def test_exceptions_by_pythons_ssl_say_something(
                 await pool.request("POST", url, content=content, extensions={"timeout": timeouts})
 
 
-async def test_an_exception_without_words_is_given_some(flavour: Flavour) -> None:
+async def test_an_exception_without_a_message_gets_one(flavour: Flavour) -> None:
     failure = httpcore.ConnectTimeout()
 
     class Silent(type(flavour.backend())):  # type: ignore[misc]

@@ -33,11 +33,11 @@ def addresses(port: int) -> list[Any]:
 
 
 class Interruption(BaseException):
-    """Ends a lookup as Ctrl-C does, or the end of a greenlet."""
+    """Ends a lookup, as Ctrl-C or the end of a greenlet does."""
 
 
 class Names:
-    """A resolver that counts its lookups, each of which lasts until the test ends it."""
+    """A resolver that counts its lookups. Each of them lasts until the test ends it."""
 
     def __init__(self) -> None:
         self.lookups: Counter[tuple[str, int]] = Counter()
@@ -75,7 +75,7 @@ class Names:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """The resolver of threads, of asyncio, of uvloop and of trio."""
+    """Returns the resolver of threads, of asyncio, of uvloop and of trio."""
     made = Names()
 
     async def of_asyncio(_: Any, *args: Any, **kwargs: Any) -> list[Any]:
@@ -89,7 +89,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 def resolver(flavour: Flavour) -> Callable[..., Any]:
-    """The function `resolve` of this flavour, made in the running loop."""
+    """Returns the function `resolve` of this flavour, created in the running loop."""
     if isinstance(flavour, Sync):
 
         async def resolve(*args: Any) -> Any:
@@ -151,7 +151,7 @@ async def test_an_error_reaches_every_caller_as_its_own_exception(flavour: Flavo
     assert await resolver(flavour)(HOST, 80, None) == addresses(80)
 
 
-async def test_a_waiter_whose_time_is_up_leaves_the_others_waiting(flavour: Flavour, names: Names) -> None:
+async def test_a_waiter_that_times_out_leaves_the_others_waiting(flavour: Flavour, names: Names) -> None:
     resolve = resolver(flavour)
     patient = flavour.start(lambda: resolve(HOST, 80, 10.0))
     await flavour.until(lambda: names.running)
@@ -185,7 +185,7 @@ async def test_the_last_waiter_that_leaves_ends_the_lookup(async_flavour: Flavou
         await task.finished()
     await async_flavour.until(lambda: names.running == 0)
     await async_flavour.until(lambda: async_flavour.living() == living)
-    # The next caller does not find what was ended.
+    # The next caller does not find the lookup that was ended.
     names.answer.set()
     assert await resolver(async_flavour)(HOST, 80, None) == addresses(80)
     assert names.lookups == {(HOST, 80): 2}
@@ -246,7 +246,7 @@ def test_a_waiter_runs_the_lookup_again_when_its_thread_is_interrupted(names: Na
     names.answer.set()
     for thread in threads:
         thread.join(10)
-    # One of the waiters may have been so fast as to meet the second interruption.
+    # One of the waiters may have been fast enough to get the second interruption.
     assert outcomes.count(addresses(80)) + outcomes.count("interrupted") == 5
     assert addresses(80) in outcomes
     assert not _resolver._lookups
@@ -262,7 +262,7 @@ def test_a_lookup_that_is_interrupted_before_it_begins_is_begun_again(
         def setdefault(self, key: Any, default: Any = None) -> Any:
             lookup = super().setdefault(key, default)
             if not self.is_interrupted:
-                # As Ctrl-C does when it comes behind this call.
+                # As Ctrl-C does when it arrives after this call.
                 self.is_interrupted = True
                 raise Interruption
             return lookup

@@ -1,4 +1,4 @@
-"""Bodies, both ways: every framing of HTTP/1.1, whole, broken and not believed."""
+"""Bodies in both directions: every framing of HTTP/1.1, complete, broken and contradictory."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def test_a_reset_in_the_body_is_a_read_error(flavour: Flavour, serve: Serv
         pytest.param(b"5\r\nhello\r\n0\r\nX: ", b"y" * 10_000, id="trailer"),
     ],
 )
-async def test_endless_framing_is_given_up(flavour: Flavour, serve: Serve, start: bytes, rest: bytes) -> None:
+async def test_endless_framing_is_refused(flavour: Flavour, serve: Serve, start: bytes, rest: bytes) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(CHUNKED + start)
@@ -275,7 +275,7 @@ async def test_plain_iterables_and_async_iterables(flavour: Flavour, serve: Serv
 
 
 @pytest.mark.parametrize("kind", ["bytes", "parts"])
-async def test_a_server_that_wants_to_be_asked_gets_the_body(flavour: Flavour, serve: Serve, kind: str) -> None:
+async def test_a_server_that_expects_100_continue_gets_the_body(flavour: Flavour, serve: Serve, kind: str) -> None:
     # As with httpcore the body is sent without waiting for the 100, which is then skipped (RFC 9110, 10.1.1).
     def script(connection: Connection) -> None:
         head = connection.read_head()
@@ -314,7 +314,7 @@ async def test_a_body_that_belies_its_length_is_refused(
         assert str(raised.value)
         assert pool.connections == []
         assert (await pool.request("GET", peer.url)).status == 200
-    # What was sent before it went wrong may have been a whole request; what was surplus was not sent.
+    # The bytes before the error may have been a whole request; the surplus was not sent.
     if int(length) < 5:
         assert all(b"hello" not in connection.received for connection in peer.connections)
     assert [len(request.body) for request in peer.requests] in ([0], [int(length), 0])

@@ -1,7 +1,7 @@
-"""Responses that no server should send, and some do: what becomes of them here, and with httpcore.
+"""Responses that no server should send, and some do: how the engine reads them, compared with httpcore.
 
-Every case is sent by a scripted peer in one piece, byte by byte and line by line. httpcore itself reads it as well, in
-the same run: what the table does not call different must come out the same. docs/compatibility.md has the reasons.
+A scripted peer sends every case in one piece, byte by byte and line by line. httpcore itself reads it as well, in the
+same run: unless the table calls a case different, the outcome must be the same. docs/compatibility.md has the reasons.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EXTENSIONS = {"timeout": {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 
 
 
 class Outcome(NamedTuple):
-    """What came of a response, and of the request after it."""
+    """The outcome of a response, and of the request after it."""
 
     status: int | None = None
     version: bytes = b""
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     then: str = ""
 
 
-# What the request after it can come to.
+# The possible outcomes of the request after it.
 REUSED = "went over the same connection"
 FRESH = "went over a connection of its own"
 CLOSED = "the peer had closed the connection"
@@ -42,26 +42,26 @@ WRONG = "got bytes that were not its answer"
 
 
 class Case(NamedTuple):
-    """A response, and what becomes of it."""
+    """A response and its expected outcome."""
 
     name: str
     response: bytes
     method: str = "GET"
     closes: bool = False  # the peer ends the connection after it
-    why: str = ""  # it is read otherwise than by httpcore
-    ours: Outcome | None = None  # ... namely so
+    why: str = ""  # why it is read differently from httpcore
+    ours: Outcome | None = None  # the outcome, if it differs from httpcore's
 
 
 CASES: list[Case] = []
 
 
 def same(name: str, response: bytes, **about: Any) -> None:
-    """Read as httpcore reads it."""
+    """Registers a response that is read as httpcore reads it."""
     CASES.append(Case(name, response, **about))
 
 
 def different(name: str, response: bytes, ours: Outcome, why: str, **about: Any) -> None:
-    """Read in a way of our own."""
+    """Registers a response that is read differently."""
     CASES.append(Case(name, response, why=why, ours=ours, **about))
 
 
@@ -136,7 +136,7 @@ different(
     "status line b'HTTP/2.0 200 OK'",
     status_line(b"HTTP/2.0 200 OK"),
     answered(LENGTH_2, version=b"HTTP/2.0", then=FRESH),
-    "who claims another version in this format is not trusted with a second request",
+    "a server that claims another version in this format gets no second request",
 )
 same("a space before the status line", b" " + RESPONSE)
 same("NUL before the status line", b"\0" + RESPONSE)
@@ -213,7 +213,7 @@ different(
     "the bound of 100 KiB holds however the bytes arrive; httpcore's only for heads that arrive in parts",
 )
 
-# --- Who may use the connection again ---
+# --- Reuse of the connection ---
 
 for line in [
     b"Connection: close",
@@ -294,7 +294,7 @@ for name, lines in [("first", LENGTH + CODED), ("last", CODED + LENGTH)]:
         f"chunked and a length, which comes {name}",
         LINE + lines + b"\r\n" + CHUNKS,
         answered(*([LENGTH_2, CHUNKED] if name == "first" else [CHUNKED, LENGTH_2]), then=FRESH),
-        "somebody on the way may have believed the other one (RFC 9112, 6.3): the connection is closed",
+        "a proxy on the way may have used the other one (RFC 9112, 6.3): the connection is closed",
     )
 same("chunked and a length, and the length is true", LINE + LENGTH + CODED + b"\r\nhi", closes=True)
 
@@ -434,7 +434,7 @@ for name, trailer in [
 for name, end in [
     ("a trailer that ends in a bare LF", b"X: y\n\r\n"),
     ("a bare LF after the last chunk", b"\n"),
-    # hyper reads to the blank line, and passes over what is between that and CR LF CR LF.
+    # hyper reads to the blank line, and skips the bytes between that and CR LF CR LF.
     ("a response behind bare LFs in trailers", b"X: 1\n\nHTTP/1.1 200 OK\r\nE: 1\r\n\r\n"),
     ("a response behind LF CR LF in trailers", b"X: 1\n\r\nHTTP/1.1 200 OK\r\nE: 1\r\n\r\n"),
     ("a response behind a bare LF after the last chunk", b"\nHTTP/1.1 200 OK\r\nE: 1\r\n\r\n"),
@@ -465,10 +465,10 @@ same("100 with a length of 0", b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\
 same("100 in chunks", b"HTTP/1.1 100 Continue\r\n" + CODED + b"\r\n" + RESPONSE)
 same("100 with a body", b"HTTP/1.1 100 Continue\r\n" + LENGTH + b"\r\nhi" + RESPONSE)
 same("100 and nothing else", b"HTTP/1.1 100 Continue\r\n\r\n", closes=True)
-same("101 that nobody asked for", b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+same("101 that was not requested", b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
 same("101 to another protocol", b"HTTP/1.1 101 Switch\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
 
-# --- Responses that have no body, and bytes that belong to nothing ---
+# --- Responses that have no body, and surplus bytes ---
 
 LEFTOVER = "bytes that belong to no response never answer the next request: its connection is a new one"
 for status in [204, 304]:
@@ -515,7 +515,7 @@ for name, response, fields in [
         different(f"{rest!r} behind {name}", response + rest, answered(*fields, then=FRESH), LEFTOVER)
 same("bytes behind a body, and close", LINE + b"Connection: close\r\n" + LENGTH + b"\r\nhi!")
 
-# --- Ends that come too early, and what is no response at all ---
+# --- Early ends, and bytes that are no response ---
 
 same("nothing", b"", closes=True)
 for cut in [1, 5, 9, 12, 16, 17, 20, len(RESPONSE) - 4, len(RESPONSE) - 2, len(RESPONSE) - 1, len(RESPONSE)]:
@@ -536,7 +536,7 @@ for name, garbage in [
     same(name, garbage, closes=True)
 
 
-# How a response is cut before it is sent. A long one is cut into some two hundred pieces.
+# The ways to cut a response before it is sent. A long one is cut into some two hundred pieces.
 SEGMENTS: dict[str, Callable[[bytes], list[bytes]]] = {
     "whole": lambda response: [response],
     "bytes": lambda response: cut_evenly(response, 1 + len(response) // 200),
@@ -549,7 +549,7 @@ def cut_evenly(data: bytes, size: int) -> list[bytes]:
 
 
 def script(case: Case, segments: str, sent: threading.Event) -> Script:
-    """Sends the response on the first connection. Whatever comes after it is answered as it should be."""
+    """Sends the response on the first connection. Any later request gets a proper response."""
 
     def run(connection: Connection) -> None:
         if connection.number == 0:
@@ -578,7 +578,7 @@ def outcome(response: httpcore.Response) -> Outcome:
 
 
 def sequel(case: Case, peer: Peer, content: bytes) -> str:
-    """What the next request came to."""
+    """Returns the outcome of the next request."""
     if content != b"the next answer":
         return WRONG
     if case.closes:
@@ -588,7 +588,7 @@ def sequel(case: Case, peer: Peer, content: bytes) -> str:
 
 @functools.cache
 def of_httpcore(case: Case, segments: str) -> Outcome:
-    """What httpcore makes of a response."""
+    """Returns the outcome of a response with httpcore."""
     sent = threading.Event()
     peer = Peer(script(case, segments, sent))
     try:
@@ -599,7 +599,7 @@ def of_httpcore(case: Case, segments: str) -> Outcome:
                 first = Outcome(error=type(exc).__name__)
             assert sent.wait(10)
             if case.closes:
-                # Whether httpcore has noticed in time is a race, and here not the question.
+                # Whether httpcore has noticed in time is a race, and is not compared.
                 return first._replace(then=CLOSED)
             try:
                 return first._replace(then=sequel(case, peer, pool.request("GET", peer.url).content))

@@ -1,4 +1,4 @@
-"""The request head goes out exactly as the caller gave it, or not at all."""
+"""The request head is sent exactly as the caller passed it, or not at all."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_cr_lf_and_nul_are_refused_and_nothing_is_sent(
         (b"GET", b"/", b"caf\xe9"),
     ],
 )
-async def test_a_head_that_would_be_read_otherwise_is_refused(
+async def test_a_head_that_a_server_would_read_differently_is_refused(
     flavour: Flavour, serve: Serve, method: bytes, target: bytes, name: bytes
 ) -> None:
     peer = serve(OK)
@@ -158,7 +158,7 @@ async def test_a_missing_host_is_refused(flavour: Flavour, serve: Serve) -> None
 
 @pytest.mark.parametrize("excess", [0, 1, 65536, 2**31, 2**63])
 async def test_a_port_beyond_65535_is_a_connect_error(flavour: Flavour, serve: Serve, excess: int) -> None:
-    # The peer's own port plus a multiple of 65536 must not be taken for the peer's port.
+    # The peer's own port plus a multiple of 65536 must not be mistaken for the peer's port.
     peer = serve(OK)
     url = httpcore.URL(scheme=b"http", host=b"127.0.0.1", port=peer.port + 65536 + excess, target=b"/")
     async with flavour.pool() as pool:

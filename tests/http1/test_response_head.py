@@ -1,4 +1,4 @@
-"""The response head reaches the caller as the server wrote it, however it was cut into segments."""
+"""The response head reaches the caller as the server wrote it, in whichever segments it arrived."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_a_head_beyond_100_kib_is_refused(flavour: Flavour, serve: Serve, 
         assert pool.connections == []
 
 
-async def test_an_endless_head_is_given_up(flavour: Flavour, serve: Serve) -> None:
+async def test_an_endless_head_is_refused(flavour: Flavour, serve: Serve) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\n")
@@ -170,7 +170,7 @@ async def test_informational_responses_are_skipped(flavour: Flavour, serve: Serv
     assert len(peer.connections) == 1
 
 
-async def test_endless_informational_responses_are_given_up(flavour: Flavour, serve: Serve) -> None:
+async def test_endless_informational_responses_are_refused(flavour: Flavour, serve: Serve) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         for _ in range(2000):
@@ -203,7 +203,7 @@ async def test_endless_informational_responses_are_given_up(flavour: Flavour, se
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", id="negative content-length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n", id="huge content-length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", id="two lengths"),
-        pytest.param(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", id="101 that nobody asked for"),
+        pytest.param(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", id="101 that was not requested"),
     ],
 )
 async def test_garbage_is_a_remote_protocol_error(flavour: Flavour, serve: Serve, garbage: bytes) -> None:
@@ -225,7 +225,7 @@ async def test_a_truncated_head_is_a_remote_protocol_error(flavour: Flavour, ser
 
 
 @pytest.mark.parametrize("interim", [b"", INTERIM])
-async def test_no_response_at_all_is_told_in_httpcores_words(flavour: Flavour, serve: Serve, interim: bytes) -> None:
+async def test_no_response_at_all_has_httpcores_message(flavour: Flavour, serve: Serve, interim: bytes) -> None:
     peer = serve(answers(interim))
     async with flavour.pool(max_connections=1) as pool:
         with pytest.raises(httpcore.RemoteProtocolError) as raised:

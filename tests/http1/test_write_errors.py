@@ -1,4 +1,4 @@
-"""A server may answer before it has read the request, and close: its answer reaches the caller."""
+"""A server may answer before it has read the request, and close: its response reaches the caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOO_LARGE = reply(b"too large", status=b"413 Content Too Large", headers=[(b"Con
 
 @pytest.mark.parametrize("kind", ["bytes", "parts"])
 async def test_an_early_answer_is_read_while_the_body_is_sent(flavour: Flavour, serve: Serve, kind: str) -> None:
-    # The server answers after the head and reads on, as a polite one does (RFC 9112, 9.6).
+    # The server answers after the head and reads on, as RFC 9112, 9.6 recommends.
     def script(connection: Connection) -> None:
         connection.read_head()
         connection.send(TOO_LARGE)

@@ -1,4 +1,4 @@
-"""HTTP/2 over a stream that is not ours: of a `network_backend`, and of whoever makes a connection himself."""
+"""HTTP/2 over external streams: those of a `network_backend`, and those that a caller passes to a connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flavours import Flavour
     from h2_peer import ServeH2
 
-# Streams of a backend have no engine of ours.
+# Streams of a backend do their own TLS.
 OVER = ("plain",)
 
 ORIGIN = httpcore.Origin(b"https", b"example.com", 443)
@@ -99,7 +99,7 @@ async def test_big_bodies_over_a_backend(flavour: Flavour, serve_h2: ServeH2) ->
 
 
 async def serves_on(pool: Any, peer: Any) -> None:
-    """No stream is left open, though nothing was asked for since, and the connection still serves."""
+    """Asserts that no stream is left open, without a further request, and that the connection still serves requests."""
     await pool.flavour.until(peer.all_closed)
     assert (await pool.request("GET", peer.url)).content == b"ok"
     assert "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]" in repr(pool)
@@ -135,7 +135,7 @@ async def test_cancelling_over_a_backend(async_flavour: Flavour, serve_h2: Serve
     async with http2_pool(async_flavour, max_connections=1, network_backend=async_flavour.backend()) as pool:
         tasks = [async_flavour.start(lambda: pool.request("GET", peer.url + "never")) for _ in range(10)]
         await async_flavour.until(lambda: len(peer.streams) == 10)
-        # A write that is cancelled before it has returned costs the connection: nobody knows how much of it is out.
+        # A write that is cancelled before it has returned costs the connection: how much of it was sent is unknown.
         await async_flavour.sleep(0.05)
         for task in tasks:
             task.cancel()
@@ -158,7 +158,7 @@ async def test_an_idle_connection_over_a_backend_that_ended(flavour: Flavour, se
         assert (await pool.request("GET", peer.url)).content == b"ok"
 
 
-# Scripted streams: the frames that will be read are there from the start.
+# Scripted streams: the frames to be read are there from the start.
 
 
 async def test_mock_backend(flavour: Flavour) -> None:
@@ -179,7 +179,7 @@ async def test_mock_backend_asked_for_a_post(flavour: Flavour) -> None:
         assert response.content == b"ok"
 
 
-# Connections that the caller makes.
+# Connections that the caller constructs.
 
 
 async def test_a_connection_of_the_callers(flavour: Flavour) -> None:
@@ -219,7 +219,7 @@ async def test_a_closed_connection_of_the_callers(flavour: Flavour) -> None:
 
 ENDS: dict[str, list[bytes]] = {
     "a reset": [head(1), data(1, b"Hello", end=False), RstStreamFrame(1, error_code=8).serialize()],
-    "a goodbye": [head(1), data(1, b"Hello", end=False), GoAwayFrame(0, last_stream_id=1, error_code=1).serialize()],
+    "GOAWAY": [head(1), data(1, b"Hello", end=False), GoAwayFrame(0, last_stream_id=1, error_code=1).serialize()],
     "the end": [head(1), data(1, b"Hello", end=False), b""],
 }
 

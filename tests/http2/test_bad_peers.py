@@ -1,4 +1,4 @@
-"""Peers that break the protocol, or wear a client out: a `RemoteProtocolError` after a bounded number of bytes."""
+"""Peers that break the protocol, or send without end: a `RemoteProtocolError` after a bounded number of bytes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ HTML = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
 
 
 def raw_frame(kind: int, flags: int, stream: int, payload: bytes, *, length: int | None = None) -> bytes:
-    """A frame as it is on the wire, also one that no library would build."""
+    """Returns the bytes of a frame, also of one that no library would build."""
     size = len(payload) if length is None else length
     return size.to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-# What is wrong for the connection, and ends it. Each gets the session and the stream that waits for its response.
+# Errors of the connection, which end it. Each gets the session and the stream that waits for its response.
 BREACHES: dict[str, Callable[[Session, Stream], object]] = {
     "DATA for no stream": lambda session, _: session.frame(DataFrame(77, b"x")),
     "DATA on stream 0": lambda session, _: session.raw(raw_frame(0, 0, 0, b"x")),
@@ -97,8 +97,8 @@ async def test_a_breach_ends_the_connection(flavour: Flavour, serve_h2: ServeH2,
         assert (await pool.request("GET", peer.url)).content == b"ok"
 
 
-async def test_a_stream_of_its_own_may_be_wrong_alone(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """DATA before any head breaks that stream, and no other."""
+async def test_a_stream_error_ends_no_other_stream(flavour: Flavour, serve_h2: ServeH2) -> None:
+    """DATA before any head is an error of that stream alone."""
 
     def respond(session: Session, stream: Stream) -> None:
         if stream.target == b"/breach":
@@ -119,7 +119,7 @@ async def test_a_stream_of_its_own_may_be_wrong_alone(flavour: Flavour, serve_h2
         go.set()
 
 
-# What does not speak HTTP/2.
+# Peers that do not speak HTTP/2.
 
 STRANGERS = {
     "HTTP/1.1": HTML,
@@ -153,14 +153,14 @@ async def test_a_peer_that_says_nothing_times_out(flavour: Flavour, serve: Serve
         assert "Requests: 0 active, 0 queued | Connections: 0 active" in repr(pool)
 
 
-# What never ends. Each sends until the client has had enough; one that never has would make the peer's thread go on
-# to its limit, and the test fail.
+# Endless heads. Each peer sends until the client ends the stream or the connection; if it does neither, the peer
+# reaches its limit and the test fails.
 
 LIMIT = 64 * MIB
 
 
 def flood(session: Session, stream: Stream, frame: bytes) -> None:
-    """The same frame over and over, until the client hangs up or resets the stream."""
+    """Sends the same frame again and again, until the client closes the connection or resets the stream."""
     block = frame * (65_536 // len(frame))
     sent = 0
     while stream.reset is None:
@@ -189,7 +189,7 @@ def endless_informational(session: Session, stream: Stream) -> None:
 
 
 def a_bomb_of_indexed_headers(session: Session, stream: Stream) -> None:
-    """Some ten kilobytes that stand for forty megabytes of headers."""
+    """Sends some ten kilobytes that decode to forty megabytes of headers."""
     block = session.h2.encoder.encode([(b":status", b"200"), (b"x-bomb", b"y" * 3900)])
     block += session.h2.encoder.encode([(b"x-bomb", b"y" * 3900)]) * 10_000
     session.frame(HeadersFrame(stream.id, block, flags=["END_HEADERS"]))
@@ -250,7 +250,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_thousand_frames_that_want_an_answer_or_none(flavour: Flavour, serve_h2: ServeH2, kind: str) -> None:
-    """They are answered in time, or the peer is told to calm down; the client neither hangs nor hoards."""
+    """The frames are answered: the client neither hangs nor collects them."""
 
     def respond(session: Session, stream: Stream) -> None:
         session.raw(FLOODS[kind] * 1000)
@@ -270,13 +270,13 @@ async def test_a_thousand_frames_that_want_an_answer_or_none(flavour: Flavour, s
 
 
 async def test_a_flood_from_a_peer_that_takes_no_answers(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """PINGs whose answers nobody reads must not pile up here: the client stops reading, and its timeouts count."""
+    """Answers to PINGs must not pile up if the peer does not read: the client stops reading, its timeouts apply."""
 
     def script(session: Session) -> None:
         session.read_head()
         session.pump(0)
         sock = session.connection.socket
-        sock.settimeout(3)  # for what is sent by hand: nothing is read meanwhile
+        sock.settimeout(3)  # for the bytes sent past the session, which reads nothing meanwhile
         block = PingFrame(0, b"12345678").serialize() * 4000
         with contextlib.suppress(OSError):
             for _ in range(LIMIT // len(block)):

@@ -26,7 +26,7 @@ BIG = b"x" * 4_000_000
 
 
 def by_target(session: Session) -> None:
-    """`/never` is not answered, `/half` for ever only in part, `/big` with a lot, everything else at once."""
+    """Leaves `/never` unanswered, answers `/half` in part, `/big` with a lot, and everything else at once."""
     while True:
         stream = session.read_head()
         if stream.target == b"/half":
@@ -52,7 +52,7 @@ async def test_left_early(flavour: Flavour, serve_h2: ServeH2) -> None:
     assert [stream.reset for stream in peer.streams] == [ErrorCodes.CANCEL, ErrorCodes.CANCEL, None]
 
 
-async def test_closed_without_a_word_of_the_body(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_closed_without_reading_the_body(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(by_target)
     async with http2_pool(flavour, max_connections=1) as pool:
         for target in ("half", "big", "small"):
@@ -133,7 +133,7 @@ async def test_an_exception_of_the_callers_body_is_the_callers(flavour: Flavour,
 
 
 async def cancel(pool: Pool, job: Callable[[], Awaitable[Any]], begun: Callable[[], object]) -> None:
-    """Cancels a call when it has come to a certain point, and looks at the pool from within the cancelled task."""
+    """Cancels a call when it has reached a certain point, and looks at the pool from within the cancelled task."""
     seen: list[str] = []
 
     async def watched() -> None:
@@ -229,7 +229,7 @@ async def test_cancelled_while_others_wait_on_the_same_connection(async_flavour:
 
 
 async def test_cancelled_while_connecting_for_others_too(async_flavour: Flavour, serve_h2: ServeH2) -> None:
-    """Whoever began to connect may go: those who wait for the same connection get one all the same."""
+    """The request that began to connect may be cancelled: those that wait for the same connection still get one."""
     go = threading.Event()
 
     def script(session: Session) -> None:
@@ -250,7 +250,7 @@ async def test_cancelled_while_connecting_for_others_too(async_flavour: Flavour,
     assert len(peer.connections) <= 2
 
 
-def test_a_loop_closed_under_a_request_gives_its_stream_back(serve_h2: ServeH2) -> None:
+def test_a_request_whose_loop_is_closed_releases_its_stream(serve_h2: ServeH2) -> None:
     peer = serve_h2(silence)
     pool = http2_pool(Asyncio(), max_connections=1)
     loop = asyncio.new_event_loop()
@@ -268,7 +268,7 @@ def test_a_loop_closed_under_a_request_gives_its_stream_back(serve_h2: ServeH2) 
     assert "[Requests: 0 active, 0 queued | Connections: 0 active" in repr(pool)
 
 
-# What comes for a stream that is no more.
+# Frames for a stream that is gone.
 
 
 async def test_frames_for_streams_that_were_cancelled(flavour: Flavour, serve_h2: ServeH2) -> None:
@@ -279,7 +279,7 @@ async def test_frames_for_streams_that_were_cancelled(flavour: Flavour, serve_h2
                 session.respond(stream, b"ok")
                 continue
             session.head(stream, 200)
-            # By the rules of the library nothing may follow; a server that had it under way sends it all the same.
+            # The library allows no more frames on this stream; a server that has them under way sends them anyway.
             session.when(lambda stream=stream: stream.reset is not None, lambda stream=stream: late(session, stream))
 
     def late(session: Session, stream: Stream) -> None:
@@ -300,7 +300,7 @@ async def test_frames_for_streams_that_were_cancelled(flavour: Flavour, serve_h2
 
 
 async def test_thousands_of_frames_for_streams_that_were_cancelled(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """What was under way when many big responses were left is no offence, however much of it there is."""
+    """Frames that were under way when big responses were cancelled are no protocol error, however many there are."""
     count = 100
 
     def script(session: Session) -> None:
@@ -325,7 +325,7 @@ async def test_thousands_of_frames_for_streams_that_were_cancelled(flavour: Flav
 
 
 async def test_a_head_for_a_stream_that_was_cancelled(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """Its headers change the compression's context, and so have to be read whoever wanted them."""
+    """Its headers change the state of the compression, and so must be decoded even if the stream was cancelled."""
 
     def script(session: Session) -> None:
         while True:
@@ -349,7 +349,7 @@ async def test_a_head_for_a_stream_that_was_cancelled(flavour: Flavour, serve_h2
         await still_works(pool, peer)
 
 
-async def test_a_cancelled_stream_makes_room_for_the_next_in_line(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_cancelled_stream_is_free_for_the_next_waiter(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(by_target, settings={MAX_CONCURRENT_STREAMS: 1})
     async with http2_pool(flavour, max_connections=1) as pool:
         response = await pool.handle(httpcore.Request("GET", peer.url + "half", headers={"Host": "test"}))

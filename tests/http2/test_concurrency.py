@@ -1,4 +1,4 @@
-"""Many at once over one connection: threads and tasks, and each gets its own response."""
+"""Many requests at once over one connection: threads and tasks share it, and each gets its own response."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_several_origins_and_fewer_connections_than_origins(flavour: Flavo
     assert [len(peer.requests) for peer in peers] == [40] * 4
 
 
-async def test_a_long_poll_holds_nobody_up(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_long_poll_delays_no_other_request(flavour: Flavour, serve_h2: ServeH2) -> None:
     def respond(session: Session, stream: Stream) -> None:
         if stream.target.startswith(b"/poll"):
             session.when(go.is_set, lambda: session.respond(stream, stream.target))
@@ -109,8 +109,8 @@ async def test_a_long_poll_holds_nobody_up(flavour: Flavour, serve_h2: ServeH2) 
     assert len(peer.connections) == 1
 
 
-async def test_whoever_reads_for_all_hands_over(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """Callers end one by one, the first that came first: each time another has to read the connection."""
+async def test_the_request_that_reads_for_all_hands_over(flavour: Flavour, serve_h2: ServeH2) -> None:
+    """Requests end one by one, in their order: each time another one has to read the connection."""
 
     def script(session: Session) -> None:
         streams = [session.read_head() for _ in range(10)]
@@ -130,7 +130,7 @@ async def test_whoever_reads_for_all_hands_over(flavour: Flavour, serve_h2: Serv
     assert sorted(done) == [b"/%d" % number for number in range(10)]
 
 
-async def test_whoever_reads_for_all_may_time_out(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_the_request_that_reads_for_all_may_time_out(flavour: Flavour, serve_h2: ServeH2) -> None:
     def respond(session: Session, stream: Stream) -> None:
         if stream.target == b"/":
             session.respond(stream, b"ok")
@@ -153,8 +153,8 @@ async def test_whoever_reads_for_all_may_time_out(flavour: Flavour, serve_h2: Se
         await still_works(pool, peer)
 
 
-async def test_a_timeout_is_of_the_one_who_set_it(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """A neighbour's traffic does not keep a stream alive of which nothing comes."""
+async def test_a_timeout_is_of_the_request_that_has_it(flavour: Flavour, serve_h2: ServeH2) -> None:
+    """Traffic of other streams does not extend the timeout of a stream that receives nothing."""
 
     def respond(session: Session, stream: Stream) -> None:
         if stream.target != b"/never":
@@ -195,7 +195,7 @@ def test_threads_that_never_close_their_responses(serve_h2: ServeH2) -> None:
 
 
 async def test_10_000_cancelled_requests_leave_no_stream_open(async_flavour: Flavour, serve_h2: ServeH2) -> None:
-    """The peer counts: the library refuses a stream more than it allows, and nothing may come with a wrong context."""
+    """The peer's library counts: it refuses one stream too many, and headers that its state does not decode."""
     peer = serve_h2(only_root, settings={MAX_CONCURRENT_STREAMS: 50})
     async with http2_pool(async_flavour, max_connections=1) as pool:
         assert (await pool.request("GET", peer.url)).content == b"ok"
@@ -237,7 +237,7 @@ async def test_requests_cancelled_at_random_moments(async_flavour: Flavour, serv
 
     peer, other = serve_h2(always(respond)), serve_h2(OK)
     async with http2_pool(async_flavour, max_connections=2) as pool:
-        # What the loop itself takes stays open.
+        # The descriptors of the loop itself stay open.
         await pool.request("GET", other.url)
         await pool.close()
         await async_flavour.until(lambda: other.closed(1))

@@ -1,4 +1,4 @@
-"""Requests whose body goes on while the response comes, one depending on the other."""
+"""Requests whose body goes on while the response arrives, each depending on the other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answering(session: Session) -> None:
 
 
 def listening(session: Session) -> None:
-    """Begins to answer, and waits for the end of a body; then any other request."""
+    """Begins to answer, and waits for the end of a body; then answers any other request."""
     stream = session.read_head()
     session.head(stream, 200)
     session.data(stream, b"go on")
@@ -44,21 +44,21 @@ def listening(session: Session) -> None:
 
 
 async def settled(flavour: Flavour, pool: Pool) -> int:
-    """How many tasks there are when the engine is at home in the loop and nothing is under way."""
+    """Returns the number of tasks when the engine has started in the loop and no request is under way."""
     with pytest.raises(httpcore.ConnectError):
         await pool.request("GET", "http://127.0.0.1:1/")
     return flavour.living()
 
 
 async def talk(pool: Pool, url: str, content: Any, heard: list[bytes]) -> None:
-    """Sends a body that looks at what was heard so far."""
+    """Sends a body that depends on what was received so far."""
     async with pool.stream("POST", url, content=content) as response:
         async for chunk in response:
             heard.append(chunk)  # noqa: PERF401  (at once)
 
 
 class Waiting:
-    """A body that waits for something that does not come, after a first part."""
+    """A body that has a first part and then waits for something that never happens."""
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
@@ -75,9 +75,9 @@ class Waiting:
 
 
 async def questions(flavour: Flavour, heard: list[bytes]) -> AsyncIterator[bytes]:
-    """A body whose every part depends on the answer to the one before.
+    """Yields a body whose every part depends on the answer to the one before.
 
-    In a thread it cannot wait: it yields nothing for as long as there is nothing to say.
+    In a thread it cannot wait: it yields empty parts until there is an answer.
     """
     for number in range(ROUNDS):
         yield b"question %d" % number
@@ -228,7 +228,7 @@ async def test_a_response_that_is_complete_ends_the_body(async_flavour: Flavour,
 
 
 async def test_no_read_timeout_while_the_body_waits(async_flavour: Flavour, serve_h2: ServeH2) -> None:
-    """As in httpcore, which begins to read when all is sent. What the server does not take is another matter."""
+    """As in httpcore, which begins to read when all is sent. The write timeout is independent of this."""
 
     async def slow() -> AsyncIterator[bytes]:
         for _ in range(3):

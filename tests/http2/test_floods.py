@@ -1,4 +1,4 @@
-"""Peers that send frames without end: no turn of a loop takes long, and an idle connection is given up."""
+"""Peers that send frames without end: no turn of a loop takes long, and an idle connection is closed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from h2_peer import ServeH2
     from h2_session import Session
 
-# A turn that reads half a MiB of them takes several times as long.
+# Seconds of processor time. A turn that reads half a MiB of such frames takes several times as long.
 TURN = 0.04
 TIMEOUT = {"timeout": {"read": 30.0, "write": 30.0, "pool": 30.0, "connect": 30.0}}
 
 
 class Trailer(Frame):
-    """HEADERS, on whatever stream, whose block is one indexed field: `:status: 200`."""
+    """HEADERS, on any stream, whose block is one indexed field: `:status: 200`."""
 
     type = 1
 
@@ -48,7 +48,7 @@ FLOODS = {
 
 
 def answers_then_sends(frame: bytes, total: int) -> object:
-    """Answers one request, and then sends so many bytes of this frame, unless the client closes before."""
+    """Returns a script that answers one request, and then sends this many bytes of a frame unless the client closes."""
 
     def script(session: Session) -> None:
         session.respond(session.read_request(), b"ok")
@@ -117,7 +117,7 @@ async def test_frames_beside_a_response_leave_the_loop_its_turns(asyncio_flavour
     await leaves_turns(attempt)
 
 
-async def test_a_few_frames_on_an_idle_connection_are_nothing(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_few_frames_on_an_idle_connection_do_not_end_it(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         session.respond(session.read_request(), b"ok")
         for _ in range(100):
@@ -133,7 +133,7 @@ async def test_a_few_frames_on_an_idle_connection_are_nothing(flavour: Flavour, 
     assert len(peer.connections) == 1
 
 
-# What has no body, and what is no trailer.
+# Responses without a body, and trailers with fields of the framing.
 
 
 @pytest.mark.parametrize("status", [204, 304])

@@ -1,4 +1,4 @@
-"""Windows: an upload waits for the peer's, a response that nobody reads stops at ours and stops nobody else's."""
+"""Windows: an upload waits for the peer's, an unread response stops at its own and delays no other stream."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from h2_session import Session, Stream
 
 MIB = 1024 * 1024
-WINDOW = MIB // 4  # a stream's, before anything was read
+WINDOW = MIB // 4  # of a stream, before anything was read
 BIG = b"x" * 8 * MIB
 REQUEST = {"headers": {"Host": "test"}, "extensions": {"timeout": {"pool": 10, "read": 10, "write": 10}}}
 
 
 async def begin(pool: Pool, peer: H2Peer, target: str = "") -> Any:
-    """A response whose body is still to be read."""
+    """Returns a response whose body is still to be read."""
     return await pool.handle(httpcore.Request("GET", peer.url + target, **REQUEST))
 
 
@@ -36,7 +36,7 @@ def big_or_small(session: Session, stream: Stream) -> None:
 
 
 def left(stream: Stream) -> int:
-    """How much of the response the client's windows have held back."""
+    """Returns how much of the response still waits for the client's windows."""
     return sum(len(payload) for kind, payload in list(stream.queue) if kind == "data")
 
 
@@ -49,7 +49,7 @@ async def test_the_windows_that_are_announced(flavour: Flavour, serve_h2: ServeH
         await pool.request("GET", peer.url)
         session = peer.sessions[0]
         assert session.settings[SettingCodes.INITIAL_WINDOW_SIZE] == WINDOW
-        # As many streams as there may be can fill theirs at once.
+        # The maximum number of streams can fill their windows at once.
         await flavour.until(lambda: session.h2.outbound_flow_control_window >= 100 * WINDOW)
 
 
@@ -57,7 +57,7 @@ async def test_an_unread_response_stops_at_its_window(flavour: Flavour, serve_h2
     peer = serve_h2(always(big_or_small))
     async with http2_pool(flavour, max_connections=1) as pool:
         unread = await begin(pool, peer, "big")
-        # Others move the connection's bytes, in sync as well.
+        # Other requests read the connection meanwhile, in sync as well.
         while left(peer.streams[0]) > len(BIG) - WINDOW:
             assert (await pool.request("GET", peer.url)).content == b"ok"
         for _ in range(20):
@@ -81,7 +81,7 @@ async def test_unread_responses_do_not_stop_their_neighbours(flavour: Flavour, s
 
 
 async def test_responses_closed_unread_cost_the_connection_nothing(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """Their data is credited to the connection, whoever was to read it."""
+    """Their data is credited to the window of the connection, though no caller has read it."""
     peer = serve_h2(always(big_or_small))
     async with http2_pool(flavour, max_connections=1) as pool:
         for number in range(30):
@@ -128,7 +128,7 @@ async def test_big_responses_at_the_same_time(flavour: Flavour, serve_h2: ServeH
     assert len(peer.connections) == 1
 
 
-async def test_a_peer_that_ignores_our_window(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_peer_that_ignores_the_clients_window(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         stream = session.read_head()
         session.head(stream, 200)
@@ -141,7 +141,7 @@ async def test_a_peer_that_ignores_our_window(flavour: Flavour, serve_h2: ServeH
     peer = serve_h2(script)
     async with http2_pool(flavour) as pool:
         unread = await begin(pool, peer)
-        # Somebody has to read what comes for the other.
+        # A second request reads the bytes that arrive for the first.
         beside = flavour.start(lambda: pool.request("GET", peer.url, extensions=REQUEST["extensions"]))
         assert (await beside.wait()).content == b"ok"
         with pytest.raises(httpcore.RemoteProtocolError, match="FLOW_CONTROL_ERROR"):
@@ -202,7 +202,7 @@ async def test_a_window_that_shrinks_below_what_was_used(flavour: Flavour, serve
         session.credit = False
         stream = session.read_head()
         session.until(lambda: len(stream.body) == 65_535)
-        # Past the library, which knows no windows below nothing. The client's is at -65,525 by this.
+        # Past the library, which has no negative windows. The client's is at -65,525 by this.
         session.frame(SettingsFrame(0, settings={INITIAL_WINDOW_SIZE: 10}))
         session.until(lambda: session.acknowledged >= 2)
         session.frame(*[WindowUpdateFrame(number, window_increment=65_000) for number in (0, stream.id)])
@@ -220,7 +220,7 @@ async def test_a_window_that_shrinks_below_what_was_used(flavour: Flavour, serve
         assert response.content == b"70000"
 
 
-async def test_an_upload_that_is_held_up_holds_up_nobody(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_an_upload_that_waits_for_a_window_delays_no_other_request(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         session.credit = False
         session.respond(session.read_request(), b"ok")
@@ -250,7 +250,7 @@ async def test_an_upload_that_is_held_up_holds_up_nobody(flavour: Flavour, serve
     assert len(peer.connections) == 1
 
 
-async def test_an_upload_that_is_held_up_too_long_times_out(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_an_upload_that_waits_too_long_for_a_window_times_out(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         session.credit = False
         while True:
@@ -296,7 +296,7 @@ async def test_a_window_that_overflows(flavour: Flavour, serve_h2: ServeH2, whos
     peer = serve_h2(script)
     async with http2_pool(flavour) as pool:
         with pytest.raises(httpcore.RemoteProtocolError, match="FLOW_CONTROL_ERROR"):
-            # More than the window holds: what is sent already has no window that could overflow.
+            # More than the window holds: a stream that has sent all has no window that could overflow.
             await pool.request("POST", peer.url + "overflow", content=b"x" * 200_000)
         assert (await pool.request("GET", peer.url)).content == b"ok"
     assert len(peer.connections) == (1 if whose == "the stream's" else 2)

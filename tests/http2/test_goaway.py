@@ -1,4 +1,4 @@
-"""GOAWAY and REFUSED_STREAM: what the peer did not process is sent again elsewhere, what it did process is not."""
+"""GOAWAY and REFUSED_STREAM: requests that the peer did not process are sent again, those that it did are not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def asking(pool: Any, url: str, method: str = "GET", content: Any = None) -> Cal
 
 
 async def test_streams_above_the_last_are_sent_again(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """Whatever their method: the peer has said that it did nothing for them."""
+    """The method does not matter: the peer has stated that it did not process them."""
 
     def script(session: Session) -> None:
         if not first_session(session):
@@ -61,7 +61,7 @@ async def test_streams_above_the_last_are_sent_again(flavour: Flavour, serve_h2:
     assert len(peer.connections) == 2
 
 
-async def test_those_that_were_accepted_finish(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_accepted_streams_finish(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         if not first_session(session):
             OK(session)
@@ -90,7 +90,7 @@ async def test_those_that_were_accepted_finish(flavour: Flavour, serve_h2: Serve
         assert response.status == 200
         await flavour.until(said.is_set)
         await flavour.sleep(0.05)
-        # Whoever comes now goes elsewhere.
+        # A new request gets another connection.
         go_elsewhere = flavour.start(asking(pool, peer.url))
         assert (await go_elsewhere.wait()).content == b"ok"
         assert len(peer.sessions[0].streams) == 3
@@ -103,7 +103,7 @@ async def test_those_that_were_accepted_finish(flavour: Flavour, serve_h2: Serve
         assert len(pool.connections) == 1
 
 
-async def test_a_goodbye_in_two_steps(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_goaway_in_two_steps(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         if not first_session(session):
             OK(session)
@@ -146,7 +146,7 @@ async def test_waiters_go_to_another_connection(flavour: Flavour, serve_h2: Serv
     assert [len(session.streams) for session in peer.sessions] == [1, 4]
 
 
-async def test_a_body_that_can_be_had_only_once_is_not_sent_twice(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_body_that_can_be_read_only_once_is_not_sent_twice(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         stream = session.read_request()
         session.goaway(0)
@@ -161,7 +161,7 @@ async def test_a_body_that_can_be_had_only_once_is_not_sent_twice(flavour: Flavo
     assert len(peer.streams) == 1
 
 
-async def test_a_peer_that_always_says_goodbye(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_peer_that_always_sends_goaway(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         session.read_head()
         session.goaway(0)
@@ -176,7 +176,7 @@ async def test_a_peer_that_always_says_goodbye(flavour: Flavour, serve_h2: Serve
     assert len(peer.connections) < 100
 
 
-async def test_a_goodbye_for_a_reason_names_it(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_the_error_names_the_reason_of_a_goaway(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         stream = session.read_head()
         if stream.target == b"/good":
@@ -216,7 +216,7 @@ async def test_the_end_of_a_connection_ends_all_of_its_streams(flavour: Flavour,
 async def test_a_reused_connection_that_dies_before_any_answer(
     flavour: Flavour, serve_h2: ServeH2, method: str
 ) -> None:
-    """As with HTTP/1.1: what is idempotent is sent once more, and nothing else is."""
+    """As with HTTP/1.1: idempotent requests are sent once more, and no others."""
 
     def script(session: Session) -> None:
         session.respond(session.read_request(), b"ok")
@@ -275,7 +275,7 @@ async def test_a_stream_refused_for_ever(flavour: Flavour, serve_h2: ServeH2) ->
     assert len(peer.streams) < 100
 
 
-async def test_a_refused_body_that_can_be_had_only_once(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_refused_body_that_can_be_read_only_once(flavour: Flavour, serve_h2: ServeH2) -> None:
     def respond(session: Session, stream: Stream) -> None:
         session.reset(stream, ErrorCodes.REFUSED_STREAM)
 

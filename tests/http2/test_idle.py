@@ -1,4 +1,4 @@
-"""HTTP/2 connections between requests: what the peer says meanwhile is answered, and its goodbye is heard."""
+"""HTTP/2 connections between requests: PING and SETTINGS are answered, and GOAWAY is noticed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 EMPTY = "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]"
 
 
-def goodbye(session: Session) -> None:
+def send_goaway(session: Session) -> None:
     session.goaway(session.streams and max(session.streams))
 
 
 FAREWELLS = {
-    "GOAWAY": goodbye,
-    "GOAWAY and the end": lambda session: (goodbye(session), session.hang_up()),
+    "GOAWAY": send_goaway,
+    "GOAWAY and the end": lambda session: (send_goaway(session), session.hang_up()),
     "the end": lambda session: session.hang_up(),
     "a reset": lambda session: session.abort(),
 }
@@ -150,11 +150,11 @@ async def test_no_more_idle_connections_than_allowed(flavour: Flavour, serve_h2:
         for peer in peers:
             await flavour.gather(*[lambda peer=peer: pool.request("GET", peer.url)] * 5)
             assert len(pool.connections) == kept
-        # Those that came late may have needed one more, when the first was not kept.
+        # Late requests may have needed one more, when the first connection was not kept.
         await flavour.until(lambda: sum(peer.closed(len(peer.connections)) for peer in peers) >= 3 - kept)
 
 
-async def test_closing_says_goodbye_and_gives_the_descriptor_back(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_closing_sends_goaway_and_releases_the_descriptor(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(OK)
     pool = http2_pool(flavour)
     for round_ in range(1, 4):
@@ -164,13 +164,13 @@ async def test_closing_says_goodbye_and_gives_the_descriptor_back(flavour: Flavo
         assert pool.connections == []
         await flavour.until(lambda: peer.closed(round_))  # noqa: B023  (called before the next round)
     for session in peer.sessions:
-        assert session.goodbye is None or session.goodbye.error_code == ErrorCodes.NO_ERROR
+        assert session.client_goaway is None or session.client_goaway.error_code == ErrorCodes.NO_ERROR
 
 
 # Keep-alive by PING.
 
 
-async def test_pings_of_ours_go_out_while_a_response_is_awaited(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_pings_are_sent_while_a_response_is_awaited(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         stream = session.read_request()
         session.until(lambda: len(session.pings) >= 3)
@@ -181,19 +181,19 @@ async def test_pings_of_ours_go_out_while_a_response_is_awaited(flavour: Flavour
     async with http2_pool(flavour, http2_ping_interval=0.03, http2_ping_timeout=10.0) as pool:
         assert (await pool.request("GET", peer.url)).content == b"ok"
         if flavour.is_async:
-            # Also between two requests: that is when a middlebox forgets a connection.
+            # Also between two requests: that is when a middlebox drops the state of a connection.
             seen = len(peer.sessions[0].pings)
             await flavour.until(lambda: len(peer.sessions[0].pings) >= seen + 2)
         assert (await pool.request("GET", peer.url)).content == b"ok"
     assert len(peer.connections) == 1
 
 
-async def test_a_peer_that_does_not_answer_a_ping_is_given_up(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_an_unanswered_ping_ends_requests_and_their_connection(flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         if session is peer.sessions[0]:
             session.respond(session.read_request(), b"ok")
             session.read_head()
-            session.connection.wait(go)  # reads nothing any more, like a host that has vanished
+            session.connection.wait(go)  # reads no more, like a host that has vanished
         else:
             OK(session)
 
@@ -211,7 +211,7 @@ async def test_a_peer_that_does_not_answer_a_ping_is_given_up(flavour: Flavour, 
         go.set()
 
 
-async def test_an_idle_peer_that_does_not_answer_a_ping_is_given_up(async_flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_an_unanswered_ping_closes_an_idle_connection(async_flavour: Flavour, serve_h2: ServeH2) -> None:
     def script(session: Session) -> None:
         session.respond(session.read_request(), b"ok")
         session.flush()

@@ -1,4 +1,4 @@
-"""HTTP/2 connections, event loops and threads that come and go, and `close()` by any of them."""
+"""HTTP/2 connections and event loops and threads that begin and end, and `close()` by any of them."""
 
 from __future__ import annotations
 
@@ -134,10 +134,10 @@ async def test_close_may_be_called_while_a_response_is_open(flavour: Flavour, se
     await pool.close()
 
 
-async def test_closing_gives_all_descriptors_back(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_closing_releases_all_descriptors(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(OK)
     async with http2_pool(flavour) as pool:
-        await pool.request("GET", peer.url)  # whatever is made once per process or loop is there now
+        await pool.request("GET", peer.url)  # descriptors that are opened once per process or loop are open now
     await flavour.until(lambda: peer.closed(1))
     await flavour.sleep(0.02)
     before = descriptors()
@@ -147,8 +147,8 @@ async def test_closing_gives_all_descriptors_back(flavour: Flavour, serve_h2: Se
     await flavour.until(lambda: descriptors() <= before)
 
 
-def test_silence_is_left_by_the_end_of_the_loop(serve_h2: ServeH2) -> None:
-    """`asyncio.run` cancels what is still waiting; its streams are reset, and the pool is as good as before."""
+def test_the_end_of_the_loop_ends_requests_that_wait(serve_h2: ServeH2) -> None:
+    """`asyncio.run` cancels tasks that still wait; their streams are reset, and the pool works as before."""
     peer = serve_h2(only_root)
     pool = http2_pool(Asyncio(), max_connections=1)
 

@@ -1,4 +1,4 @@
-"""What a peer can make one HTTP/2 connection hold: responses that are not read, in frames of every size."""
+"""The memory that a peer can make one HTTP/2 connection use: unread responses, in frames of every size."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Measure = Callable[..., "tuple[int, str]"]
 
 MIB = 1024 * 1024
 LIMIT = 64 * MIB
-AT_ONCE = 64 * 1024  # bytes put together for one write
+AT_ONCE = 64 * 1024  # bytes joined for one write
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how much memory a process has")
 
-# Leaves so many responses unread, after one was read to its end if there is a size for it. The last request moves the
-# bytes of the connection until the flood is over. Prints how much memory this has taken, and how that request ended.
+# Leaves `count` responses unread, after one of `grow` bytes was read to its end. The last request reads the connection
+# until the flood is over. Prints how much memory this has taken, and how that request ended.
 COMMON = """
 import httpcore
 engine, count, grow = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -81,7 +81,7 @@ PROGRAMS = {"sync": COMMON + SYNC, "asyncio": COMMON + ASYNCIO}
 
 
 def flooding(size: int, grow: int = 0) -> Callable[[Session], None]:
-    """Fills the windows of all streams with data frames of this size, as long as the client has it."""
+    """Returns a script that fills the windows of all streams by data frames of this size, unless the client ends it."""
 
     def script(session: Session) -> None:
         session.respond(session.read_request(), b"warm")
@@ -99,7 +99,7 @@ def flooding(size: int, grow: int = 0) -> Callable[[Session], None]:
         for each in held:
             window = min(left, session.h2.streams[each.id].outbound_flow_control_window)
             left -= flood(session, each, size, window // size)
-        if session.goodbye is None:
+        if session.client_goaway is None:
             session.respond(stream, b"end")
 
     return script
@@ -109,17 +109,17 @@ def flood(session: Session, stream: Stream, size: int, count: int) -> int:
     frame = DataFrame(stream.id, b"x" * size).serialize()
     at_once = max(AT_ONCE // len(frame), 1)
     sent = 0
-    while sent < count and session.goodbye is None:
+    while sent < count and session.client_goaway is None:
         number = min(at_once, count - sent)
         session.raw(frame * number)
-        session.until(lambda: not session._outgoing or session.goodbye)
+        session.until(lambda: not session._outgoing or session.client_goaway)
         sent += number
     return sent * size
 
 
 @pytest.fixture
 def measure(serve_h2: ServeH2, program: Callable[..., Program], engine: str) -> Measure:
-    """Runs a program against a flood; gives the bytes of memory that it took, and the outcome."""
+    """Returns a function that runs a program against a flood and returns its memory in bytes, and the outcome."""
 
     def run(kind: str, responses: int, size: int, grow: int = 0) -> tuple[int, str]:
         peer = serve_h2(flooding(size, grow))

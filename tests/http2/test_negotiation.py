@@ -1,4 +1,4 @@
-"""When HTTP/2 is spoken: by ALPN, by prior knowledge, and not unasked."""
+"""The choice of HTTP/2: by ALPN, by prior knowledge, and only if the pool allows it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_a_pool_that_did_not_ask_for_http2_gets_none(
         assert (await pool.request("GET", peer.url)).extensions["http_version"] == b"HTTP/1.1"
 
 
-async def test_without_tls_http2_needs_to_be_all_that_is_allowed(flavour: Flavour, serve: Serve) -> None:
+async def test_without_tls_http2_requires_a_pool_without_http1(flavour: Flavour, serve: Serve) -> None:
     peer = serve(http1_always(reply(b"ok")))
     async with flavour.pool(http2=True) as pool:
         assert (await pool.request("GET", peer.url)).extensions["http_version"] == b"HTTP/1.1"
@@ -76,7 +76,7 @@ async def test_without_tls_http2_needs_to_be_all_that_is_allowed(flavour: Flavou
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_prior_knowledge(flavour: Flavour, serve_h2: ServeH2, certificates: Certificates, tls: bool) -> None:
-    # Over TLS: a server that knows HTTP/2 but does not know ALPN.
+    # Over TLS: a server that speaks HTTP/2 and has no ALPN.
     peer = serve_h2(echo, tls=certificates.server_context(alpn=[]) if tls else False)
     async with secure_pool(flavour, certificates, http1=False) as pool:
         response = await pool.request("GET", peer.url)

@@ -1,4 +1,4 @@
-"""Bodies that run both ways at once, and requests from within a request over the same connection."""
+"""Bodies in both directions at once, and requests from within a request over the same connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COUNT = 320  # 20 MiB: more than any window of either side
 
 
 def both_ways(session: Session) -> None:
-    """Sends back whatever it gets, as it comes."""
+    """Sends all data back as it arrives."""
     stream = session.read_head()
     session.head(stream, 200)
     sent = 0
@@ -44,7 +44,7 @@ async def test_a_body_comes_back_while_it_is_sent(flavour: Flavour, serve_h2: Se
 
 
 async def test_a_response_is_the_body_of_a_request(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """What is read from one stream goes out on another of the same connection."""
+    """Data that is read from one stream is sent on another one of the same connection."""
 
     def respond(session: Session, stream: Stream) -> None:
         session.respond(stream, BLOCK * 100 if stream.method == b"GET" else bytes(stream.body))
@@ -73,7 +73,7 @@ async def test_a_body_sends_requests_itself(flavour: Flavour, serve_h2: ServeH2,
     peer = serve_h2(script)
     async with http2_pool(flavour, max_connections=1) as pool:
         if used_before:
-            await pool.request("GET", peer.url)  # from now on it is known that there may be two streams
+            await pool.request("GET", peer.url)  # from now on the client knows that there may be two streams
         for _ in range(3):
             assert (await pool.request("POST", peer.url, content=flavour.body(body()))).content == b"ok" * 5
         assert "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]" in repr(pool)

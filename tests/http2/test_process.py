@@ -84,7 +84,7 @@ def test_a_forked_child_never_shares_a_connection(
     """
     answers = json.loads(run(program, certificates, peer.url, KINDS[kind], forking).output())
     assert answers == ["0 /before", "0 /during", "0 /after", "1 /child-1", "1 /child-2"]
-    # Neither did the child say goodbye in its parent's name.
+    # The child did not send GOAWAY on the connection of its parent either.
     assert [stream.target for stream in peer.sessions[0].streams.values()] == [b"/before", b"/during", b"/after"]
 
 
@@ -195,7 +195,7 @@ def test_a_handler_may_send_requests_over_the_same_connection(
     assert running.output() == "handler quick\nrequest slow\n"
 
 
-# The end.
+# The end of the process.
 
 LEFT_OPEN = {
     "an idle connection": "pool = sync_pool(); pool.request('GET', url)",
@@ -235,7 +235,7 @@ LEFT_OPEN = {
             await asyncio.sleep(0.2)
         asyncio.run(main())
         """,
-    "a loop that nobody closed": """
+    "a loop that was not closed": """
         pool = async_pool()
         loop = asyncio.new_event_loop()
         loop.run_until_complete(pool.request("GET", url))
@@ -256,7 +256,7 @@ LEFT_OPEN = {
 
 
 @pytest.mark.parametrize("left", LEFT_OPEN)
-def test_a_process_ends_in_silence_whatever_it_left_open(
+def test_a_process_ends_in_silence_with_anything_left_open(
     serve_h2: ServeH2, program: Any, certificates: Certificates, left: str
 ) -> None:
     def respond(session: Session, stream: Stream) -> None:

@@ -1,4 +1,4 @@
-"""HTTP/2 requests as they go out."""
+"""HTTP/2 requests as the server receives them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_several_headers_of_one_name(flavour: Flavour, serve_h2: ServeH2) 
         assert (b"x-two", b"2") in sent
 
 
-async def test_headers_of_the_connection_stay_here(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_headers_of_the_connection_are_not_sent(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(OK)
     headers = {
         "Connection": "keep-alive, X-Mine",
@@ -81,7 +81,7 @@ async def test_the_path_is_the_target(flavour: Flavour, serve_h2: ServeH2) -> No
 
 
 async def test_a_request_needs_a_host(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """Before the protocol is known: it becomes HTTP/1.1's `Host` or HTTP/2's `:authority`."""
+    """It is checked before the protocol is known: it becomes HTTP/1.1's `Host` or HTTP/2's `:authority`."""
     peer = serve_h2(OK)
     async with http2_pool(flavour) as pool:
         with pytest.raises(httpcore.LocalProtocolError, match="Host"):
@@ -102,7 +102,7 @@ FORGED: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("place", FORGED)
-async def test_what_cannot_be_said_in_a_head_is_refused_here(flavour: Flavour, serve_h2: ServeH2, place: str) -> None:
+async def test_a_head_that_cannot_be_expressed_is_not_sent(flavour: Flavour, serve_h2: ServeH2, place: str) -> None:
     peer = serve_h2(OK)
     async with http2_pool(flavour) as pool:
         await pool.request("GET", peer.url)
@@ -124,7 +124,7 @@ async def test_without_a_body_the_head_ends_the_request(flavour: Flavour, serve_
     def script(session: Session) -> None:
         while True:
             stream = session.read_head()
-            # What came with the head has been looked at by now.
+            # The frames that came with the head have been handled by now.
             seen.append(stream.ended)
             session.respond(stream, b"" if stream.method == b"HEAD" else b"ok")
 

@@ -1,4 +1,4 @@
-"""HTTP/2 responses as they come back."""
+"""HTTP/2 responses as the caller receives them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from h2_session import Session, Stream
 
 
-async def test_a_response_as_it_came(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_response_is_passed_on_as_it_arrived(flavour: Flavour, serve_h2: ServeH2) -> None:
     headers = [
         (b"x-zulu", b"1"),
         (b"set-cookie", b"a=1"),
@@ -33,7 +33,7 @@ async def test_a_response_as_it_came(flavour: Flavour, serve_h2: ServeH2) -> Non
         assert [pair for pair in got if pair[0] == b"set-cookie"] == [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
         assert sorted(got) == sorted(headers)
         assert [name for name, _ in dict(got).items()] == [b"x-zulu", b"set-cookie", b"x-alpha", b"x-empty"]
-        # There is no reason phrase in HTTP/2; httpx knows what to do where it is missing.
+        # There is no reason phrase in HTTP/2; httpx supplies one where it is missing.
         assert set(response.extensions) == {"http_version", "stream_id", "network_stream", "trailing_headers"}
         stream = response.extensions["network_stream"]
         assert stream.get_extra_info("server_addr") == ("127.0.0.1", peer.port)

@@ -115,10 +115,10 @@ async def test_nginx_files(flavour: Flavour, certificates: Certificates, nginx: 
         assert "HTTP/2, IDLE, Request Count: 4]" in repr(pool.connections)
 
 
-async def test_nginx_says_goodbye_now_and_then(
+async def test_nginx_sends_goaway_now_and_then(
     flavour: Flavour, certificates: Certificates, nginx: NginxServer
 ) -> None:
-    """After 50 requests on a connection, whatever is under way on it."""
+    """It does so after 50 requests on a connection, while others are under way on it."""
     async with pool_for(flavour, certificates, max_connections=3) as pool:
 
         async def ask() -> None:

@@ -1,4 +1,4 @@
-"""How many streams on how many connections: requests to one origin share what the peer allows."""
+"""The number of streams and connections: requests to one origin share the streams that the peer allows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IDLE = "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]"
 
 
 def start(pool: Pool, peer: H2Peer, count: int, timeout: float = 30.0) -> list[Task]:
-    """That many requests at once, each to a target of its own."""
+    """Starts this many requests at once, each to a target of its own."""
 
     def get(number: int) -> Callable[[], Any]:
         return lambda: pool.request("GET", f"{peer.url}{number}", extensions={"timeout": {"pool": timeout}})
@@ -39,7 +39,7 @@ async def test_requests_share_a_connection(flavour: Flavour, serve_h2: ServeH2) 
     peer = serve_h2(holding(go))
     async with http2_pool(flavour) as pool:
         tasks = start(pool, peer, 20)
-        # The first ones at the same time too: they share the connection that one of them makes.
+        # The first ones at the same time too: they share the connection that one of them establishes.
         await flavour.until(lambda: len(peer.streams) == 20)
         assert (
             f"{flavour.prefixed('ConnectionPool')} [Requests: 20 active, 0 queued | Connections: 1 active, 0"
@@ -64,7 +64,7 @@ async def test_one_stream_until_the_peer_says_how_many(flavour: Flavour, serve_h
     bytes_before: list[bytes] = []
 
     def script(session: Session) -> None:
-        # No SETTINGS yet, nothing is read by the library: what comes until then is kept as bytes.
+        # Before SETTINGS the peer's library reads nothing: bytes that arrive until then are kept.
         session.connection.wait(greet)
         bytes_before.append(session.connection.socket.recv(65_536))
         session.receive(bytes_before[0])
@@ -134,7 +134,7 @@ async def test_a_connection_more_when_the_others_are_full(flavour: Flavour, serv
     assert [session.most_open for session in peer.sessions] == [2, 2, 2]
 
 
-async def test_no_connection_more_while_there_is_room(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_no_connection_more_while_there_are_free_streams(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(OK)
     async with http2_pool(flavour, max_connections=10) as pool:
         for _ in range(3):
@@ -175,8 +175,8 @@ async def test_a_limit_that_is_raised(flavour: Flavour, serve_h2: ServeH2) -> No
     assert peer.sessions[0].most_open == 8
 
 
-async def test_a_limit_that_is_raised_while_nobody_reads(flavour: Flavour, serve_h2: ServeH2) -> None:
-    """Whoever waits for room learns of it himself."""
+async def test_a_limit_that_is_raised_while_no_response_is_awaited(flavour: Flavour, serve_h2: ServeH2) -> None:
+    """A request that waits for a free stream reads the connection itself."""
 
     def script(session: Session) -> None:
         first = session.read_head()
@@ -184,7 +184,7 @@ async def test_a_limit_that_is_raised_while_nobody_reads(flavour: Flavour, serve
         session.wait(raise_)
         session.configure({MAX_CONCURRENT_STREAMS: 3})
         for _ in range(2):
-            session.respond(session.read_head(), b"there is room")
+            session.respond(session.read_head(), b"a free stream")
         session.data(first, b"late", end=True)
 
     raise_ = threading.Event()
@@ -194,7 +194,7 @@ async def test_a_limit_that_is_raised_while_nobody_reads(flavour: Flavour, serve
             tasks = [flavour.start(lambda: pool.request("GET", peer.url)) for _ in range(2)]
             await flavour.until(lambda: "Requests: 1 active, 2 queued" in repr(pool))
             raise_.set()
-            assert [(await task.wait()).content for task in tasks] == [b"there is room"] * 2
+            assert [(await task.wait()).content for task in tasks] == [b"a free stream"] * 2
             assert await response.read() == b"late"
         assert "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]" in repr(pool)
     assert len(peer.connections) == 1
@@ -248,10 +248,10 @@ async def test_a_limit_of_nothing_is_waited_out(flavour: Flavour, serve_h2: Serv
         async with pool.stream("GET", peer.url) as response:
             await response.read()
             if flavour.is_async:
-                # Nobody waits for this connection, and it is answered all the same.
+                # No request waits for this connection, and its SETTINGS are acknowledged all the same.
                 await flavour.until(closed_for_now.is_set)
         if flavour.is_async:
-            # It is idle, so it makes room for one that may take something.
+            # It is idle, so it is closed in favour of a connection that has free streams.
             assert (await pool.request("GET", peer.url)).content == b"ok"
             assert len(peer.connections) == 2
             return
@@ -261,7 +261,7 @@ async def test_a_limit_of_nothing_is_waited_out(flavour: Flavour, serve_h2: Serv
         assert (await waiting.wait()).content == b"ok"
 
 
-async def test_a_waiter_that_gives_up_does_not_hold_up_those_behind_it(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_waiter_that_times_out_does_not_delay_those_behind_it(flavour: Flavour, serve_h2: ServeH2) -> None:
     go = threading.Event()
     peer = serve_h2(holding(go), settings={MAX_CONCURRENT_STREAMS: 1})
     async with http2_pool(flavour, max_connections=1) as pool:
@@ -292,7 +292,7 @@ async def test_each_origin_has_a_connection_of_its_own(flavour: Flavour, serve_h
     assert [len(peer.connections) for peer in peers] == [1, 1, 1]
 
 
-async def test_an_idle_connection_makes_room_for_another_origin(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_an_idle_connection_gives_its_slot_to_another_origin(flavour: Flavour, serve_h2: ServeH2) -> None:
     first, second = serve_h2(OK), serve_h2(OK)
     async with http2_pool(flavour, max_connections=1) as pool:
         for peer in (first, second):
@@ -301,7 +301,7 @@ async def test_an_idle_connection_makes_room_for_another_origin(flavour: Flavour
         assert f"'{second.url[:-1]}', HTTP/2, IDLE" in repr(pool.connections)
 
 
-async def test_a_busy_connection_makes_no_room(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_busy_connection_keeps_its_slot(flavour: Flavour, serve_h2: ServeH2) -> None:
     go = threading.Event()
     first, second = serve_h2(holding(go)), serve_h2(OK)
     async with http2_pool(flavour, max_connections=1) as pool:
@@ -316,7 +316,7 @@ async def test_a_busy_connection_makes_no_room(flavour: Flavour, serve_h2: Serve
         assert (await other.wait()).content == b"ok"
 
 
-async def test_all_who_wait_for_a_connect_that_fails_are_told(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_failed_connect_fails_all_requests_that_wait_for_it(flavour: Flavour, serve_h2: ServeH2) -> None:
     def refuse(session: Session) -> None:
         session.connection.wait(refused)
         session.abort()

@@ -1,4 +1,4 @@
-"""A single connection of the caller's own, shared by his threads or tasks: no pool makes him another one."""
+"""A single connection without a pool, shared by threads or tasks: it is never replaced by another one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Single:
-    """An `HTTPConnection`, or its asynchronous twin."""
+    """An `HTTPConnection` or an `AsyncHTTPConnection`."""
 
     def __init__(self, flavour: Flavour, url: str, **arguments: Any) -> None:
         self.flavour = flavour
@@ -42,7 +42,7 @@ class Single:
         return response
 
     def start(self, count: int) -> list[Task]:
-        """That many requests at once, each to a target of its own."""
+        """Starts this many requests at once, each to a target of its own."""
 
         def get(number: int) -> Callable[[], Any]:
             return lambda: self.request(str(number))
@@ -60,8 +60,8 @@ async def single(flavour: Flavour, url: str, **arguments: Any) -> AsyncIterator[
 
 
 @pytest.mark.parametrize("limit", [1, 3, None])
-async def test_requests_wait_until_there_is_room(flavour: Flavour, serve_h2: ServeH2, limit: int | None) -> None:
-    """The first ones while it is being made."""
+async def test_requests_wait_for_a_free_stream(flavour: Flavour, serve_h2: ServeH2, limit: int | None) -> None:
+    """The first ones while the connection is being established."""
     go = threading.Event()
     peer = serve_h2(holding(go), settings={MAX_CONCURRENT_STREAMS: limit})
     async with single(flavour, peer.url) as connection:
@@ -75,7 +75,7 @@ async def test_requests_wait_until_there_is_room(flavour: Flavour, serve_h2: Ser
     assert len(peer.connections) == 1
 
 
-async def test_room_that_does_not_come(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_free_stream_that_does_not_come(flavour: Flavour, serve_h2: ServeH2) -> None:
     go = threading.Event()
     peer = serve_h2(holding(go), settings={MAX_CONCURRENT_STREAMS: 1})
     async with single(flavour, peer.url) as connection:
@@ -88,8 +88,8 @@ async def test_room_that_does_not_come(flavour: Flavour, serve_h2: ServeH2) -> N
         assert (await connection.request("again")).content == b"/again"
 
 
-@pytest.mark.parametrize("end", ["closed", "a goodbye"])
-async def test_a_connection_that_ends_under_those_who_wait(flavour: Flavour, serve_h2: ServeH2, end: str) -> None:
+@pytest.mark.parametrize("end", ["closed", "GOAWAY"])
+async def test_a_connection_that_ends_while_requests_wait(flavour: Flavour, serve_h2: ServeH2, end: str) -> None:
     def script(session: Session) -> None:
         stream = session.read_head()
         session.wait(go)
@@ -118,7 +118,7 @@ async def test_a_connection_that_ends_under_those_who_wait(flavour: Flavour, ser
 
 
 async def test_a_server_that_chooses_http1(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
-    """Then the connection takes one request at a time, as httpcore's."""
+    """Then the connection takes one request at a time, as in httpcore."""
 
     def script(connection: Connection) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Streams that the peer ends early, and responses that come early: they take nothing with them but themselves."""
+"""Streams that the peer ends early, and early responses: no other stream is affected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BIG = b"x" * 4_000_000
 
-# The peer ends it.
+# The peer ends the stream.
 
 REASONS = [
     ErrorCodes.NO_ERROR,
@@ -138,7 +138,7 @@ async def test_a_body_of_another_length_than_announced(flavour: Flavour, serve_h
 
 
 @pytest.mark.parametrize("head", [[], [(b":status", b"abc")], [(b":status", b"200"), (b"X-Upper", b"1")]], ids=str)
-async def test_a_head_that_is_none(flavour: Flavour, serve_h2: ServeH2, head: list[tuple[bytes, bytes]]) -> None:
+async def test_an_invalid_head(flavour: Flavour, serve_h2: ServeH2, head: list[tuple[bytes, bytes]]) -> None:
     def respond(session: Session, stream: Stream) -> None:
         if stream.target == b"/bad":
             session.frame(session.head_frame(stream, head, "END_HEADERS", "END_STREAM"))

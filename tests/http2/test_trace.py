@@ -1,7 +1,7 @@
-"""Following an HTTP/2 request: the `trace` extension and the debug logs, event by event as httpcore has them.
+"""Tracing an HTTP/2 request: the `trace` extension and the debug logs, event by event as httpcore has them.
 
-httpcore itself is the measure. When the peer's SETTINGS arrive is up to the network, and so
-`http2.receive_remote_settings`, which httpcore has and we need not have, does not count.
+httpcore itself is the reference. The time at which the peer's SETTINGS arrive depends on the network. Therefore
+`http2.receive_remote_settings`, which httpcore reports, is not compared.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def test_events_come_as_in_httpcore(flavour: Flavour, serve_h2: ServeH2, s
     peer = serve_h2(script)
     method = "POST" if content else "GET"
     theirs, ours = both(flavour, http1=False, http2=True)
-    for _ in range(2):  # on a new connection, and where there is one, on a kept one
+    for _ in range(2):  # on a new connection, and then on the kept one, if any
         names = [await names_of(pool, flavour, method, peer.url, content=content) for pool in (theirs, ours)]
         expected, got = ([name for name in each if not name.startswith(SETTINGS)] for each in names)
         assert got == expected
@@ -59,7 +59,7 @@ async def test_events_come_as_in_httpcore(flavour: Flavour, serve_h2: ServeH2, s
     await flavour.call(ours, "close")
 
 
-async def test_what_the_events_say(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_the_contents_of_the_events(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(says(b"hello", headers=[(b"x-raw", b"1")]))
     events: list[tuple[str, Any]] = []
     async with http2_pool(flavour) as pool:
@@ -83,7 +83,7 @@ async def test_what_the_events_say(flavour: Flavour, serve_h2: ServeH2) -> None:
     assert said["http2.response_closed.started"] == {"stream_id": 3}
 
 
-async def test_a_connections_beginning_is_told_to_who_made_it(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_the_start_of_a_connection_is_reported_to_its_first_request(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(OK)
     told: list[list[tuple[str, Any]]] = [[], []]
     async with http2_pool(flavour) as pool:
@@ -153,7 +153,7 @@ async def test_logs_are_httpcores(flavour: Flavour, serve_h2: ServeH2, caplog: p
         await flavour.call(pool, "request", "GET", peer.url)
         await flavour.call(pool, "request", "POST", peer.url, content=b"hello")
         await flavour.call(pool, "close")
-        # The stream is an object of whoever made it.
+        # The stream is an object of the package that made it.
         mask = re.compile(r"(connect_tcp\.complete return_value=).*")
         records.append(
             [

@@ -1,7 +1,7 @@
 """Trailers, of responses and of requests, in HTTP/2 and in HTTP/1.1's chunked bodies.
 
-A response's are in a list that stands in its extensions from the start and is filled in when the body ends: httpx
-copies the extensions, not the list.
+The trailers of a response are in a list that its extensions have from the start, and that is filled when the body
+ends: httpx copies the extensions, not the list.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ async def test_trailers_without_end(flavour: Flavour, serve: Serve) -> None:
         assert pool.connections == []
 
 
-async def test_trailers_that_are_none(flavour: Flavour, serve: Serve) -> None:
+async def test_trailers_that_are_invalid_in_http1(flavour: Flavour, serve: Serve) -> None:
     peer = serve(answers(CHUNKED + b"no colon\r\n\r\n"))
     async with flavour.pool() as pool:
         with pytest.raises(httpcore.RemoteProtocolError):
@@ -212,7 +212,7 @@ async def test_trailers_may_be_known_only_when_the_body_has_been_sent(flavour: F
     assert peer.requests[0].trailers == [(b"x-part", b"0"), (b"x-part", b"1"), (b"x-part", b"2")]
 
 
-async def test_no_trailers_is_none(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_an_empty_list_of_trailers_sends_none(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(OK)
     async with http2_pool(flavour) as pool:
         await pool.request("POST", peer.url, content=b"hello", extensions=sending())
@@ -237,7 +237,7 @@ async def test_trailers_that_cannot_be_sent(flavour: Flavour, serve_h2: ServeH2)
 
 
 async def http1_trailers(pool: Pool, serve: Serve, **arguments: Any) -> bytes:
-    """What followed the last chunk of the body that went out."""
+    """Returns the bytes that followed the last chunk of the request's body."""
 
     def script(connection: Connection) -> None:
         connection.read_head()
@@ -261,7 +261,7 @@ async def test_trailers_of_a_chunked_request(flavour: Flavour, serve: Serve) -> 
         parts = flavour.parts(b"hel", b"lo")
         got = await http1_trailers(pool, serve, content=parts, extensions=extensions)
         assert got.lower() == b"x-checksum: 123\r\nx-other: 4\r\n\r\n"
-        # Without the extension the body ends as it always did.
+        # Without the extension the body ends with an empty trailer section.
         assert await http1_trailers(pool, serve, content=flavour.parts(b"hel", b"lo")) == b"\r\n"
 
 

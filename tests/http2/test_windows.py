@@ -1,4 +1,4 @@
-"""Windows grow with what is read and shrink where there are many streams; an unread response never stops another."""
+"""Windows grow when data is read and shrink when there are many streams; an unread response never stops another."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ REQUEST = {"headers": {"Host": "test"}, "extensions": {"timeout": {"pool": 20, "
 
 
 def sized(session: Session, stream: Stream) -> None:
-    """Answers with as many bytes as the target says."""
+    """Answers with the number of bytes that the target names."""
     session.respond(stream, b"x" * int(stream.target[1:]) if stream.target != b"/" else b"ok")
 
 
 async def begin(pool: Pool, peer: H2Peer, size: int) -> Any:
-    """A response whose body is still to be read."""
+    """Returns a response whose body is still to be read."""
     return await pool.handle(httpcore.Request("GET", f"{peer.url}{size}", **REQUEST))
 
 
@@ -52,7 +52,7 @@ async def test_a_window_grows_while_a_response_is_read(flavour: Flavour, serve_h
         await still_works(pool, peer)
 
 
-async def test_a_window_does_not_grow_for_what_is_not_read(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_window_does_not_grow_for_unread_data(flavour: Flavour, serve_h2: ServeH2) -> None:
     peer = serve_h2(always(sized))
     async with http2_pool(flavour, max_connections=1) as pool:
         unread = [await begin(pool, peer, MIB) for _ in range(3)]
@@ -72,7 +72,7 @@ async def test_a_window_shrinks_before_there_are_many_streams(flavour: Flavour, 
         for _ in range(5):
             await get(pool, peer, 1)
         assert window(peer) == SMALLEST
-        # Some of them got more before.
+        # Some of them have received more before.
         assert peer.sessions[0].h2.outbound_flow_control_window > 0
         for response in reversed(unread):
             assert len(await response.read()) == MIB
@@ -95,8 +95,8 @@ async def test_downloads_beside_a_response_that_is_not_read(flavour: Flavour, se
 async def test_streams_that_were_opened_before_the_window_could_shrink(
     asyncio_flavour: Flavour, serve_h2: ServeH2
 ) -> None:
-    """The peer has still to acknowledge a window that has grown. So many streams get it that some take all that the
-    connection has, and nothing is left for those that are read first.
+    """The peer acknowledges late that windows have grown. So many streams have the large window that some of them take
+    the whole window of the connection, and nothing is left for those that are read first.
     """
     flavour, count = asyncio_flavour, 80
     go = threading.Event()
@@ -111,12 +111,12 @@ async def test_streams_that_were_opened_before_the_window_could_shrink(
             session._write()
         session.connection.wait(go)
         session.receive(b"".join(iter(lambda: session._read() or b"", b"")))
-        # What the client says to the acknowledgement is not read until the windows are full.
+        # The client's answer to the acknowledgement is not read until the windows are full.
         streams = [session.read_request() for _ in range(count)]
         for stream in streams:
             session.head(stream)
         for stream in streams:
-            # Past the session, which would hear of smaller windows in between.
+            # Past the session, which would handle smaller windows in between.
             left = 2 * MIB
             while size := min(
                 session.h2.local_flow_control_window(stream.id), session.h2.max_outbound_frame_size, left

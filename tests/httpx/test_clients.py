@@ -1,4 +1,4 @@
-"""httpx and httpx2 over our pools: their clients, exceptions, arguments; nothing of their transports is overridden."""
+"""httpx and httpx2 over the pools: their clients, exceptions and arguments; their transports are not overridden."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_transports_are_the_librarys_own(library: Library) -> None:
     assert library.AsyncTransport.handle_async_request is library.AsyncHTTPTransport.handle_async_request
 
 
-async def test_patching_httpxs_transport_reaches_ours(
+async def test_patches_of_httpxs_transport_apply(
     flavour: Flavour, library: Library, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
@@ -64,7 +64,7 @@ def test_making_a_transport_builds_no_ssl_context(
     httpcore_rs.ConnectionPool()
 
 
-async def test_our_pool_in_httpxs_transport(flavour: Flavour, library: Library, serve: Serve) -> None:
+async def test_a_pool_in_httpxs_transport(flavour: Flavour, library: Library, serve: Serve) -> None:
     peer = serve(OK)
     theirs: Any = library.AsyncHTTPTransport() if flavour.is_async else library.HTTPTransport()
     theirs._pool = flavour.pool().raw

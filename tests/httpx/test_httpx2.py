@@ -45,7 +45,7 @@ def pool_class(flavour: Flavour) -> Any:
 
 
 @pytest.mark.parametrize("own", ["httpcore", "httpcore2"])
-async def test_our_pools_in_httpx2s_transport(flavour: Flavour, serve: Serve, own: str) -> None:
+async def test_pools_in_httpx2s_transport(flavour: Flavour, serve: Serve, own: str) -> None:
     peer = serve(answers(reply(b"ok"), b""))
     theirs: Any = httpx2.AsyncHTTPTransport() if flavour.is_async else httpx2.HTTPTransport()
     theirs._pool = flavour.pool().raw if own == "httpcore" else pool_class(flavour)()
@@ -76,7 +76,7 @@ async def test_server_sent_events(flavour: Flavour, serve: Serve) -> None:
 
 
 async def test_websockets(flavour: Flavour, asgi: AsgiServer) -> None:
-    # One reads in the background while the other writes, and closing ends the reading.
+    # A thread reads in the background while another one writes, and closing ends the read.
     url = asgi.http.replace("http://", "ws://") + "/websocket"
     async with LIBRARY.client(flavour) as client:
         if flavour.is_async:
@@ -96,10 +96,10 @@ async def test_websockets(flavour: Flavour, asgi: AsgiServer) -> None:
         assert (await client.send("GET", asgi.http + "/bytes/1")).status_code == 200
 
 
-# Whom httpx2 trusts: the operating system.
+# httpx2 trusts the authorities of the operating system.
 
 
-# The paths of a system are those of Python's OpenSSL, and looked up once in a process.
+# The paths of the system are those of Python's OpenSSL, and are looked up once in a process.
 SYSTEM = """
 import ssl
 from httpcore_rs import _ssl_context
@@ -173,10 +173,10 @@ def test_the_system_names_authorities(
 
 
 @pytest.mark.parametrize("shown", ["itself", "one that its key has signed"])
-def test_the_system_names_a_certificate_that_is_no_authoritys(
+def test_the_system_names_a_certificate_that_is_no_authority(
     serve: Serve, program: Callable[..., Program], tmp_path: Path, shown: str
 ) -> None:
-    """As Debian's `ssl-cert-snakeoil.pem` is, under its hash in `/etc/ssl/certs`."""
+    """Debian's `ssl-cert-snakeoil.pem` is an example, under its hash in `/etc/ssl/certs`."""
     folder = tmp_path / "folder"
     folder.mkdir()
     pin = issue("snakeoil", names=["localhost"])
@@ -302,7 +302,7 @@ def test_pythons_ssl_by_httpcore2s_backend(serve: Serve, certificates: Certifica
         assert stream.get_extra_info("ssl_object") is not None
 
 
-# Neither needs the other.
+# Neither library needs the other.
 
 ALONE = """
 try:

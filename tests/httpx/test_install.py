@@ -1,4 +1,4 @@
-"""`httpcore_rs.install()`: our pools under clients that somebody else makes, and its undo."""
+"""`httpcore_rs.install()` and `uninstall()`: the pools under clients that other code makes."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ async def get(flavour: Flavour, library: Library, url: str, **arguments: Any) ->
 
 
 @pytest.mark.usefixtures("installed")
-async def test_clients_are_served_by_our_pools(flavour: Flavour, serve: Serve, library: Library) -> None:
+async def test_clients_use_the_pools(flavour: Flavour, serve: Serve, library: Library) -> None:
     client, response = await get(flavour, library, serve(OK).url)
     assert response.text == "ok"
     assert is_ours(client._transport._pool)
-    # The class is the library's own, as somebody who looks at it expects.
+    # The class is the library's own, as `isinstance` checks expect.
     assert type(client._transport) in (library.HTTPTransport, library.AsyncHTTPTransport)
 
 
 @pytest.mark.usefixtures("installed")
-def test_functions_are_served_by_our_pools(serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_use_the_pools(serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     genuine = httpcore_rs.ConnectionPool.__init__
 
@@ -102,7 +102,7 @@ def test_arguments_may_be_given_by_position(serve: Serve, library: Library, cert
 
 
 @pytest.mark.usefixtures("installed")
-def test_subclasses_are_served(serve: Serve, library: Library) -> None:
+def test_subclasses_use_the_pools(serve: Serve, library: Library) -> None:
     class Retrying(library.HTTPTransport):  # type: ignore[misc]
         def __init__(self, attempts: int) -> None:
             super().__init__(retries=attempts)
@@ -147,7 +147,7 @@ def test_a_patch_on_top_stays(library: Library, monkeypatch: pytest.MonkeyPatch)
         assert is_ours(library.HTTPTransport()._pool)
         httpcore_rs.uninstall()
         assert len(seen) == 3
-    # Whoever takes his patch away puts back what he found: ours, which does nothing any more.
+    # Undoing the outer patch restores the inner one, which has no effect any more.
     assert not is_ours(library.HTTPTransport()._pool)
     httpcore_rs.install()
     assert is_ours(library.HTTPTransport()._pool)
@@ -176,7 +176,7 @@ def test_a_patch_below(library: Library, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("installed")
-def test_our_own_transports_are_as_before() -> None:
+def test_transports_of_httpcore_rs_are_as_before() -> None:
     assert is_ours(httpcore_rs.SyncTransport(retries=1)._pool)
 
 

@@ -1,4 +1,4 @@
-"""Many at once: threads, tasks and event loops share a pool, and each gets its own response."""
+"""Many requests at once: threads, tasks and event loops share a pool, and each gets its own response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def asking(pool: Pool, url: str, name: str, count: int) -> Callable[[], Awaitable[None]]:
-    """A call that sends this many requests and finds in each response its own request."""
+    """Returns a call that sends this many requests and finds in each response its own request."""
 
     async def ask() -> None:
         for number in range(count):
@@ -60,13 +60,13 @@ async def test_several_origins_and_fewer_connections_than_origins(flavour: Flavo
 
 
 def in_threads(*jobs: Callable[[], None]) -> None:
-    """Runs each in a thread of its own, and raises what one of them raised."""
+    """Runs each function in a thread of its own, and raises the exception that one of them raised."""
     errors: list[BaseException] = []
 
     def guarded(job: Callable[[], None]) -> None:
         try:
             job()
-        except BaseException as exc:  # noqa: BLE001  (raised again by whoever started the thread)
+        except BaseException as exc:  # noqa: BLE001  (raised again by the thread that started it)
             errors.append(exc)
 
     threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
@@ -103,7 +103,7 @@ def test_a_pool_outlives_its_event_loop(serve: Serve, first: str, second: str) -
     peer = serve(echo)
     pool = FLAVOURS["asyncio"]().pool(max_connections=2)
     for number, kind in enumerate((first, second, first)):
-        # Idle connections of the loop that has ended are there, and used.
+        # Idle connections of the loop that has ended are still there, and are used.
         assert len(pool.connections) == min(number, 1)
         FLAVOURS[kind]().run(asking(pool, peer.url, f"run{number}", 3)())
     assert len(peer.connections) == 1
@@ -159,7 +159,7 @@ async def test_closing_a_pool_from_another_thread_ends_its_readers(flavour: Flav
     assert "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]" in repr(pool)
 
 
-async def test_one_slow_caller_holds_up_nobody(flavour: Flavour, serve: Serve) -> None:
+async def test_a_slow_caller_delays_no_other_request(flavour: Flavour, serve: Serve) -> None:
     go = threading.Event()
 
     def script(connection: Connection) -> None:

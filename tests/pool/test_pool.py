@@ -1,4 +1,4 @@
-"""The pool: how many connections there are, who gets them, and what can be seen of them."""
+"""The pool: the number of its connections, which request gets one, and their public state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OK = always(reply(b"ok"))
 
 
 def state(pool: Pool) -> str:
-    """The pool's repr without its name."""
+    """Returns the pool's repr without its name."""
     name, _, rest = repr(pool)[1:-1].partition(" ")
     assert name == pool.flavour.prefixed("ConnectionPool")
     return rest
@@ -38,7 +38,7 @@ def getting(pool: Pool, url: str, **extensions: Any) -> Callable[[], Awaitable[A
     return get
 
 
-# What can be seen.
+# Public state.
 
 
 async def test_repr_follows_a_request(flavour: Flavour, serve: Serve) -> None:
@@ -174,7 +174,7 @@ async def test_no_more_connections_than_allowed(flavour: Flavour, serve: Serve) 
 
 
 async def waiting(pool: Pool, url: str, count: int, start: int = 0) -> list[Task]:
-    """Starts requests one after the other, each when the one before stands in the queue."""
+    """Starts requests one after the other, each when the one before is in the queue."""
     tasks = []
     for number in range(start, start + count):
         tasks.append(pool.flavour.start(getting(pool, f"{url}{number}")))
@@ -193,7 +193,7 @@ async def test_waiters_are_served_in_the_order_in_which_they_came(flavour: Flavo
     assert [request.target for request in peer.requests] == [b"/first", *[b"/%d" % number for number in range(10)]]
 
 
-async def test_a_waiter_for_another_origin_gets_the_place_of_an_idle_connection(flavour: Flavour, serve: Serve) -> None:
+async def test_a_waiter_for_another_origin_gets_the_slot_of_an_idle_connection(flavour: Flavour, serve: Serve) -> None:
     first, second = serve(OK), serve(OK)
     async with flavour.pool(max_connections=1) as pool:
         async with pool.stream("GET", first.url) as response:
@@ -204,13 +204,13 @@ async def test_a_waiter_for_another_origin_gets_the_place_of_an_idle_connection(
         await flavour.until(lambda: first.closed(1))
 
 
-async def test_an_idle_connection_makes_room_for_another_origin(flavour: Flavour, serve: Serve) -> None:
+async def test_an_idle_connection_gives_its_slot_to_another_origin(flavour: Flavour, serve: Serve) -> None:
     peers = [serve(OK) for _ in range(4)]
     async with flavour.pool(max_connections=2) as pool:
         for peer in peers:
             await pool.request("GET", peer.url)
             assert len(pool.connections) <= 2
-        # The connections that were idle for longest have gone.
+        # The connections that were idle for longest are closed.
         await flavour.until(lambda: [peer.closed(1) for peer in peers] == [True, True, False, False])
 
 
@@ -226,7 +226,7 @@ async def test_a_wait_for_the_pool_ends_by_its_timeout(flavour: Flavour, serve: 
     assert len(peer.requests) == 2
 
 
-async def test_a_waiter_that_gives_up_does_not_hold_up_those_behind_it(flavour: Flavour, serve: Serve) -> None:
+async def test_a_waiter_that_times_out_does_not_delay_those_behind_it(flavour: Flavour, serve: Serve) -> None:
     peer = serve(OK)
     async with flavour.pool(max_connections=1) as pool:
         async with pool.stream("GET", peer.url):
@@ -242,7 +242,7 @@ async def test_a_waiter_that_gives_up_does_not_hold_up_those_behind_it(flavour: 
 
 
 async def hold(pool: Pool, peer: Peer, count: int) -> list[Any]:
-    """That many responses, still open."""
+    """Returns this many responses, still open."""
     return [await pool.handle(httpcore.Request("GET", peer.url, headers={"Host": "test"})) for _ in range(count)]
 
 
@@ -329,10 +329,10 @@ async def test_a_pool_works_without_with_and_after_close(flavour: Flavour, serve
         await flavour.until(lambda: peer.closed(round_))  # noqa: B023  (called before the next round)
 
 
-async def test_closing_gives_all_descriptors_back(flavour: Flavour, serve: Serve) -> None:
+async def test_closing_releases_all_descriptors(flavour: Flavour, serve: Serve) -> None:
     peer = serve(OK)
     async with flavour.pool() as pool:
-        await pool.request("GET", peer.url)  # whatever is made once per process or loop is there now
+        await pool.request("GET", peer.url)  # descriptors that are opened once per process or loop are open now
     await flavour.until(lambda: peer.closed(1))
     await flavour.sleep(0.02)
     before = descriptors()
@@ -343,7 +343,7 @@ async def test_closing_gives_all_descriptors_back(flavour: Flavour, serve: Serve
     await flavour.until(lambda: descriptors() <= before)
 
 
-async def test_a_failed_connect_gives_its_descriptor_back(flavour: Flavour) -> None:
+async def test_a_failed_connect_releases_its_descriptor(flavour: Flavour) -> None:
     with full_backlog() as (host, port):
         async with flavour.pool() as pool:
             extensions = {"timeout": {"connect": 0.02}}

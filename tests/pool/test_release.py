@@ -1,4 +1,4 @@
-"""The end of a body: when a connection, or a stream of one, is free for the next request."""
+"""The end of a body: it makes a connection, or a stream of one, available to the next request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_a_connection_is_idle_when_the_body_has_been_read(flavour: Flavour
         await first.read()
         assert "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]" in repr(pool)
         second = await pool.handle(httpcore.Request("GET", peer.url, headers={"Host": "test"}))
-        # The connection is not that of the first response any more.
+        # The connection no longer belongs to the first response.
         await first.close()
         assert "[Requests: 1 active, 0 queued | Connections: 1 active, 0 idle]" in repr(pool)
         await second.read()
@@ -52,9 +52,7 @@ async def test_a_stream_is_free_when_the_body_has_been_read(flavour: Flavour, se
     assert len(peer.connections) == 1
 
 
-async def test_a_connection_that_cannot_be_used_again_is_the_responses_until_it_is_closed(
-    flavour: Flavour, serve: Serve
-) -> None:
+async def test_a_response_keeps_a_connection_that_cannot_be_used_again(flavour: Flavour, serve: Serve) -> None:
     peer = serve(always(reply(b"ok", headers=[(b"Connection", b"close")])))
     async with flavour.pool() as pool:
         async with pool.stream("GET", peer.url) as response:
@@ -64,9 +62,7 @@ async def test_a_connection_that_cannot_be_used_again_is_the_responses_until_it_
         assert pool.connections == []
 
 
-async def test_a_connection_that_was_upgraded_is_the_responses_until_it_is_closed(
-    flavour: Flavour, serve: Serve
-) -> None:
+async def test_a_response_keeps_a_connection_that_was_upgraded(flavour: Flavour, serve: Serve) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Wait queues of the pool: requests use what their own route has, and wait for slots in one order."""
+"""Wait queues of the pool: requests use connections of their own route, and wait for slots in one order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def queued(pool: Pool, count: int) -> None:
 
 
 def two_paths(go: threading.Event) -> h2_peer.Script:
-    """Answers `/held` when the test says so, and everything else at once."""
+    """Returns a script that answers `/held` once the event is set, and everything else at once."""
 
     def script(session: Session) -> None:
         while True:
@@ -76,11 +76,11 @@ async def test_open_connections_serve_their_origins_while_another_waits_for_a_sl
         go.set()
         for task in held:
             assert (await task.wait()).content == b"held"
-        # A connection is idle now: its slot goes to the request that has waited.
+        # A connection is idle now: its slot goes to the request that waits.
         assert (await patient.wait()).content == b"ok"
 
 
-async def test_a_slot_is_not_kept_from_another_origin_by_steady_traffic(flavour: Flavour, serve: Serve) -> None:
+async def test_steady_traffic_does_not_keep_a_slot_from_another_origin(flavour: Flavour, serve: Serve) -> None:
     busy, other = serve(echo), serve(OK)
     async with flavour.pool(max_connections=1) as pool:
         ended = False
@@ -107,7 +107,7 @@ async def test_waiters_of_an_origin_reuse_its_idle_connection(flavour: Flavour, 
     assert len(first.connections) + len(second.connections) <= 60
 
 
-async def test_a_waiter_that_leaves_does_not_hold_up_another_origin(flavour: Flavour, serve_h2: ServeH2) -> None:
+async def test_a_waiter_that_leaves_does_not_delay_another_origin(flavour: Flavour, serve_h2: ServeH2) -> None:
     go = threading.Event()
     peer, other = serve_h2(two_paths(go)), serve_h2(h2_peer.OK)
     async with http2_pool(flavour, max_connections=1) as pool:
@@ -123,7 +123,7 @@ async def test_a_waiter_that_leaves_does_not_hold_up_another_origin(flavour: Fla
         await held.wait()
 
 
-async def test_a_waiter_that_is_cancelled_does_not_hold_up_those_behind_it(
+async def test_a_waiter_that_is_cancelled_does_not_delay_those_behind_it(
     async_flavour: Flavour, serve_h2: ServeH2
 ) -> None:
     flavour, go = async_flavour, threading.Event()
@@ -142,7 +142,7 @@ async def test_a_waiter_that_is_cancelled_does_not_hold_up_those_behind_it(
         await held.wait()
 
 
-# A connection that is being made.
+# A connection that is being established.
 
 
 async def test_a_connection_that_fails_releases_all_that_wait_for_it(
@@ -178,7 +178,7 @@ async def test_requests_to_a_dead_host_fail_together(flavour: Flavour, certifica
             assert time.monotonic() - began < 4
 
 
-async def test_a_request_that_waited_for_a_connection_does_not_wait_for_its_makers_upload(
+async def test_a_request_that_shares_a_new_connection_does_not_wait_for_the_first_upload(
     flavour: Flavour, serve_h2: ServeH2
 ) -> None:
     peer, answered = serve_h2(h2_peer.echo), threading.Event()
@@ -204,7 +204,7 @@ async def test_a_request_that_waited_for_a_connection_does_not_wait_for_its_make
     assert len(peer.connections) == 1
 
 
-# What a pool timeout says.
+# The message of a pool timeout.
 
 
 async def timed_out(pool: Pool, url: str) -> str:
@@ -216,7 +216,7 @@ async def timed_out(pool: Pool, url: str) -> str:
     return tail
 
 
-async def test_a_pool_timeout_says_what_the_connections_do(
+async def test_a_pool_timeout_names_the_state_of_the_connections(
     flavour: Flavour, serve: Serve, certificates: Certificates
 ) -> None:
     peer, deaf = serve(OK), serve(deafness)
@@ -242,7 +242,7 @@ async def test_a_pool_timeout_says_what_the_connections_do(
             await making.wait()
 
 
-# What can be seen under load.
+# Public state under load.
 
 
 def test_a_repr_is_of_one_moment(serve: Serve) -> None:
@@ -261,11 +261,11 @@ def test_a_repr_is_of_one_moment(serve: Serve) -> None:
         seen = set()
         try:
             for _ in range(10_000):
-                time.sleep(0)  # the others need the interpreter, too
+                time.sleep(0)  # the other threads need the interpreter, too
                 found = pattern.search(repr(pool))
                 assert found is not None
                 requests, waiting, busy, idle = map(int, found.groups())
-                # A connection in use is one request's, and no connection is idle while a request waits for it.
+                # A connection in use belongs to one request, and no connection is idle while a request waits for it.
                 assert requests == busy, found.group()
                 assert busy + idle <= 3, found.group()
                 assert not (waiting and idle), found.group()

@@ -1,4 +1,4 @@
-"""Connections that die while nobody uses them, or just as they are used again."""
+"""Connections that end while they are idle, or just as they are used again."""
 
 from __future__ import annotations
 

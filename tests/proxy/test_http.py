@@ -1,4 +1,4 @@
-"""HTTP proxies: what they are sent, what origins are not, and what goes wrong."""
+"""HTTP proxies: the requests that they receive, the headers that origins do not receive, and failures."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def proxy(url: str, **arguments: Any) -> httpcore.Proxy:
 
 @pytest.fixture
 def trust(certificates: Certificates, engine: str) -> dict[str, Any]:
-    """For the engine that the fixture `engine` has set."""
+    """Returns an `ssl_context` argument for the engine that the fixture `engine` has set."""
     return {"ssl_context": engines.current.trusting(certificates)}
 
 
-# What is sent.
+# Requests.
 
 
 @pytest.mark.parametrize("path", ["", "a/b?c=d", "caf%C3%A9"])
@@ -126,7 +126,7 @@ async def test_the_target_extension_is_forwarded(flavour: Flavour, serve: Serve,
     assert peer.requests[0].target == forwarded
 
 
-# Which connections there are.
+# Connections.
 
 
 async def test_connections_and_what_they_can_do(
@@ -196,7 +196,7 @@ async def test_plain_websockets_go_through_a_tunnel(flavour: Flavour, serve: Ser
 async def test_a_proxy_over_tls(
     flavour: Flavour, serve: Serve, certificates: Certificates, trust: dict[str, Any], by: str
 ) -> None:
-    # The origin's TLS by each engine, in the proxy's.
+    # The TLS of the origin by each engine, within the TLS of the proxy.
     context: Any = httpcore_rs.TLSConfig(verify=str(certificates.ca))
     arguments = dict(trust)
     if by == "ssl":
@@ -224,7 +224,7 @@ async def test_a_proxy_is_verified_by_its_own_context(
 ) -> None:
     origin = serve(echo, tls=certificates.server_context())
     peer = serve(tunnels, tls=certificates.server_context())
-    async with flavour.pool(proxy=proxy(peer.url), **trust) as pool:  # by certifi's authorities
+    async with flavour.pool(proxy=proxy(peer.url), **trust) as pool:  # by the authorities of certifi
         with pytest.raises(httpcore.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             await pool.request("GET", origin.url)
     trusted = httpcore_rs.TLSConfig(verify=str(certificates.ca))
@@ -247,7 +247,7 @@ async def test_sni_hostname_is_the_origins(
             await pool.request("GET", origin.url, extensions={"sni_hostname": "other.test"})
 
 
-# What goes wrong.
+# Failures.
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ ANSWERS = {
     "nothing": b"",
     "half a head": b"HTTP/1.1 200 Conn",
     "garbage": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    "data that nobody asked for": ESTABLISHED + b"HTTP/1.1 200 OK\r\n\r\n",
+    "data that was not requested": ESTABLISHED + b"HTTP/1.1 200 OK\r\n\r\n",
     "a head without end": b"HTTP/1.1 200 OK\r\n" + b"X-Filler: abcdefgh\r\n" * 10_000,
 }
 
@@ -331,7 +331,7 @@ async def test_a_proxy_that_is_not_there(flavour: Flavour) -> None:
             assert pool.connections == []
 
 
-async def test_cancelling_closes_what_leads_to_the_proxy(async_flavour: Flavour, serve: Serve) -> None:
+async def test_cancelling_closes_the_connection_to_the_proxy(async_flavour: Flavour, serve: Serve) -> None:
     def script(connection: Connection) -> None:
         read_connect(connection)
         connection.wait_closed()
@@ -370,7 +370,7 @@ def test_headers_that_cannot_be_sent_to_a_proxy(headers: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("url", ["ftp://localhost", "socks4://localhost", "localhost"])
-def test_proxies_that_nobody_knows(url: str) -> None:
+def test_unknown_kinds_of_proxies(url: str) -> None:
     for pool in (httpcore_rs.ConnectionPool, httpcore_rs.AsyncConnectionPool):
         with pytest.raises(httpcore.UnsupportedProtocol, match="Proxy protocol must be either"):
             pool(proxy=httpcore.Proxy(url))

@@ -32,7 +32,7 @@ BODY = b"0123456789abcdef" * 32768  # text: pproxy looks for requests in chunked
 
 @pytest.fixture(scope="module")
 def proxy_of(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyOf]:
-    """The proxy of a kind, started when it is asked for first."""
+    """Returns a function that returns the proxy of a kind, and starts it at the first call."""
     folder = tmp_path_factory.mktemp("proxies")
     with contextlib.ExitStack() as stack:
 
@@ -47,7 +47,7 @@ KINDS = ["proxy.py", "proxy.py over TLS", "pproxy", "pproxy, SOCKS5"]
 
 
 def way(proxy: ProxyServer, certificates: Certificates, password: str = PASSWORD) -> dict[str, Any]:
-    """The arguments of a pool."""
+    """Returns the arguments of a pool that uses a proxy."""
     trust: Any = httpcore_rs.TLSConfig(verify=str(certificates.ca))
     context = trust if proxy.url.startswith("https") else None
     return {
@@ -121,7 +121,7 @@ async def test_a_wrong_password(
             await pool.request("GET", f"{asgi.https}/echo")
         assert pool.connections == []
         if kind.endswith("SOCKS5"):
-            # It hangs up on whom it does not know.
+            # It closes the connection of a client that it does not know.
             assert "closed the connection in the middle of the handshake" in str(caught.value)
         else:
             assert str(caught.value) == "407 Proxy Authentication Required"

@@ -1,4 +1,4 @@
-"""SOCKS5 proxies (RFC 1928, RFC 1929): the handshake in its variants, and what goes wrong in it."""
+"""SOCKS5 proxies (RFC 1928, RFC 1929): the handshake in its variants, and its failures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def way(peer: Peer, **arguments: Any) -> httpcore.Proxy:
 
 @pytest.fixture
 def trust(certificates: Certificates, engine: str) -> dict[str, Any]:
-    """For the engine that the fixture `engine` has set."""
+    """Returns an `ssl_context` argument for the engine that the fixture `engine` has set."""
     return {"ssl_context": engines.current.trusting(certificates)}
 
 
@@ -112,8 +112,8 @@ async def test_http2_through_socks(flavour: Flavour, serve: Serve, serve_h2: Ser
         assert len(origin.connections) == 1
 
 
-async def test_an_origin_that_speaks_first(flavour: Flavour, serve: Serve) -> None:
-    """Over a stream of a backend more may come than was asked for: an HTTP/2 server may begin."""
+async def test_an_origin_that_sends_first(flavour: Flavour, serve: Serve) -> None:
+    """A stream of a backend may return more bytes than were requested: an HTTP/2 server may send first."""
     settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
     head = b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88"
     scripted = [NO_AUTHENTICATION, CONNECTED + settings, head]
@@ -132,7 +132,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("code", "text"), REFUSALS.items(), ids=REFUSALS.values())
-async def test_a_refused_connection_is_told_in_httpcores_words(
+async def test_a_refused_connection_has_httpcores_message(
     flavour: Flavour, serve: Serve, code: bytes, text: str
 ) -> None:
     def script(connection: Connection) -> None:
@@ -221,7 +221,7 @@ async def test_a_proxy_that_stalls_costs_the_connect_timeout(
     await flavour.until(lambda: peer.closed(1))
 
 
-async def test_cancelling_closes_what_leads_to_the_proxy(async_flavour: Flavour, serve: Serve) -> None:
+async def test_cancelling_closes_the_connection_to_the_proxy(async_flavour: Flavour, serve: Serve) -> None:
     greeted = 0
 
     def script(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Following a request through a proxy: events and logs as httpcore has them, but for what is secret."""
+"""Tracing a request through a proxy: events and logs as httpcore has them, without secrets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_events_come_as_in_httpcore(flavour: Flavour, serve: Serve, certif
     url = f"socks5://{peer.authority}" if way.startswith("socks5") else peer.url
     context = ssl.create_default_context(cafile=str(certificates.ca))
     theirs, ours = both(flavour, proxy=httpcore.Proxy(url), ssl_context=context)
-    for _ in range(2):  # on a new connection, and where there is one, on a kept one
+    for _ in range(2):  # on a new connection, and then on the kept one, if any
         expected = await names_of(theirs, flavour, "GET", origin.url)
         assert await names_of(ours, flavour, "GET", origin.url) == expected
     await flavour.call(theirs, "close")
@@ -43,13 +43,13 @@ async def test_events_of_a_refused_tunnel_come_as_in_httpcore(flavour: Flavour, 
         extensions = {"trace": recorder(flavour, events)}
         with pytest.raises(httpcore.ProxyError):
             await flavour.call(pool, "request", "GET", "https://origin.test/", extensions=extensions)
-        # What httpcore tells of closing it comes without a request.
+        # httpcore reports the closing without a request.
         told.append([name for name, _ in events if not name.startswith("connection.close")])
         await flavour.call(pool, "close")
     assert told[0] == told[1]
 
 
-async def test_what_the_events_of_a_tunnel_say(flavour: Flavour, serve: Serve) -> None:
+async def test_the_contents_of_the_events_of_a_tunnel(flavour: Flavour, serve: Serve) -> None:
     def refuses(connection: Connection) -> None:
         read_connect(connection)
         connection.send(reply(status=b"403 No"))
@@ -74,7 +74,7 @@ async def test_what_the_events_of_a_tunnel_say(flavour: Flavour, serve: Serve) -
 
 
 @pytest.mark.parametrize("by_backend", [False, True], ids=["own sockets", "a backend"])
-async def test_what_the_events_of_socks_say(
+async def test_the_contents_of_the_events_of_socks(
     flavour: Flavour, serve: Serve, certificates: Certificates, caplog: pytest.LogCaptureFixture, by_backend: bool
 ) -> None:
     origin = serve(echo, tls=certificates.server_context())

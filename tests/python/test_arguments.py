@@ -1,4 +1,4 @@
-"""The arguments of `request()`: what they become on the wire, or are refused with, is what httpcore makes of them."""
+"""The arguments of `request()`: they result in the same bytes, or the same errors, as with httpcore."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_they_become_the_same_bytes(flavour: Flavour, serve: Serve, argume
         assert await outcome(flavour, pool, {"method": "GET", "url": url, **arguments}) == b"hello"
         await flavour.call(pool, "close")
     theirs, ours = (connection.received for connection in peer.connections)
-    # h11 moves Host to the front. Here the caller's order stands.
+    # h11 moves Host to the front. The engine keeps the caller's order.
     assert sorted(ours.split(b"\r\n")) == sorted(theirs.split(b"\r\n"))
     if "Host" not in str(arguments) and "host" not in str(arguments):
         assert ours == theirs
@@ -84,7 +84,7 @@ async def test_they_are_refused_alike(flavour: Flavour, arguments: dict[str, Any
     assert expected[0] in (TypeError, ValueError)
 
 
-async def test_a_pool_that_handles_requests_itself(flavour: Flavour, serve: Serve) -> None:
+async def test_a_subclass_that_handles_requests_itself(flavour: Flavour, serve: Serve) -> None:
     seen: list[bytes] = []
     if flavour.is_async:
 
@@ -106,7 +106,7 @@ async def test_a_pool_that_handles_requests_itself(flavour: Flavour, serve: Serv
     await flavour.call(pool, "close")
 
 
-async def test_a_patch_of_the_class_sees_every_request(
+async def test_a_patch_of_the_class_receives_every_request(
     flavour: Flavour, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = httpcore_rs.AsyncConnectionPool if flavour.is_async else httpcore_rs.ConnectionPool

@@ -27,7 +27,7 @@ def test_signatures_are_httpcores(name: str, method: str) -> None:
     ours = parameters(getattr(getattr(httpcore_rs, name), method))
     theirs = parameters(getattr(getattr(httpcore, name), method))
     assert ours[: len(theirs)] == theirs
-    # What is ours alone can only be given by name.
+    # Arguments that httpcore does not have can be passed by name only.
     added = [(name, kind) for name, kind, _ in ours[len(theirs) :]]
     assert all(kind is inspect.Parameter.KEYWORD_ONLY and name.startswith("http2_ping_") for name, kind in added)
 
@@ -54,7 +54,7 @@ def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*httpcore_rs.__all__} - {"SOCKET_OPTION", "request", "stream"}))
-def test_names_are_where_they_say(name: str) -> None:
+def test_names_are_in_the_modules_that_they_claim(name: str) -> None:
     value = getattr(httpcore_rs, name)
     module = value.__module__.partition("._")[0]
     assert module in ("httpcore_rs", "httpcore")
@@ -68,7 +68,7 @@ def test_some_protocol_must_be_spoken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*POOLS, *TRANSPORTS])
-def test_what_does_not_exist_is_a_type_error(name: str) -> None:
+def test_unknown_arguments_are_a_type_error(name: str) -> None:
     with pytest.raises(TypeError, match="no_such_argument"):
         getattr(httpcore_rs, name)(no_such_argument=1)
 

@@ -3,7 +3,7 @@
 CPython before 3.14 unwinds a daemon thread that asks for the interpreter after its end. A frame of the engine that lies
 below Python code at that moment turns the unwinding into an abort of the process.
 
-`EXIT_RUNS` is the number of processes for each kind: 8 as a rule, 50 to be sure.
+`EXIT_RUNS` is the number of processes for each kind: 8 by default, 50 for a thorough run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ threads = 8
 counts = [0] * threads
 """
 
-# What the pool of a kind is made with, and what its requests carry. In a loop the same is written with `await`.
+# The arguments of the pool of a kind, and of its requests. The programs with loops use the same with `await`.
 SYNC = {
     "plain": ("", ""),
     "rustls": ("ssl_context=httpcore_rs.TLSConfig(verify=ca)", ""),
@@ -110,7 +110,7 @@ print("end", flush=True)
 
 
 def exits(path: Path, source: str, kind: tuple[str, str], url: str, certificates: Certificates, library: str) -> None:
-    """Runs the program again and again, and shows the ends that are not good."""
+    """Runs the program `RUNS` times, and asserts that each run ends with status 0 and no error."""
     pool, request = kind
     path.write_text(PRELUDE + source.replace("POOL, ", f"{pool}, " if pool else "").replace("REQUEST", request) + EXIT)
     command = [sys.executable, str(path), url, str(certificates.ca), library]

@@ -1,4 +1,4 @@
-"""Monkey-patched programs: while a greenlet waits for a request, the others of its thread run.
+"""Monkey-patched programs: while a greenlet waits for a response, the other greenlets of its thread run.
 
 Each scenario is a program of its own (`programs`), since patching concerns the whole process.
 """
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from h2_peer import ServeH2
     from peers import Connection, Serve
 
-# The programs choose what does TLS by themselves.
+# The programs choose the TLS engine themselves.
 OVER = ("plain",)
 
 LIBRARIES = ["gevent", "eventlet"]
-# Runs before anything else is imported. `spawn`, `sleep`, `join` and `Timeout` are the library's.
+# Runs before any other import. `spawn`, `sleep`, `join` and `Timeout` are those of the library.
 PATCH = {
     "gevent": """
         from gevent import monkey
@@ -52,7 +52,7 @@ PATCH = {
         """,
 }
 # `beside(jobs)` runs functions as greenlets and returns their results, the seconds that it took, and how often a
-# greenlet that wants to run every 10 ms did so meanwhile.
+# greenlet that sleeps for 10 ms at a time ran meanwhile.
 COMMON = """
 import time
 
@@ -174,7 +174,7 @@ def test_a_greenlet_that_waits_for_a_slot_gets_it(serve: Serve, patched: Any) ->
     assert patched(source, peer.url) == "end\n"
 
 
-def test_a_greenlet_waits_for_a_slot_where_no_descriptor_is_left(serve: Serve, patched: Any) -> None:
+def test_a_greenlet_waits_for_a_slot_without_free_descriptors(serve: Serve, patched: Any) -> None:
     peer = serve(always(reply(b"ok")))
     source = """
     import resource
@@ -227,7 +227,7 @@ def test_a_timeout_of_the_library_cancels_a_request(
     assert results == ["cancelled"], results
     assert took < 5.0, took
     assert IDLE in repr(pool), pool
-    # In line for the slot, too.
+    # Also while waiting for a slot.
     def hold():
         with pool.stream("GET", url) as response:
             sleep(0.4)
@@ -245,7 +245,7 @@ def test_a_timeout_of_the_library_cancels_a_request(
     assert peer.connections[0].closed.wait(5)
 
 
-def test_a_killed_greenlet_gives_its_slot_back(serve: Serve, patched: Any) -> None:
+def test_a_killed_greenlet_releases_its_slot(serve: Serve, patched: Any) -> None:
     def script(connection: Connection) -> None:
         while connection.read_request().target != b"/never":
             connection.send(reply(b"ok"))
@@ -265,7 +265,7 @@ def test_a_killed_greenlet_gives_its_slot_back(serve: Serve, patched: Any) -> No
 
 
 def together(count: int) -> h2_peer.Script:
-    """Answers when this many requests are open at the same time."""
+    """Returns a script that answers when this many requests are open at the same time."""
 
     def script(session: Any) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Operations that end between two calls of the drive loop, and what the exceptions of others leave behind."""
+"""Operations that end between two calls of the drive loop, and exceptions raised within them by other code."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from peers import Connection, Serve
 
 
-# Over streams of a network backend.
+# Over the streams of a network backend.
 OVER = ("plain",)
 
 
 class Loud(Exception):
-    """What a body raises."""
+    """The exception that a body raises."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def no_collector() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_collector")
-async def test_the_exception_of_a_body_goes_when_it_was_handled(flavour: Flavour, serve: Serve) -> None:
+async def test_the_exception_of_a_body_is_freed_when_it_was_handled(flavour: Flavour, serve: Serve) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield b"x"
         raise Loud
@@ -62,7 +62,7 @@ async def test_the_exception_of_a_body_goes_when_it_was_handled(flavour: Flavour
     assert [exception() for exception in raised] == [None]
 
 
-def test_a_read_that_is_given_up_ends_the_body(serve: Serve) -> None:
+def test_an_abandoned_read_ends_the_body(serve: Serve) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
@@ -79,7 +79,7 @@ def test_a_read_that_is_given_up_ends_the_body(serve: Serve) -> None:
         assert pool.connections == []
 
 
-def test_an_effect_is_not_carried_out_after_an_exception(serve: Serve) -> None:
+def test_an_effect_is_not_performed_after_an_exception(serve: Serve) -> None:
     peer = serve(always(reply(b"x" * 1_000_000)))
     with httpcore_rs.ConnectionPool(network_backend=httpcore.SyncBackend()) as pool:
         request = httpcore.Request("GET", peer.url, headers={"Host": "localhost"})
@@ -101,7 +101,7 @@ def test_under_trio_a_task_is_woken_while_it_goes_to_sleep(serve: Serve, monkeyp
     current_time = trio.current_time
 
     def with_a_collection() -> float:
-        # As if the garbage collector found the response while the loop's timer is set for the task that waits.
+        # As if the garbage collector found the response while the loop's timer is being set for the task that waits.
         if sys._getframe(1).f_code.co_name == "arm" and held:
             held.clear()
         return float(current_time())
@@ -122,7 +122,7 @@ def test_under_trio_a_task_is_woken_while_it_goes_to_sleep(serve: Serve, monkeyp
     trio.run(main)
 
 
-def test_an_exception_behind_the_end_of_a_traced_request(serve: Serve) -> None:
+def test_an_exception_after_the_end_of_a_traced_request(serve: Serve) -> None:
     peer = serve(always(reply(b"ok")))
     told: list[str] = []
     with httpcore_rs.ConnectionPool() as pool:
@@ -145,7 +145,7 @@ def test_an_exception_behind_the_end_of_a_traced_request(serve: Serve) -> None:
 
 
 class Stream(httpcore.NetworkStream):
-    """A stream that calls a function once, when a read has its bytes and has not returned them yet."""
+    """A stream that calls a function once, after a read has received its bytes and before it returns them."""
 
     def __init__(self, stream: httpcore.NetworkStream, interruptions: list[Callable[[], None]]) -> None:
         self.stream, self.interruptions = stream, interruptions
@@ -175,7 +175,7 @@ class Backend(httpcore.SyncBackend):
 
 
 def test_a_read_that_loses_bytes_ends_a_shared_connection(serve_h2: ServeH2) -> None:
-    """As a signal handler does that raises an exception between the read of the socket and its return."""
+    """A signal handler may raise an exception between the read of the socket and its return."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -193,7 +193,7 @@ def test_a_read_that_loses_bytes_ends_a_shared_connection(serve_h2: ServeH2) -> 
 
 
 def test_a_request_in_the_middle_of_a_read_of_its_connection(serve_h2: ServeH2) -> None:
-    """As a signal handler sends it: it would wait for the read that it has interrupted."""
+    """A signal handler may send it: it would wait for the read that it has interrupted."""
     backend, told = Backend(), []
     peer = serve_h2(h2_peer.says(b"ok"), tls=False)
     with httpcore_rs.ConnectionPool(http1=False, http2=True, network_backend=backend) as pool:

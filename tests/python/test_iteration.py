@@ -1,4 +1,4 @@
-"""What calling and awaiting async methods does: nothing happens at the call, everything at the await."""
+"""Calls of async methods: a call by itself does nothing, the await does all."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from flavours import Flavour
     from peers import Connection, Serve
 
-# `anext()` is new in CPython 3.10; on 3.9 its place is taken by what it does. It runs in a process of its own, since
-# CPython ends with a segmentation fault where an iterator raises `StopAsyncIteration` at the call.
+# `anext()` is new in CPython 3.10; on 3.9 a function replaces it. It runs in a process of its own, since CPython ends
+# with a segmentation fault if an iterator raises `StopAsyncIteration` at the call.
 ANEXT = """
 async def anext(iterator, *default):
     try:
@@ -87,7 +87,7 @@ async def test_an_error_is_raised_at_the_await(async_flavour: Flavour, serve: Se
     async with async_flavour.pool() as pool, pool.stream("GET", peer.url) as response:
         chunks = response.raw.stream.__aiter__()
         assert await chunks.__anext__() == b"short"
-        # The end has arrived: the error is there, and needs no waiting.
+        # The end has arrived: the error is known without waiting.
         await async_flavour.sleep(0.2)
         step = chunks.__anext__()
         with pytest.raises(httpcore.RemoteProtocolError):
@@ -105,7 +105,7 @@ async def test_a_body_ends_for_good(async_flavour: Flavour, serve: Serve) -> Non
 
 
 def unawaited(call: Any) -> None:
-    """Makes the call, awaits nothing, and finds no warning but Python's own."""
+    """Makes the call without awaiting it, and asserts that the only warning is Python's own."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         made = call()
@@ -117,7 +117,7 @@ def unawaited(call: Any) -> None:
         assert "was never awaited" in str(warning.message)
 
 
-def test_outside_of_any_loop_a_call_asks_for_none(serve: Serve) -> None:
+def test_a_call_requires_no_running_loop(serve: Serve) -> None:
     peer = serve(always(reply(b"ok")))
     pool = httpcore_rs.AsyncConnectionPool()
 
@@ -204,7 +204,7 @@ async def test_a_network_stream_does_nothing_unless_awaited(async_flavour: Flavo
 
 
 async def test_methods_make_tasks(asyncio_flavour: Flavour, serve: Serve) -> None:
-    """`create_task` takes coroutines only."""
+    """`create_task` accepts coroutines only."""
     peer = serve(answers(reply(b"ok"), reply(b"ok")))
     pool = httpcore_rs.AsyncConnectionPool()
     loop = asyncio.get_running_loop()

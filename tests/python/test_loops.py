@@ -1,4 +1,4 @@
-"""Pools and event loops: one after another, several at a time, one inside the other, and what ends them."""
+"""Pools and event loops: one after another, several at a time, one inside the other, and exceptions that end them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,12 @@ if TYPE_CHECKING:
     from h2_peer import ServeH2
     from peers import Connection, Serve
 
-# The programs choose what does TLS by themselves.
+# The programs choose the TLS engine themselves.
 OVER = ("plain",)
-
-# Development mode has asyncio report what takes 0.1 s, as anything may on a busy machine.
-QUIET = """
-import logging
-logging.getLogger("asyncio").setLevel(logging.ERROR)
-"""
 
 # One loop after another.
 
-# A loop that has ended cannot close the transports of asyncio that a `network_backend` uses: asyncio warns of them.
+# A loop that has ended cannot close the asyncio transports of a `network_backend`: asyncio warns about them.
 AGAIN = """
 import warnings
 library, kind, ca = sys.argv[2:]
@@ -65,16 +59,16 @@ def test_a_pool_works_in_one_run_after_another(
 ) -> None:
     tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
     peer = serve(always(reply(b"ok")), tls=tls)
-    printed = program(QUIET + POOLS + AGAIN, peer.url, library, kind, str(certificates.ca)).output()
+    printed = program(POOLS + AGAIN, peer.url, library, kind, str(certificates.ca)).output()
     assert printed == "<AsyncConnectionPool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>\n"
     assert len(peer.requests) == 6
 
 
-# What a body raises that is no `Exception`.
+# Exceptions of a body that are no `Exception`.
 
 
 class Interruption(BaseException):
-    """Neither an `Exception` nor one of those that Python itself knows."""
+    """Neither an `Exception` nor an exception that Python handles specially."""
 
 
 def failing(error: BaseException, pause: Any) -> AsyncIterator[bytes]:
@@ -99,7 +93,7 @@ ENDS = [SystemExit(3), KeyboardInterrupt(), Interruption("text")]
 
 @pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
-def test_under_trio_what_a_body_raises_reaches_the_caller(
+def test_under_trio_the_exception_of_a_body_reaches_the_caller(
     serve: Serve, serve_h2: ServeH2, error: BaseException, version: str
 ) -> None:
     http2 = version == "HTTP/2"
@@ -111,7 +105,7 @@ def test_under_trio_what_a_body_raises_reaches_the_caller(
             with pytest.raises(type(error)) as caught:
                 await pool.request("POST", peer.url, content=failing(error, trio.sleep))
             assert caught.value is error
-            # The run goes on, and so does the pool.
+            # The run continues, and the pool still works.
             after.append((await pool.request("GET", peer.url)).content)
             assert "Requests: 0 active, 0 queued" in repr(pool)
 
@@ -121,7 +115,7 @@ def test_under_trio_what_a_body_raises_reaches_the_caller(
 
 @pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
-def test_under_trio_what_a_body_raises_ends_the_run_as_itself(
+def test_under_trio_the_exception_of_a_body_ends_the_run_unchanged(
     serve: Serve, serve_h2: ServeH2, error: BaseException, version: str
 ) -> None:
     http2 = version == "HTTP/2"
@@ -137,7 +131,7 @@ def test_under_trio_what_a_body_raises_ends_the_run_as_itself(
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
-async def test_what_a_body_raises_reaches_the_caller(
+async def test_the_exception_of_a_body_reaches_the_caller(
     async_flavour: Flavour, serve: Serve, serve_h2: ServeH2, version: str
 ) -> None:
     """asyncio ends the loop for `SystemExit` and `KeyboardInterrupt`, and for no other exception."""
@@ -152,7 +146,7 @@ async def test_what_a_body_raises_reaches_the_caller(
 
 
 @pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
-def test_in_a_thread_what_a_body_raises_reaches_the_caller(serve_h2: ServeH2, error: BaseException) -> None:
+def test_in_a_thread_the_exception_of_a_body_reaches_the_caller(serve_h2: ServeH2, error: BaseException) -> None:
     def body() -> Any:
         yield b"part"
         raise error
@@ -199,7 +193,7 @@ async def main():
 trio.run(main)
 print("end")
 """
-# trio-asyncio uses what CPython 3.12 deprecates.
+# trio-asyncio uses functions that CPython 3.12 deprecates.
 IMPORT_TRIO_ASYNCIO = """
 import warnings
 with warnings.catch_warnings():
@@ -214,7 +208,7 @@ def test_code_of_asyncio_inside_a_trio_run(
 ) -> None:
     tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
     peer = serve_h2(OK) if kind == "HTTP/2" else serve(always(reply(b"ok")), tls=tls)
-    running = program(QUIET + POOLS + TRIO_ASYNCIO, peer.url, kind, str(certificates.ca), before=IMPORT_TRIO_ASYNCIO)
+    running = program(POOLS + TRIO_ASYNCIO, peer.url, kind, str(certificates.ca), before=IMPORT_TRIO_ASYNCIO)
     assert running.output() == "end\n"
 
 
@@ -288,10 +282,10 @@ def test_a_response_closed_from_another_loop_serves_the_waiter_of_its_own(
     def script(connection: Connection) -> None:
         while connection.read_request().target == b"/whole":
             connection.send(reply(b"whole"))
-        # Quiet from then on, so that nothing else wakes the loop.
+        # No traffic from then on, so that nothing else wakes the loop.
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
         silence(connection)
 
     tls = certificates.server_context() if kind == "ssl.SSLContext" else None
     peer = serve(script, tls=tls)
-    assert program(QUIET + CROSSWISE, peer.url, library, str(certificates.ca) if tls else "", body).output() == "end\n"
+    assert program(CROSSWISE, peer.url, library, str(certificates.ca) if tls else "", body).output() == "end\n"

@@ -1,6 +1,6 @@
 """A large body: how much memory it takes beside itself, and that it delays neither threads nor loops.
 
-Each scenario is a small program of its own (`programs`), whose peak of memory the system knows.
+Each scenario is a small program of its own (`programs`), whose peak of memory the system reports.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ else:
 
 
 def large(connection: Connection) -> None:
-    """Answers with a large body, in pieces, without ever having all of it."""
+    """Answers with a large body, in pieces, without holding all of it in memory."""
     while True:
         size = 10 if connection.read_request().target == b"/short" else MIB << 20
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)

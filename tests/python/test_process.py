@@ -1,4 +1,4 @@
-"""What concerns the whole process: forks, signals, its exit, its threads and its descriptors.
+"""The whole process: forks, signals, its exit, its threads and its descriptors.
 
 Each scenario is a small program of its own (`programs`), which gets the peer's URL as its argument.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def numbered(connection: Connection) -> None:
-    """Says on which connection a request came, and which it was."""
+    """Answers with the numbers of the connection and of the request."""
     while True:
         request = connection.read_request()
         connection.send(reply(b"%d %b" % (connection.number, request.target)))
@@ -68,7 +68,7 @@ def test_a_forked_child_never_shares_a_connection(serve: Serve, program: Any, ki
     assert answers == ["0 /before", "0 /during", "0 /after", "1 /child-1", "1 /child-2"]
 
 
-def test_a_fork_over_tls_says_no_goodbye_for_the_parent(serve: Serve, program: Any, certificates: Certificates) -> None:
+def test_a_child_sends_no_close_notify_for_its_parent(serve: Serve, program: Any, certificates: Certificates) -> None:
     peer = serve(numbered, tls=certificates.server_context())
     pool = FORKS["sync"].replace("ConnectionPool()", "ConnectionPool(httpcore_rs.TLSConfig(verify=sys.argv[2]))")
     answers = json.loads(program(textwrap.dedent(pool) + FORKING, peer.url, str(certificates.ca)).output())
@@ -156,7 +156,7 @@ def test_ctrl_c_ends_the_wait_for_a_slot(serve: Serve, program: Any) -> None:
 
 
 def test_a_signal_that_another_thread_received(serve: Serve, program: Any) -> None:
-    """Its handler runs on the main thread, whose sleep it does not end."""
+    """Its handler runs on the main thread, whose sleep the signal does not end."""
     source = """
     threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
     try:
@@ -168,7 +168,7 @@ def test_a_signal_that_another_thread_received(serve: Serve, program: Any) -> No
     assert running.output() == "interrupted\n"
 
 
-def test_other_signals_interrupt_nothing(serve: Serve, program: Any) -> None:
+def test_other_signals_do_not_interrupt_a_request(serve: Serve, program: Any) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
         for _ in range(5):
@@ -234,7 +234,7 @@ def test_a_child_that_closes_a_response_leaves_its_bytes_to_the_parent(serve: Se
     assert program(source, peer.url).output() == "0 200000\n"
 
 
-# The end.
+# The end of the process.
 
 LEFT_OPEN = {
     "an idle connection": "pool = httpcore_rs.ConnectionPool(); pool.request('GET', url)",
@@ -275,7 +275,7 @@ LEFT_OPEN = {
             await asyncio.sleep(0.2)
         asyncio.run(main())
         """,
-    "a loop that nobody closed": """
+    "a loop that was not closed": """
         pool = httpcore_rs.AsyncConnectionPool()
         loop = asyncio.new_event_loop()
         loop.run_until_complete(pool.request("GET", url))
@@ -296,7 +296,7 @@ LEFT_OPEN = {
 
 
 @pytest.mark.parametrize("left", LEFT_OPEN)
-def test_a_process_ends_in_silence_whatever_it_left_open(serve: Serve, program: Any, left: str) -> None:
+def test_a_process_ends_in_silence_with_anything_left_open(serve: Serve, program: Any, left: str) -> None:
     def script(connection: Connection) -> None:
         while True:
             target = connection.read_request().target
@@ -340,7 +340,7 @@ def test_no_thread_is_started(serve: Serve, program: Any, certificates: Certific
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_descriptors_that_run_out_are_named_and_come_back(serve: Serve, program: Any, kind: str) -> None:
+def test_a_lack_of_descriptors_is_named_and_temporary(serve: Serve, program: Any, kind: str) -> None:
     peer = serve(always(reply(b"ok")))
     source = """
     import contextlib, resource
@@ -387,7 +387,7 @@ def test_descriptors_that_run_out_are_named_and_come_back(serve: Serve, program:
 
 
 def test_a_response_knows_its_request_across_processes(serve: Serve, program: Any) -> None:
-    # Four children of one parent, all at the same time, each with the pool that they inherited.
+    # Four children of one parent, at the same time, each with the pool that it inherited.
     peer = serve(echo)
     source = """
     pool = httpcore_rs.ConnectionPool()

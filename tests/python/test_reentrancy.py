@@ -1,4 +1,4 @@
-"""Requests in the middle of requests: from signal handlers, finalizers and bodies, on the same pool.
+"""Requests within requests: from signal handlers, finalizers and bodies, on the same pool.
 
 Each scenario is a small program of its own (`programs`): signal handlers run on the main thread only.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from h2_peer import ServeH2
     from peers import Connection, Serve
 
-# The programs choose what does TLS by themselves.
+# The programs choose the TLS engine themselves.
 OVER = ("plain",)
 
 
@@ -93,7 +93,7 @@ def test_a_signal_in_a_step_of_a_shared_session(serve_h2: ServeH2, certificates:
     assert len(peer.connections) == 1
 
 
-# Requests a response that comes after a second; a signal arrives before that.
+# Requests a response that takes a second; a signal arrives before that.
 WHILE_IT_WAITS = """
 import time
 pool = httpcore_rs.ConnectionPool()
@@ -140,7 +140,7 @@ def test_a_wakeup_descriptor_that_a_handler_sets_stays(serve: Serve, program: An
     assert program(WHILE_IT_WAITS + dedent(source), serve(late).url).output() == "b'ok' True\n"
 
 
-def test_a_signal_while_the_descriptor_of_the_program_is_looked_at(serve: Serve, program: Any) -> None:
+def test_a_signal_while_the_wakeup_descriptor_of_the_program_is_read(serve: Serve, program: Any) -> None:
     source = """
     import _signal
     theirs, ours = os.pipe()

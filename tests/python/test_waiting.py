@@ -1,4 +1,4 @@
-"""What a waiting thread costs: no wake-ups, no descriptors; and what ends its wait: signals.
+"""Threads that wait: they cause no wake-ups and open no descriptors, and signals end their wait.
 
 Each scenario is a small program of its own (`programs`): signal handlers run on the main thread only.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from h2_peer import ServeH2
     from peers import Connection, Serve
 
-# The programs choose what does TLS by themselves.
+# The programs choose the TLS engine themselves.
 OVER = ("plain",)
 
 # `measured` runs a call and counts how often the thread went to sleep meanwhile: its voluntary context switches.
@@ -112,7 +112,7 @@ def test_the_main_thread_sleeps_while_it_waits_for_a_slot(
     assert response.content == b"ok" and took > 1.5
     assert count < 10, count
     thread.join()
-    # One wait opens what it needs once, and not anew each time that it looks up.
+    # A wait opens its descriptors once, and not again at each signal poll.
     assert len(set(seen[1:])) == 1, seen
     print("end")
     """
@@ -121,7 +121,7 @@ def test_the_main_thread_sleeps_while_it_waits_for_a_slot(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pipes are told apart by their numbers in /proc")
-def test_a_wait_for_a_slot_makes_no_pipe_each_time_that_it_looks(
+def test_a_wait_for_a_slot_opens_no_pipe_at_each_signal_poll(
     serve: Serve, certificates: Certificates, program: Any
 ) -> None:
     source = """
@@ -177,7 +177,7 @@ def test_a_handler_runs_while_its_thread_waits(
     thread.join()
     assert len(handled) == count, handled
     delays = [at - due for at, due in zip(handled, sent)]
-    # A signal to the thread itself ends its sleep; for those of other threads it looks from time to time.
+    # A signal to the thread itself ends its sleep; it polls for signals to other threads.
     assert max(delays) < 1.2, delays
     if count == 5:
         # Most come at once: on a busy machine, one may be late.
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_the_wait_of_a_thread_that_shares_a_connection(
 def test_ctrl_c_ends_the_wait_for_a_connection(
     serve: Serve, certificates: Certificates, program: Any, kind: str
 ) -> None:
-    """In the middle of the handshake, or for the head."""
+    """The connection waits for the handshake, or for the head."""
     peer = serve(silence)
     source = """
     print("waiting", flush=True)

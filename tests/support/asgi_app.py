@@ -32,9 +32,9 @@ async def send_back(receive: Any, send: Any) -> None:
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """`/echo` describes the request, `/bytes/N` answers with N bytes, `/chunks/N` with N chunks of a KiB.
+    """Answers `/echo` with a description of the request, `/bytes/N` with N bytes, `/chunks/N` with N chunks of a KiB.
 
-    `/trailers` sends a trailer after the body, to whoever said that it takes them. WebSocket messages are sent back.
+    `/trailers` sends a trailer after the body if the request accepts trailers. WebSocket messages are sent back.
     """
     if scope["type"] == "lifespan":
         while True:

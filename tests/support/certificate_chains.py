@@ -13,9 +13,9 @@ from certificates import ANY_PURPOSE, CLIENT_AUTH, SERVER_AUTH, Issued, issue, r
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What Python's `ssl` says before 3.13, whose default context is stricter.
+# The verdict of Python's `ssl` before 3.13, whose default context is stricter.
 ACCEPTED, REFUSED = "accepted", "refused"
-# It accepts it, and it is refused here.
+# Python's `ssl` accepts it, and the engine refuses it.
 STRICTER = "stricter"
 
 HOST = "server.example.test"
@@ -23,7 +23,7 @@ DAY_BEFORE, DAY_AFTER = (-5, -1), (1, 5)
 
 
 class SetUp(NamedTuple):
-    """The chain that a server shows, the certificates that a client trusts, and the host that it asks for."""
+    """The chain that a server presents, the certificates that a client trusts, and the host that it connects to."""
 
     chain: Sequence[Issued]
     trusted: Sequence[Issued]
@@ -57,13 +57,13 @@ def leaf(by: Issued | None = None, **arguments: Any) -> Issued:
 
 
 def direct(leaf_: dict[str, Any] | None = None, host: str = HOST, **root_: Any) -> SetUp:
-    """A root, and a certificate by it."""
+    """Returns the set-up of a root and a certificate that it issued."""
     by = root(**root_)
     return SetUp([leaf(by, **leaf_ or {})], [by], host)
 
 
 def through(leaf_: dict[str, Any] | None = None, host: str = HOST, **inner_: Any) -> SetUp:
-    """A root, an authority by it, and a certificate by that one."""
+    """Returns the set-up of a root, an authority that it issued, and a certificate that this authority issued."""
     by = root()
     between = inner(by, **inner_)
     return SetUp([leaf(between, **leaf_ or {}), between], [by], host)
@@ -269,7 +269,7 @@ CASES |= {
 }
 
 
-# The right to sign for others.
+# The right to sign other certificates.
 
 
 @case(REFUSED)
@@ -280,7 +280,7 @@ def by_the_certificate_of_another_server() -> SetUp:
 
 
 def _of_version_1(by: Issued | None = None) -> Issued:
-    """A certificate without extensions, of the version that has none."""
+    """Returns a certificate of version 1, which has no extensions."""
     plain = issue("Root" if by is None else "Intermediate", by, ca=None, key_ids=False)
     signing = (by or plain).key
     return rebuilt(
@@ -311,7 +311,7 @@ def by_a_trusted_certificate_of_version_1_that_another_has_signed() -> SetUp:
 
 
 def _paths(*lengths: int | None, self_issued: bool = False) -> SetUp:
-    """A root and authorities below it that allow so many below them."""
+    """Returns a root and authorities below it, with these limits to the length of the path."""
     chain = [root(path_length=lengths[0])]
     for number, length in enumerate(lengths[1:]):
         chain.append(inner(chain[-1], "Root" if self_issued else f"Authority {number}", path_length=length))
@@ -348,7 +348,7 @@ CASES |= {
 }
 
 
-# Certificates that are no authorities' and are trusted.
+# Trusted certificates that are not authorities.
 
 
 def _pinned(own: Issued, *others: Issued, host: str = HOST) -> SetUp:

@@ -1,4 +1,4 @@
-"""Cases for `tls/test_certificates.py`: what a certificate is for, keys and signatures, names, and name constraints."""
+"""Cases for `tls/test_certificates.py`: purposes, keys and signatures, names, and name constraints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from certificates import ANY_PURPOSE, CLIENT_AUTH, SERVER_AUTH, Issued, issue, r
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What the server's certificate is for.
+# Purposes of the server's certificate.
 
 
 def _netscape(bits: int) -> x509.UnrecognizedExtension:
@@ -80,7 +80,7 @@ def ed448_keys() -> SetUp:
 
 
 def _with_sha1(issued: Issued) -> Issued:
-    """The same certificate, signed with RSA and SHA-1; `cryptography` refuses to make it."""
+    """Returns the same certificate, signed with RSA and SHA-1, which `cryptography` refuses to make."""
     of_sha256, of_sha1 = (bytes.fromhex("06092a864886f70d0101" + last) for last in ("0b", "05"))
     return rebuilt(
         issued,
@@ -180,7 +180,7 @@ def constrained(
     names: Sequence[str | x509.GeneralName] = (HOST,),
     host: str = HOST,
 ) -> SetUp:
-    """A certificate by an authority that may only sign for some names."""
+    """Registers a case: a certificate issued by an authority that may sign for some names only."""
     extra = [(x509.NameConstraints(permitted or None, excluded or None), critical)]
     a = root(extra=extra if by_root else ())
     b = inner(a, extra=() if by_root else extra)
@@ -251,7 +251,7 @@ CASES |= {
 }
 
 
-# Rules of RFC 5280 that only Python 3.13 and newer hold certificates to (`VERIFY_X509_STRICT`).
+# Rules of RFC 5280 that only Python 3.13 and newer check (`VERIFY_X509_STRICT`).
 
 
 @case(ACCEPTED)

@@ -1,4 +1,4 @@
-"""Certificates for the tests' servers and clients, made anew in each run."""
+"""Certificates for the tests' servers and clients, made once in each process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Certificates:
     def server_context(
         self, leaf: trustme.LeafCert | None = None, *, alpn: Sequence[str] = ("http/1.1",)
     ) -> ssl.SSLContext:
-        """What a TLS server of the tests listens with."""
+        """Returns the context of a TLS server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if alpn:
             context.set_alpn_protocols(alpn)
@@ -108,11 +108,11 @@ def issue(
     digest: hashes.HashAlgorithm | None = hashes.SHA256(),  # noqa: B008
     extra: Sequence[tuple[x509.ExtensionType, bool]] = (),
 ) -> Issued:
-    """A certificate that `by` has issued, or that signs itself.
+    """Returns a certificate that `by` has issued, or a self-signed one.
 
-    `ca` is what `basicConstraints` says, `None` leaves it out. `uses` are names of bits of `keyUsage`: a proper
-    authority's by default, and without any the extension is left out. `names` may be DNS names or what `cryptography`
-    has for others. `signed_with` is a key in place of the issuer's, which makes a signature that does not fit.
+    `ca` is the value of `basicConstraints`, which `None` leaves out. `uses` are names of bits of `keyUsage`: by default
+    those of an authority, and without any the extension is left out. `names` are DNS names or names of `cryptography`.
+    `signed_with` is a key in place of the issuer's, which makes an invalid signature.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = name if isinstance(name, x509.Name) else subject_name(name)
@@ -145,9 +145,9 @@ def issue(
 
 
 def rebuilt(issued: Issued, change: Callable[[bytes], bytes], sign: Callable[[bytes], bytes]) -> Issued:
-    """A certificate with other contents, for those that `cryptography` does not make.
+    """Returns a certificate with other contents, for certificates that `cryptography` does not make.
 
-    `change` gets what is signed and what names the algorithm, each without tag and length.
+    `change` gets the signed part and the name of the algorithm, each without tag and length.
     """
     der = issued.certificate.public_bytes(serialization.Encoding.DER)
     to_be_signed, algorithm, _ = _elements(_elements(der)[0][1])
@@ -158,7 +158,7 @@ def rebuilt(issued: Issued, change: Callable[[bytes], bytes], sign: Callable[[by
 
 
 def hashed_name(certificate: x509.Certificate | bytes, number: int = 0) -> str:
-    """The name of the file with a certificate (or its PEM) in a folder of authorities, as `openssl rehash` makes it.
+    """Returns the name of a certificate's file in a folder of authorities, as `openssl rehash` makes it.
 
     The hash is over the subject with its strings as UTF-8, in small letters.
     """
@@ -175,7 +175,7 @@ def hashed_name(certificate: x509.Certificate | bytes, number: int = 0) -> str:
 
 
 def _element(tag: int, contents: bytes) -> bytes:
-    """An element of DER."""
+    """Returns an element of DER."""
     length = len(contents)
     if length < 0x80:
         return bytes([tag, length]) + contents
@@ -184,7 +184,7 @@ def _element(tag: int, contents: bytes) -> bytes:
 
 
 def _elements(data: bytes) -> list[tuple[int, bytes]]:
-    """The elements of DER, each with its tag."""
+    """Returns the elements of DER, each with its tag."""
     found = []
     while data:
         tag, length, start = data[0], data[1], 2
@@ -197,10 +197,10 @@ def _elements(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def server_context(chain: Sequence[Issued], file: Path) -> ssl.SSLContext:
-    """A context for a server that shows a chain, its own certificate first. `file` is written."""
+    """Returns the context of a server that presents a chain, its own certificate first. Writes `file`."""
     file.write_bytes(chain[0].key_pem + b"".join(issued.pem for issued in chain))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # What OpenSSL thinks too weak is what clients are to refuse.
+    # The client is to refuse weak certificates, so OpenSSL must not refuse them in the server.
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.load_cert_chain(file)
     return context

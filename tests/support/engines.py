@@ -1,4 +1,4 @@
-"""What does TLS in a test: rustls, or Python's `ssl`; over plain TCP nothing does."""
+"""The TLS engine of a test: rustls, or Python's `ssl`. Over plain TCP there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Engine:
     name = "rustls"
 
     def trusting(self, certificates: Certificates, **arguments: Any) -> Any:
-        """An `ssl_context` that trusts the tests' authority; the arguments are those of a `TLSConfig`."""
+        """Returns an `ssl_context` that trusts the tests' authority; the arguments are those of a `TLSConfig`."""
         if self.name != "ssl":
             return httpcore_rs.TLSConfig(verify=str(certificates.ca), **arguments)
         context = ssl.create_default_context(cafile=str(certificates.ca))
@@ -30,7 +30,7 @@ class Engine:
         return context
 
     def trusting_nothing(self) -> Any:
-        """One that trusts certifi's authorities, which have signed nothing here."""
+        """Returns an `ssl_context` that trusts certifi's authorities, which have signed no certificate of the tests."""
         return ssl.create_default_context() if self.name == "ssl" else httpcore_rs.TLSConfig()
 
     def verifying_nothing(self) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LIMIT = 20.0  # seconds for one test: uvloop swallows the exception by which pytest-timeout ends a test that hangs
+LIMIT = 90.0  # seconds for one test: uvloop swallows the exception by which pytest-timeout ends a test that hangs
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -54,7 +54,7 @@ class Task:
     async def run(self) -> None:
         try:
             self.value = await self.job()
-        except (Exception, pytest.fail.Exception) as exc:  # noqa: BLE001  (kept for whoever waits)
+        except (Exception, pytest.fail.Exception) as exc:  # noqa: BLE001  (kept for `wait`)
             self.error = exc
         except BaseException:
             self.cancelled = True
@@ -66,7 +66,7 @@ class Task:
         await self.flavour.until(lambda: self.done)
 
     async def wait(self) -> Any:
-        """The call's result, or its exception."""
+        """Returns the call's result, or raises its exception."""
         await self.finished()
         if self.error is not None:
             raise self.error
@@ -75,7 +75,7 @@ class Task:
 
 
 class Flavour:
-    """What differs between the four. A test asks it for pools, tasks and pauses."""
+    """The interface that the four share. A test asks it for pools, tasks and pauses."""
 
     name: str
     is_async = True
@@ -90,19 +90,19 @@ class Flavour:
         raise NotImplementedError
 
     async def call(self, target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Calls the method that httpcore names so in sync, by its async name where that is due."""
+        """Calls the method that httpcore's sync classes name so, in an async flavour by its async name."""
         return await getattr(target, ASYNC_NAMES.get(name, name))(*args, **kwargs)
 
     def living(self) -> int:
-        """How many tasks the event loop has."""
+        """Returns the number of tasks of the event loop."""
         raise NotImplementedError
 
     def body(self, chunks: AsyncIterator[bytes]) -> Any:
-        """A request body: in sync, the generator that yields what the async one yields."""
+        """Returns a request body: in sync, a generator that yields what the async one yields."""
         return chunks
 
-    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        """Waits for what must become true."""
+    async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
+        """Waits until the condition is true."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "this did not become true in time"
@@ -120,21 +120,21 @@ class Flavour:
         return Pool(self, factory(**arguments))
 
     def backend(self) -> Any:
-        """httpcore's own `network_backend`."""
+        """Returns httpcore's own `network_backend`."""
         return AutoBackend() if self.is_async else httpcore.SyncBackend()
 
     def prefixed(self, name: str) -> str:
-        """A class name of httpcore's in this flavour."""
+        """Returns the name that a class of httpcore has in this flavour."""
         return f"Async{name}" if self.is_async else name
 
     @staticmethod
     def parts(*chunks: bytes) -> Parts:
-        """A request body of unknown length in these pieces."""
+        """Returns a request body of unknown length, in these pieces."""
         return Parts(chunks)
 
 
 class Parts:
-    """An iterator and async iterator that can be used once. No generator, which trio wants closed."""
+    """An iterator and async iterator that can be used once; no generator, which trio would require to be closed."""
 
     def __init__(self, chunks: tuple[bytes, ...]) -> None:
         self.chunks = iter(chunks)
@@ -215,7 +215,7 @@ class Asyncio(Flavour):
         task = Task(self, job)
         running = asyncio.get_running_loop().create_task(task.run())
         task.cancel = running.cancel
-        # A task that is cancelled before its first step never runs a line of ours.
+        # A task that is cancelled before its first step never enters `run`.
         running.add_done_callback(lambda ended: vars(task).update(done=True, cancelled=ended.cancelled()))
         return task
 

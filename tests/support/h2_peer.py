@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from peers import Connection
 
 Script = Callable[[Session], None]
-# The two settings that tests change, by their numbers on the wire.
+# The two settings that tests change, by their numbers in the protocol.
 MAX_CONCURRENT_STREAMS = 3
 INITIAL_WINDOW_SIZE = 4
 
 
 class H2Peer(Peer):
-    """Speaks HTTP/2 with whoever connects: by ALPN where there is TLS, else by prior knowledge.
+    """Serves HTTP/2: by ALPN over TLS, and by prior knowledge over plain TCP.
 
-    `settings` are those of its first SETTINGS frame; None leaves one out that would be in it.
+    `settings` are those of its first SETTINGS frame; the value None leaves out one that would be in it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class H2Peer(Peer):
             connection.socket.setblocking(True)
 
     def all_closed(self) -> bool:
-        """Whether no stream is open on any connection."""
+        """Returns True if no stream is open on any connection."""
         return all(stream.done for stream in list(self.streams))
 
 
@@ -75,7 +75,7 @@ class ServeH2(Protocol):
 
 
 def always(respond: Callable[[Session, Stream], object]) -> Script:
-    """Has every request answered by this function, as soon as it is complete."""
+    """Returns a script that answers every request by this function, as soon as it is complete."""
 
     def script(session: Session) -> None:
         while True:
@@ -85,12 +85,12 @@ def always(respond: Callable[[Session, Stream], object]) -> Script:
 
 
 def says(body: bytes, **arguments: Any) -> Script:
-    """Answers every request with this."""
+    """Returns a script that answers every request with this body."""
     return always(lambda session, stream: session.respond(stream, body, **arguments))
 
 
 def describe(stream: Stream) -> bytes:
-    """A request as JSON, so that a test can tell whose response it got."""
+    """Returns a request as JSON, so that a test can tell to which request a response belongs."""
     description = {
         "method": stream.method.decode("latin-1"),
         "target": stream.target.decode("latin-1"),
@@ -101,7 +101,7 @@ def describe(stream: Stream) -> bytes:
     return json.dumps(description).encode()
 
 
-# Describes every request to its sender.
+# Answers every request with its description.
 echo = always(lambda session, stream: session.respond(stream, describe(stream)))
 OK = says(b"ok")
 
@@ -115,7 +115,7 @@ def only_root(session: Session) -> None:
 
 
 def holding(go: threading.Event) -> Script:
-    """Answers no request until the test says so, and from then on every one at once."""
+    """Returns a script that answers no request until the event is set, and from then on each one at once."""
 
     def script(session: Session) -> None:
         while True:
@@ -126,25 +126,25 @@ def holding(go: threading.Event) -> Script:
 
 
 def silence(session: Session) -> None:
-    """Reads whatever comes, and never answers."""
+    """Reads everything and answers nothing."""
     session.stay()
 
 
 def http2_pool(flavour: Flavour, **arguments: Any) -> Pool:
-    """A pool that speaks nothing but HTTP/2, over plain TCP by prior knowledge, over TLS by the test's engine."""
+    """Returns a pool that speaks only HTTP/2: over plain TCP by prior knowledge, over TLS by the test's engine."""
     if engines.current.name != "plain":
         arguments.setdefault("ssl_context", engines.current.verifying_nothing())
     return flavour.pool(http1=False, http2=True, **arguments)
 
 
 def secure_pool(flavour: Flavour, certificates: Certificates, **arguments: Any) -> Pool:
-    """A pool that trusts the tests' authority, and leaves the choice of the protocol to ALPN."""
+    """Returns a pool that trusts the tests' authority, and leaves the choice of the protocol to ALPN."""
     arguments = {"http2": True, "ssl_context": engines.current.trusting(certificates), **arguments}
     return flavour.pool(**arguments)
 
 
 def asking(pool: Pool, url: str, name: str, count: int) -> Callable[[], Awaitable[None]]:
-    """A call that sends this many requests and finds in each response its own request."""
+    """Returns a call that sends this many requests and finds in each response its own request."""
 
     async def ask() -> None:
         for number in range(count):
@@ -158,7 +158,7 @@ def asking(pool: Pool, url: str, name: str, count: int) -> Callable[[], Awaitabl
 
 
 async def still_works(pool: Pool, peer: H2Peer) -> None:
-    """No stream is left open, and the connection that there was still serves."""
+    """Asserts that no stream is left open, and that the same connection still serves requests."""
     await pool.flavour.until(peer.all_closed)
     timeout = {"timeout": {"pool": 5.0, "read": 5.0, "write": 5.0}}
     assert (await pool.request("GET", peer.url, extensions=timeout)).content == b"ok"

@@ -1,9 +1,9 @@
 """One HTTP/2 connection (RFC 9113) from the server's side, as scripts use it.
 
-The protocol itself is the library `h2`, which is strict with what a client sends: whatever it refuses fails the test.
-What a script wants to send against the rules goes out as `raw` bytes or as a `frame`, past the library.
+The protocol itself is the library `h2`, which is strict with clients: anything that it refuses fails the test. To break
+the rules, a script sends `raw` bytes or a `frame`, past the library.
 
-One thread serves a session, the one that runs the script. Nothing moves but in `pump`, which every method that waits
+One thread serves a session, the one that runs the script. Bytes move only within `pump`, which every method that waits
 calls. A script that waits otherwise (`connection.wait`) is a server that neither reads nor writes.
 """
 
@@ -44,21 +44,21 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-# What goes out is the script's affair; what comes in must be right. Names and values stay bytes.
+# Scripts may send anything; what they receive must be valid. Names and values stay bytes.
 CONFIG = H2Configuration(
     client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
 )
 DEFAULT_WINDOW = 65_535
-ENOUGH = 256 * 1024  # bytes made ready ahead of the socket: what is cancelled later must not have been sent already
+ENOUGH = 256 * 1024  # bytes prepared ahead of the socket: few, since a stream may be cancelled before they are written
 
 
 def as_bytes(headers: Iterable[tuple[Any, Any]]) -> Headers:
-    """Headers without the library's own types."""
+    """Returns headers without the library's own types."""
     return [(bytes(name), bytes(value)) for name, value in headers]
 
 
 class Stream:
-    """A request, and what became of it."""
+    """A request and its state."""
 
     def __init__(self, session: Session, number: int, headers: Headers) -> None:
         self.session = session
@@ -67,11 +67,11 @@ class Stream:
         self.body = bytearray()
         self.trailers: Headers | None = None
         self.ended = False  # the client has sent all of it
-        self.answered = False  # the peer has sent all of its response
+        self.answered = False  # the peer has sent its whole response
         self.reset: int | None = None  # the reason for which the client ended it
         self.refused = False  # the peer has reset it
-        self.taken = False  # a script has been given it
-        self.uncredited = 0  # bytes of the body that a session without `credit` has kept to itself
+        self.taken = False  # it was passed to a script
+        self.uncredited = 0  # bytes of the body that a session without `credit` has not acknowledged
         self.queue: deque[tuple[str, Any]] = deque()
 
     def header(self, name: bytes) -> bytes | None:
@@ -87,22 +87,22 @@ class Stream:
 
     @property
     def done(self) -> bool:
-        """Whether the stream is closed."""
+        """Returns True once the stream is closed."""
         return self.refused or self.reset is not None or (self.ended and self.answered)
 
 
 class Session:
-    """What a script is given. `streams` and the other records may be read by the test at any time."""
+    """The connection as scripts see it. The test may read `streams` and the other records at any time."""
 
     def __init__(self, peer: H2Peer, connection: Connection) -> None:
         self.peer = peer
         self.connection = connection
         self.streams: dict[int, Stream] = {}
         self.settings: dict[int, int] = {}  # the client's
-        self.acknowledged = 0  # SETTINGS of ours
+        self.acknowledged = 0  # how many SETTINGS frames of the peer
         self.pings: list[bytes] = []  # of the client
-        self.pongs: list[bytes] = []  # the client's answers to ours
-        self.goodbye: ConnectionTerminated | None = None  # the client's GOAWAY
+        self.pongs: list[bytes] = []  # the client's answers to the peer's
+        self.client_goaway: ConnectionTerminated | None = None  # the client's GOAWAY
         self.most_open = 0
         self.credit = True  # whether the client gets its window back as soon as a body has arrived
         self.ended = False
@@ -128,19 +128,19 @@ class Session:
     # Requests.
 
     def read_head(self) -> Stream:
-        """The next request whose head is there; its body may still be under way."""
+        """Returns the next request whose head has arrived; its body may be incomplete."""
         return self._next(self._heads)
 
     def read_request(self) -> Stream:
-        """The next whole request, in the order in which they were completed."""
+        """Returns the next whole request, in the order in which they were completed."""
         return self._next(self._complete)
 
     def has_request(self) -> bool:
-        """Whether `read_request` would return at once."""
+        """Returns True if `read_request` would return at once."""
         return any(not stream.taken for stream in self._complete)
 
     def _next(self, queue: deque[Stream]) -> Stream:
-        """The first that no script has been given yet, neither as a head nor as a whole."""
+        """Returns the first request that was not passed to a script yet, neither as a head nor as a whole."""
         while True:
             self.until(lambda: queue)
             stream = queue.popleft()
@@ -149,10 +149,10 @@ class Session:
                 return stream
 
     def open(self) -> list[Stream]:
-        """The streams that are not closed, in the order in which they were opened."""
+        """Returns the streams that are not closed, in the order in which they were opened."""
         return [stream for stream in self._living if not stream.done]
 
-    # Responses. What does not fit into the client's windows waits in a queue, and leaves it in any `pump`.
+    # Responses. Data that does not fit into the client's windows waits in a queue, which `pump` empties.
 
     def respond(
         self,
@@ -164,7 +164,7 @@ class Session:
         trailers: Headers | None = None,
         length: bool = True,
     ) -> None:
-        """A whole response, with its content-length unless told otherwise."""
+        """Sends a whole response, with its content-length unless `length` is False."""
         more = [(b"content-length", b"%d" % len(body))] if length else []
         self.head(stream, status, [*headers, *more], end=not body and trailers is None)
         if body or trailers is not None:
@@ -175,7 +175,7 @@ class Session:
     def head(
         self, stream: Stream, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = (), *, end: bool = False
     ) -> None:
-        """A head; also an informational one, of which there may be many."""
+        """Sends a head. Informational heads may come before the final one."""
         if not stream.done:
             self.h2.send_headers(stream.id, [(b":status", b"%d" % status), *headers], end_stream=end)
             stream.answered = end
@@ -201,24 +201,24 @@ class Session:
     # The connection.
 
     def goaway(self, last: int, reason: int = ErrorCodes.NO_ERROR, text: bytes = b"") -> None:
-        """Says goodbye, past the library, which would end the connection by it."""
+        """Sends GOAWAY, past the library, which would end the connection."""
         self.frame(GoAwayFrame(0, last_stream_id=last, error_code=reason, additional_data=text))
 
     def configure(self, settings: dict[int, int]) -> None:
-        """Changes settings of ours; they hold once the client has acknowledged them."""
+        """Changes the peer's settings; they hold once the client has acknowledged them."""
         self.h2.update_settings(settings)
 
     def ping(self, data: bytes = b"--ping--") -> None:
         self.h2.ping(data)
 
     def give_credit(self, stream: Stream, size: int | None = None) -> None:
-        """Returns to the client, of a session without `credit`, as much of its window; by default all of it."""
+        """Returns part of the window to the client, by default all of it, in a session without `credit`."""
         amount = stream.uncredited if size is None else size
         stream.uncredited -= amount
         self.h2.acknowledge_received_data(amount, stream.id)
 
     def raw(self, data: bytes) -> None:
-        """Any bytes, after all that was said before and was not held up by a window."""
+        """Sends any bytes, after everything that was sent before and did not wait for a window."""
         self._fill()
         self._outgoing += self.h2.data_to_send() + data
 
@@ -226,7 +226,7 @@ class Session:
         self.raw(b"".join(frame.serialize() for frame in frames))
 
     def head_frame(self, stream: Stream | int, headers: Headers, *flags: str) -> HeadersFrame:
-        """A HEADERS frame with any flags and headers, encoded in this connection's context."""
+        """Returns a HEADERS frame with any flags and headers, encoded in this connection's context."""
         number = stream if isinstance(stream, int) else stream.id
         return HeadersFrame(number, self.h2.encoder.encode(headers), flags=flags)
 
@@ -240,14 +240,14 @@ class Session:
         self.connection.end()
 
     def abort(self) -> None:
-        """A TCP reset; the session is over."""
+        """Sends a TCP reset; the session is over."""
         self.ended = True
         self.connection.reset()
 
     # Waiting.
 
     def when(self, condition: Callable[[], object], action: Callable[[], object]) -> None:
-        """Has `pump` call the action once the condition is true, while the script goes on."""
+        """Lets `pump` call the action once the condition is true, while the script goes on."""
         self._actions.append((condition, action))
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -255,21 +255,21 @@ class Session:
             self.pump()
 
     def wait(self, event: threading.Event) -> None:
-        """Waits for the test; PINGs and SETTINGS are answered meanwhile."""
+        """Waits for an event of the test, and answers PINGs and SETTINGS meanwhile."""
         self.until(event.is_set)
 
     def flush(self) -> None:
-        """Until everything was written, as far as the client still wants it."""
+        """Waits until everything was written, except for streams that the client has reset."""
         self.pump(0)
         self.until(lambda: not self._outgoing and not any(stream.queue for stream in self.open()))
 
     def stay(self) -> None:
-        """Reads on, and answers nothing, until the client closes the connection."""
+        """Reads until the client closes the connection, and answers no request."""
         while not self.ended:
             self.pump()
 
     def pump(self, seconds: float = 0.01) -> None:
-        """Writes what may be written and takes in what has come; waits at most so long for one of both."""
+        """Writes what the windows admit and reads what has arrived; waits for either for at most this long."""
         if self.peer.stopping:
             raise ConnectionAbortedError
         for pair in [pair for pair in self._actions if pair[0]()]:
@@ -285,11 +285,11 @@ class Session:
             data = self._read() if readable else None
         if data == b"":
             raise ConnectionAbortedError
-        if data and self.goodbye is None:
+        if data and self.client_goaway is None:
             self.receive(data)
 
     def receive(self, data: bytes) -> None:
-        """Takes in bytes, of which a script may have read some by itself."""
+        """Handles received bytes. A script that has read some by itself passes them here."""
         self.connection.note(data)
         try:
             events = self.h2.receive_data(data)
@@ -298,7 +298,7 @@ class Session:
             raise
         for event in events:
             self._handle(event)
-        # Answers, and the credit for what came, do not wait for the next round.
+        # Answers, and window updates for the received data, do not wait for the next round.
         self._write()
 
     # Below: the bytes.
@@ -318,11 +318,11 @@ class Session:
         elif isinstance(event, PingAckReceived):
             self.pongs.append(event.ping_data)
         elif isinstance(event, ConnectionTerminated):
-            self.goodbye = event
+            self.client_goaway = event
 
     def _open(self, stream: Stream) -> None:
         self.streams[stream.id] = stream
-        # A new list, since the test may be looking at the old one.
+        # A new list, since the test may be reading the old one.
         self._living = [*self.open(), stream]
         self.most_open = max(self.most_open, len(self._living))
         self._heads.append(stream)
@@ -350,14 +350,14 @@ class Session:
             self.h2.acknowledge_received_data(event.flow_controlled_length, stream.id)
 
     def _fill(self) -> None:
-        """Takes from the queues, in turn, what the client's windows admit."""
+        """Moves data from the queues, one frame of each in turn, as far as the client's windows admit."""
         waiting = [stream for stream in self.open() if stream.queue]
         while waiting and len(self._outgoing) < ENOUGH:
             waiting = [stream for stream in waiting if self._advance(stream)]
             self._outgoing += self.h2.data_to_send()
 
     def _advance(self, stream: Stream) -> bool:
-        """Sends one frame of a stream's queue. False when nothing is left, or the window is used up."""
+        """Sends one frame of a stream's queue. Returns False when nothing is left, or the window is used up."""
         kind, payload = stream.queue[0]
         if kind == "data":
             size = min(self.h2.local_flow_control_window(stream.id), self.h2.max_outbound_frame_size, len(payload))
@@ -383,7 +383,7 @@ class Session:
                 del self._outgoing[: self.connection.socket.send(self._outgoing[:65_536])]
 
     def _read(self) -> bytes | None:
-        """What has come; nothing at the end of the stream, None where one has to wait."""
+        """Returns the bytes that have arrived, `b""` at the end of the stream, and None if nothing has arrived yet."""
         data = b""
         try:
             # TLS gives one record of 16 KiB at a time.

@@ -1,4 +1,4 @@
-"""Counts what a pool could lose: descriptors and threads of this process."""
+"""Counts the resources that a pool could leak: descriptors of this process."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ FOLDER = Path("/proc/self/fd") if Path("/proc/self/fd").exists() else Path("/dev
 
 
 def descriptors() -> int:
-    """How many descriptors are open, in the pool under test and in the test's own peers."""
+    """Returns the number of open descriptors, of the pool under test and of the test's own peers."""
     return len(os.listdir(FOLDER))  # noqa: PTH208  (one call, since iterating opens a descriptor of its own)
 
 
 def sockets_to(address: Any) -> Iterator[socket.socket]:
-    """This process's own sockets that are connected to an address, as duplicates that the caller closes."""
+    """Yields this process's sockets that are connected to an address, as duplicates that the caller closes."""
     seen = set()
     for name in os.listdir(FOLDER):  # noqa: PTH208
         try:
-            # A duplicate of ours may have got a number that the listing had for something else.
+            # A duplicate may have got a number that the listing had for something else.
             identity = os.fstat(int(name)).st_ino
             if identity in seen:
                 continue

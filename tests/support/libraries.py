@@ -14,15 +14,15 @@ LIBRARIES = {"httpx": "httpcore", "httpx2": "httpcore2"}
 
 
 class Library:
-    """One of the two, by its own names, with what is ours for it."""
+    """One of the two libraries, by its own names, with the transports and pools that httpcore_rs has for it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.module = importlib.import_module(name)
-        # The package that it is built on, whose exceptions ours are before they become the library's.
+        # The package below it: the transports turn its exceptions into the library's.
         self.core = importlib.import_module(LIBRARIES[name])
-        ours: Any = httpcore_rs if name == "httpx" else httpcore_rs.httpx2
-        self.SyncTransport, self.AsyncTransport = ours.SyncTransport, ours.AsyncTransport
+        package: Any = httpcore_rs if name == "httpx" else httpcore_rs.httpx2
+        self.SyncTransport, self.AsyncTransport = package.SyncTransport, package.AsyncTransport
         self.pools: Any = httpcore_rs if name == "httpx" else httpcore_rs.httpcore2
 
     def __getattr__(self, name: str) -> Any:
@@ -32,7 +32,7 @@ class Library:
         return (self.AsyncTransport if flavour.is_async else self.SyncTransport)(**arguments)
 
     def client(self, flavour: Flavour, using: Any = None, **arguments: Any) -> Client:
-        """A client over our transport, or another."""
+        """Returns a client over a transport of httpcore_rs, or over another one."""
         return Client(flavour, self, transport=using or self.transport(flavour), **arguments)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Request(NamedTuple):
-    """A request as it came over the wire."""
+    """A request as it was received."""
 
     head: bytes
     body: bytes  # without its framing
@@ -64,7 +64,7 @@ class Connection:
         self.closed = threading.Event()  # the client has closed its side, or the connection was reset
 
     def receive(self) -> bytes:
-        """Some bytes; an error at the end of the stream."""
+        """Returns some bytes; raises an error at the end of the stream."""
         data = self.socket.recv(65536)
         if not data:
             raise ConnectionAbortedError
@@ -78,7 +78,7 @@ class Connection:
 
     @property
     def received(self) -> bytes:
-        """Every byte, as it came."""
+        """Every byte that has arrived."""
         with self._received_lock:
             self._received[:] = [b"".join(self._received)]
             return self._received[0]
@@ -103,7 +103,7 @@ class Connection:
         return self.read_until(b"\r\n\r\n")
 
     def read_request(self) -> Request:
-        """A whole request, by its content-length or chunked."""
+        """Reads a whole request, whose body has a content-length or is chunked."""
         request = Request(self.read_head(), b"")
         if request.header(b"transfer-encoding") == b"chunked":
             body = b""
@@ -121,19 +121,19 @@ class Connection:
         self.socket.sendall(data)
 
     def send_pieces(self, pieces: Iterable[bytes], *, pause: float = 0.0005) -> None:
-        """Sends pieces apart, so that they arrive as separate segments (as a rule: no test depends on it)."""
+        """Sends pieces with pauses, so that most arrive as separate segments. No test depends on it."""
         for piece in pieces:
             self.send(piece)
             time.sleep(pause)
 
     def wait(self, event: threading.Event) -> None:
-        """Waits for the test."""
+        """Waits for an event of the test."""
         while not event.wait(0.02):
             if self.peer.stopping:
                 raise ConnectionAbortedError
 
     def wait_closed(self) -> None:
-        """Reads, and forgets, until the client has closed."""
+        """Reads and discards everything until the client has closed the connection."""
         with contextlib.suppress(OSError):
             while self.socket.recv(65536):
                 pass
@@ -145,7 +145,7 @@ class Connection:
         self.socket.close()
 
     def end(self) -> None:
-        """Ends this side: TLS says goodbye, TCP sends a FIN."""
+        """Ends this side: TLS sends close_notify, TCP a FIN."""
         with contextlib.suppress(OSError, ValueError):
             if isinstance(self.socket, ssl.SSLSocket):
                 self.socket = self.socket.unwrap()
@@ -211,7 +211,7 @@ class Peer:
         connection.socket.close()
 
     def closed(self, count: int) -> bool:
-        """Whether the client has closed this many connections."""
+        """Returns True if the client has closed exactly this many connections."""
         return sum(connection.closed.is_set() for connection in self.connections) == count
 
     def close(self) -> None:
@@ -242,7 +242,7 @@ class Serve(Protocol):
 def reply(
     body: bytes = b"", *, status: bytes = b"200 OK", headers: Iterable[tuple[bytes, bytes]] = (), length: bool = True
 ) -> bytes:
-    """The bytes of a response, with its content-length unless told otherwise."""
+    """Returns the bytes of a response, with its content-length unless `length` is False."""
     lines = [b"HTTP/1.1 " + status, *(name + b": " + value for name, value in headers)]
     if length:
         lines.append(b"Content-Length: %d" % len(body))
@@ -250,7 +250,7 @@ def reply(
 
 
 def answers(*responses: bytes) -> Script:
-    """Answers the first request of a connection with the first response, and so on; then ends the connection."""
+    """Returns a script that answers with one response after another, and then ends the connection."""
 
     def script(connection: Connection) -> None:
         for response in responses:
@@ -261,7 +261,7 @@ def answers(*responses: bytes) -> Script:
 
 
 def always(response: bytes) -> Script:
-    """Answers every request with this, on connections that stay open."""
+    """Returns a script that answers every request with this response, on connections that stay open."""
 
     def script(connection: Connection) -> None:
         while True:
@@ -272,7 +272,7 @@ def always(response: bytes) -> Script:
 
 
 def describe(request: Request) -> bytes:
-    """A request as JSON, so that a test can tell whose response it got."""
+    """Returns a request as JSON, so that a test can tell to which request a response belongs."""
     description = {
         "method": request.method.decode("latin-1"),
         "target": request.target.decode("latin-1"),
@@ -284,13 +284,13 @@ def describe(request: Request) -> bytes:
 
 
 def echo(connection: Connection) -> None:
-    """Describes every request to its sender, on connections that stay open."""
+    """Answers every request with its description, on connections that stay open."""
     while True:
         connection.send(reply(describe(connection.read_request())))
 
 
 def silence(connection: Connection) -> None:
-    """Reads whatever comes, and never answers."""
+    """Reads everything and answers nothing."""
     connection.wait_closed()
 
 
@@ -301,7 +301,7 @@ def deafness(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def full_backlog(host: str = "127.0.0.1", port: int = 0) -> Iterator[Any]:
-    """The address of a socket where a connect hangs: it listens, and nobody accepts."""
+    """Yields the address of a socket where a connect hangs: it listens, and accepts no connection."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((host, port), family=family, backlog=0))
@@ -316,7 +316,7 @@ def full_backlog(host: str = "127.0.0.1", port: int = 0) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def refused_port(host: str = "127.0.0.1") -> Iterator[int]:
-    """A port on which nobody listens, kept free of others for as long as the test lasts."""
+    """Yields a port on which no socket listens; it stays reserved for as long as the context lasts."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
         bound.bind((host, 0))
         yield bound.getsockname()[1]

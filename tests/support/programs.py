@@ -1,6 +1,6 @@
 """Small programs that a test runs in a process of their own: for forks, signals, exits and threads.
 
-They run with Python's development mode and with every warning an error, and get what they ask for as arguments.
+They run in Python's development mode, every warning is an error, and their input comes as command line arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PRELUDE = """
 import asyncio, gc, json, logging, os, signal, sys, threading
 import httpcore_rs
 # Development mode reports callbacks that take longer than 0.1 s. On a busy machine any of them may.
-logging.getLogger("asyncio").addFilter(lambda record: record.msg != "Executing %s took %.3f seconds")
+logging.getLogger("asyncio").addFilter(lambda record: not str(record.msg).startswith("Executing "))
 # Ignored in what a shell runs in the background, and inherited from there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 url = sys.argv[1]
@@ -27,29 +27,29 @@ url = sys.argv[1]
 
 
 class Program:
-    """A script under way."""
+    """A running program."""
 
     def __init__(self, path: Path, source: str, *arguments: str, before: str = "") -> None:
-        # `before` runs before anything is imported.
+        # `before` runs before the first import.
         path.write_text(textwrap.dedent(before) + PRELUDE + textwrap.dedent(source))
         command = [sys.executable, "-X", "dev", "-W", "error", str(path), *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait_for(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline, "this did not become true in time"
             time.sleep(0.005)
 
-    def output(self, seconds: float = 30) -> str:
-        """What the program printed, which must have ended well and in silence."""
+    def output(self, seconds: float = 90) -> str:
+        """Returns the program's output. The program must end with status 0 and print nothing to standard error."""
         out, err = self.process.communicate(timeout=seconds)
         assert (self.process.returncode, err) == (0, ""), out + err
         return out
 
 
-# To run before: the modules that are named as arguments are not installed.
+# For `before`: makes the modules that are named as arguments look as if they were not installed.
 HIDE = """
 import sys
 
@@ -61,7 +61,7 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 """
 
-# Defines `arguments_of`: what a pool is made with that has its TLS, or its HTTP, of this kind.
+# Defines `arguments_of`: the arguments of a pool with this kind of TLS or HTTP.
 POOLS = """
 import httpcore, ssl
 def arguments_of(kind, ca):
@@ -74,7 +74,7 @@ def arguments_of(kind, ca):
     return {}
 """
 
-# Defines `check`, which finds no thread but the main one, in Python and in the system.
+# Defines `check`, which asserts that the main thread is the only one, in Python and in the system.
 THREADS = """
 def check():
     assert threading.enumerate() == [threading.main_thread()], threading.enumerate()

@@ -1,4 +1,4 @@
-"""Scripted proxies: scripts for peers that let a test see, and decide, what a proxy says.
+"""Scripted proxies: scripts for peers, by which a test sees and decides what a proxy receives and sends.
 
 Origins are on this machine.
 """
@@ -25,7 +25,7 @@ CONNECTED = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x04\x38"
 
 
 def relay(connection: Connection, port: int) -> None:
-    """Passes bytes on, both ways, until one side has had enough."""
+    """Passes bytes on in both directions, until one side closes."""
     with socket.create_connection(("127.0.0.1", port)) as origin:
 
         def back() -> None:
@@ -46,7 +46,7 @@ def relay(connection: Connection, port: int) -> None:
 
 
 def read_connect(connection: Connection) -> int:
-    """Reads a CONNECT request; the port that it asks for."""
+    """Reads a CONNECT request and returns the port that it names."""
     request = Request(connection.read_head(), b"")
     connection.peer.requests.append(request)
     assert request.method == b"CONNECT"
@@ -54,14 +54,14 @@ def read_connect(connection: Connection) -> int:
 
 
 def tunnels(connection: Connection) -> None:
-    """An HTTP proxy that opens a tunnel to wherever it is asked to."""
+    """Acts as an HTTP proxy that opens a tunnel to any port."""
     port = read_connect(connection)
     connection.send(ESTABLISHED)
     relay(connection, port)
 
 
 def read_socks5(connection: Connection) -> tuple[bytes, int]:
-    """Reads what a SOCKS proxy is asked to connect to, the type of the address included: `b"\\x03" + name`, say."""
+    """Reads a SOCKS5 request and returns its address, which begins with its type (`b"\\x03" + name`), and its port."""
     assert connection.read_exactly(3) == b"\x05\x01\x00"
     kind = connection.read_exactly(1)
     length = {b"\x01": 4, b"\x04": 16}.get(kind)
@@ -73,7 +73,7 @@ def read_socks5(connection: Connection) -> tuple[bytes, int]:
 
 
 def socks5(*, credentials: tuple[bytes, bytes] | None = None, pieces: bool = False, reply: bytes = CONNECTED) -> Script:
-    """A SOCKS5 proxy that connects to wherever it is asked to; `asked` of its peer tells where that was."""
+    """Returns the script of a SOCKS5 proxy that connects to any port."""
 
     def script(connection: Connection) -> None:
         def send(data: bytes) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class AsgiServer:
     """Serves `asgi_app` over `http` and `https`, in HTTP/1.1 and HTTP/2.
 
-    The sockets listen before the process starts: nobody has to wait.
+    The sockets listen before the process starts, so that clients can connect at once.
     """
 
     def __init__(self, certificates: Certificates) -> None:
@@ -75,14 +75,14 @@ http {{
 
 
 def find_nginx() -> str | None:
-    """The path of nginx, which Debian installs where only root looks."""
+    """Returns the path of nginx, which Debian installs in a folder that is only on root's PATH."""
     return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
 
 
 class NginxServer:
     """nginx with HTTP/2 over TLS, serving the files `small` and `big`."""
 
-    SIZES = {"small": 1000, "big": 10_000_000}  # noqa: RUF012  (nobody changes it)
+    SIZES = {"small": 1000, "big": 10_000_000}  # noqa: RUF012  (a constant)
 
     def __init__(self, certificates: Certificates, home: Path) -> None:
         self.port = free_port()
@@ -92,7 +92,7 @@ class NginxServer:
         (home / "files").mkdir()
         for name, size in self.SIZES.items():
             (home / "files" / name).write_bytes(b"x" * size)
-        # Started by root, nginx would hand its worker to a user who may not read the folder.
+        # Started by root, nginx would run its worker as a user who may not read the folder.
         user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
         (home / "nginx.conf").write_text(
             NGINX.format(home=home, port=self.port, user=user, chain=certificates.chain, key=certificates.key)
@@ -108,7 +108,7 @@ class NginxServer:
         self.process.wait(20)
 
 
-# It takes uvloop if there is one, and relies on an event loop that nobody made.
+# pproxy uses uvloop where it is installed, and expects a current event loop without making one.
 PPROXY = """
 import asyncio, sys
 sys.modules["uvloop"] = None
@@ -119,7 +119,7 @@ main()
 
 
 class ProxyServer:
-    """proxy.py or pproxy. Whoever uses it has to give `credentials`, `user:password`."""
+    """proxy.py or pproxy. It requires the credentials `user:password`."""
 
     def __init__(self, scheme: str, command: list[str], port: int) -> None:
         self.url = f"{scheme}://localhost:{port}"
@@ -128,7 +128,7 @@ class ProxyServer:
 
     @classmethod
     def of(cls, kind: str, credentials: str, certificates: Certificates, folder: Path) -> ProxyServer:
-        """`proxy.py`, `proxy.py over TLS`, `pproxy`, or `pproxy, SOCKS5`."""
+        """Returns the proxy of a kind: `proxy.py`, `proxy.py over TLS`, `pproxy`, or `pproxy, SOCKS5`."""
         port = free_port()
         if kind.startswith("pproxy"):
             address = f"127.0.0.1:{port}/#{credentials}"
@@ -152,15 +152,15 @@ class ProxyServer:
 
 
 def free_port() -> int:
-    """A port on which nobody listened a moment ago."""
+    """Returns a port that was free at the time of the call."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
 
 
 def started(command: Sequence[str | None], port: int) -> subprocess.Popen[bytes]:
-    """A process, once it listens."""
+    """Starts a process and returns it once it listens."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) == 0:

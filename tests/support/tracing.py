@@ -1,4 +1,4 @@
-"""What a request tells by its `trace` extension, of httpcore and of us side by side."""
+"""The events that a request reports to its `trace` extension, of httpcore and of httpcore_rs side by side."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def names_of(pool: Any, flavour: Flavour, *arguments: Any, **more: Any) ->
         await flavour.call(pool, "request", *arguments, extensions={"trace": recorder(flavour, events)}, **more)
     except (httpcore.NetworkError, httpcore.ProtocolError) as exc:
         raised = exc
-    # The last failure that was told is the exception that the caller got.
+    # The last failure that was reported is the exception that the caller got.
     failures = [info["exception"] for name, info in events if name.endswith(".failed")]
     assert failures[-1:] == ([] if raised is None else [raised])
     return [name for name, _ in events]

@@ -1,7 +1,8 @@
-"""Which certificates are accepted: rustls here and Python's `ssl` side by side, over chains and set-ups of many kinds.
+"""The verdict on certificates: rustls and Python's `ssl` side by side, over chains and set-ups of many kinds.
 
-Nothing that OpenSSL refuses is accepted. What is refused here though OpenSSL accepts it is marked `STRICTER`, and has a
-row in `docs/compatibility.md`. The cases are in `certificate_chains.py` and `certificate_purposes.py`.
+No certificate that OpenSSL refuses is accepted. Those that are refused though OpenSSL accepts them are marked
+`STRICTER`, and have a row in `docs/compatibility.md`. The cases are in `certificate_chains.py` and
+`certificate_purposes.py`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
     from peers import Serve
 
-# The differential.
+# The comparison.
 
 
 def ours(port: int, host: str, config: Any) -> str:
-    """`accepted`, or what the certificate was refused for."""
+    """Returns `accepted`, or the reason for which the engine refused the certificate."""
     with httpcore_rs.ConnectionPool(ssl_context=config) as pool:
         return asked(pool, port, host)
 
@@ -77,7 +78,7 @@ def test_an_authority_expires_under_a_configuration_that_was_made_before(serve: 
     expiry = time.time() + 3
     authority = root(days=(-1, (expiry - time.time()) / 86400))
     context = server_context([leaf(authority)], tmp_path / "server.pem")
-    # Without tickets no handshake is shortened: each shows the certificate.
+    # Without tickets no handshake is abbreviated: the certificate is verified in each.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     port = serve(always(reply(b"ok")), tls=context).port
@@ -85,18 +86,18 @@ def test_an_authority_expires_under_a_configuration_that_was_made_before(serve: 
     bundle.write_bytes(authority.pem)
     config = httpcore_rs.TLSConfig(verify=bundle)
     verdict = ours(port, HOST, config)
-    if time.time() < expiry - 1:  # Else this machine was too slow to see it.
+    if time.time() < expiry - 1:  # Otherwise the machine was too slow to observe it.
         assert verdict == ACCEPTED
     while time.time() < expiry + 1:
         time.sleep(0.1)
     assert "certificate has expired" in ours(port, HOST, config)
 
 
-# Where trusted certificates come from.
+# Sources of trusted certificates.
 
 
 class Pinned(NamedTuple):
-    """A certificate that is no authority's, and servers: one shows it, one shows another that its key has signed."""
+    """A certificate that is not an authority, and two servers: one presents it, the other one signed by its key."""
 
     pin: Issued
     right: int
@@ -142,7 +143,7 @@ def test_a_trusted_certificate_vouches_for_itself_only(
 
 @pytest.fixture
 def three(serve: Serve, tmp_path: Path) -> list[tuple[Issued, int]]:
-    """Authorities, and for each the port of a server with a certificate by it."""
+    """Returns authorities, each with the port of a server whose certificate it issued."""
     found = []
     for name in ("A", "B", "C"):
         authority = root(name)
@@ -174,7 +175,7 @@ def test_the_environment_names_a_file_and_folders(
     everything = [False, True, True]
     assert verdicts(three) == theirs(three, httpcore.default_ssl_context()) == everything
     assert verdicts(three, httpcore_rs.TLSConfig()) == theirs(three, httpx.create_ssl_context()) == everything
-    # httpcore trusts both; httpx takes the file in place of the folders.
+    # httpcore trusts both; httpx uses the file instead of the folders.
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     assert verdicts(three) == theirs(three, httpcore.default_ssl_context()) == [True, True, True]
     only_the_file = [True, False, False]
@@ -191,7 +192,7 @@ def test_in_a_folder_only_hashed_names_count(three: list[tuple[Issued, int]], tm
     for number, name in enumerate(["README.old~", "plain-not-hashed.pem", "0123abcd.0", "server.crt"]):
         (right / name).write_bytes((b, c)[number % 2].pem)
         (wrong / name).write_bytes(b.pem)
-    # The number of the first is 0, and the letters are small.
+    # The number of the first is 0, and the letters are lower case.
     (right / hashed_name(b.certificate, 1)).write_bytes(b.pem)
     (right / hashed_name(c.certificate).upper().replace(".0", ".00")).write_bytes(c.pem)
     context = ssl.create_default_context(capath=str(right))

@@ -1,4 +1,4 @@
-"""What a `TLSConfig` can say beside the usual, compared with what Python's `ssl` does when it is told the same."""
+"""The less common options of a `TLSConfig`, compared with Python's `ssl` and the same options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PASSWORD = "correct horse"
 
 
 async def outcome(flavour: Flavour, url: str, config: Any, **arguments: Any) -> str:
-    """`ok`, or what the certificate was refused for."""
+    """Returns `ok`, or the reason for which the certificate was refused."""
     async with flavour.pool(ssl_context=config, **arguments) as pool:
         try:
             response = await pool.request("GET", url)
@@ -44,7 +44,7 @@ async def outcome(flavour: Flavour, url: str, config: Any, **arguments: Any) -> 
 
 
 class SelfSigned:
-    """A certificate that signs itself, and a context for a server that shows it."""
+    """A self-signed certificate, and the context of a server that presents it."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ async def test_a_self_signed_certificate_that_is_not_trusted(
     flavour: Flavour, serve: Serve, tmp_path: Path, certificates: Certificates
 ) -> None:
     (tmp_path / "other").mkdir()
-    # Of the same name; only the key is another.
+    # The same name, with another key.
     own, other = SelfSigned(tmp_path), SelfSigned(tmp_path / "other")
     url = f"https://localhost:{serve(OK, tls=own.server_context).port}/"
     for config in (None, httpcore_rs.TLSConfig(verify=other.path), httpcore_rs.TLSConfig(verify=certificates.ca)):
@@ -121,7 +121,7 @@ async def test_a_self_signed_certificate_that_is_not_trusted(
     assert await outcome(flavour, url, httpcore_rs.TLSConfig(verify=False)) == "ok"
 
 
-async def test_a_refusal_says_what_openssl_says(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
+async def test_a_refusal_has_the_message_of_openssl(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
     peer = serve(OK, tls=certificates.server_context())
     async with flavour.pool() as pool:
         with pytest.raises(httpcore.ConnectError, match="unable to get local issuer certificate"):
@@ -147,7 +147,7 @@ async def test_cadata(flavour: Flavour, peer: Peer, certificates: Certificates, 
     assert await outcome(flavour, peer.url, config, network_backend=flavour.backend()) == "ok"
 
 
-async def test_cadata_is_instead_of_the_usual_and_beside_a_path(
+async def test_cadata_replaces_the_default_and_adds_to_a_path(
     flavour: Flavour,
     peer: Peer,
     serve: Serve,
@@ -182,7 +182,7 @@ async def test_cadata_is_instead_of_the_usual_and_beside_a_path(
         ({"cert": ("a", "b", "c", "d")}, TypeError),
     ],
 )
-def test_arguments_that_make_no_sense(arguments: dict[str, Any], expected: type[Exception]) -> None:
+def test_contradictory_arguments(arguments: dict[str, Any], expected: type[Exception]) -> None:
     with pytest.raises(expected) as raised:
         httpcore_rs.TLSConfig(**arguments)
     assert next(iter(arguments)) in str(raised.value)
@@ -197,7 +197,7 @@ async def test_a_file_that_has_changed_is_read_again(
 ) -> None:
     file = tmp_path / "ca.pem"
     own = SelfSigned(tmp_path)
-    # Of one length, so that only the time tells.
+    # Of the same length, so that only the time differs.
     authority = certificates.ca.read_bytes()
     length = max(len(authority), len(own.pem))
     for contents, expected in ((own.pem, "refused"), (authority, "ok"), (own.pem, "refused"), (authority, "ok")):
@@ -217,7 +217,7 @@ async def test_a_file_in_a_directory_that_has_changed_is_read_again(
     folder = tmp_path / "folder"
     folder.mkdir()
     authority = certificates.ca.read_bytes()
-    # Another authority, of the same name.
+    # Another authority with the same name.
     other = issue(x509.load_pem_x509_certificate(authority).subject, ca=True)
     for contents, expected in ((other.pem, "refused"), (authority, "ok")):
         (folder / hashed_name(authority)).write_bytes(contents)
@@ -272,7 +272,7 @@ def encrypted(request: pytest.FixtureRequest, certificates: Certificates, tmp_pa
 
 @pytest.fixture
 def demanding(serve: Serve, certificates: Certificates) -> Peer:
-    """A server that wants to see a certificate, and answers with the name in it."""
+    """Returns a server that requires a certificate, and answers with the name in it."""
 
     def script(connection: Any) -> None:
         ((_, name),) = connection.socket.getpeercert()["subjectAltName"]
@@ -290,7 +290,7 @@ async def test_a_key_with_a_password(
     config = httpcore_rs.TLSConfig(verify=certificates.ca, cert=encrypted)
     for _ in range(2):
         assert await outcome(flavour, demanding.url, config) == "client@example.org"
-    # Nothing else is done otherwise.
+    # All else is as before.
     assert await outcome(flavour, demanding.url, httpcore_rs.TLSConfig(cert=encrypted)) == "refused"
 
 

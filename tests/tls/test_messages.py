@@ -1,4 +1,4 @@
-"""What errors of TLS say: OpenSSL's words, what is wrong and what to do, and no names of Rust's."""
+"""Messages of TLS errors: the wording of OpenSSL, the fault and its remedy, and no names of Rust."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FINE = re.compile(r"TLSConfig|SSLContext|OpenSSL|extendedKeyUsage|subjectAltName
 
 
 async def message(flavour: Flavour, url: str, config: Any, **extensions: Any) -> str:
-    """What a request fails with, and its cause."""
+    """Returns the message with which a request fails, and its cause."""
     async with flavour.pool(ssl_context=config) as pool:
         with pytest.raises((httpcore.ConnectError, httpcore.ReadError, httpcore.RemoteProtocolError)) as raised:
             await pool.request("GET", url, extensions=extensions)
@@ -148,7 +148,7 @@ async def test_a_server_that_does_not_speak_tls(flavour: Flavour, serve: Serve) 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 @pytest.mark.parametrize("shown", [True, False])
-async def test_a_server_that_wants_a_certificate(
+async def test_a_server_that_requires_a_certificate(
     flavour: Flavour, serve: Serve, certificates: Certificates, tmp_path: Path, version: str, shown: bool
 ) -> None:
     context = certificates.server_context()
@@ -187,7 +187,7 @@ def test_a_key_that_does_not_fit(certificates: Certificates) -> None:
 
 
 class Liar:
-    """A sequence that claims to be longer than all memory."""
+    """A sequence that claims a length beyond all memory."""
 
     def __len__(self) -> int:
         return 1 << 62
@@ -197,7 +197,7 @@ class Liar:
 
 
 @pytest.mark.parametrize("value", [Liar(), [1, 2, 3], 7, object()])
-def test_only_bytes_are_taken_for_bytes(value: Any) -> None:
+def test_only_bytes_are_accepted_as_bytes(value: Any) -> None:
     with pytest.raises(TypeError, match="cadata"):
         httpcore_rs.TLSConfig(cadata=value)
     for name in ("auth", "headers"):

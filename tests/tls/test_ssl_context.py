@@ -1,4 +1,4 @@
-"""A user's `ssl.SSLContext`: a layer on the engine's own socket, with all that the engine's own TLS has."""
+"""A user's `ssl.SSLContext`: a layer on the engine's socket, with all features of the engine's own TLS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from libraries import Library
     from peers import Connection, Serve
 
-# Tests say themselves what does TLS.
+# The tests choose the TLS engine themselves.
 OVER = ("ssl",)
 OK = always(reply(b"ok"))
 
@@ -36,10 +36,10 @@ def context(certificates: Certificates) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificates.ca))
 
 
-# HTTP/2, and what is offered by ALPN.
+# HTTP/2, and the protocols that ALPN offers.
 
 
-async def test_http2_is_spoken_where_it_is_asked_for(
+async def test_http2_is_spoken_if_the_pool_allows_it(
     flavour: Flavour, serve_h2: ServeH2, context: ssl.SSLContext
 ) -> None:
     peer = serve_h2(h2_peer.echo, tls=True)
@@ -62,7 +62,7 @@ async def test_httpx_speaks_http2_with_a_context(
 
 
 class Watched(ssl.SSLContext):
-    """Remembers the ALPN lists that it was given."""
+    """A context that records the ALPN lists that were set."""
 
     lists: list[list[str]]
 
@@ -71,7 +71,7 @@ class Watched(ssl.SSLContext):
         super().set_alpn_protocols(alpn_protocols)
 
 
-async def test_the_list_of_a_context_is_set_only_where_http2_was_asked_for(
+async def test_the_alpn_list_of_a_context_is_set_only_for_http2(
     flavour: Flavour, serve: Serve, certificates: Certificates
 ) -> None:
     peer = serve(OK, tls=certificates.server_context(alpn=["http/1.1"]))
@@ -80,7 +80,7 @@ async def test_the_list_of_a_context_is_set_only_where_http2_was_asked_for(
     for arguments, expected in (
         ({}, []),
         ({"http2": True}, [["h2", "http/1.1"]]),
-        # From now on it would offer HTTP/2 to a pool that does not speak it.
+        # From now on the context would offer HTTP/2 for a pool that does not speak it.
         ({}, [["h2", "http/1.1"], ["http/1.1"]]),
     ):
         async with flavour.pool(ssl_context=watched, **arguments) as pool:
@@ -100,7 +100,7 @@ async def test_a_pool_that_speaks_only_http2_offers_nothing_else(
 
 
 class Stubborn(ssl.SSLContext):
-    """Its ALPN list is its owner's affair."""
+    """A context whose ALPN list only its owner can set."""
 
     def set_alpn_protocols(self, alpn_protocols: Any) -> None:
         pass
@@ -124,7 +124,7 @@ async def test_a_protocol_that_the_pool_does_not_speak(
     assert peer.requests == []
 
 
-async def test_http2_that_the_context_has_offered_by_itself(
+async def test_http2_that_the_context_offers_by_itself(
     flavour: Flavour, serve_h2: ServeH2, context: ssl.SSLContext
 ) -> None:
     context.set_alpn_protocols(["h2"])
@@ -133,7 +133,7 @@ async def test_http2_that_the_context_has_offered_by_itself(
         assert (await pool.request("GET", peer.url)).extensions["http_version"] == b"HTTP/2"
 
 
-# Loops, deadlines, and closing: the socket is the engine's.
+# Loops, deadlines, and closing: the engine owns the socket.
 
 
 @pytest.mark.parametrize("http2", [False, True])
@@ -156,7 +156,7 @@ async def test_the_connect_deadline_covers_the_handshake(
     flavour: Flavour, serve: Serve, context: ssl.SSLContext
 ) -> None:
     def trickle(connection: Connection) -> None:
-        # A record of 16 KiB that comes byte by byte: no single read takes long.
+        # A record of 16 KiB that arrives byte by byte: no single read takes long.
         connection.receive()
         connection.send(b"\x16\x03\x03\x40\x00")
         while not connection.peer.stopping:
@@ -182,7 +182,7 @@ async def test_a_client_certificate_that_is_wrong_is_a_read_error(
     certificates.authority.configure_trust(demanding)
     peer = serve(OK, tls=demanding)
     async with flavour.pool(ssl_context=context) as pool:
-        # With TLS 1.3 the client learns it only after its own handshake is complete.
+        # With TLS 1.3 the client receives the alert only after its own handshake is complete.
         with pytest.raises(httpcore.ReadError, match=r"(?i)alert|reset by peer") as raised:
             await pool.request("GET", peer.url)
         assert raised.value.__cause__ is not None
@@ -293,7 +293,7 @@ async def test_an_idle_connection_with_session_tickets_is_used_again(
     assert len(peer.connections) == 1
 
 
-async def test_bytes_that_were_not_asked_for_end_an_idle_connection(
+async def test_unexpected_bytes_end_an_idle_connection(
     flavour: Flavour, serve: Serve, certificates: Certificates, context: ssl.SSLContext
 ) -> None:
     more = threading.Event()
@@ -318,11 +318,11 @@ async def test_bytes_that_were_not_asked_for_end_an_idle_connection(
     assert len(peer.connections) == 2
 
 
-# What can be seen.
+# Public state.
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_the_ssl_object_can_be_asked(
+async def test_the_ssl_object_is_available(
     flavour: Flavour, serve: Serve, serve_h2: ServeH2, certificates: Certificates, context: ssl.SSLContext, http2: bool
 ) -> None:
     peer = serve_h2(h2_peer.OK, tls=True) if http2 else serve(OK, tls=certificates.server_context())

@@ -1,4 +1,4 @@
-"""TLS: who is trusted, by which name, and what a handshake that fails says."""
+"""TLS: trusted authorities, names of servers, and the messages of failed handshakes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 @pytest.fixture
 def peer(serve: Serve, certificates: Certificates) -> Peer:
-    """A TLS server whose certificate only `certificates.ca` explains."""
+    """Returns a TLS server whose certificate was issued by `certificates.ca`."""
     return serve(echo, tls=certificates.server_context())
 
 
@@ -159,7 +159,7 @@ async def test_a_client_certificate_that_is_missing(flavour: Flavour, serve: Ser
     context.verify_mode = ssl.CERT_REQUIRED
     server = serve(OK, tls=context)
     async with flavour.pool(ssl_context=trusting(certificates)) as pool:
-        # With TLS 1.3 the client learns it only after its own handshake is complete.
+        # With TLS 1.3 the client receives the alert only after its own handshake is complete.
         with pytest.raises((httpcore.ConnectError, httpcore.ReadError, httpcore.RemoteProtocolError)) as raised:
             await pool.request("GET", server.url)
         assert str(raised.value)
@@ -212,7 +212,7 @@ async def test_authorities_from_the_environment(
                 await pool.request("GET", peer.url)
 
 
-async def test_secrets_are_logged_where_the_environment_says(
+async def test_secrets_are_logged_to_the_file_in_the_environment(
     flavour: Flavour, peer: Peer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     log = tmp_path / "keys.log"
@@ -252,7 +252,7 @@ async def test_a_server_that_resets_within_the_handshake(flavour: Flavour, serve
         assert str(raised.value)
 
 
-async def test_https_asked_over_http(flavour: Flavour, peer: Peer) -> None:
+async def test_http_to_a_tls_server(flavour: Flavour, peer: Peer) -> None:
     async with flavour.pool() as pool:
         with pytest.raises((httpcore.RemoteProtocolError, httpcore.ReadError)):
             await pool.request("GET", f"http://{peer.authority}/")
@@ -285,7 +285,7 @@ async def test_tls_versions(flavour: Flavour, serve: Serve, certificates: Certif
     server = serve(script, tls=context)
     async with flavour.pool(ssl_context=trusting(certificates)) as pool:
         assert (await pool.request("GET", server.url)).content == b"ok"
-    # A context of the user's that is never used with HTTP/2 is left as it is.
+    # A user's context that is never used with HTTP/2 is left as it is.
     assert used == [(version.replace("_", "."), None if engines.current.name == "ssl" else "http/1.1")]
 
 
@@ -300,7 +300,7 @@ async def test_a_body_until_close_over_tls(flavour: Flavour, serve: Serve, certi
 
 
 async def test_a_body_that_is_cut_off_over_tls(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
-    # The connection ends without TLS's goodbye, within a body of known length.
+    # The connection ends without close_notify, within a body of known length.
     def script(connection: Any) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
