@@ -4,7 +4,7 @@
 //! Rule 2: the connection's window is bounded, and with it what a peer can make this process hold.
 //!
 //! Both leave little for each of a hundred streams. So streams begin with a small window, which grows while responses are read and
-//! shrinks when there are more of them at a time. See `docs/decisions/0011-windows-that-grow.md`.
+//! shrinks when there are more of them at a time. See `docs/decisions/0011-http2-flow-control.md`.
 
 use bytes::Bytes;
 use h2::client::Connection;
