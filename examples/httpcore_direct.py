@@ -1,4 +1,4 @@
-"""A program for httpcore: only the import says that the pool is ours. Run: python examples/httpcore_direct.py [URL]."""
+"""A program for httpcore over httpcore_rs: only the import differs. Run: python examples/httpcore_direct.py [URL]."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import httpcore_rs as httpcore
 
 
 def main(url: str) -> None:
-    """GET a page, and name what went wrong if something did."""
+    """Gets a page, and prints the error if there is one."""
     with httpcore.ConnectionPool(max_connections=10, keepalive_expiry=30) as pool:
         timeout = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
         try:

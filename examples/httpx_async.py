@@ -11,7 +11,7 @@ import httpcore_rs
 
 
 async def main(url: str) -> None:
-    """Ask twenty times at once, over at most five connections."""
+    """Sends twenty requests at once, over at most five connections."""
     limits = httpx.Limits(max_connections=5)
     async with httpx.AsyncClient(transport=httpcore_rs.AsyncTransport(limits=limits), timeout=10) as client:
         responses = await asyncio.gather(*(client.get(url) for _ in range(20)))

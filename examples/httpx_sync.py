@@ -10,8 +10,8 @@ import httpcore_rs
 
 
 def main(url: str) -> None:
-    """GET a page, whole and then piece by piece."""
-    # Everything that httpx.HTTPTransport takes: verify=, cert=, limits=, proxy=, retries=, uds=, ...
+    """Gets a page, first whole and then in pieces."""
+    # The arguments are those of httpx.HTTPTransport: verify=, cert=, limits=, proxy=, retries=, uds=, ...
     transport = httpcore_rs.SyncTransport(retries=1)
     with httpx.Client(transport=transport, timeout=10) as client:
         response = client.get(url)

@@ -1,6 +1,6 @@
-"""httpcore_rs under clients that somebody else makes, such as those of an SDK. Run: python examples/installed.py [URL].
+"""httpcore_rs under clients that other code makes, such as an SDK. Run: python examples/installed.py [URL].
 
-Works the same with httpx2, on which the newest SDKs are built.
+This works with httpx2 as well, on which the newest SDKs are built.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import httpcore_rs
 
 
 def main(url: str) -> None:
-    """GET a page by a client that knows nothing of us."""
+    """Gets a page with a client that is made without a transport."""
     httpcore_rs.install()
     with httpx.Client() as client:
         print(client.get(url))

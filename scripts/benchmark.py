@@ -1,4 +1,4 @@
-"""Runs the benchmark against one server of its own, and prints the tables. Started by scripts/benchmark."""
+"""Runs the benchmark against a server that it starts, and prints the tables. Started by scripts/benchmark."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IN_PICTURE = ("sync", "async-1", "async-20", "async-100", "sync-down", "async-do
 
 
 def main() -> int:
-    """Measure what was asked for."""
+    """Measures the chosen sections."""
     options = _options()
     if ROOT / "httpcore_rs" in Path(httpcore_rs.__file__).resolve().parents:
         sys.exit("this is the source tree's development build: run scripts/benchmark, which measures a release wheel")
@@ -49,7 +49,7 @@ def main() -> int:
             f"{name} on this machine, {os.cpu_count()} cores, CPython {platform.python_version()}, "
             f"{'uvloop' if options.uvloop else 'asyncio'}, medians of {effort.rounds} interleaved rounds"
         )
-        print(f"{caption}\nratio: a candidate's time in times of httpcore_rs, the median over the rounds\n", flush=True)
+        print(f"{caption}\nratio: time divided by that of httpcore_rs, the median over the rounds\n", flush=True)
         setting = Setting(ports, *urls, tls.ca, upload, effort, new_loop)
         for section in options.only:
             for result in SECTIONS[section](setting):
@@ -74,7 +74,7 @@ def _options() -> argparse.Namespace:
         metavar="SECTION,...",
         help=f"of {', '.join(SECTIONS)} (default: all)",
     )
-    parser.add_argument("--uvloop", action="store_true", help="uvloop instead of asyncio's own loop, for everybody")
+    parser.add_argument("--uvloop", action="store_true", help="uvloop instead of asyncio's own loop")
     parser.add_argument("--picture", action="store_true", help=f"draw {PICTURE.relative_to(ROOT)}")
     parser.add_argument("--strict", action="store_true", help="fail if a target is not met")
     return parser.parse_args()
@@ -89,7 +89,7 @@ def _sections(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def _server(tls: Certificates) -> Iterator[tuple[str, list[int], tuple[str, str]]]:
-    """Its name, its ports for HTTP/1.1, and its URLs for HTTP/2, plain and over TLS."""
+    """Yields the name, the ports for HTTP/1.1, and the URLs for HTTP/2, plain and over TLS."""
     if find_nginx():
         plain, secure, *ports = free_ports(2 + max(IDLE))
         with nginx({"1k": SMALL, "64m": LARGE}, ports, http2=(plain, secure, tls)):
@@ -100,7 +100,7 @@ def _server(tls: Certificates) -> Iterator[tuple[str, list[int], tuple[str, str]
 
 
 def _allow_many_sockets() -> None:
-    """Several clients with 200 idle connections each are more than many systems allow by default."""
+    """Raises the limit of descriptors: clients with 200 idle connections each need more than the default."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -1,8 +1,8 @@
-"""Runs the test suites of httpcore and httpx against us. Started by scripts/conformance.
+"""Runs the test suites of httpcore and httpx against httpcore_rs. Started by scripts/conformance.
 
-Tests import our module in place of httpcore, and httpx has our transports in place of its own. httpcore's tests are
-also run in the names of its fork httpcore2. Tests that need the internet, that are expected to fail or that skip
-themselves do not count.
+Tests import httpcore_rs in place of httpcore, and httpx gets its transports in place of its own. httpcore's tests also
+run under the names of its fork httpcore2. Tests that need the internet, are expected to fail, or skip themselves do not
+count.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ BASELINE = ROOT / "scripts" / "conformance.baseline"
 
 
 def main() -> None:
-    """Run, show, compare."""
+    """Runs the suites, prints the results, and compares them with the baseline."""
     parser = argparse.ArgumentParser(prog="scripts/conformance", description=__doc__, allow_abbrev=False)
     parser.add_argument("--control", action="store_true", help="test httpcore and httpx themselves; no baseline")
     parser.add_argument("--update", action="store_true", help="run twice, and raise the baseline to what passed twice")
-    parser.add_argument("--only", metavar="TEXT", default="", help="only files with this in their name")
-    parser.add_argument("-v", "--verbose", action="store_true", help="also list what failed, and why")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only files whose names contain this")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also list failed tests and their errors")
     options = parser.parse_args()
     if options.control and options.update:
         parser.error("the baseline is not made from the control")
@@ -44,7 +44,7 @@ def main() -> None:
         return
     passed = {result.name: result.passed for result in results}
     if not options.only:
-        # A file that is gone passes nothing.
+        # A file that does not exist any more counts as 0 passed tests.
         tested = tuple(f"{suite.tested}/" for suite in _suites())
         passed = {**dict.fromkeys((name for name in baseline if name.startswith(tested)), 0), **passed}
     if options.update:
@@ -53,13 +53,13 @@ def main() -> None:
 
 
 def _results(baseline: dict[str, int], *, only: str, ours: bool, update: bool) -> Iterator[FileResult]:
-    """Runs the files. A test that fails now and then: failed when the baseline is made, passed when it is compared."""
+    """Runs the files. A flaky test counts as failed for a new baseline, and as passed in a comparison."""
     plans = []
     for suite in _suites():
         runner = Runner(suite, ROOT, ours=ours)
         files = {file: tests for file, tests in runner.files().items() if only in f"{suite.tested}/{file}"}
         if files:
-            # Now, and not when the suites before it have run.
+            # Checked at the start, before other suites take their time.
             runner.check_port()
         plans.append((suite, runner, files))
     for suite, runner, files in plans:
@@ -74,12 +74,12 @@ def _results(baseline: dict[str, int], *, only: str, ours: bool, update: bool) -
 
 
 def _suites() -> list[Suite]:
-    """Those of this interpreter. One whose package is missing all the same fails."""
+    """Returns the suites for this version of Python. A suite whose package is not installed fails."""
     return [suite for suite in SUITES if sys.version_info >= suite.python]
 
 
 def _compare(passed: dict[str, int], baseline: dict[str, int], *, update: bool) -> bool:
-    """Says what changed; whether nothing fell below the baseline."""
+    """Prints the changes. Returns false if a file fell below the baseline."""
     fewer = [name for name in passed if passed[name] < baseline.get(name, 0)]
     more = [name for name in passed if passed[name] > baseline.get(name, 0)]
     for name in more:
@@ -92,7 +92,7 @@ def _compare(passed: dict[str, int], baseline: dict[str, int], *, update: bool) 
 
 
 def _combined(one: FileResult, other: FileResult, *, both: bool) -> FileResult:
-    """Of two runs: what passed in both, or what passed in one."""
+    """Combines two runs: a test has passed if it passed in both, or in one of them."""
     errors: dict[str, str | None] = {}
     for test, error in one.errors.items():
         again = other.errors.get(test)

@@ -1,7 +1,7 @@
 """Counts the client's instructions per request under callgrind. Started by scripts/instructions.
 
-Two runs that differ only in their number of requests are subtracted, so that start-up and imports cancel. The server
-runs outside of callgrind.
+Two runs that differ only in their number of requests are subtracted, so that start-up and imports cancel out. The
+server runs outside of callgrind.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = ("httpcore_rs", "httpx + httpcore_rs", "httpx, no I/O")
 
 
-class Followed:
-    """Our pool, whose requests somebody follows, or could."""
+class Traced:
+    """A pool of httpcore_rs whose requests are traced or logged, or could be."""
 
     def __init__(self, *, level: int | None = None, trace: bool = False) -> None:
         if level is not None:
@@ -39,36 +39,34 @@ class Followed:
         self._extensions = {"trace": lambda *_: None} if trace else None
 
     def target(self, url: str) -> httpcore.URL:
-        """Parsed once."""
+        """Returns the parsed URL."""
         return httpcore.URL(url)
 
     def get(self, target: httpcore.URL) -> Answer:
-        """One request."""
+        """Sends one request."""
         response = self._pool.request("GET", target, extensions=self._extensions)
         return response.status, len(response.content)
 
     def close(self) -> None:
-        """Ends it."""
+        """Closes the pool."""
         self._pool.close()
 
 
-FOLLOWED: dict[str, Callable[[], Followed]] = {
-    "nobody follows": Followed,
-    "loggers at WARNING": lambda: Followed(level=logging.WARNING),
-    "loggers at DEBUG": lambda: Followed(level=logging.DEBUG),
-    "a trace callback": lambda: Followed(trace=True),
+TRACED: dict[str, Callable[[], Traced]] = {
+    "no trace, no logs": Traced,
+    "loggers at WARNING": lambda: Traced(level=logging.WARNING),
+    "loggers at DEBUG": lambda: Traced(level=logging.DEBUG),
+    "a trace callback": lambda: Traced(trace=True),
 }
 
 
 def main() -> None:
-    """Measure, or be the client that is measured."""
+    """Measures, or is the client process that is measured."""
     parser = argparse.ArgumentParser(prog="scripts/instructions", description=__doc__)
     parser.add_argument("--few", type=int, default=100, help="requests of the first run (default: 100)")
     parser.add_argument("--many", type=int, default=600, help="requests of the second run (default: 600)")
     parser.add_argument("--client", action="append", help=f"a candidate of the benchmark (default: {CLIENTS})")
-    parser.add_argument(
-        "--followed", action="store_true", help="instead: what following requests costs, and not following"
-    )
+    parser.add_argument("--traced", action="store_true", help="the pool with loggers, with logs, with a trace callback")
     parser.add_argument("--keep", action="store_true", help="keep callgrind's files in .cache/callgrind")
     parser.add_argument("--requests", nargs=2, metavar=("URL", "COUNT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -79,19 +77,19 @@ def main() -> None:
     ports = free_ports(1)
     with nginx({"1k": SMALL}, ports):
         url = f"http://127.0.0.1:{ports[0]}/1k"
-        for name in options.client or (FOLLOWED if options.followed else CLIENTS):
+        for name in options.client or (TRACED if options.traced else CLIENTS):
             few, many = (_count(name, url, number, options.keep) for number in (options.few, options.many))
             per_request = (many - few) / (options.many - options.few)
             print(f"{name}: {per_request:,.0f} instructions per GET of 1 KiB", flush=True)
 
 
 def _count(name: str, url: str, requests: int, keep: bool) -> int:
-    """Instructions of a whole client process that sends so many requests."""
+    """Returns the instructions of a whole client process that sends that many requests."""
     output = ROOT / ".cache" / "callgrind" / f"{re.sub('[^a-z_]+', '-', name)}.{requests}.out"
     output.parent.mkdir(parents=True, exist_ok=True)
     command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", sys.executable, __file__]
     command += ["--client", name, "--requests", url, str(requests)]
-    # One order of sets and dictionaries, so that runs can be compared.
+    # A fixed order of sets and dictionaries, so that runs can be compared.
     done = subprocess.run(
         command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
     )
@@ -104,7 +102,7 @@ def _count(name: str, url: str, requests: int, keep: bool) -> int:
 
 
 def _send(name: str, url: str, requests: int) -> None:
-    client = FOLLOWED[name]() if name in FOLLOWED else candidates()[name]()
+    client = TRACED[name]() if name in TRACED else candidates()[name]()
     target = client.target(url)
     for _ in range(requests):
         expect(client.get(target), 200, SMALL)

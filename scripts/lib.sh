@@ -1,10 +1,10 @@
 # Shared by the scripts: the environments, and the builds of the extension that go into them. Source it.
 #
 #   .venv                      development: test and lint tools, the extension from Cargo's dev profile, in place
-#   .cache/release             demo and benchmark: the peers, and a release wheel of the package, installed
-#   .cache/conformance/venv    what the suites of httpcore and httpx need; the package and the extension of .venv
+#   .cache/release             demo and benchmark: other clients, and an installed release wheel of the package
+#   .cache/conformance/venv    the packages that the suites of httpcore and httpx need; the extension of .venv
 #
-# Each step leaves a stamp with a hash of what it was made from, and is skipped while that hash stays the same.
+# Each step leaves a stamp with a hash of its inputs, and is skipped while that hash stays the same.
 # PYTHON names the interpreter that the environments are made with (default: python3).
 # shellcheck shell=bash
 
@@ -17,8 +17,8 @@ cd "$root"
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
-# hash_of NAME...: one hash over the given words and over the contents of those that are files or folders. What a build
-# leaves behind (extension modules, bytecode) does not count.
+# hash_of NAME...: one hash over the given words, and over the contents of those that are files or folders. Results of
+# builds (extension modules, bytecode) do not count.
 hash_of() {
     "${PYTHON:-python3}" - "$@" <<'PYTHON'
 import hashlib, pathlib, sys
@@ -58,8 +58,8 @@ install_group() { # FOLDER GROUP
 
 build_dev() {
     say "extension module, dev profile"
-    # A target folder of its own: an extension module leaves libpython out, the Rust tests link it. In one folder each
-    # would have the other rebuild PyO3 every time.
+    # A separate target folder: an extension module does not link libpython, the Rust tests do. In one folder, each build
+    # would cause the other one to build PyO3 again.
     PIP_QUIET=1 VIRTUAL_ENV="$dev_venv" "$dev_venv/bin/maturin" develop --quiet --target-dir target/extension
 }
 
@@ -69,7 +69,7 @@ build_release() {
     "$release_venv/bin/maturin" build --release --interpreter "$release_venv/bin/python" \
         --target-dir target/extension --out .cache/wheels
     "$release_venv/bin/python" -m pip install --quiet --force-reinstall --no-deps .cache/wheels/*.whl
-    # What the wheel itself requires: there already, unless the groups changed.
+    # The requirements of the wheel itself: installed already, unless the groups have changed.
     "$release_venv/bin/python" -m pip install --quiet .cache/wheels/*.whl
 }
 
@@ -90,7 +90,7 @@ setup_dev() {
     need_cargo
     environment "$dev_venv" dev
     once "$dev_venv/.stamp-extension" "$(hash_of dev src Cargo.toml Cargo.lock pyproject.toml)" build_dev
-    # Cargo builds and tests with this interpreter, and finds its libpython wherever that is.
+    # Cargo builds and tests with this interpreter and its libpython.
     export PYO3_PYTHON="$dev_venv/bin/python"
     local libdir
     libdir="$("$PYO3_PYTHON" -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR") or "")')"

@@ -1,1 +1,1 @@
-"""The benchmark: who is compared (`sync_clients`, `async_clients`), how (`measure`), on what (`sections`)."""
+"""The benchmark: candidates (`sync_clients`, `async_clients`), method (`measure`), tasks (`sections`)."""

@@ -1,6 +1,6 @@
 """The asynchronous candidates behind one small interface. As in `sync_clients`, URLs are parsed beforehand.
 
-Each is made while the event loop runs, and closed there.
+Each is made and closed while the event loop runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.sync_clients import CONNECTIONS, ELSEWHERE, LIMITS, NoTransport
 
 
 class AsyncClient(Protocol):
-    """What the sections ask of a candidate."""
+    """The interface of a candidate."""
 
     def target(self, url: str) -> Any: ...
     async def get(self, target: Any) -> Answer: ...
@@ -98,7 +98,7 @@ class _Stream(httpx.AsyncByteStream):
 
 
 class NoAsyncTransport(httpx.AsyncBaseTransport):
-    """Answers at once with what nginx would have sent: what is left is the cost of httpx itself."""
+    """Returns at once the response that nginx would send, so that only the cost of httpx is measured."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 (the interface)
         extensions = {"http_version": b"HTTP/1.1", "reason_phrase": b"OK"}
@@ -106,7 +106,7 @@ class NoAsyncTransport(httpx.AsyncBaseTransport):
 
 
 class BarePool:
-    """The floor of a pool under httpx's transport: prebuilt requests on bare protocols, responses made up."""
+    """The least that a pool under httpx's transport costs: prebuilt requests on bare protocols, constant responses."""
 
     def __init__(self) -> None:
         self._bare = BareProtocol()
@@ -193,7 +193,7 @@ class AsyncPyreqwest:
 
 
 def candidates() -> dict[str, Callable[[], AsyncClient]]:
-    """All of them, by the names under which they are printed."""
+    """Returns all candidates, by the names under which they are printed."""
     found: dict[str, Callable[[], AsyncClient]] = {
         "bare protocol": BareProtocol,
         "httpcore_rs": lambda: AsyncPool("httpcore_rs"),

@@ -1,6 +1,6 @@
 """Bare sockets: prebuilt requests, bytes counted. No HTTP client in Python can be faster; this is the limit.
 
-They understand only what the benchmark's servers send: a head in one piece, and a body with a content-length.
+They read only what the benchmark's servers send: a head in one piece, and a body with a content-length.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class BareProtocol:
     async def close(self) -> None:
         for exchange in chain.from_iterable(self._idle.values()):
             exchange.transport.close()
-        # The transports close in the loop's next round.
+        # The transports close in the loop's next iteration.
         await asyncio.sleep(0)
 
 

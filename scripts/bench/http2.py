@@ -27,7 +27,7 @@ THREADS = 8
 TASKS = (1, 20, 100)
 WINDOW = 8 * 1024 * 1024
 
-# Nothing else is spoken, so that nobody opens more connections until the first has negotiated.
+# HTTP/2 only, so that no candidate opens more connections until the first one has negotiated.
 _ONLY: dict[str, Any] = {"http1": False, "http2": True}
 
 
@@ -57,7 +57,7 @@ def bodies(setting: Setting) -> Iterator[Result]:
     async def async_down(client: AsyncClient, url: str) -> None:
         expect(await client.download(url), 200, LARGE)
 
-    # What the server and TLS take, without HTTP/2.
+    # The cost of the server and of TLS, without HTTP/2.
     bare = {"bare TLS socket, HTTP/1.1": lambda: BareSocket(_trusting(setting.ca))}
     for key, title, url, more in (
         ("h2", "HTTP/2", setting.secure, bare),
@@ -110,6 +110,6 @@ def _trusting(ca: str) -> ssl.SSLContext:
 
 
 def _http2(builder: Any, ca: str) -> Any:
-    """Pyreqwest as it recommends itself: with windows that fit the work. They are ours."""
+    """Configures pyreqwest with windows that fit the work, those of httpcore_rs."""
     builder = builder.http2_prior_knowledge().add_root_certificate_pem(Path(ca).read_bytes())
     return builder.http2_initial_stream_window_size(WINDOW).http2_initial_connection_window_size(8 * WINDOW)

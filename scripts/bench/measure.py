@@ -1,7 +1,7 @@
-"""How times are taken: all candidates in turn, round after round, and medians of the ratios within a round.
+"""The method: all candidates in turn, round after round, and medians of the ratios within a round.
 
-A machine that is busy for a second slows one round of everybody, not one candidate. Ratios are therefore taken inside a
-round, and the median over the rounds is what is printed.
+A machine that is busy for a second slows one round of all candidates, not one candidate. Ratios are therefore taken
+within a round, and the median over the rounds is printed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Work = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: `seconds` per sample, `rounds` samples per candidate."""
+    """The duration: `seconds` per sample, `rounds` samples per candidate."""
 
     rounds: int
     seconds: float
@@ -37,7 +37,7 @@ class Series:
 
 @dataclass
 class Result:
-    """What one section measured: a series for each candidate, in the order in which they are shown.
+    """The result of one section: a series for each candidate, in the order in which they are shown.
 
     `failed` says of the others why they have none.
     """
@@ -58,15 +58,15 @@ class Result:
         return median(self.series[name].cpu) * 1e6
 
     def ratio(self, name: str, other: str) -> float:
-        """How long `name` takes, in times of `other`: the median over the rounds."""
+        """Returns the time of `name` divided by that of `other`: the median over the rounds."""
         return median(a / b for a, b in zip(self.series[name].wall, self.series[other].wall))
 
     def difference(self, name: str, other: str) -> float:
-        """How much longer `name` takes than `other`, in microseconds: the median over the rounds."""
+        """Returns the time of `name` less that of `other`, in microseconds: the median over the rounds."""
         return median(a - b for a, b in zip(self.series[name].wall, self.series[other].wall)) * 1e6
 
     def best(self, names: Sequence[str]) -> str | None:
-        """The fastest of those names that were measured."""
+        """Returns the fastest of those names that were measured."""
         return min((name for name in names if name in self.series), key=self.time, default=None)
 
 
@@ -81,7 +81,7 @@ def measure(
     show_cpu: bool = False,
     unit: str = "us",
 ) -> Result:
-    """Measure all candidates in rounds. `at_least` and `at_most` bound how often a sample repeats the work."""
+    """Measures all candidates in rounds. `at_least` and `at_most` bound how often a sample repeats the work."""
     result = Result(key, title, {name: Series() for name in candidates}, show_cpu, unit)
     counts = {}
     for name, work in candidates.items():
@@ -90,7 +90,7 @@ def measure(
             counts[name] = _calibrate(work, effort.seconds, at_least, at_most)
     names = list(candidates)
     for turn in range(effort.rounds):
-        # Everybody has another neighbour before them in the next round.
+        # In the next round each candidate follows a different one.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             if name not in result.series:
                 continue
@@ -105,7 +105,7 @@ def measure(
 
 @contextlib.contextmanager
 def _failing(result: Result, name: str) -> Iterator[None]:
-    """Leaves a candidate out from here on if it fails, unless it is ours: the others are measured all the same."""
+    """Leaves a candidate out after a failure, unless it is httpcore_rs. The others are still measured."""
     try:
         yield
     except Exception as exc:
@@ -129,7 +129,7 @@ def _calibrate(work: Work, seconds: float, at_least: int, at_most: int | None) -
 
 
 def _sample(work: Work, count: int) -> tuple[float, float]:
-    # What the one before left behind is not this one's cost.
+    # Garbage of the previous candidate is not counted.
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
     work(count)
@@ -137,6 +137,6 @@ def _sample(work: Work, count: int) -> tuple[float, float]:
 
 
 def _progress(text: str) -> None:
-    """Show one line that the next one replaces; nothing where nobody watches."""
+    """Shows one line that the next one replaces, on a terminal only."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text[:110]}", end="", file=sys.stderr, flush=True)

@@ -10,13 +10,13 @@ from bench.measure import Result
 
 _WIDTH, _LEFT, _BAR, _GAP = 860, 190, 460, 24
 _ROW, _TITLE = 22, 40
-# Longer bars are cut, so that one slow candidate does not flatten all others.
+# Longer bars are cut, so that one slow candidate does not shorten all others.
 _CUT = 10.0
 _COLOURS = {"ours": "#c2410c", "limit": "#94a3b8", "peer": "#475569"}
 
 
 def draw(results: Sequence[Result], path: Path, caption: str) -> None:
-    """Write one panel for each result: time per request, and how many times ours."""
+    """Writes one panel for each result: time per request, and its ratio to httpcore_rs."""
     parts: list[str] = []
     top = 50
     for result in results:

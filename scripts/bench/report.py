@@ -9,7 +9,7 @@ from bench.targets import OURS, OVER_OURS, Target
 
 
 def print_result(result: Result) -> None:
-    """One line for each candidate: its time, its CPU time, and its time in ours."""
+    """Prints one line for each candidate: its time, its CPU time, and its time divided by that of httpcore_rs."""
     unit, scale = result.unit, {"us": 1, "ms": 1000}[result.unit]
     cpu = f"{'cpu ' + unit:>10}" if result.show_cpu else ""
     width = max(map(len, [*result.series, *result.failed])) + 2
@@ -24,7 +24,7 @@ def print_result(result: Result) -> None:
 
 
 def _bases(name: str) -> Iterable[str]:
-    """What a line is compared with: us; with idle connections, the same candidate with one."""
+    """Returns the base of a line's ratio: httpcore_rs, or with idle connections the same candidate with one."""
     candidate, comma, rest = name.partition(", ")
     if comma and rest.endswith("idle"):
         return [f"{candidate}, 1 idle"]
@@ -32,7 +32,7 @@ def _bases(name: str) -> Iterable[str]:
 
 
 def print_targets(targets: Iterable[Target]) -> bool:
-    """All targets that were measured, met or not. Returns whether all were."""
+    """Prints all targets that were measured. Returns true if all were met."""
     lines = list(targets)
     print("targets")
     for target in lines:

@@ -1,4 +1,4 @@
-"""What is measured, section by section. Each gives one or more results."""
+"""The sections of the benchmark. Each yields one or more results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THREADS = 8
 TASKS = (1, 20, 100)
 IDLE = (1, 50, 200)
 
-# httpx has nothing to stream where responses are made up, and sections about the pool leave it out.
+# Candidates that make their responses up: they stream nothing, and have no pool.
 _NO_BODIES = ("httpx, no I/O", "httpx + bare protocol")
 _HTTPX = ("httpx + httpcore_rs", "httpx", "httpx2 + httpcore_rs", "httpx2")
 _NO_POOL = (*_NO_BODIES, *_HTTPX, "bare socket", "bare protocol")
@@ -53,7 +53,7 @@ def threads(setting: Setting) -> Iterator[Result]:
 def tasks(setting: Setting) -> Iterator[Result]:
     """Tasks that share one client, each with one request after the other."""
     for count in TASKS:
-        # New clients: connections that more tasks left behind would be a burden on those that scan them.
+        # New clients: connections of earlier tasks would slow down the candidates that scan them.
         with made_on_loop(setting, async_clients.candidates()) as (loop, clients):
             work = {name: async_gets(loop, client, setting.url("/1k"), count) for name, client in clients.items()}
             title = f"GET 1 KiB, async, {count} {'task' if count == 1 else 'tasks'}"
@@ -90,7 +90,7 @@ def bodies(setting: Setting) -> Iterator[Result]:
 
 
 def idle(setting: Setting) -> Iterator[Result]:
-    """One origin is asked, while the pool also holds idle connections to others."""
+    """Requests to one origin, while the pool also has idle connections to others."""
     if len(setting.ports) < max(IDLE):
         print("  left out: idle connections to many origins need nginx\n")
         return
@@ -149,7 +149,7 @@ SECTIONS: dict[str, Callable[[Setting], Iterator[Result]]] = {
 
 
 def _first_clients(rounds: int) -> Result:
-    """A new process for each sample, which times itself: imports do not count."""
+    """Starts a new process for each sample, which measures itself without its imports."""
     makers = {
         "httpx + httpcore_rs": "httpx.Client(transport=httpcore_rs.SyncTransport())",
         "httpx": "httpx.Client()",
@@ -165,5 +165,5 @@ def _first_clients(rounds: int) -> Result:
 
 
 def _sorted(work: dict[str, Work]) -> dict[str, Work]:
-    """One candidate's lines beside each other."""
+    """Sorts the lines of one candidate next to each other."""
     return dict(sorted(work.items(), key=lambda item: list(work).index(f"{item[0].split(',')[0]}, {IDLE[0]} idle")))

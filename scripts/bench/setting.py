@@ -1,4 +1,4 @@
-"""What all sections share: the servers, how long to measure, and clients that are closed in the end."""
+"""Shared by all sections: the servers, the duration of a measurement, and clients that are closed in the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.sync_clients import SyncClient
 
 @dataclass(frozen=True)
 class Setting:
-    """The servers' addresses, which loop to use, and how long to measure.
+    """The servers' addresses, the event loop, and the duration of a measurement.
 
     `ports` speak HTTP/1.1. `plain` is the URL of HTTP/2, `secure` that of HTTP/2 over TLS, and `ca` the file of who
     signed its certificate. Bodies are sent to `upload`.
@@ -34,7 +34,7 @@ class Setting:
 
     @property
     def few(self) -> Effort:
-        """For work that takes long."""
+        """Returns the effort for long work."""
         return Effort(max(3, self.effort.rounds // 2), self.effort.seconds)
 
 
@@ -42,7 +42,7 @@ class Setting:
 def made(
     makers: Mapping[str, Callable[[], SyncClient]], without: Sequence[str] = ()
 ) -> Iterator[dict[str, SyncClient]]:
-    """The clients, but for some."""
+    """Yields the clients, except those in `without`."""
     clients = {name: make() for name, make in makers.items() if name not in without}
     try:
         yield clients
@@ -55,7 +55,7 @@ def made(
 def made_on_loop(
     setting: Setting, makers: Mapping[str, Callable[[], AsyncClient]], without: Sequence[str] = ()
 ) -> Iterator[tuple[asyncio.AbstractEventLoop, dict[str, AsyncClient]]]:
-    """The clients, but for some, on one event loop, which runs only while one of them is measured."""
+    """Yields the clients, except those in `without`, on one event loop, which runs only during a measurement."""
     loop = setting.new_loop()
 
     async def make() -> dict[str, AsyncClient]:

@@ -1,6 +1,6 @@
 """The synchronous candidates behind one small interface.
 
-Each gets the URL in its library's own parsed form, where it has one: parsing is not what is compared.
+Each gets the URL in its library's own parsed form, if there is one: parsing is not compared.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import httpcore_rs
 from bench.bare import BareSocket
 from bench.checks import SMALL, Answer, body
 
-# More connections than any section opens at once, so that a limit never shows.
+# More connections than any section opens at once, so that no limit is reached.
 CONNECTIONS = 300
 LIMITS = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=3600)
 
 
 class SyncClient(Protocol):
-    """What the sections ask of a candidate."""
+    """The interface of a candidate."""
 
     def target(self, url: str) -> Any: ...
     def get(self, target: Any) -> Answer: ...
@@ -98,7 +98,7 @@ class _Stream(httpx.SyncByteStream):
 
 
 class NoTransport(httpx.BaseTransport):
-    """Answers at once with what nginx would have sent: what is left is the cost of httpx itself."""
+    """Returns at once the response that nginx would send, so that only the cost of httpx is measured."""
 
     headers = (
         (b"Server", b"nginx/1.22.1"),
@@ -176,7 +176,7 @@ class Urllib3:
 
 
 def candidates() -> dict[str, Callable[[], SyncClient]]:
-    """All of them, by the names under which they are printed."""
+    """Returns all candidates, by the names under which they are printed."""
     found: dict[str, Callable[[], SyncClient]] = {
         "bare socket": BareSocket,
         "httpcore_rs": lambda: Pool("httpcore_rs"),

@@ -1,4 +1,4 @@
-"""What the project wants to reach, and whether this run did."""
+"""The targets of the project, compared with the results of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PEERS = ("aiohttp", "pyreqwest", "urllib3", "httpcore", "httpcore2")
 
 @dataclass(frozen=True)
 class Target:
-    """One figure with its bound. `beside` says how the best peer did in the same run."""
+    """One figure with its bound. `beside` adds the result of the best peer in the same run."""
 
     what: str
     got: float
@@ -37,7 +37,7 @@ class Target:
 
 
 def targets(results: dict[str, Result]) -> Iterator[Target]:
-    """The targets that the measured sections can answer."""
+    """Yields the targets of the sections that were measured."""
     yield from _requests(results)
     yield from _pools(results)
     yield from _bodies(results)
@@ -55,7 +55,7 @@ def _requests(results: dict[str, Result]) -> Iterator[Target]:
             if peer := found.best(("aiohttp", "pyreqwest")):
                 yield Target(f"{title}, of {peer}'s time", found.ratio(OURS, peer), 0.6, "x")
     if found := results.get("async-20"):
-        title = "httpx.AsyncClient over our transport, 20 tasks"
+        title = "httpx.AsyncClient over httpcore_rs, 20 tasks"
         beside = f"; over bare protocols: {found.difference(OVER_BARE, FLOOR):.2f} us"
         yield Target(f"{title}, above its floor", found.difference(OVER_OURS, FLOOR), 40, " us", beside=beside)
         yield Target(f"{title}, times faster than httpx", found.ratio("httpx", OVER_OURS), 5, "x", at_least=True)
@@ -76,7 +76,7 @@ def _bodies(results: dict[str, Result]) -> Iterator[Target]:
         if found := results.get(key):
             got = found.ratio(OURS, "httpcore")
             yield Target(f"{found.title}, of httpcore's time", got, bound, "x", beside=_beside(found))
-    # No bound was set for this one: it is shown since the aim is to pass the best peer everywhere.
+    # The bound of this one is the best peer.
     if (found := results.get("async-up")) and (best := found.best(PEERS)):
         yield Target(f"{found.title}, of {best}'s time (the best peer)", found.ratio(OURS, best), 1.0, "x")
 
@@ -96,4 +96,4 @@ def _http2(results: dict[str, Result]) -> Iterator[Target]:
 
 def _beside(result: Result) -> str:
     best = result.best(PEERS)
-    return "" if best is None else f"; best peer: {best}, we take {result.ratio(OURS, best):.2f}x its time"
+    return "" if best is None else f"; best peer: {best}, httpcore_rs takes {result.ratio(OURS, best):.2f}x its time"

@@ -1,4 +1,4 @@
-"""What a sample repeats: requests of one client, one after the other, in threads, or in tasks."""
+"""The work of a sample: requests of one client, one after the other, in threads, or in tasks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bench.sync_clients import SyncClient
 def run(
     loop: asyncio.AbstractEventLoop, job: Callable[[AsyncClient], Coroutine[None, None, None]], client: AsyncClient
 ) -> None:
-    """One asynchronous job, on the clients' loop."""
+    """Runs one asynchronous job on the clients' loop."""
     loop.run_until_complete(job(client))
 
 
 def repeat(once: Callable[[], object]) -> Work:
-    """The same thing over and over."""
+    """Returns work that repeats one call."""
 
     def work(count: int) -> None:
         for _ in range(count):
@@ -31,7 +31,7 @@ def repeat(once: Callable[[], object]) -> Work:
 
 
 def gets(client: SyncClient, url: str) -> Work:
-    """One small request after the other."""
+    """Returns work that sends one small request after the other."""
     target = client.target(url)
 
     def work(count: int) -> None:
@@ -42,7 +42,7 @@ def gets(client: SyncClient, url: str) -> Work:
 
 
 def in_threads(executor: ThreadPoolExecutor, threads: int, gets: Work) -> Work:
-    """The work, shared out to that many threads."""
+    """Returns the work divided among that many threads."""
 
     def work(count: int) -> None:
         share = [count // threads + (number < count % threads) for number in range(threads)]
@@ -53,15 +53,15 @@ def in_threads(executor: ThreadPoolExecutor, threads: int, gets: Work) -> Work:
 
 
 def async_gets(loop: asyncio.AbstractEventLoop, client: AsyncClient, url: str, concurrent: int) -> Work:
-    """Small requests of that many tasks, each with one after the other."""
+    """Returns small requests of that many tasks, each with one after the other."""
     target = client.target(url)
 
     async def task(count: int) -> None:
         for _ in range(count):
             expect(await client.get(target), 200, SMALL)
 
-    async def everybody(count: int) -> None:
+    async def all_tasks(count: int) -> None:
         share = [count // concurrent + (number < count % concurrent) for number in range(concurrent)]
         await asyncio.gather(*map(task, share))
 
-    return lambda count: loop.run_until_complete(everybody(count))
+    return lambda count: loop.run_until_complete(all_tasks(count))

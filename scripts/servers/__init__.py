@@ -1,1 +1,1 @@
-"""Real servers on this machine, as subprocesses: nginx for measuring, granian for the demo and in nginx's place."""
+"""Real servers on this machine, as subprocesses: nginx for measurements, granian for the demo and without nginx."""

@@ -1,4 +1,4 @@
-"""The ASGI application behind the demo, and behind the benchmark where there is no nginx."""
+"""The ASGI application of the demo, and of the benchmark where nginx is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILES = {"/1k": 1024, "/64m": 64 * 1024 * 1024}
 
 
 async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Answer one request."""
+    """Answers one request."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
     elif scope["path"] in _FILES:
@@ -58,7 +58,7 @@ async def _file(size: int, send: Send) -> None:
 
 
 async def _lines(count: int, send: Send) -> None:
-    """One line every 20 ms, so that a client can show that it gets them as they come."""
+    """Sends one line every 20 ms, so that a client can show that it gets each at once."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     for number in range(count):
         line = f"line {number}\n".encode()

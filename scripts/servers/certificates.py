@@ -1,4 +1,4 @@
-"""Certificates for the servers, made anew each time."""
+"""Certificates for the servers, new ones for each run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Certificates:
 
 @contextlib.contextmanager
 def certificates() -> Iterator[Certificates]:
-    """Make an authority and a certificate for the length of the block."""
+    """Makes an authority and a certificate that exist during the block."""
     authority = trustme.CA()
     issued = authority.issue_cert("localhost", "127.0.0.1")
     with tempfile.TemporaryDirectory(prefix="certificates-") as folder:

@@ -13,7 +13,7 @@ from servers.process import free_ports, running
 
 @contextlib.contextmanager
 def granian(tls: Certificates | None = None, *, http: str = "1") -> Iterator[str]:
-    """Run granian for the length of the block; the value is its base URL. `http` is the version it speaks."""
+    """Runs granian during the block; the value is its base URL. `http` is the version of HTTP."""
     [port] = free_ports(1)
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "--http", http, "--no-ws", "--no-log"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--loop", "asyncio"]

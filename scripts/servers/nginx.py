@@ -1,7 +1,7 @@
-"""nginx, unprivileged, with a configuration of its own in a temporary folder.
+"""nginx without privileges, with its configuration in a temporary folder.
 
-It serves files, the same on every one of its ports, so that one nginx stands for many origins. Two more ports may speak
-HTTP/2, plain and over TLS.
+It serves the same files on all of its ports, so that one nginx is many origins. Two more ports can speak HTTP/2, plain
+and over TLS.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _HTTP2 = """
         listen 127.0.0.1:{secure} ssl http2;
         ssl_certificate {tls.certificate};
         ssl_certificate_key {tls.key};
-        # Large bodies in few calls, so that they measure the client and not the server.
+        # Large bodies in few calls, so that the client is measured and not the server.
         http2_chunk_size 16k;
         output_buffers 2 512k;
         # With it nginx stalls for 40 ms over plain HTTP/2, between Nagle and delayed acknowledgements.
@@ -63,7 +63,7 @@ _HTTP2 = """
 
 
 def find_nginx() -> str | None:
-    """The path of nginx, which Debian installs where only root looks."""
+    """Returns the path of nginx, which Debian installs in a folder of root's path."""
     return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
 
 
@@ -71,7 +71,7 @@ def find_nginx() -> str | None:
 def nginx(
     files: dict[str, int], ports: Sequence[int], *, http2: tuple[int, int, Certificates] | None = None
 ) -> Iterator[None]:
-    """Serve files of the given sizes on the given ports of 127.0.0.1; on two of `http2` by that, plain and over TLS."""
+    """Serves files of the given sizes on the given ports of 127.0.0.1, and on those of `http2`, plain and over TLS."""
     binary = find_nginx()
     if binary is None:
         raise RuntimeError("nginx was not found")
@@ -82,7 +82,7 @@ def nginx(
         for name, size in files.items():
             (home / "files" / name).write_bytes(b"x" * size)
         listen = "\n        ".join(f"listen 127.0.0.1:{port};" for port in ports)
-        # Started by root, nginx would hand its worker to a user who may not read the folder.
+        # Started by root, nginx would run its worker as a user without access to the folder.
         user = f"user {getpass.getuser()};" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
         more = "" if http2 is None else _HTTP2.format(home=home, plain=http2[0], secure=http2[1], tls=http2[2])
         config = _CONFIG.format(home=home, listen=listen, user=user, http2=more)

@@ -1,4 +1,4 @@
-"""Free ports, waiting until a server listens, and ending it."""
+"""Free ports; starts a server, waits until it listens, and ends it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on 127.0.0.1 that nobody listened on a moment ago."""
+    """Returns ports on 127.0.0.1 that were free just now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for sock in sockets:
@@ -21,7 +21,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def running(command: Sequence[str], *, port: int, cwd: str, seconds: float = 30.0) -> Iterator[None]:
-    """Run a server for the length of the block, from the moment at which it listens on `port`."""
+    """Runs a server during the block, which starts when the server listens on `port`."""
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
         try:

@@ -12,7 +12,7 @@ from servers.process import free_ports, running
 
 @contextlib.contextmanager
 def http_proxy(credentials: str) -> Iterator[str]:
-    """Run the proxy for the length of the block; the value is where it listens, `host:port`."""
+    """Runs the proxy during the block; the value is its address, `host:port`."""
     [port] = free_ports(1)
     command = [sys.executable, "-m", "proxy", "--hostname", "127.0.0.1", "--port", str(port), "--log-level", "ERROR"]
     command += ["--num-workers", "1", "--num-acceptors", "1", "--basic-auth", credentials]

@@ -1,7 +1,7 @@
-"""A server that only reads: it throws a request's body away as fast as a socket gives it, and answers 204.
+"""A server that only reads: it discards a request's body as fast as the socket delivers it, and responds with 204.
 
-A real server's cost for a large body would hide the client's: nginx spends several times as much. The sink knows bodies
-with a content-length, and chunked ones whose data never ends in what ends the body.
+A real server's cost for a large body would hide the client's: nginx takes several times as long. The sink reads
+bodies with a content-length, and chunked ones whose data does not contain the end of a chunked body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _END = b"\r\n0\r\n\r\n"
 
 @contextlib.contextmanager
 def sink(at_least: int) -> Iterator[str]:
-    """Run the sink in a process of its own; the value is its URL. Shorter bodies than `at_least` get a 400."""
+    """Runs the sink in a separate process; the value is its URL. Bodies shorter than `at_least` get a 400."""
     [port] = free_ports(1)
     command = [sys.executable, "-m", "servers.sink", str(port), str(at_least)]
     with running(command, port=port, cwd=str(Path(__file__).parent.parent)):
@@ -39,7 +39,7 @@ def _serve(connection: socket.socket, at_least: int) -> None:
 
 
 def _read_request(connection: socket.socket, buffer: bytearray) -> int | None:
-    """Bytes of the body, with the framing where it is chunked; None when the client hung up."""
+    """Returns the bytes of the body, framing included; None when the client has closed the connection."""
     head = b""
     while b"\r\n\r\n" not in head:
         piece = connection.recv(65536)

@@ -1,1 +1,1 @@
-"""What scripts/demo shows: plain httpx programs, faults, and a small comparison."""
+"""The parts of scripts/demo: plain httpx programs, faults, and a small comparison."""

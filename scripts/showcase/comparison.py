@@ -1,4 +1,4 @@
-"""httpx over its own transport and over ours, a few seconds each, in turn."""
+"""httpx over its own transport and over httpcore_rs, a few seconds each, in turn."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 
 def compare(plain: str, tls: str, ca: str) -> None:
-    """Print microseconds per request, and how many times faster ours is."""
-    print(f"  {'GET /hello':20}{'httpx':>12}{'over ours':>12}{'faster':>10}")
+    """Prints microseconds per request, and the ratio of the two."""
+    print(f"  {'GET /hello':20}{'httpx':>12}{'httpcore_rs':>12}{'faster':>10}")
     with contextlib.ExitStack() as stack:
         for title, url in (("sync", plain), ("sync, TLS", tls)):
             theirs = httpx.Client(transport=httpx.HTTPTransport(verify=ca, limits=_LIMITS))
@@ -54,7 +54,7 @@ def _async(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, url: str,
         for _ in range(count):
             (await client.get(url)).raise_for_status()
 
-    async def everybody(count: int) -> None:
+    async def all_tasks(count: int) -> None:
         await asyncio.gather(*(task(count // tasks) for _ in range(tasks)))
 
-    return lambda count: loop.run_until_complete(everybody(count))
+    return lambda count: loop.run_until_complete(all_tasks(count))

@@ -1,4 +1,4 @@
-"""What goes wrong in a network, and which of httpx's exceptions says so."""
+"""Faults of a network, and the exceptions of httpx for them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from showcase.report import Report, require
 
 
 def faults(report: Report, plain: str, tls: str) -> None:
-    """Each fault raises the exception that httpx's documentation names, with a message that says what happened."""
+    """Each fault raises the exception that httpx's documentation names, with a message that names the fault."""
     report.title("faults")
     [closed] = free_ports(1)
     with httpx.Client(transport=httpcore_rs.SyncTransport()) as client:
-        with report.showing("nobody listens") as line:
+        with report.showing("a port without a server") as line:
             line.says(_fault(httpx.ConnectError, client, f"http://127.0.0.1:{closed}/"))
-        with report.showing("the server takes too long") as line:
+        with report.showing("a server that takes too long") as line:
             line.says(_fault(httpx.ReadTimeout, client, f"{plain}/slow?5", timeout=0.2))
-        with report.showing("a certificate that nobody vouches for") as line:
+        with report.showing("a certificate of an unknown authority") as line:
             line.says(_fault(httpx.ConnectError, client, f"{tls}/hello"))
         with report.showing("a header with a line break in it") as line:
             line.says(_fault(httpx.LocalProtocolError, client, f"{plain}/hello", headers={"X-Name": "a\r\nX-Evil: b"}))
@@ -36,9 +36,9 @@ def faults(report: Report, plain: str, tls: str) -> None:
                 line.says(_fault(httpx.RemoteProtocolError, client, url))
     one = httpx.Limits(max_connections=1)
     with httpx.Client(transport=httpcore_rs.SyncTransport(limits=one)) as client:
-        with report.showing("all connections are taken") as line, client.stream("GET", f"{plain}/lines?50"):
+        with report.showing("all connections in use") as line, client.stream("GET", f"{plain}/lines?50"):
             line.says(_fault(httpx.PoolTimeout, client, f"{plain}/hello", timeout=httpx.Timeout(5, pool=0.1)))
-    with report.showing("a task is cancelled, and its connection given up") as line:
+    with report.showing("a cancelled task, whose connection is closed") as line:
         line.says(asyncio.run(_cancelled(plain)))
 
 
@@ -61,12 +61,12 @@ async def _cancelled(plain: str) -> str:
             await task
         # The only slot is free again at once.
         response = await client.get(f"{plain}/hello", timeout=httpx.Timeout(5, pool=1))
-        return f"the next request got its slot and a {response.status_code}"
+        return f"the next request got its slot, status {response.status_code}"
 
 
 @contextlib.contextmanager
 def _scripted(answer: bytes) -> Iterator[str]:
-    """A server for one request, which says just this and hangs up."""
+    """Runs a server for one request, which sends this and closes the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:

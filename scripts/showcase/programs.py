@@ -1,4 +1,4 @@
-"""Plain httpx programs. The only line that knows about httpcore_rs is the one that makes the client."""
+"""Plain httpx programs. Only the line that makes the client depends on httpcore_rs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Verify = Union[bool, str]
 
 
 def synchronous(report: Report, url: str, verify: Verify) -> None:
-    """httpx.Client over our transport."""
+    """httpx.Client over the transport of httpcore_rs."""
     report.title(f"httpx.Client, {url}")
     with httpx.Client(transport=httpcore_rs.SyncTransport(verify=verify), base_url=url) as client:
         with report.showing("GET") as line:
@@ -53,7 +53,7 @@ def synchronous(report: Report, url: str, verify: Verify) -> None:
 
 
 def asynchronous(report: Report, url: str, verify: Verify) -> None:
-    """httpx.AsyncClient over our transport."""
+    """httpx.AsyncClient over the transport of httpcore_rs."""
     report.title(f"httpx.AsyncClient, {url}")
     asyncio.run(_asynchronous(report, url, verify))
 
@@ -79,7 +79,7 @@ async def _asynchronous(report: Report, url: str, verify: Verify) -> None:
         with report.showing("streaming up, from an async generator") as line:
             line.says(_digest(await client.post("/digest", content=_async_pieces())))
         with report.showing(f"{_TASKS} tasks at once") as line:
-            # By address: asyncio looks names up in threads of its own.
+            # By address: asyncio resolves names in threads of its own.
             by_address = httpx.URL(url).copy_with(host="127.0.0.1", path="/json")
             before = _threads()
 
@@ -89,12 +89,12 @@ async def _asynchronous(report: Report, url: str, verify: Verify) -> None:
 
             await asyncio.gather(*map(one, range(_TASKS)))
             require(_threads() == before, "threads were started")
-            line.says("each got its own answer, no thread was started")
+            line.says("each got its own response, no thread was started")
 
 
 def by_proxy(report: Report, address: str, urls: Sequence[str], verify: Verify) -> None:
-    """Both clients, each request by way of a proxy that asks for a password."""
-    report.title(f"by way of the proxy http://{address}")
+    """Both clients, each request through a proxy that asks for a password."""
+    report.title(f"through the proxy http://{address}")
     transport = httpcore_rs.SyncTransport(verify=verify, proxy=f"http://demo:secret@{address}")
     with httpx.Client(transport=transport) as client:
         for url in urls:
@@ -110,8 +110,8 @@ def by_proxy(report: Report, address: str, urls: Sequence[str], verify: Verify) 
 
 
 def installed(report: Report, url: str, verify: Verify) -> None:
-    """A client that is not told of us."""
-    report.title("httpcore_rs.install(), and a client that somebody else makes")
+    """A client that is made without a transport."""
+    report.title("httpcore_rs.install(), and a client without a transport")
     httpcore_rs.install()
     try:
         with report.showing("httpx.Client()") as line, httpx.Client(verify=_context(verify), base_url=url) as client:
@@ -120,7 +120,7 @@ def installed(report: Report, url: str, verify: Verify) -> None:
     finally:
         httpcore_rs.uninstall()
     with report.showing("httpx.Client() after uninstall()") as line, httpx.Client() as client:
-        require(not _module_of_pool(client).startswith("httpcore_rs"), "still ours")
+        require(not _module_of_pool(client).startswith("httpcore_rs"), "its pool is still one of httpcore_rs")
         line.says(f"its pool is a {_module_of_pool(client)}")
 
 
@@ -129,7 +129,7 @@ def _context(verify: Verify) -> ssl.SSLContext | bool:
 
 
 def _module_of_pool(client: httpx.Client) -> str:
-    pool = client._transport._pool  # type: ignore[attr-defined]  # noqa: SLF001  # To show whose it is.
+    pool = client._transport._pool  # type: ignore[attr-defined]  # noqa: SLF001  # To show its class.
     return f"{type(pool).__module__}.{type(pool).__qualname__}"
 
 
@@ -141,11 +141,11 @@ async def _refused(line: Line, address: str, url: str) -> None:
         except httpx.ProxyError as exc:
             line.says(f"httpx.ProxyError: {exc}")
         else:
-            require(False, f"the proxy let it pass: {response}")
+            require(False, f"the proxy accepted the password: {response}")
 
 
 def _threads() -> int:
-    """Threads of this process; where the system tells, those that Python does not know of too."""
+    """Returns the number of threads of this process; on Linux also those that Python does not know."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.is_dir() else threading.active_count()
 

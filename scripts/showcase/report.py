@@ -1,4 +1,4 @@
-"""Lines on the terminal, and what went wrong."""
+"""Lines on the terminal, and the list of failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _COLOURS = sys.stdout.isatty()
 
 
 class Report:
-    """Prints one line for each thing that is shown, and counts."""
+    """Prints one line for each check, and counts them."""
 
     def __init__(self) -> None:
         self.shown = 0
@@ -21,7 +21,7 @@ class Report:
 
     @contextlib.contextmanager
     def showing(self, what: str) -> Iterator[Line]:
-        """One line: what is shown, and what came of it. A block that raises has failed, and the demo goes on."""
+        """Prints one line: the check and its result. A block that raises has failed, and the demo continues."""
         line = Line()
         self.shown += 1
         try:
@@ -34,7 +34,7 @@ class Report:
 
 
 class Line:
-    """What came of it."""
+    """The result of one check."""
 
     text = "done"
 
@@ -43,7 +43,7 @@ class Line:
 
 
 def require(condition: object, what: str) -> None:
-    """Raise if the server's answer is not what was sent for."""
+    """Raises if the condition does not hold."""
     if not condition:
         raise AssertionError(what)
 

@@ -1,1 +1,1 @@
-"""The suites of httpcore and httpx, run against us: fetched (`sources`), adapted (`rewrite`), run (`run`, `plugin`)."""
+"""The suites of httpcore and httpx, run against httpcore_rs: `sources`, then `rewrite`, then `run` with `plugin`."""

@@ -1,4 +1,4 @@
-"""A pytest plugin, loaded into every run: puts us under httpx, and writes down what became of each test as it ends.
+"""A pytest plugin, loaded into every run: puts httpcore_rs under httpx, and records the outcome of each test.
 
 The record is a file of JSON lines, so that it is complete up to the test at which a process hung or crashed:
 
@@ -22,20 +22,20 @@ LEFT_OUT = ("network", "xfail")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds our options."""
+    """Adds the options of this plugin."""
     parser.addoption("--record", required=True, help="the file to add the record to")
     parser.addoption("--ours", action="store_true", help="test httpcore_rs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Puts us in place before the tests are imported."""
+    """Puts httpcore_rs in place before the tests are imported."""
     config.pluginmanager.register(_Recorder(Path(config.getoption("--record"))))
     if config.getoption("--ours"):
         _fill_gaps()
-        _use_our_transports()
+        _use_rust_transports()
 
 
-def _use_our_transports() -> None:
+def _use_rust_transports() -> None:
     import httpcore_rs
 
     for name in ("httpx", "httpx._client", "httpx._transports", "httpx._transports.default"):
@@ -45,7 +45,7 @@ def _use_our_transports() -> None:
 
 
 def _fill_gaps() -> None:
-    """A name of httpcore's that we do not have fails where it is used, not the whole file where it is imported."""
+    """Adds placeholders for missing names of httpcore: a test fails where it uses one, and its file can be imported."""
     import httpcore
 
     import httpcore_rs
@@ -57,7 +57,7 @@ def _fill_gaps() -> None:
 
 def _placeholder(name: str) -> type:
     def init(*_: object, **__: object) -> typing.NoReturn:
-        # Not an `Exception`: a test that expects one must not pass by this.
+        # Not an `Exception`: a test that expects an exception must not pass because of it.
         pytest.fail(f"httpcore_rs has no {name}", pytrace=False)
 
     return type(name, (), {"__init__": init})
@@ -75,7 +75,7 @@ class _Recorder:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leaves out what says nothing about us, and what an earlier process of this run began."""
+        """Leaves out tests that do not concern httpcore_rs, and those that an earlier process has started."""
         begun = {entry.get("test") for entry in read(self._record) if entry["event"] == "started"}
         chosen: list[pytest.Item] = []
         left_out: list[pytest.Item] = []
@@ -116,6 +116,6 @@ def _first_line(report: pytest.TestReport) -> str:
 
 
 def read(record: Path) -> list[dict[str, str]]:
-    """The entries so far. A line that was being written when the process was killed is left out."""
+    """Returns the entries so far, without a line that was incomplete when the process was killed."""
     lines = record.read_text(encoding="utf-8").splitlines(keepends=True) if record.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -9,13 +9,13 @@ from pathlib import Path
 from .run import FileResult
 
 HEADER = """\
-# How many tests of httpcore and httpx pass with us, by file. scripts/conformance fails if it is fewer; --update raises
-# these numbers. To lower one, edit it, and say why in the commit.
+# How many tests of httpcore and httpx pass with httpcore_rs, by file. scripts/conformance fails if fewer pass; --update
+# raises these numbers. To lower one, edit it, and give the reason in the commit.
 """
 
 
 def print_table(results: Iterable[FileResult]) -> None:
-    """One line for each file, one for each suite."""
+    """Prints one line for each file, and one for each suite."""
     lines = list(results)
     width = max(len(line.name) for line in lines)
     print(f"{'':{width}}{'passed':>8}{'failed':>8}{'total':>8}")
@@ -32,7 +32,7 @@ def _print_line(name: str, passed: int, total: int, width: int) -> None:
 
 
 def print_failures(results: Iterable[FileResult]) -> None:
-    """The tests that failed, each with the first line of its error."""
+    """Prints the tests that failed, each with the first line of its error."""
     for result in results:
         for test, error in result.errors.items():
             if error is not None:
@@ -40,7 +40,7 @@ def print_failures(results: Iterable[FileResult]) -> None:
 
 
 def write_json(results: Iterable[FileResult], path: Path) -> None:
-    """Everything the table and the list of failures show."""
+    """Writes the table and the list of failures as JSON."""
     files = {
         result.name: {
             "passed": result.passed,
@@ -54,7 +54,7 @@ def write_json(results: Iterable[FileResult], path: Path) -> None:
 
 
 def read_baseline(path: Path) -> dict[str, int]:
-    """How many pass, by file."""
+    """Returns the number of passed tests, by file."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     pairs = (line.rsplit(maxsplit=1) for line in lines if line.strip() and not line.startswith("#"))
     return {name: int(number) for name, number in pairs}

@@ -1,4 +1,4 @@
-"""Runs a suite, each file in a process of its own, and tells what became of each test."""
+"""Runs a suite, each file in a separate process, and returns the outcome of each test."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .sources import Suite, copied
 
 SECONDS_PER_TEST = 10
 SECONDS_PER_FILE = 60
-# A test that takes its process with it costs one of these; the tests after it are then run by the next.
+# A test that ends its process costs one of these; the next process runs the tests after it.
 PROCESSES_PER_FILE = 5
 
-# These would change what the clients do.
+# Variables that would change the behaviour of the clients.
 ENVIRONMENT = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"}
 
 
 @dataclasses.dataclass
 class FileResult:
-    """What became of a file's tests: for each its id, and `None` or the first line of the error."""
+    """The outcome of a file's tests: for each its id, and `None` or the first line of the error."""
 
     suite: str
     file: str
@@ -44,16 +44,16 @@ class FileResult:
 
 
 class Runner:
-    """Runs the files of one suite, with us or as they are."""
+    """Runs the files of one suite, with httpcore_rs or unchanged."""
 
     def __init__(self, suite: Suite, root: Path, *, ours: bool) -> None:
         self._suite = suite
         self._ours = ours
         self._cache = root / ".cache" / "conformance"
-        # Which tests there are is asked of the unchanged suite: none is lost because a file cannot be imported.
+        # Tests are collected from the unchanged suite, so that none is lost because a file cannot be imported.
         self._original = copied(suite, self._cache, ours=False)
         self._copy = copied(suite, self._cache, ours=True) if ours else self._original
-        # Only this package of the folder, not whatever else lies in it.
+        # Only this package, not the rest of the folder.
         self._path = self._cache / "path"
         self._path.mkdir(exist_ok=True)
         link = self._path / "httpcore_rs"
@@ -61,7 +61,7 @@ class Runner:
             link.symlink_to(root / "httpcore_rs", target_is_directory=True)
 
     def files(self) -> dict[str, list[str]]:
-        """The ids of the tests by file, in order."""
+        """Returns the ids of the tests by file, in order."""
         record = self._new_record(self._original)
         output = self._pytest(self._original, record, "--collect-only", "tests")
         entries = read(record)
@@ -74,7 +74,7 @@ class Runner:
         return files
 
     def run(self, file: str, tests: list[str]) -> FileResult:
-        """Runs one file to its end, whatever its tests do."""
+        """Runs one file to its end, also if tests hang or end their process."""
         self.check_port()
         record = self._new_record(self._copy)
         options = ["--ours"] if self._ours else []
@@ -90,7 +90,7 @@ class Runner:
             reason = next((entry["error"] for entry in entries if entry["event"] == "broken"), reason)
             if errors.keys() >= set(tests) or len(entries) == before or entries[-1]["event"] == "broken":
                 break
-        # A test that skips itself (on this version of Python, say) says nothing about us either.
+        # A test that skips itself (on this version of Python, for example) does not count either.
         kept = (test for test in tests if test not in skipped)
         return FileResult(self._suite.tested, file, {test: errors.get(test, reason) or None for test in kept})
 
@@ -100,7 +100,7 @@ class Runner:
         return record
 
     def _pytest(self, copy: Path, record: Path, *arguments: str) -> Path:
-        """Runs pytest in the copy; returns the file with what it printed."""
+        """Runs pytest in the copy. Returns the file with its output."""
         output = copy / "output.txt"
         kept = {name: value for name, value in os.environ.items() if name.upper() not in ENVIRONMENT}
         path = os.pathsep.join(map(str, (Path(__file__).parent.parent, self._path)))
@@ -123,7 +123,7 @@ class Runner:
         return output
 
     def check_port(self) -> None:
-        """Ends the program if the suite's own server could not listen: its tests would fail, and say something else."""
+        """Ends the program if the suite's own server could not listen: its tests would fail with another message."""
         if self._suite.port is None:
             return
         try:
@@ -135,9 +135,9 @@ class Runner:
 
 
 def _outcomes(entries: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
-    """What became of the tests that were begun; an empty string if they passed."""
+    """Yields the outcome of each test that was started; an empty string if it passed."""
     for entry in entries:
         if entry["event"] == "started":
-            yield entry["test"], "hung, or ended the process"
+            yield entry["test"], "hung, or ended its process"
         elif entry["event"] == "ended":
             yield entry["test"], entry["error"] or ""

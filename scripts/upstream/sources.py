@@ -1,4 +1,4 @@
-"""Fetches the suites with pip, unpacks them, and makes the copies that are run."""
+"""Fetches the suites with pip, unpacks them, and makes the copies that are tested."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .rewrite import use_ours
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """A project whose tests we run. The dependency group `conformance` pins the same version."""
+    """A project whose tests are run. The dependency group `conformance` pins the same version."""
 
     name: str
     version: str
-    # Of the source distribution: what is downloaded is run.
+    # Of the source distribution, whose code is executed.
     sha256: str
-    # A port of 127.0.0.1 that its tests have written into them.
+    # A port of 127.0.0.1 that is fixed in its tests.
     port: int | None = None
-    # The fork of the project that its tests are put to instead. It publishes none of its own, and passes these.
+    # The fork of the project that the tests are run on instead. It publishes no tests of its own, and passes these.
     fork: str | None = None
-    # The oldest CPython that what is tested exists for.
+    # The oldest CPython that the tested package supports.
     python: tuple[int, int] = (3, 9)
 
     @property
@@ -33,7 +33,7 @@ class Suite:
 
     @property
     def tested(self) -> str:
-        """What the tests import."""
+        """The package that the tests import."""
         return self.fork or self.name
 
 
@@ -47,11 +47,11 @@ SUITES = (
 
 
 def unpacked(suite: Suite, cache: Path) -> Path:
-    """The folder with the suite's source distribution. It is fetched the first time."""
+    """Returns the folder with the suite's source distribution. The first call fetches it."""
     archive = cache / "sdists" / suite.archive
     if not archive.exists():
         archive.parent.mkdir(parents=True, exist_ok=True)
-        # Only this package from source: what pip needs to read its metadata may come as wheels.
+        # Only this package from source: its build requirements may be wheels.
         options = ["--quiet", "--no-deps", "--no-binary", suite.name, "--dest", str(archive.parent)]
         command = [sys.executable, "-m", "pip", "download", *options, f"{suite.name}=={suite.version}"]
         subprocess.run(command, check=True)
@@ -65,7 +65,7 @@ def unpacked(suite: Suite, cache: Path) -> Path:
 
 
 def copied(suite: Suite, cache: Path, *, ours: bool) -> Path:
-    """A fresh copy of the tests and of their configuration, for us or as they are.
+    """Returns a fresh copy of the tests and of their configuration, for httpcore_rs or unchanged.
 
     The package itself is not in it, so that the one in the environment is imported.
     """
