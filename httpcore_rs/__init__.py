@@ -1,10 +1,10 @@
 """httpcore's connection pools with the engine in Rust.
 
-Pools, proxies and connections are ours. Data types and exceptions are httpcore's own objects, so `except`
-and `isinstance` keep working. `SyncTransport` and `AsyncTransport` put the pools under httpx.
+Pools, proxies and connections are classes of this package. Data types and exceptions are httpcore's own objects, so
+`except` and `isinstance` keep working. `SyncTransport` and `AsyncTransport` are httpx's transports on these pools.
 
-For httpcore's fork httpcore2 and for httpx2 there are `httpcore_rs.httpcore2` and `httpcore_rs.httpx2`. Where only
-httpcore2 is installed, the names here are its own.
+`httpcore_rs.httpcore2` and `httpcore_rs.httpx2` do the same for httpcore's fork httpcore2 and for httpx2. Where
+httpcore2 is installed and httpcore is not, the data types and exceptions here are those of httpcore2.
 """
 
 from __future__ import annotations
@@ -14,147 +14,93 @@ import os
 import threading
 import typing
 
-from . import _engine, _streams  # noqa: F401  # Completes the engine's classes.
-from ._api import request, stream
-from ._async import AsyncConnectionPool
-from ._connections import (
-    AsyncHTTP2Connection,
-    AsyncHTTP11Connection,
-    AsyncHTTPConnection,
-    HTTP2Connection,
-    HTTP11Connection,
-    HTTPConnection,
-    publish,
-)
-from ._engine import TLSConfig
-from ._install import install, uninstall
+from . import _connections, _engine, _names, _streams  # noqa: F401  # `_streams` completes the engine's classes.
+from ._api import make_request, make_stream
+from ._async import AsyncConnectionPool as AsyncConnectionPool
+from ._engine import TLSConfig as TLSConfig
+from ._install import install as install
+from ._install import uninstall as uninstall
 from ._package import HTTPCORE
-from ._proxies import AsyncHTTPProxy, AsyncSOCKSProxy, HTTPProxy, SOCKSProxy
-from ._sync import ConnectionPool
+from ._proxies import AsyncHTTPProxy as AsyncHTTPProxy
+from ._proxies import AsyncSOCKSProxy as AsyncSOCKSProxy
+from ._proxies import HTTPProxy as HTTPProxy
+from ._proxies import SOCKSProxy as SOCKSProxy
+from ._sync import ConnectionPool as ConnectionPool
 
 if typing.TYPE_CHECKING:
-    from httpcore import (
-        SOCKET_OPTION,
-        URL,
-        AnyIOBackend,
-        AsyncConnectionInterface,
-        AsyncMockBackend,
-        AsyncMockStream,
-        AsyncNetworkBackend,
-        AsyncNetworkStream,
-        ConnectError,
-        ConnectionInterface,
-        ConnectionNotAvailable,
-        ConnectTimeout,
-        LocalProtocolError,
-        MockBackend,
-        MockStream,
-        NetworkBackend,
-        NetworkError,
-        NetworkStream,
-        Origin,
-        PoolTimeout,
-        ProtocolError,
-        Proxy,
-        ProxyError,
-        ReadError,
-        ReadTimeout,
-        RemoteProtocolError,
-        Request,
-        Response,
-        SyncBackend,
-        TimeoutException,
-        TrioBackend,
-        UnsupportedProtocol,
-        WriteError,
-        WriteTimeout,
-        default_ssl_context,
-    )
+    from httpcore import SOCKET_OPTION as SOCKET_OPTION
+    from httpcore import URL as URL
+    from httpcore import AnyIOBackend as AnyIOBackend
+    from httpcore import AsyncConnectionInterface as AsyncConnectionInterface
+    from httpcore import AsyncMockBackend as AsyncMockBackend
+    from httpcore import AsyncMockStream as AsyncMockStream
+    from httpcore import AsyncNetworkBackend as AsyncNetworkBackend
+    from httpcore import AsyncNetworkStream as AsyncNetworkStream
+    from httpcore import ConnectError as ConnectError
+    from httpcore import ConnectionInterface as ConnectionInterface
+    from httpcore import ConnectionNotAvailable as ConnectionNotAvailable
+    from httpcore import ConnectTimeout as ConnectTimeout
+    from httpcore import LocalProtocolError as LocalProtocolError
+    from httpcore import MockBackend as MockBackend
+    from httpcore import MockStream as MockStream
+    from httpcore import NetworkBackend as NetworkBackend
+    from httpcore import NetworkError as NetworkError
+    from httpcore import NetworkStream as NetworkStream
+    from httpcore import Origin as Origin
+    from httpcore import PoolTimeout as PoolTimeout
+    from httpcore import ProtocolError as ProtocolError
+    from httpcore import Proxy as Proxy
+    from httpcore import ProxyError as ProxyError
+    from httpcore import ReadError as ReadError
+    from httpcore import ReadTimeout as ReadTimeout
+    from httpcore import RemoteProtocolError as RemoteProtocolError
+    from httpcore import Request as Request
+    from httpcore import Response as Response
+    from httpcore import SyncBackend as SyncBackend
+    from httpcore import TimeoutException as TimeoutException
+    from httpcore import TrioBackend as TrioBackend
+    from httpcore import UnsupportedProtocol as UnsupportedProtocol
+    from httpcore import WriteError as WriteError
+    from httpcore import WriteTimeout as WriteTimeout
+    from httpcore import default_ssl_context as default_ssl_context
 
-    from ._httpx import AsyncTransport, SyncTransport
+    from ._connections import AsyncHTTP2Connection as AsyncHTTP2Connection
+    from ._connections import AsyncHTTP11Connection as AsyncHTTP11Connection
+    from ._connections import AsyncHTTPConnection as AsyncHTTPConnection
+    from ._connections import HTTP2Connection as HTTP2Connection
+    from ._connections import HTTP11Connection as HTTP11Connection
+    from ._connections import HTTPConnection as HTTPConnection
+    from ._httpx import AsyncTransport as AsyncTransport
+    from ._httpx import SyncTransport as SyncTransport
+else:
+    __all__ = list(_names.OWN + _names.SHARED + _names.TRANSPORTS + _names.INSTALLATION)
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "SOCKET_OPTION",
-    "URL",
-    "AnyIOBackend",
-    "AsyncConnectionInterface",
-    "AsyncConnectionPool",
-    "AsyncHTTP2Connection",
-    "AsyncHTTP11Connection",
-    "AsyncHTTPConnection",
-    "AsyncHTTPProxy",
-    "AsyncMockBackend",
-    "AsyncMockStream",
-    "AsyncNetworkBackend",
-    "AsyncNetworkStream",
-    "AsyncSOCKSProxy",
-    "AsyncTransport",
-    "ConnectError",
-    "ConnectTimeout",
-    "ConnectionInterface",
-    "ConnectionNotAvailable",
-    "ConnectionPool",
-    "HTTP2Connection",
-    "HTTP11Connection",
-    "HTTPConnection",
-    "HTTPProxy",
-    "LocalProtocolError",
-    "MockBackend",
-    "MockStream",
-    "NetworkBackend",
-    "NetworkError",
-    "NetworkStream",
-    "Origin",
-    "PoolTimeout",
-    "ProtocolError",
-    "Proxy",
-    "ProxyError",
-    "ReadError",
-    "ReadTimeout",
-    "RemoteProtocolError",
-    "Request",
-    "Response",
-    "SOCKSProxy",
-    "SyncBackend",
-    "SyncTransport",
-    "TLSConfig",
-    "TimeoutException",
-    "TrioBackend",
-    "UnsupportedProtocol",
-    "WriteError",
-    "WriteTimeout",
-    "default_ssl_context",
-    "install",
-    "request",
-    "stream",
-    "uninstall",
-]
+request = make_request(ConnectionPool, ConnectionPool.request, __name__)
+stream = make_stream(ConnectionPool, ConnectionPool.stream, __name__)
 
-# The thread that runs signal handlers; where threads are monkey-patched, its number is a greenlet's and fits none.
+globals().update(_connections.connection_classes(HTTPCORE))
+
+# httpcore's objects are imported now and not when the first pool is made: that takes a while, and may be in a task.
+globals().update(_names.shared(HTTPCORE))
+
+# Users import these from here.
+for _object in (TLSConfig, install, uninstall):
+    _object.__module__ = __name__
+
+# Signal handlers run in the main thread. Where threads are monkey-patched, the number is that of a greenlet.
 _engine.set_main_thread(threading.main_thread().ident or 0)
 
 # A forked child must not touch its parent's connections.
 os.register_at_fork(after_in_child=_engine.forked)
 
-publish(HTTPCORE, globals())
-
-# Everything else is httpcore's. It is imported now, and not by the first task that makes a pool: that takes a while.
-for _name in {*__all__} - {*globals(), "SyncTransport", "AsyncTransport"}:
-    globals()[_name] = getattr(HTTPCORE.module, _name)
-
-# Known by the name under which they are used.
-for _class in [*vars().values()]:
-    if isinstance(_class, type) and _class.__module__.startswith("httpcore_rs._"):
-        _class.__module__ = __name__
-
 
 def __getattr__(name: str) -> typing.Any:
-    # httpx, httpx2 and httpcore2 are imported by those who use them.
+    # httpx, httpx2 and httpcore2 are imported only by programs that use them.
     if name in ("httpcore2", "httpx2"):
         return importlib.import_module(f".{name}", __name__)
-    if name in ("SyncTransport", "AsyncTransport"):
+    if name in _names.TRANSPORTS:
         try:
             return getattr(importlib.import_module("._httpx", __name__), name)
         except ModuleNotFoundError as exc:

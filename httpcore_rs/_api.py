@@ -1,53 +1,64 @@
-"""Single requests without a pool of one's own."""
+"""Single requests without a pool: `request()` and `stream()`."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import typing
 
-from ._sync import ConnectionPool
-
 if typing.TYPE_CHECKING:
-    from httpcore import URL, Response
-    from httpcore._models import Extensions, HeaderTypes
+    from httpcore import Response
+    from typing_extensions import Concatenate, ParamSpec
+
+    from ._sync import ConnectionPool
+
+    Arguments = ParamSpec("Arguments")
+    Stream = contextlib.AbstractContextManager[Response]
 
 
-class API:
-    """httpcore's functions, over pools of one class."""
+def make_request(
+    pool_class: type[ConnectionPool],
+    method: typing.Callable[Concatenate[ConnectionPool, Arguments], Response],
+    module: str,
+) -> typing.Callable[Arguments, Response]:
+    """Returns the function `request()` of a module. It takes the arguments of a pool's method."""
 
-    def __init__(self, pool: type[ConnectionPool]) -> None:
-        self._pool = pool
+    def request(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Response:
+        """Sends a request over a connection of its own and returns its response, whose body has been read to the end.
 
-    def request(
-        self,
-        method: bytes | str,
-        url: URL | bytes | str,
-        *,
-        headers: HeaderTypes = None,
-        content: bytes | typing.Iterable[bytes] | None = None,
-        extensions: Extensions | None = None,
-    ) -> Response:
-        """Sends a request over a connection of its own and returns its response, read to the end."""
-        with self._pool() as pool:
-            return pool.request(method, url, headers=headers, content=content, extensions=extensions)
+        Takes the arguments of `ConnectionPool.request()`. Raises httpcore's exceptions.
+        """
+        with pool_class() as pool:
+            return method(pool, *args, **kwargs)
+
+    _describe(request, method, module)
+    return request
+
+
+def make_stream(
+    pool_class: type[ConnectionPool],
+    method: typing.Callable[Concatenate[ConnectionPool, Arguments], Stream],
+    module: str,
+) -> typing.Callable[Arguments, Stream]:
+    """Returns the function `stream()` of a module. It takes the arguments of a pool's method."""
 
     @contextlib.contextmanager
-    def stream(
-        self,
-        method: bytes | str,
-        url: URL | bytes | str,
-        *,
-        headers: HeaderTypes = None,
-        content: bytes | typing.Iterable[bytes] | None = None,
-        extensions: Extensions | None = None,
-    ) -> typing.Iterator[Response]:
-        """Sends a request over a connection of its own; its response can be read within the `with` block."""
-        with self._pool() as pool:
-            streaming = pool.stream(method, url, headers=headers, content=content, extensions=extensions)
-            with streaming as response:
-                yield response
+    def stream(*args: Arguments.args, **kwargs: Arguments.kwargs) -> typing.Iterator[Response]:
+        """Sends a request over a connection of its own; its response can be read within the `with` block.
+
+        Takes the arguments of `ConnectionPool.stream()`. Raises httpcore's exceptions.
+        """
+        with pool_class() as pool, method(pool, *args, **kwargs) as response:
+            yield response
+
+    _describe(stream, method, module)
+    return stream
 
 
-_api = API(ConnectionPool)
-request = _api.request
-stream = _api.stream
+def _describe(function: typing.Any, method: typing.Callable[..., object], module: str) -> None:
+    """Gives a function the signature of a method without `self`, and the module that users import it from."""
+    signature = inspect.signature(method)
+    _, *parameters = signature.parameters.values()
+    function.__signature__ = signature.replace(parameters=parameters)
+    function.__module__ = module
+    function.__qualname__ = function.__name__

@@ -1,108 +1,101 @@
-"""Single connections, in httpcore's classes: those of a pool, and those that a caller makes and uses himself."""
+"""Single connections, in httpcore's classes: those of a pool, and those that are made and used without one.
+
+`HTTPConnection` connects to an origin by itself. `HTTP11Connection` and `HTTP2Connection` take a network stream that is
+connected already. The other classes only occur in the `connections` of a pool with a proxy.
+"""
 
 from __future__ import annotations
 
 import types
 import typing
 
+from ._bases import (
+    AsyncConnectionInterface,
+    AsyncContextManager,
+    AsyncNetworkBackend,
+    AsyncNetworkStream,
+    Backend,
+    ConnectionInterface,
+    Generic,
+    NetworkBackend,
+    NetworkStream,
+    Stream,
+    SyncContextManager,
+)
 from ._drive import adrive, finish
-from ._effects import heed_monkey_patches, is_readable
+from ._effects import detect_monkey_patches, is_readable
 from ._engine import Connection, Engine
 from ._hosts import current_host
+from ._options import DEFAULTS, complete, constructor
 from ._package import package_of
 
 if typing.TYPE_CHECKING:
     import ssl
 
-    from httpcore import (
-        SOCKET_OPTION,
-        AsyncConnectionInterface,
-        AsyncNetworkBackend,
-        AsyncNetworkStream,
-        ConnectionInterface,
-        NetworkBackend,
-        NetworkStream,
-        Origin,
-        Request,
-        Response,
-    )
-    from typing_extensions import Self
+    from httpcore import SOCKET_OPTION, Origin, Request, Response
+    from typing_extensions import Unpack
 
     from ._engine import TLSConfig
+    from ._options import EngineOptions, PoolOptions
     from ._package import Package
-else:
-    # `of_package()` adds the interface that is meant.
-    AsyncConnectionInterface = ConnectionInterface = object
+
+# The options of the engine behind a connection that is not a pool's: a pool that holds only this connection.
+_DEFAULTS: EngineOptions = {
+    "ssl_context": None,
+    "proxy": None,
+    "max_connections": None,
+    "max_keepalive_connections": None,
+    "keepalive_expiry": None,
+    "http1": True,
+    "http2": False,
+    "retries": 0,
+    "local_address": None,
+    "uds": None,
+    "network_backend": None,
+    "socket_options": None,
+    **DEFAULTS,
+}
 
 
-def _engine(
-    origin: Origin,
-    ssl_context: ssl.SSLContext | TLSConfig | None = None,
-    keepalive_expiry: float | None = None,
-    http1: bool = True,
-    http2: bool = False,
-    retries: int = 0,
-    local_address: str | None = None,
-    uds: str | None = None,
-    network_backend: NetworkBackend | AsyncNetworkBackend | None = None,
-    socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
-) -> Engine:
-    """What a single connection runs on: a pool that has only this one."""
-    package = package_of(origin)
-    heed_monkey_patches()
-    return Engine(
-        ssl_context=ssl_context,
-        proxy=None,
-        max_connections=None,
-        max_keepalive_connections=None,
-        keepalive_expiry=keepalive_expiry,
-        http1=http1,
-        http2=http2,
-        retries=retries,
-        local_address=local_address,
-        uds=uds,
-        network_backend=network_backend,
-        socket_options=socket_options,
-        package=package.name,
-        http2_ping_interval=None,
-        http2_ping_timeout=20.0,
-    )
+def _engine(origin: Origin, options: EngineOptions) -> Engine:
+    detect_monkey_patches()
+    return Engine(package=package_of(origin).name, **options)
 
 
-class _View:
-    """What can be seen of a connection, whoever uses it. Two views of one connection are equal."""
+class ConnectionBase:
+    """The state of a connection, for threads and for event loops. Two objects for one connection are equal."""
 
     _connection: Connection
-    # httpcore has no event for the end of a connection that it did not make.
+    # httpcore logs no "close" event for a connection over a stream that the caller made.
     _logs_close = True
 
     def info(self) -> str:
-        """Origin, protocol, state and number of requests."""
+        """Returns origin, protocol, state and number of requests, as text."""
         return self._connection.info()
 
     def can_handle_request(self, origin: Origin) -> bool:
-        """Whether requests to `origin` may go over the connection."""
+        """Returns whether requests to `origin` may use the connection."""
         return self._connection.can_handle_request(origin)
 
     def is_available(self) -> bool:
-        """Whether the connection can take a request now."""
+        """Returns whether the connection can take a request now."""
         return self._connection.is_available()
 
     def has_expired(self) -> bool:
-        """Whether the connection has been idle for longer than it is kept, or was closed by the server meanwhile."""
+        """Returns whether the connection was idle for longer than `keepalive_expiry`, or the server has closed it."""
         expired = self._connection.has_expired()
         return expired if isinstance(expired, bool) else is_readable(expired)
 
     def is_idle(self) -> bool:
-        """Whether the connection has no request on it."""
+        """Returns whether the connection has no request."""
         return self._connection.is_idle()
 
     def is_closed(self) -> bool:
-        """Whether the connection is closed."""
+        """Returns whether the connection is closed."""
         return self._connection.is_closed()
 
     def __eq__(self, other: object) -> bool:
-        return self._connection == other._connection if isinstance(other, _View) else NotImplemented
+        return self._connection == other._connection if isinstance(other, ConnectionBase) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self._connection)
@@ -111,40 +104,12 @@ class _View:
         return f"<{type(self).__name__} [{self.info()}]>"
 
 
-_AnyView = typing.TypeVar("_AnyView", bound=_View)
-
-
-_made: dict[tuple[Package, type[typing.Any]], type[typing.Any]] = {}
-
-
-def of_package(package: Package, cls: type[_AnyView]) -> type[_AnyView]:
-    """The class for users of a package: with its interface, whose `request()` and `stream()` make its own requests."""
-    made = _made.get((package, cls))
-    if made is None:
-        module = package.module
-        interface = module.AsyncConnectionInterface if issubclass(cls, _AsyncConnection) else module.ConnectionInterface
-        members = {"__doc__": cls.__doc__, "__module__": cls.__module__}
-        made = _made.setdefault((package, cls), type(cls.__name__, (cls, interface), members))
-    return made
-
-
-def views(
-    package: Package, classes: typing.Mapping[str, type[_AnyView]], connections: list[Connection]
-) -> list[_AnyView]:
-    """The connections of a pool as its users see them: each in the class for the way that it leads to its origin."""
-
-    def view(connection: Connection) -> _AnyView:
-        cls = of_package(package, classes[connection.route()])
-        made = cls.__new__(cls)
-        made._connection = connection  # noqa: SLF001  # An instance that its __init__ does not make.
-        return made
-
-    return [view(connection) for connection in connections]
-
-
-class _SyncConnection(_View, ConnectionInterface):
+class _SyncConnection(ConnectionBase, SyncContextManager, ConnectionInterface):
     def handle_request(self, request: Request) -> Response:
-        """Sends a request and returns its response when the head has arrived; its body is read from `.stream`."""
+        """Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
+
+        Raises httpcore's exceptions, and `RuntimeError` for a request to another origin.
+        """
         response: Response = finish(self._connection.handle_request(request))
         return response
 
@@ -154,21 +119,13 @@ class _SyncConnection(_View, ConnectionInterface):
         if closing is not None:
             closing()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: types.TracebackType | None = None,
-    ) -> None:
-        self.close()
-
-
-class _AsyncConnection(_View, AsyncConnectionInterface):
+class _AsyncConnection(ConnectionBase, AsyncContextManager, AsyncConnectionInterface):
     async def handle_async_request(self, request: Request) -> Response:
-        """Sends a request and returns its response when the head has arrived; its body is read from `.stream`."""
+        """Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
+
+        Raises httpcore's exceptions, and `RuntimeError` for a request to another origin.
+        """
         response: Response = await adrive(self._connection.start(current_host(), request))
         return response
 
@@ -179,160 +136,150 @@ class _AsyncConnection(_View, AsyncConnectionInterface):
             if closing is not None:
                 await closing
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
+class _OriginConnection(Generic[Backend]):
+    """The constructor of connections that connect to their origin."""
+
+    _descriptions: typing.ClassVar = {
+        "origin": """
+        The scheme, host and port of all requests.""",
+    }
+
+    def __init__(
         self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: types.TracebackType | None = None,
+        origin: Origin,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: Backend | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None:
-        await self.aclose()
+        """Makes the object; nothing is connected yet.
+
+        Raises `TypeError` for an option of a wrong type and `ValueError` for one of a wrong value.
+        """
+        engine = _engine(
+            origin,
+            {
+                **_DEFAULTS,
+                "ssl_context": ssl_context,
+                "keepalive_expiry": keepalive_expiry,
+                "http1": http1,
+                "http2": http2,
+                "retries": retries,
+                "local_address": local_address,
+                "uds": uds,
+                "network_backend": network_backend,
+                "socket_options": socket_options,
+                **complete(self, options),
+            },
+        )
+        self._connection = Connection.to(engine, origin)
 
 
-class _HTTP2View:
-    """What is looked at of httpcore's HTTP/2 connections beside their interface: the limits of concurrent streams."""
+class _StreamConnection(Generic[Stream]):
+    """The constructor of connections over a network stream that the caller has connected."""
+
+    _descriptions: typing.ClassVar = {
+        "origin": """
+        The scheme, host and port of all requests.""",
+        "stream": """
+        The connected stream, in TLS already where the origin is `https`. It is closed with the connection.""",
+    }
+    _is_async: typing.ClassVar[bool]
+    _is_http2: typing.ClassVar[bool]
+    _connection: Connection
+    _logs_close = False
+
+    def __init__(
+        self,
+        origin: Origin,
+        stream: Stream,
+        keepalive_expiry: float | None = None,
+        **options: Unpack[PoolOptions],
+    ) -> None:
+        """Makes the object; nothing is sent yet.
+
+        Raises `TypeError` for an option of a wrong type and `ValueError` for one of a wrong value.
+        """
+        engine = _engine(origin, {**_DEFAULTS, "keepalive_expiry": keepalive_expiry, **complete(self, options)})
+        self._connection = Connection.over(engine, origin, stream, is_async=self._is_async, http2=self._is_http2)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self._connection.state()}]>"
+
+
+class _HTTP2Limits:
+    """Attributes of httpcore's HTTP/2 connections that programs read: the limits of concurrent streams."""
 
     _connection: Connection
 
     @property
     def _max_streams(self) -> int:
-        """How many requests there may be at a time: one until the peer's settings have come."""
+        """The largest number of requests at a time: one until the settings of the peer have arrived."""
         return min(self._connection.max_requests() or 1, 100)
 
     @property
     def _h2_state(self) -> types.SimpleNamespace:
-        """The limits of both sides: a connection carries as many requests as both admit."""
+        """The limits of both sides; the lower one applies."""
         remote = types.SimpleNamespace(max_concurrent_streams=self._connection.max_requests() or 1)
         local = types.SimpleNamespace(max_concurrent_streams=100)
         return types.SimpleNamespace(remote_settings=remote, local_settings=local)
 
 
-class HTTPConnection(_SyncConnection):
-    """A connection to one origin, made by the first request. It takes one request at a time, over HTTP/2 many.
+@constructor
+class HTTPConnection(_OriginConnection[NetworkBackend], _SyncConnection):
+    """A connection to one origin. The first request connects it.
 
-    A request that it cannot take now raises `ConnectionNotAvailable`; over HTTP/2 it waits until there is room, within
-    the `pool` timeout. One to another origin raises `RuntimeError`.
+    Over HTTP/1.1 it takes one request at a time, and raises `ConnectionNotAvailable` for a further one. Over HTTP/2 it
+    takes as many as the server allows; a further one waits, within its `pool` timeout.
     """
 
-    def __init__(
-        self,
-        origin: Origin,
-        ssl_context: ssl.SSLContext | TLSConfig | None = None,
-        keepalive_expiry: float | None = None,
-        http1: bool = True,
-        http2: bool = False,
-        retries: int = 0,
-        local_address: str | None = None,
-        uds: str | None = None,
-        network_backend: NetworkBackend | None = None,
-        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
-    ) -> None:
-        engine = _engine(
-            origin,
-            ssl_context,
-            keepalive_expiry,
-            http1,
-            http2,
-            retries,
-            local_address,
-            uds,
-            network_backend,
-            socket_options,
-        )
-        self._connection = Connection.to(engine, origin)
 
+@constructor
+class AsyncHTTPConnection(_OriginConnection[AsyncNetworkBackend], _AsyncConnection):
+    """A connection to one origin. The first request connects it.
 
-class HTTP11Connection(_SyncConnection):
-    """A connection that speaks HTTP/1.1 over a network stream of the caller's. It takes one request at a time."""
-
-    _logs_close = False
-
-    def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(origin, keepalive_expiry=keepalive_expiry)
-        self._connection = Connection.over(engine, origin, stream, is_async=False, http2=False)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} [{self._connection.state()}]>"
-
-
-class HTTP2Connection(_HTTP2View, _SyncConnection):
-    """A connection that speaks HTTP/2 over a network stream of the caller's. It takes many requests at a time."""
-
-    _logs_close = False
-
-    def __init__(self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(origin, keepalive_expiry=keepalive_expiry)
-        self._connection = Connection.over(engine, origin, stream, is_async=False, http2=True)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} [{self._connection.state()}]>"
-
-
-class AsyncHTTPConnection(_AsyncConnection):
-    """A connection to one origin, made by the first request. It takes one request at a time, over HTTP/2 many.
-
-    A request that it cannot take now raises `ConnectionNotAvailable`; over HTTP/2 it waits until there is room, within
-    the `pool` timeout. One to another origin raises `RuntimeError`.
+    Over HTTP/1.1 it takes one request at a time, and raises `ConnectionNotAvailable` for a further one. Over HTTP/2 it
+    takes as many as the server allows; a further one waits, within its `pool` timeout.
     """
 
-    def __init__(
-        self,
-        origin: Origin,
-        ssl_context: ssl.SSLContext | TLSConfig | None = None,
-        keepalive_expiry: float | None = None,
-        http1: bool = True,
-        http2: bool = False,
-        retries: int = 0,
-        local_address: str | None = None,
-        uds: str | None = None,
-        network_backend: AsyncNetworkBackend | None = None,
-        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
-    ) -> None:
-        engine = _engine(
-            origin,
-            ssl_context,
-            keepalive_expiry,
-            http1,
-            http2,
-            retries,
-            local_address,
-            uds,
-            network_backend,
-            socket_options,
-        )
-        self._connection = Connection.to(engine, origin)
+
+@constructor
+class HTTP11Connection(_StreamConnection[NetworkStream], _SyncConnection):
+    """A connection that uses HTTP/1.1 over a network stream of the caller's. It takes one request at a time."""
+
+    _is_async = _is_http2 = False
 
 
-class AsyncHTTP11Connection(_AsyncConnection):
-    """A connection that speaks HTTP/1.1 over a network stream of the caller's. It takes one request at a time."""
+@constructor
+class AsyncHTTP11Connection(_StreamConnection[AsyncNetworkStream], _AsyncConnection):
+    """A connection that uses HTTP/1.1 over a network stream of the caller's. It takes one request at a time."""
 
-    _logs_close = False
-
-    def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(origin, keepalive_expiry=keepalive_expiry)
-        self._connection = Connection.over(engine, origin, stream, is_async=True, http2=False)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} [{self._connection.state()}]>"
+    _is_async, _is_http2 = True, False
 
 
-class AsyncHTTP2Connection(_HTTP2View, _AsyncConnection):
-    """A connection that speaks HTTP/2 over a network stream of the caller's. It takes many requests at a time."""
+@constructor
+class HTTP2Connection(_StreamConnection[NetworkStream], _HTTP2Limits, _SyncConnection):
+    """A connection that uses HTTP/2 over a network stream of the caller's. It takes many requests at a time."""
 
-    _logs_close = False
+    _is_async, _is_http2 = False, True
 
-    def __init__(self, origin: Origin, stream: AsyncNetworkStream, keepalive_expiry: float | None = None) -> None:
-        engine = _engine(origin, keepalive_expiry=keepalive_expiry)
-        self._connection = Connection.over(engine, origin, stream, is_async=True, http2=True)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} [{self._connection.state()}]>"
+@constructor
+class AsyncHTTP2Connection(_StreamConnection[AsyncNetworkStream], _HTTP2Limits, _AsyncConnection):
+    """A connection that uses HTTP/2 over a network stream of the caller's. It takes many requests at a time."""
+
+    _is_async = _is_http2 = True
 
 
 class ForwardHTTPConnection(_SyncConnection):
-    """A connection to an HTTP proxy that passes on requests to one origin."""
+    """A connection to an HTTP proxy that forwards requests to one origin."""
 
 
 class TunnelHTTPConnection(_SyncConnection):
@@ -344,7 +291,7 @@ class Socks5Connection(_SyncConnection):
 
 
 class AsyncForwardHTTPConnection(_AsyncConnection):
-    """A connection to an HTTP proxy that passes on requests to one origin."""
+    """A connection to an HTTP proxy that forwards requests to one origin."""
 
 
 class AsyncTunnelHTTPConnection(_AsyncConnection):
@@ -355,30 +302,60 @@ class AsyncSocks5Connection(_AsyncConnection):
     """A connection to an origin through a SOCKS5 proxy."""
 
 
-SYNC_VIEWS: dict[str, type[_SyncConnection]] = {
+# By the name that the engine has for the route to the origin.
+SYNC_CONNECTION_CLASSES: dict[str, type[_SyncConnection]] = {
     "direct": HTTPConnection,
     "forward": ForwardHTTPConnection,
     "tunnel": TunnelHTTPConnection,
     "socks5": Socks5Connection,
 }
-ASYNC_VIEWS: dict[str, type[_AsyncConnection]] = {
+ASYNC_CONNECTION_CLASSES: dict[str, type[_AsyncConnection]] = {
     "direct": AsyncHTTPConnection,
     "forward": AsyncForwardHTTPConnection,
     "tunnel": AsyncTunnelHTTPConnection,
     "socks5": AsyncSocks5Connection,
 }
 
+_AnyConnection = typing.TypeVar("_AnyConnection", bound=ConnectionBase)
 
-def publish(package: Package, namespace: dict[str, typing.Any]) -> None:
-    """Puts those that a caller can make himself among the names of a module."""
-    for cls in (
+_package_classes: dict[tuple[Package, type[typing.Any]], type[typing.Any]] = {}
+
+
+def class_for_package(package: Package, cls: type[_AnyConnection]) -> type[_AnyConnection]:
+    """Returns a subclass of `cls` with the interface of a package, whose methods `request()` and `stream()` it gets."""
+    complete_class = _package_classes.get((package, cls))
+    if complete_class is None:
+        module = package.module
+        interface = module.AsyncConnectionInterface if issubclass(cls, _AsyncConnection) else module.ConnectionInterface
+        members = {"__doc__": cls.__doc__, "__module__": package.public_module}
+        complete_class = type(cls.__name__, (cls, interface), members)
+        complete_class = _package_classes.setdefault((package, cls), complete_class)
+    return complete_class
+
+
+def wrap_connections(
+    package: Package, classes: typing.Mapping[str, type[_AnyConnection]], connections: list[Connection]
+) -> list[_AnyConnection]:
+    """Returns the connections of a pool as objects of httpcore's classes, by the route that each of them takes."""
+
+    def wrap(connection: Connection) -> _AnyConnection:
+        cls = class_for_package(package, classes[connection.route()])
+        # The constructor would make a connection.
+        wrapped = cls.__new__(cls)
+        wrapped._connection = connection  # noqa: SLF001  # Takes the place of the constructor.
+        return wrapped
+
+    return [wrap(connection) for connection in connections]
+
+
+def connection_classes(package: Package) -> dict[str, type[ConnectionBase]]:
+    """Returns the classes that can be used without a pool, by name, with the interface of a package."""
+    classes: tuple[type[ConnectionBase], ...] = (
         HTTPConnection,
         HTTP11Connection,
         HTTP2Connection,
         AsyncHTTPConnection,
         AsyncHTTP11Connection,
         AsyncHTTP2Connection,
-    ):
-        made: type[_View] = of_package(package, cls)
-        made.__module__ = namespace["__name__"]
-        namespace[cls.__name__] = made
+    )
+    return {cls.__name__: class_for_package(package, cls) for cls in classes}

@@ -25,7 +25,7 @@ __all__ = [
     "awaited",
     "close_streams",
     "connect",
-    "heed_monkey_patches",
+    "detect_monkey_patches",
     "is_readable",
     "iter",
     "list",
@@ -123,8 +123,8 @@ def wait(readers: list[int], writers: list[int], timeout: float | None) -> None:
     select.select(readers, writers, [], timeout)
 
 
-def heed_monkey_patches() -> None:
-    """Leaves waiting to `select` where gevent or eventlet has replaced it: threads are greenlets then."""
+def detect_monkey_patches() -> None:
+    """Makes threads wait with `select` where gevent or eventlet has replaced it: there, threads are greenlets."""
     gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
     if (gevent is not None and gevent.is_module_patched("select")) or (
         eventlet is not None and eventlet.is_monkey_patched("select")

@@ -3,7 +3,7 @@ import ssl
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
 
-from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, NetworkBackend, Origin, Proxy, Request, Response
+from httpcore import SOCKET_OPTION, URL, Origin, Proxy, Request, Response
 from httpcore import AsyncNetworkStream as _AsyncNetworkStream
 from httpcore import NetworkStream as _NetworkStream
 
@@ -52,9 +52,7 @@ class Connection:
     @staticmethod
     def to(engine: Engine, origin: Origin) -> Connection: ...
     @staticmethod
-    def over(
-        engine: Engine, origin: Origin, stream: _NetworkStream | _AsyncNetworkStream, is_async: bool, http2: bool
-    ) -> Connection: ...
+    def over(engine: Engine, origin: Origin, stream: object, is_async: bool, http2: bool) -> Connection: ...
     def handle_request(self, request: Request) -> Response | Operation: ...
     def start(self, host: Host, request: Request) -> Operation: ...
     def close(self, log: bool) -> Callable[[], None] | None: ...
@@ -85,7 +83,7 @@ class Engine:
         retries: int,
         local_address: str | None,
         uds: str | None,
-        network_backend: NetworkBackend | AsyncNetworkBackend | None,
+        network_backend: object,
         socket_options: typing.Iterable[SOCKET_OPTION] | None,
         package: str,
         http2_ping_interval: float | None,

@@ -1,36 +1,39 @@
-"""httpx over our pools."""
+"""The transports of httpx."""
 
 from __future__ import annotations
 
 import httpx
 
 from ._async import AsyncConnectionPool
+from ._bases import AsyncNetworkBackend, Backend, NetworkBackend
+from ._options import constructor
 from ._package import HTTPCORE
 from ._proxies import AsyncHTTPProxy, AsyncSOCKSProxy, HTTPProxy, SOCKSProxy
 from ._sync import ConnectionPool
-from ._transports import OnOurPools
+from ._transports import RustPoolTransportMixin
 
 
-class _OnOurPools(OnOurPools):
+class _HTTPXMixin(RustPoolTransportMixin[Backend]):
     _library = httpx
     _package = HTTPCORE
 
 
-class SyncTransport(_OnOurPools, httpx.HTTPTransport):
-    """`httpx.HTTPTransport` on a `ConnectionPool` of ours: `httpx.Client(transport=SyncTransport())`.
+@constructor
+class SyncTransport(_HTTPXMixin[NetworkBackend], httpx.HTTPTransport):
+    """`httpx.HTTPTransport` on a `ConnectionPool` of this package: `httpx.Client(transport=SyncTransport())`.
 
-    Takes httpx's arguments; `verify` may also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
-    Making one takes far less than a millisecond: no `ssl.SSLContext` is built.
+    Making one takes far less than a millisecond: unlike httpx's own transport it builds no `ssl.SSLContext`.
     """
 
     _pools = (ConnectionPool, HTTPProxy, SOCKSProxy)
 
 
-class AsyncTransport(_OnOurPools, httpx.AsyncHTTPTransport):
-    """`httpx.AsyncHTTPTransport` on an `AsyncConnectionPool` of ours: `httpx.AsyncClient(transport=AsyncTransport())`.
+@constructor
+class AsyncTransport(_HTTPXMixin[AsyncNetworkBackend], httpx.AsyncHTTPTransport):
+    """`httpx.AsyncHTTPTransport` on an `AsyncConnectionPool` of this package.
 
-    Takes httpx's arguments; `verify` may also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
-    Making one takes far less than a millisecond: no `ssl.SSLContext` is built.
+    Used as `httpx.AsyncClient(transport=AsyncTransport())`. Making one takes far less than a millisecond: unlike
+    httpx's own transport it builds no `ssl.SSLContext`.
     """
 
     _pools = (AsyncConnectionPool, AsyncHTTPProxy, AsyncSOCKSProxy)

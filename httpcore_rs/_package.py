@@ -1,6 +1,6 @@
-"""httpcore and its fork httpcore2: whose models, exceptions, interfaces and backends the users of a pool know.
+"""httpcore and its fork httpcore2: the package whose models, exceptions, interfaces and backends a pool uses.
 
-Requests tell by themselves which of the two they are of; what is here is for everything that has no request yet.
+A request shows by its class which of the two it belongs to. This module is for what happens without a request.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import typing
 
 
 class Package:
-    """The first of `names` that is installed."""
+    """The first of `names` that is installed. `public_module` is the module of this project that stands for it."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, public_module: str) -> None:
         self._names = names
+        self.public_module = public_module
 
     @functools.cached_property
     def module(self) -> typing.Any:
@@ -29,32 +30,32 @@ class Package:
 
     @functools.cached_property
     def name(self) -> str:
-        """The package's own name. httpx2 can put httpcore2 in the place of httpcore (`alias_httpx()`)."""
+        """The name of the package: "httpcore2" also where httpx2 has put it in httpcore's place (`alias_httpx()`)."""
         name: str = self.module.__name__
         return name
 
     @functools.cached_property
     def models(self) -> typing.Any:
-        """Models, and the functions that check what they are made of."""
+        """The module with the models and with the functions that check their arguments."""
         return importlib.import_module(f"{self.name}._models")
 
     @property
     def sync_backend(self) -> typing.Any:
-        """The class of the backend for threads."""
+        """The class of the network backend for threads."""
         return self.module.SyncBackend
 
     @functools.cached_property
     def async_backend(self) -> typing.Any:
-        """The class of the backend for whichever loop is running."""
+        """The class of the network backend for the running event loop."""
         return importlib.import_module(f"{self.name}._backends.auto").AutoBackend
 
 
-# Those who name neither mean httpcore.
-HTTPCORE = Package("httpcore", "httpcore2")
-HTTPCORE2 = Package("httpcore2")
+# httpcore2 stands in where only httpcore2 is installed.
+HTTPCORE = Package("httpcore", "httpcore2", public_module="httpcore_rs")
+HTTPCORE2 = Package("httpcore2", public_module="httpcore_rs.httpcore2")
 
 
 def package_of(model: object) -> Package:
-    """The package that an `Origin`, say, belongs to: the one that its class, or a class above it, was defined in."""
+    """Returns the package of a model, such as an `Origin`: the one that defines its class or a base of that class."""
     modules = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
     return HTTPCORE2 if "httpcore2" in modules else HTTPCORE

@@ -5,15 +5,27 @@ from __future__ import annotations
 import typing
 
 from ._async import AsyncConnectionPool
+from ._bases import (
+    AsyncConnectionInterface,
+    AsyncNetworkBackend,
+    Backend,
+    ConnectionInterface,
+    Interface,
+    NetworkBackend,
+)
+from ._options import constructor
+from ._pool import PoolBase
 from ._sync import ConnectionPool
 
 if typing.TYPE_CHECKING:
     import ssl
 
-    from httpcore import SOCKET_OPTION, URL, AsyncNetworkBackend, NetworkBackend, Proxy
+    from httpcore import SOCKET_OPTION, URL, Proxy
     from httpcore._models import HeaderTypes
+    from typing_extensions import Unpack
 
     from ._engine import TLSConfig
+    from ._options import PoolOptions
     from ._package import Package
 
     Auth = tuple[typing.Union[bytes, str], typing.Union[bytes, str]]
@@ -42,10 +54,20 @@ def _proxy(
     return proxy
 
 
-class ByHTTP:
-    """What pools by way of an HTTP proxy have in common."""
+class HTTPProxyMixin(PoolBase[Backend, Interface]):
+    """The constructor of pools whose requests go through an HTTP proxy."""
 
-    _package: Package
+    _descriptions: typing.ClassVar = {
+        "proxy_url": """
+        The address of the proxy: `http://host:port`, or `https://host:port` for TLS to the proxy.""",
+        "proxy_auth": """
+        A user name and a password for the proxy, sent as `Proxy-Authorization: Basic ...`.""",
+        "proxy_headers": """
+        Headers for the proxy. On a forwarded request, a header of the request takes precedence over one of the same
+        name; through a tunnel, only the CONNECT request has them.""",
+        "proxy_ssl_context": """
+        How the certificate of an `https` proxy is verified.""",
+    }
 
     def __init__(
         self,
@@ -62,23 +84,19 @@ class ByHTTP:
         retries: int = 0,
         local_address: str | None = None,
         uds: str | None = None,
-        network_backend: NetworkBackend | AsyncNetworkBackend | None = None,
+        network_backend: Backend | None = None,
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None:
         """Makes a pool; nothing is connected yet.
 
-        Parameters:
-            proxy_url: Where the proxy listens: `http://host:port`, or `https://host:port` for one that is spoken to
-                over TLS.
-            proxy_auth: A user name and a password for the proxy, sent as `Proxy-Authorization: Basic ...`.
-            proxy_headers: Headers for the proxy. Those of a request have precedence where the proxy passes it on;
-                through a tunnel nothing of the proxy's is sent.
-            ssl_context: How origins are verified.
-            proxy_ssl_context: How an `https` proxy is verified. `RuntimeError` for an `http` one.
+        Raises `TypeError` for an option of a wrong type, `ValueError` for one of a wrong value, `RuntimeError` for
+        a `proxy_ssl_context` with an `http` proxy, `UnsupportedProtocol` for a proxy of another scheme, and
+        `LocalProtocolError` for headers or credentials that cannot be sent.
         """
         proxy = _proxy(self._package, proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
         self._proxy_url = proxy.url
-        super().__init__(  # type: ignore[call-arg]  # The pool's.
+        super().__init__(
             ssl_context=ssl_context,
             proxy=proxy,
             max_connections=max_connections,
@@ -91,13 +109,20 @@ class ByHTTP:
             uds=uds,
             network_backend=network_backend,
             socket_options=socket_options,
+            **options,
         )
 
 
-class BySOCKS:
-    """What pools by way of a SOCKS5 proxy have in common."""
+class SOCKSProxyMixin(PoolBase[Backend, Interface]):
+    """The constructor of pools whose requests go through a SOCKS5 proxy."""
 
-    _package: Package
+    _descriptions: typing.ClassVar = {
+        "proxy_url": """
+        The address of the proxy: `socks5://host:port` or `socks5h://host:port`. Both are the same: the proxy resolves
+        host names.""",
+        "proxy_auth": """
+        A user name and a password for the proxy, of up to 255 bytes each (RFC 1929).""",
+    }
 
     def __init__(
         self,
@@ -110,22 +135,20 @@ class BySOCKS:
         http1: bool = True,
         http2: bool = False,
         retries: int = 0,
-        network_backend: NetworkBackend | AsyncNetworkBackend | None = None,
+        network_backend: Backend | None = None,
         *,
         local_address: str | None = None,
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None:
         """Makes a pool; nothing is connected yet.
 
-        Parameters:
-            proxy_url: Where the proxy listens: `socks5://host:port`, or `socks5h://`, which is the same: names are
-                resolved by the proxy.
-            proxy_auth: A user name and a password for the proxy, of up to 255 bytes each (RFC 1929).
-            ssl_context: How origins are verified.
+        Raises `TypeError` for an option of a wrong type, `ValueError` for one of a wrong value, `UnsupportedProtocol`
+        for a proxy of another scheme, and `LocalProtocolError` for credentials that cannot be sent.
         """
         proxy = _proxy(self._package, proxy_url, proxy_auth)
         self._proxy_url = proxy.url
-        super().__init__(  # type: ignore[call-arg]  # The pool's.
+        super().__init__(
             ssl_context=ssl_context,
             proxy=proxy,
             max_connections=max_connections,
@@ -137,24 +160,33 @@ class BySOCKS:
             local_address=local_address,
             network_backend=network_backend,
             socket_options=socket_options,
+            **options,
         )
 
 
-class HTTPProxy(ByHTTP, ConnectionPool):
+@constructor
+class HTTPProxy(HTTPProxyMixin[NetworkBackend, ConnectionInterface], ConnectionPool):
     """A `ConnectionPool` whose requests go through an HTTP proxy.
 
-    Those to `http` origins are passed on by the proxy, over connections that serve one origin each. For all others the
-    proxy is asked for a tunnel (CONNECT), and the origin's TLS is spoken through it.
+    Requests to `http` origins are forwarded by the proxy, over connections that serve one origin each. For other
+    origins the proxy is asked for a tunnel (CONNECT), and TLS to the origin runs through it.
     """
 
 
-class AsyncHTTPProxy(ByHTTP, AsyncConnectionPool):
-    """An `AsyncConnectionPool` whose requests go through an HTTP proxy, as those of `HTTPProxy`."""
+@constructor
+class AsyncHTTPProxy(HTTPProxyMixin[AsyncNetworkBackend, AsyncConnectionInterface], AsyncConnectionPool):
+    """An `AsyncConnectionPool` whose requests go through an HTTP proxy.
+
+    Requests to `http` origins are forwarded by the proxy, over connections that serve one origin each. For other
+    origins the proxy is asked for a tunnel (CONNECT), and TLS to the origin runs through it.
+    """
 
 
-class SOCKSProxy(BySOCKS, ConnectionPool):
+@constructor
+class SOCKSProxy(SOCKSProxyMixin[NetworkBackend, ConnectionInterface], ConnectionPool):
     """A `ConnectionPool` whose requests go through a SOCKS5 proxy (RFC 1928), which connects to the origins."""
 
 
-class AsyncSOCKSProxy(BySOCKS, AsyncConnectionPool):
-    """An `AsyncConnectionPool` whose requests go through a SOCKS5 proxy, as those of `SOCKSProxy`."""
+@constructor
+class AsyncSOCKSProxy(SOCKSProxyMixin[AsyncNetworkBackend, AsyncConnectionInterface], AsyncConnectionPool):
+    """An `AsyncConnectionPool` whose requests go through a SOCKS5 proxy (RFC 1928), which connects to the origins."""

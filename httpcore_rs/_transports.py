@@ -1,22 +1,23 @@
-"""The transports of httpx and its fork httpx2 over our pools: their own classes, with only the pool exchanged."""
+"""The transports of httpx and of its fork httpx2 on the pools of this package: subclasses with another pool."""
 
 from __future__ import annotations
 
-import functools
 import importlib
 import ssl
-import types
 import typing
 
+from ._bases import Backend, Generic
 from ._engine import TLSConfig
+from ._options import reject_unknown
 
 if typing.TYPE_CHECKING:
     import os
 
     import httpx
     from httpcore import SOCKET_OPTION
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
+    from ._options import PoolOptions
     from ._package import Package
 
     CertTypes = typing.Union[str, "os.PathLike[str]", tuple[str, str], tuple[str, str, str]]
@@ -25,7 +26,7 @@ if typing.TYPE_CHECKING:
 
 
 class DefaultLimits:
-    """The limits that httpx has if it is not told otherwise."""
+    """The default of `limits`: the values that httpx's own transports have. Seconds for `keepalive_expiry`."""
 
     max_connections: int | None = 100
     max_keepalive_connections: int | None = 20
@@ -35,27 +36,32 @@ class DefaultLimits:
 DEFAULT_LIMITS = DefaultLimits()
 
 
-class OnOurPools:
-    """What the transports have in common."""
+class RustPoolTransportMixin(Generic[Backend]):
+    """Everything of the transports, for all four of them, but the class of the library that they derive from."""
 
     # httpx or httpx2, and the package that it is built on.
     _library: typing.Any
     _package: Package
-    # Without a proxy, and for either kind of proxy.
+    # The classes of pools: without a proxy, with an HTTP proxy, with a SOCKS proxy.
     _pools: typing.ClassVar[tuple[typing.Callable[..., object], ...]]
 
-    def __init_subclass__(cls, **arguments: typing.Any) -> None:
-        super().__init_subclass__(**arguments)
-        if "_pools" in vars(cls):
-            # Messages about arguments name the class that was called.
-            init = types.FunctionType(OnOurPools.__init__.__code__, globals(), "__init__")
-            functools.update_wrapper(init, OnOurPools.__init__)
-            init.__defaults__ = OnOurPools.__init__.__defaults__
-            init.__qualname__ = f"{cls.__qualname__}.__init__"
-            del init.__wrapped__  # type: ignore[attr-defined]
-            cls.__init__ = init  # type: ignore[method-assign]
+    _descriptions: typing.ClassVar = {
+        "verify": """
+        How the certificates of origins are verified: `True` by the authorities that the library trusts, `False` not at
+        all, a path by the authorities in a file or folder, or a `TLSConfig`. With an `ssl.SSLContext`, Python's `ssl`
+        does TLS, which is slower.""",
+        "cert": """
+        The client certificate: the path of a PEM file, or `(certificate, key)` or `(certificate, key, password)`.""",
+        "trust_env": """
+        Whether the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name the authorities.""",
+        "limits": """
+        An `httpx.Limits`: the numbers of connections, and the seconds for which an idle one is kept. By default 100
+        connections, 20 idle ones, 5 seconds.""",
+        "proxy": """
+        The proxy for all requests, as a URL or an `httpx.Proxy`: `http`, `https`, `socks5` or `socks5h`.""",
+    }
 
-    # Their own __init__ is not called: all it does is to build an `ssl.SSLContext` and the pool.
+    # The inherited constructor is not called: it only builds an `ssl.SSLContext` and the library's pool.
     def __init__(
         self,
         verify: VerifyTypes = True,
@@ -69,12 +75,16 @@ class OnOurPools:
         local_address: str | None = None,
         retries: int = 0,
         socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+        *,
+        network_backend: Backend | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None:
-        """Makes a transport; nothing is connected yet. The arguments are those of `httpx.HTTPTransport`.
+        """Makes a transport; nothing is connected yet. The positional arguments are those of httpx's own transport.
 
-        Parameters:
-            verify: May also be a `TLSConfig`. With an `ssl.SSLContext` Python's `ssl` does TLS.
+        Raises `TypeError` for an option of a wrong type, `ValueError` for one of a wrong value or for a proxy of
+        another scheme, and `ssl.SSLError` or `OSError` for certificates that cannot be read.
         """
+        reject_unknown(self, options)
         self._pool = self.make_pool(
             verify=verify,
             cert=cert,
@@ -87,6 +97,8 @@ class OnOurPools:
             local_address=local_address,
             retries=retries,
             socket_options=socket_options,
+            network_backend=network_backend,
+            **options,
         )
 
     @classmethod
@@ -101,14 +113,14 @@ class OnOurPools:
         uds: str | None,
         **arguments: typing.Any,
     ) -> typing.Any:
-        """The pool for the arguments of a transport."""
+        """Returns the pool for the arguments of a transport. `arguments` are those that a pool takes as well."""
         arguments["ssl_context"] = cls._ssl_context(verify, cert, trust_env)
         arguments["max_connections"] = limits.max_connections
         arguments["max_keepalive_connections"] = limits.max_keepalive_connections
         arguments["keepalive_expiry"] = limits.keepalive_expiry
-        direct, by_http, by_socks = cls._pools
+        pool, http_proxy, socks_proxy = cls._pools
         if proxy is None:
-            return direct(uds=uds, **arguments)
+            return pool(uds=uds, **arguments)
         if not isinstance(proxy, cls._library.Proxy):
             proxy = cls._library.Proxy(url=proxy)
         proxy = typing.cast("httpx.Proxy", proxy)
@@ -119,29 +131,29 @@ class OnOurPools:
         arguments["proxy_auth"] = proxy.raw_auth
         if url.scheme in ("http", "https"):
             context = getattr(proxy, "ssl_context", None)  # httpx before 0.26 had none.
-            return by_http(proxy_headers=proxy.headers.raw, proxy_ssl_context=context, **arguments)
+            return http_proxy(proxy_headers=proxy.headers.raw, proxy_ssl_context=context, **arguments)
         if url.scheme in ("socks5", "socks5h"):
-            return by_socks(**arguments)
+            return socks_proxy(**arguments)
         raise ValueError(
             f"Proxy protocol must be either 'http', 'https', 'socks5', or 'socks5h', but got {url.scheme!r}."
         )
 
     @classmethod
     def environment_mounts(cls, **arguments: typing.Any) -> dict[str, Self | None]:
-        """What goes by the proxies of the environment, for the `mounts` of a client whose `transport` is ours.
+        """Returns transports for the proxies that the environment names, for the `mounts` of a client.
 
-        Given a transport, httpx does not heed `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` itself.
-        `arguments` are those of the transports.
+        A client that is given a `transport` ignores `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; with these
+        mounts it does not. `arguments` are those of the constructor. The value of a host without a proxy is `None`.
         """
         proxies = importlib.import_module(f"{cls._library.__name__}._utils").get_environment_proxies()
         return {pattern: None if url is None else cls(proxy=url, **arguments) for pattern, url in proxies.items()}
 
     @classmethod
     def _ssl_context(cls, verify: VerifyTypes, cert: CertTypes | None, trust_env: bool) -> TLSConfig | ssl.SSLContext:
-        """The argument of a pool for those of a transport."""
+        """Returns the `ssl_context` of a pool for the arguments of a transport."""
         if isinstance(verify, TLSConfig):
             if cert is not None:
-                raise TypeError("cert belongs into the TLSConfig that was given as verify")
+                raise TypeError("cert must be given to the TLSConfig that is given as verify")
             return verify
         if isinstance(verify, ssl.SSLContext):
             if cert is not None:

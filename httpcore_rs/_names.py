@@ -1,0 +1,35 @@
+"""The public names of `httpcore_rs` and of `httpcore_rs.httpcore2`.
+
+Type checkers do not run this: both modules also import these names under `TYPE_CHECKING`.
+"""
+
+from __future__ import annotations
+
+import typing
+
+if typing.TYPE_CHECKING:
+    from ._package import Package
+
+# Classes and functions of this project, of which both modules have their own.
+OWN = """
+    AsyncConnectionPool AsyncHTTP11Connection AsyncHTTP2Connection AsyncHTTPConnection AsyncHTTPProxy AsyncSOCKSProxy
+    ConnectionPool HTTP11Connection HTTP2Connection HTTPConnection HTTPProxy SOCKSProxy TLSConfig request stream
+""".split()  # noqa: SIM905  # A list would have a line for each.
+
+# Data types, exceptions, interfaces and backends: the objects of httpcore or of httpcore2 themselves.
+SHARED = """
+    AnyIOBackend AsyncConnectionInterface AsyncMockBackend AsyncMockStream AsyncNetworkBackend AsyncNetworkStream
+    ConnectError ConnectTimeout ConnectionInterface ConnectionNotAvailable LocalProtocolError MockBackend MockStream
+    NetworkBackend NetworkError NetworkStream Origin PoolTimeout ProtocolError Proxy ProxyError ReadError ReadTimeout
+    RemoteProtocolError Request Response SOCKET_OPTION SyncBackend TimeoutException TrioBackend URL UnsupportedProtocol
+    WriteError WriteTimeout default_ssl_context
+""".split()  # noqa: SIM905  # A list would have a line for each.
+
+# Names that `httpcore_rs` alone has. The transports are imported when they are asked for, with httpx.
+TRANSPORTS = ["AsyncTransport", "SyncTransport"]
+INSTALLATION = ["install", "uninstall"]
+
+
+def shared(package: Package) -> dict[str, object]:
+    """Returns the objects of a package that are public in the module that stands for it, by name."""
+    return {name: getattr(package.module, name) for name in SHARED}

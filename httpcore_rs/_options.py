@@ -1,0 +1,167 @@
+"""The options of pools, proxies, connections and transports: their types, defaults and descriptions.
+
+httpcore's options are parameters of the constructors, in httpcore's order. The options that httpcore does not have are
+listed here, and only here: each constructor takes them by keyword, as `**options: Unpack[PoolOptions]`, and
+`constructor()` shows them in its signature and in its docstring.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+
+if typing.TYPE_CHECKING:
+    import ssl
+
+    from httpcore import SOCKET_OPTION, Proxy
+
+    from ._engine import TLSConfig
+
+    Class = typing.TypeVar("Class", bound=type[typing.Any])
+
+
+class PoolOptions(typing.TypedDict, total=False):
+    """The options that httpcore does not have. Each class with a constructor takes them, by keyword."""
+
+    http2_ping_interval: float | None
+    http2_ping_timeout: float
+
+
+class EngineOptions(PoolOptions):
+    """All options, as the engine takes them. A constructor passes those that its class does not have as well."""
+
+    ssl_context: ssl.SSLContext | TLSConfig | None
+    proxy: Proxy | None
+    max_connections: int | None
+    max_keepalive_connections: int | None
+    keepalive_expiry: float | None
+    http1: bool
+    http2: bool
+    retries: int
+    local_address: str | None
+    uds: str | None
+    network_backend: object
+    socket_options: typing.Iterable[SOCKET_OPTION] | None
+
+
+DEFAULTS: PoolOptions = {
+    "http2_ping_interval": None,
+    "http2_ping_timeout": 20.0,
+}
+
+# For `help()`. The name, the type and the default of a parameter are put in front of its description.
+DESCRIPTIONS = {
+    "ssl_context": """
+        How the certificates of origins are verified. `None` verifies against certifi's authorities (httpcore2's pools
+        against those of the operating system). With an `ssl.SSLContext`, Python's `ssl` does TLS on the engine's own
+        sockets, which is slower; with `http2=True` its ALPN list is set before each handshake.""",
+    "proxy": """
+        The proxy for all requests: `http`, `https`, `socks5` or `socks5h`. See `HTTPProxy` and `SOCKSProxy`.""",
+    "max_connections": """
+        The largest number of connections at a time, at least 1. Further requests wait, first come, first served,
+        within their `pool` timeout. `None` sets no limit.""",
+    "max_keepalive_connections": """
+        The largest number of idle connections that are kept. `None` sets no limit.""",
+    "keepalive_expiry": """
+        Seconds for which an idle connection is kept. `None` sets no limit.""",
+    "http1": """
+        Whether HTTP/1.1 is used.""",
+    "http2": """
+        Whether HTTP/2 is used: where ALPN selects it in the TLS handshake, or, with `http1=False`, on every connection.
+        Requests to one origin then share a connection, as many at a time as the server allows.""",
+    "retries": """
+        How often a failed attempt to connect (`ConnectError`, `ConnectTimeout`) is repeated, after 0, 0.5, 1, 2, 4 ...
+        seconds.""",
+    "local_address": """
+        The IP address to connect from. It also selects the address family.""",
+    "uds": """
+        The path of a Unix domain socket to connect to, for all hosts. Without effect if there is a proxy, as in
+        httpcore.""",
+    "network_backend": """
+        An object with the methods of this class, which makes the connections instead of the engine. Its streams carry
+        the bytes, their timeouts apply, and their `start_tls()` does TLS.""",
+    "socket_options": """
+        Arguments of `setsockopt`, applied to every socket.""",
+    "http2_ping_interval": """
+        Seconds without a received byte after which a PING is sent on an HTTP/2 connection. `None` sends none.""",
+    "http2_ping_timeout": """
+        Seconds to wait for the answer to a PING. After that the connection counts as dead: its requests fail with
+        `ReadError`.""",
+}
+
+
+def complete(owner: object, options: PoolOptions) -> PoolOptions:
+    """Returns the options that the constructor of `owner` was given, with the defaults of the others.
+
+    Raises `TypeError` for an option that does not exist.
+    """
+    if not options:
+        return DEFAULTS
+    reject_unknown(owner, options)
+    return {**DEFAULTS, **options}
+
+
+def reject_unknown(owner: object, options: PoolOptions) -> None:
+    """Raises `TypeError` for an option of the constructor of `owner` that does not exist, as Python words it."""
+    for name in options:
+        if name not in DEFAULTS:
+            raise TypeError(f"{type(owner).__qualname__}.__init__() got an unexpected keyword argument {name!r}")
+
+
+def constructor(cls: Class) -> Class:
+    """Gives a class an `__init__` of its own: a copy of the inherited one that names and describes all its parameters.
+
+    Python's messages about arguments then name the class that was called. The descriptions are those of this module,
+    and those in the attribute `_descriptions` of the class.
+    """
+    # The module that users import the class from.
+    cls.__module__ = cls.__module__.partition("._")[0]
+    inherited = cls.__init__
+    init = types.FunctionType(
+        inherited.__code__, inherited.__globals__, "__init__", inherited.__defaults__, inherited.__closure__
+    )
+    init.__kwdefaults__ = inherited.__kwdefaults__
+    init.__annotations__ = inherited.__annotations__
+    init.__module__ = cls.__module__
+    init.__qualname__ = f"{cls.__qualname__}.__init__"
+    signature = _signature(inherited, is_async=cls.__name__.startswith("Async"))
+    descriptions = {**DESCRIPTIONS, **getattr(cls, "_descriptions", {})}
+    init.__signature__ = signature  # type: ignore[attr-defined]
+    init.__doc__ = inherited.__doc__ and _docstring(inherited.__doc__, signature, descriptions)
+    cls.__init__ = init
+    return cls
+
+
+def _signature(init: typing.Any, is_async: bool) -> inspect.Signature:
+    """Returns the signature of a constructor with the options that it takes as `**options`, one by one."""
+    prefix = "Async" if is_async else ""
+    specific = {"Backend | None": f"{prefix}NetworkBackend | None", "Stream": f"{prefix}NetworkStream"}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(init).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            parameters += [
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=default,
+                    annotation=PoolOptions.__annotations__[name].__forward_arg__,
+                )
+                for name, default in DEFAULTS.items()
+            ]
+        else:
+            annotation = specific.get(parameter.annotation, parameter.annotation)
+            parameters.append(parameter.replace(annotation=annotation))
+    return inspect.Signature(parameters, return_annotation="None")
+
+
+def _docstring(summary: str, signature: inspect.Signature, descriptions: typing.Mapping[str, str]) -> str:
+    lines = [summary.rstrip(), "", "        Parameters:"]
+    for name, parameter in signature.parameters.items():
+        if name == "self":
+            continue
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        # One level deeper than they stand in this file.
+        text = descriptions[name].replace("\n", "\n        ")
+        lines.append(f"            {name}: {parameter.annotation}{default}{text}")
+    return "\n".join(lines)

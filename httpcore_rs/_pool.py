@@ -1,0 +1,96 @@
+"""What the connection pools for threads and for event loops have in common."""
+
+from __future__ import annotations
+
+import functools
+import typing
+
+from ._bases import Backend, Generic, Interface
+from ._connections import wrap_connections
+from ._effects import detect_monkey_patches
+from ._engine import Engine
+from ._options import complete
+from ._package import HTTPCORE
+
+if typing.TYPE_CHECKING:
+    import ssl
+
+    from httpcore import SOCKET_OPTION, Proxy
+    from typing_extensions import Unpack
+
+    from ._engine import TLSConfig
+    from ._options import PoolOptions
+    from ._package import Package
+
+
+class PoolBase(Generic[Backend, Interface]):
+    """A pool without the methods that send requests."""
+
+    _package: Package = HTTPCORE
+    # By the route that a connection takes to its origin.
+    _connection_classes: typing.Mapping[str, typing.Any]
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext | TLSConfig | None = None,
+        proxy: Proxy | None = None,
+        max_connections: int | None = 10,
+        max_keepalive_connections: int | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: Backend | None = None,
+        socket_options: typing.Iterable[SOCKET_OPTION] | None = None,
+        **options: Unpack[PoolOptions],
+    ) -> None:
+        """Makes a pool; nothing is connected yet.
+
+        Raises `TypeError` for an option of a wrong type and `ValueError` for one of a wrong value.
+        """
+        detect_monkey_patches()
+        self._engine = Engine(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            max_connections=max_connections,
+            max_keepalive_connections=max_keepalive_connections,
+            keepalive_expiry=keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            local_address=local_address,
+            uds=uds,
+            network_backend=network_backend,
+            socket_options=socket_options,
+            package=self._package.name,
+            **complete(self, options),
+        )
+
+    @property
+    def connections(self) -> typing.Sequence[Interface]:
+        """The connections that the pool has now, in the order in which they were made."""
+        return wrap_connections(self._package, self._connection_classes, self._engine.connections())
+
+    @property
+    def _network_backend(self) -> Backend:
+        """The object that makes the connections. Users of httpcore assign to it, to put a guard in its place."""
+        backend: Backend = self._engine.network_backend or self._default_backend
+        return backend
+
+    @_network_backend.setter
+    def _network_backend(self, network_backend: Backend) -> None:
+        # The default backend is there to be wrapped. Where it is assigned unchanged, the engine connects by itself.
+        self._engine.network_backend = None if network_backend is self._default_backend else network_backend
+
+    @functools.cached_property
+    def _default_backend(self) -> Backend:
+        """The network backend of httpcore, which does with Python's sockets what the engine does by itself."""
+        return self._make_default_backend()
+
+    def _make_default_backend(self) -> Backend:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self._engine.summary()}]>"
