@@ -45,9 +45,9 @@ __all__ = [
     "SyncContextManager",
 ]
 
-# The class of network backends, of network streams and of connections: for threads or for event loops.
+# The classes of network backends, network streams and connections: those for threads or those for event loops.
 Backend = typing.TypeVar("Backend")
-Stream = typing.TypeVar("Stream")
+Stream = typing.TypeVar("Stream", bound="NetworkStream | AsyncNetworkStream")
 Interface = typing.TypeVar("Interface")
 
 

@@ -1,7 +1,8 @@
-"""The drive loops: how a thread and a task run an operation of the engine.
+"""The drive loops: they run an operation of the engine in a thread or in a task.
 
-What the engine cannot do itself (run code of users, call Python's libraries, wait on an event loop) it returns as an
-effect. Effects are carried out here, in the frames and the context of the caller, with nothing of the engine below.
+An operation returns an effect where it needs something that the engine does not do: running code of users, calling
+Python's libraries, waiting on an event loop. The loops carry effects out in the frames and in the context of the
+caller, with no frame of the engine below.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if typing.TYPE_CHECKING:
 
 
 def finish(result: typing.Any) -> typing.Any:
-    """The value that a call of the engine returned, or that of the operation which it returned in its place."""
+    """Returns the result of a call of the engine: the value it returned or, if that is an operation, its result."""
     return drive(result) if type(result) is Operation else result
 
 
@@ -32,17 +33,18 @@ def drive(operation: Operation) -> typing.Any:
                 return operation.result()
             argument = effect()
             step = operation.poll
-        # Ctrl-C, say, also between two calls. `throw` raises again what does not concern the engine.
+        # Also `KeyboardInterrupt` between two calls. `throw` raises an exception again that the engine does not handle.
         except BaseException as exc:  # noqa: PERF203
             if operation.is_over():
-                # An exception that a frame of its own traceback refers to would stay until it is collected as garbage.
+                # Where a frame refers to an exception that has this frame in its traceback, only the garbage collector
+                # frees both.
                 argument = None
                 raise
             step, argument = operation.throw, exc
 
 
 async def adrive(operation: Operation) -> typing.Any:
-    """Runs an operation in this task and returns its result. Cancelling it closes its connection there and then."""
+    """Runs an operation in this task and returns its result. Cancelling the task closes the connection at once."""
     step: typing.Callable[[typing.Any], typing.Any] = operation.poll
     argument: typing.Any = None
     while True:
@@ -51,13 +53,14 @@ async def adrive(operation: Operation) -> typing.Any:
             if effect is None:
                 argument = None
                 return operation.result()
-            # Most effects of a task are awaited; some are only called.
+            # Effects that need no waiting are partial functions; the others are awaitables.
             argument = effect() if type(effect) is functools.partial else await effect
             step = operation.poll
-        # A cancellation, say. `throw` raises again what does not concern the engine.
+        # Also a cancellation. `throw` raises an exception again that the engine does not handle.
         except BaseException as exc:  # noqa: PERF203
             if operation.is_over():
-                # An exception that a frame of its own traceback refers to would stay until it is collected as garbage.
+                # Where a frame refers to an exception that has this frame in its traceback, only the garbage collector
+                # frees both.
                 argument = None
                 raise
             step, argument = operation.throw, exc

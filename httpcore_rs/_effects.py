@@ -1,4 +1,4 @@
-"""The effects that the engine returns: what it has Python do for an operation."""
+"""The effects that operations of the engine return, for Python to carry out."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ __all__ = [
     "wait",
 ]
 
-# Of request bodies, and of the fields that follow them.
+# For request bodies and their trailer fields. The engine looks up all effects in this module.
 iter = builtins.iter  # noqa: A001
 list = builtins.list  # noqa: A001
 next = builtins.next  # noqa: A001
 
 
 def nothing() -> None:
-    """Signal handlers run before this does."""
+    """Does nothing. Python runs pending signal handlers before it calls this."""
 
 
 async def awaited(call: typing.Callable[[], typing.Awaitable[typing.Any]]) -> typing.Any:
-    """An effect that is awaited in the task's own frames."""
+    """Awaits the result of `call`, in the frames of the task."""
     return await call()
 
 
@@ -57,7 +57,7 @@ def method(target: object, name: str, *args: object, **kwargs: object) -> typing
 
 
 def async_iterator(body: typing.Any) -> typing.Any:
-    """The iterator of a request body."""
+    """Returns the iterator of a request body. Raises `TypeError` if the body is no async iterable."""
     try:
         return body.__aiter__()
     except Exception as exc:
@@ -66,29 +66,29 @@ def async_iterator(body: typing.Any) -> typing.Any:
 
 
 def connect(target: object, name: str, kwargs: dict[str, typing.Any]) -> tuple[NetworkStream, bool]:
-    """A stream of a network backend, and whether its TLS has chosen HTTP/2."""
+    """Returns a new stream of a network backend, and whether ALPN has selected HTTP/2 on it."""
     stream = getattr(target, name)(**kwargs)
-    return stream, _has_chosen_http2(stream)
+    return stream, _has_selected_http2(stream)
 
 
 async def aconnect(target: object, name: str, kwargs: dict[str, typing.Any]) -> tuple[AsyncNetworkStream, bool]:
-    """A stream of an async network backend, and whether its TLS has chosen HTTP/2."""
+    """Returns a new stream of an async network backend, and whether ALPN has selected HTTP/2 on it."""
     stream = await getattr(target, name)(**kwargs)
-    return stream, _has_chosen_http2(stream)
+    return stream, _has_selected_http2(stream)
 
 
-def _has_chosen_http2(stream: NetworkStream | AsyncNetworkStream) -> bool:
+def _has_selected_http2(stream: NetworkStream | AsyncNetworkStream) -> bool:
     ssl_object = stream.get_extra_info("ssl_object")
     return ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2"
 
 
 def is_readable(stream: NetworkStream | AsyncNetworkStream) -> bool:
-    """Whether an idle stream has something to read: its end, usually."""
+    """Returns whether an idle stream has something to read: usually its end."""
     return bool(stream.get_extra_info("is_readable"))
 
 
 def close_streams(resets: list[Operation], streams: list[NetworkStream]) -> None:
-    """Sends resets and closes streams of a network backend, all of them. Then raises what the first of them raised."""
+    """Sends all resets and closes all streams, those of a network backend. Then raises their first exception."""
     failure: BaseException | None = None
     steps: list[typing.Callable[[], object]] = [functools.partial(drive, reset) for reset in resets]
     steps += [stream.close for stream in streams]
@@ -102,7 +102,7 @@ def close_streams(resets: list[Operation], streams: list[NetworkStream]) -> None
 
 
 async def aclose_streams(resets: list[Operation], streams: list[AsyncNetworkStream]) -> None:
-    """Does what `close_streams` does, also in a task that is being cancelled."""
+    """Does what `close_streams` does, also in a task that is cancelled."""
     failure: BaseException | None = None
     with shield():
         steps: list[typing.Callable[[], typing.Awaitable[object]]] = [
@@ -119,7 +119,7 @@ async def aclose_streams(resets: list[Operation], streams: list[AsyncNetworkStre
 
 
 def wait(readers: list[int], writers: list[int], timeout: float | None) -> None:
-    """Waits for descriptors by the `select` that a library of greenlets has put in place: other greenlets run."""
+    """Waits for descriptors with the `select` of a greenlet library, which lets other greenlets run."""
     select.select(readers, writers, [], timeout)
 
 

@@ -1,6 +1,7 @@
 """The event loops that the engine runs on: asyncio (uvloop included) and trio.
 
-Everything that differs between them is in this file. A loop owns its host; this module only finds it again.
+Everything that differs between them is in this module. Each event loop has one `Host`, the engine's side of it. The
+loop owns its host; this module holds weak references.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if typing.TYPE_CHECKING:
 
 
 class _Local(threading.local):
-    """The hosts of this thread's loops, and a reference to the one used last."""
+    """The hosts of the event loops of a thread, and a reference to the one that was used last."""
 
     def __init__(self) -> None:
         self.last: typing.Callable[[], Host | None] = lambda: None
@@ -32,9 +33,9 @@ _local = _Local()
 
 
 def current_host() -> Host:
-    """The host of the running loop; made on the first call."""
+    """Returns the host of the running event loop, and makes it on the first call."""
     trio = sys.modules.get("trio")
-    # trio may run as a guest of asyncio: whose task this is, trio knows.
+    # trio may run in guest mode on an asyncio loop: trio knows if the running task is one of its own.
     token: object
     make: typing.Callable[[typing.Any], Host]
     if trio is not None and _in_trio_task(trio):
@@ -53,7 +54,7 @@ def current_host() -> Host:
 
 
 def shield() -> contextlib.AbstractContextManager[object]:
-    """What is awaited within is not cancelled by a scope around it, be it trio's or anyio's."""
+    """Returns a context manager that keeps cancel scopes of trio or anyio around it from cancelling its block."""
     trio, anyio = sys.modules.get("trio"), sys.modules.get("anyio")
     scope: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if trio is not None and _in_trio_task(trio):
@@ -64,11 +65,11 @@ def shield() -> contextlib.AbstractContextManager[object]:
 
 
 def _in_trio_task(trio: types.ModuleType) -> bool:
-    # Loaded only in part while another thread imports it.
+    # The module is incomplete while another thread imports it.
     lowlevel = getattr(trio, "lowlevel", None)
     if lowlevel is None:
         return False
-    # trio-asyncio runs an asyncio loop in a task of trio; sniffio knows which of the two the running code is for.
+    # trio-asyncio runs an asyncio loop in a trio task; sniffio knows which of the two the running code belongs to.
     if "trio_asyncio" in sys.modules and sys.modules["sniffio"].current_async_library() != "trio":
         return False
     if hasattr(lowlevel, "in_trio_task"):
@@ -81,12 +82,12 @@ def _in_trio_task(trio: types.ModuleType) -> bool:
 
 
 def _turn(host: Host) -> None:
-    """Has the engine do what is due for a loop; its effects are carried out here."""
+    """Makes the engine do what is due on an event loop, and carries out the effects."""
     effect = host.turn()
     while effect is not None:
         try:
             reply = effect()
-        except BaseException as exc:  # noqa: BLE001, PERF203  # Of Python's `ssl`; `throw` knows what it means.
+        except BaseException as exc:  # noqa: BLE001, PERF203  # From Python's `ssl`; the engine converts it.
             effect = host.throw(exc)
         else:
             effect = host.poll(reply)
@@ -106,7 +107,7 @@ def _asyncio_host(loop: typing.Any) -> Host:
     def checkpoint() -> typing.Awaitable[None]:
         return asyncio.sleep(0)
 
-    # The loop itself holds its tasks weakly.
+    # asyncio holds tasks by weak references only.
     tasks: set[asyncio.Task[object]] = set()
 
     def spawn(coroutine: typing.Coroutine[typing.Any, typing.Any, object]) -> typing.Callable[[], None]:
@@ -124,7 +125,8 @@ def _asyncio_host(loop: typing.Any) -> Host:
 
     resolve = AsyncioResolver(loop).resolve
     host = Host(loop, wait=loop.create_future, arm=arm, checkpoint=checkpoint, resolve=resolve, spawn=spawn)
-    # What the host holds must not hold the host: it goes with its loop, without waiting for the garbage collector.
+    # The host holds these functions. They refer to it weakly, so that it is freed with its loop, without the garbage
+    # collector.
     reference = weakref.ref(host)
     loop.add_reader(host.fileno(), _turn, host)
     return host
@@ -136,10 +138,11 @@ def _trio_host(token: object) -> Host:
     scope = trio.CancelScope()
     wanted = float("inf")
 
-    # Tasks that wait to be resumed. One that is cancelled meanwhile must not be: trio resumes it itself.
+    # Tasks that wait to be resumed. A task that is cancelled is not among them any more: trio resumes it.
     parked: set[trio.lowlevel.Task] = set()
 
-    # Tasks that were resumed before they waited: by the drop of a response that the garbage collector found in between.
+    # Tasks that were resumed before they began to wait. The garbage collector can drop a response in between, and that
+    # resumes the next task.
     resumed: set[trio.lowlevel.Task] = set()
 
     async def wait() -> None:
@@ -171,14 +174,14 @@ def _trio_host(token: object) -> Host:
         scope.deadline = wanted
 
     def spawn(coroutine: typing.Coroutine[typing.Any, typing.Any, object]) -> typing.Callable[[], None]:
-        carrying = trio.CancelScope()
+        upload_scope = trio.CancelScope()
 
-        async def carry() -> None:
-            with carrying:
+        async def run() -> None:
+            with upload_scope:
                 await coroutine
 
-        trio.lowlevel.spawn_system_task(carry, name="httpcore_rs upload", context=contextvars.copy_context())
-        return carrying.cancel
+        trio.lowlevel.spawn_system_task(run, name="httpcore_rs upload", context=contextvars.copy_context())
+        return upload_scope.cancel
 
     async def watch() -> None:
         nonlocal scope, wanted

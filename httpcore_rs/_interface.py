@@ -1,4 +1,4 @@
-"""Requests as `pool.request()` and `pool.stream()` take them, checked and completed as httpcore does it."""
+"""Makes requests from the arguments of `request()` and `stream()`, with httpcore's own checks and default headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def build_request(
     content: typing.Any,
     extensions: Extensions | None,
 ) -> Request:
-    """The request for these arguments; `Host` and, where there is a body, its framing are added if they are missing."""
+    """Returns a request. Adds the `Host` header and, for a body, the header that frames it, if they are missing.
+
+    Raises httpcore's `TypeError` or `ValueError` for arguments of a wrong type or value.
+    """
     models = package.models
     method = models.enforce_bytes(method, name="method")
     url = models.enforce_url(url, name="url")

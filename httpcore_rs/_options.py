@@ -28,21 +28,23 @@ class PoolOptions(typing.TypedDict, total=False):
     http2_ping_timeout: float
 
 
-class EngineOptions(PoolOptions):
-    """All options, as the engine takes them. A constructor passes those that its class does not have as well."""
+if typing.TYPE_CHECKING:
 
-    ssl_context: ssl.SSLContext | TLSConfig | None
-    proxy: Proxy | None
-    max_connections: int | None
-    max_keepalive_connections: int | None
-    keepalive_expiry: float | None
-    http1: bool
-    http2: bool
-    retries: int
-    local_address: str | None
-    uds: str | None
-    network_backend: object
-    socket_options: typing.Iterable[SOCKET_OPTION] | None
+    class EngineOptions(PoolOptions):
+        """All options, as the engine takes them. A constructor passes those that its class does not have as well."""
+
+        ssl_context: ssl.SSLContext | TLSConfig | None
+        proxy: Proxy | None
+        max_connections: int | None
+        max_keepalive_connections: int | None
+        keepalive_expiry: float | None
+        http1: bool
+        http2: bool
+        retries: int
+        local_address: str | None
+        uds: str | None
+        network_backend: object
+        socket_options: typing.Iterable[SOCKET_OPTION] | None
 
 
 DEFAULTS: PoolOptions = {
@@ -150,8 +152,8 @@ def _signature(init: typing.Any, is_async: bool) -> inspect.Signature:
                 for name, default in DEFAULTS.items()
             ]
         else:
-            annotation = specific.get(parameter.annotation, parameter.annotation)
-            parameters.append(parameter.replace(annotation=annotation))
+            annotation = specific.get(parameter.annotation)
+            parameters.append(parameter.replace(annotation=annotation) if annotation else parameter)
     return inspect.Signature(parameters, return_annotation="None")
 
 

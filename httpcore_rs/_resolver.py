@@ -1,7 +1,7 @@
 """Name resolution: concurrent callers for one host and port share one lookup (single flight).
 
-A lookup lasts as long as it runs: its outcome goes to those that wait for it, and is then forgotten. Nothing is cached.
-Threads share lookups in the process, tasks in their event loop.
+The result of a lookup goes to all callers that wait for it, and is not cached. Threads share lookups in the process,
+tasks in their event loop.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Key = tuple[str, int]
 
 
 def _copy(error: BaseException) -> BaseException:
-    """An exception like `error` without a traceback: each caller raises its own.
+    """Returns a copy of an exception, without its traceback, for one caller to raise.
 
-    A shared exception would collect the tracebacks of all of them, and would keep their frames alive.
+    A shared exception would collect the tracebacks of all callers, and would keep their frames alive.
     """
     try:
         copied = type(error)(*error.args)
-    except Exception:  # noqa: BLE001  # An exception of another signature: of a resolver of the user's, say.
+    except Exception:  # noqa: BLE001  # Its constructor may take other arguments.
         return error.with_traceback(None)
     copied.__cause__ = error.__cause__
     return copied
@@ -41,41 +41,41 @@ def _copy(error: BaseException) -> BaseException:
 
 
 class _Runner:
-    """Lives as long as the call that runs a lookup."""
+    """An object that lives as long as the call that runs a lookup."""
 
     __slots__ = ("__weakref__",)
 
 
 class _Lookup:
-    """A lookup by one thread, for which others may wait."""
+    """A lookup that one thread runs, and that other threads may wait for."""
 
     __slots__ = ("done", "error", "found", "owner", "runner")
 
     def __init__(self, runner: _Runner) -> None:
-        # An exception of a signal handler can end that call at any point, also before it says so.
+        # An exception of a signal handler can end that call at any point, also before `done` is set.
         self.runner = weakref.ref(runner)
-        # Both are looked up in `threading` here: gevent and eventlet put their own there, possibly after this import.
+        # Looked up in `threading` here: gevent and eventlet may replace both after this module was imported.
         self.done = threading.Event()
         self.owner = threading.get_ident()
-        # With neither of the two, the lookup was abandoned: its thread was interrupted.
+        # If both stay `None`, the thread was interrupted and the lookup is abandoned.
         self.found: Addresses | None = None
         self.error: BaseException | None = None
 
     def wait(self, deadline: float | None) -> bool:
-        """Waits until it has ended, one way or another. Whether that was before the deadline."""
+        """Waits for the end of the lookup. Returns whether it ended before the deadline."""
         while self.runner() is not None:
-            left = _LOOK if deadline is None else max(0.0, deadline - time.monotonic())
-            if self.done.wait(min(left, _LOOK)):
+            left = _CHECK_INTERVAL if deadline is None else max(0.0, deadline - time.monotonic())
+            if self.done.wait(min(left, _CHECK_INTERVAL)):
                 break
-            if left < _LOOK:
+            if left < _CHECK_INTERVAL:
                 return False
         return True
 
 
-# How often a waiting thread looks whether a lookup is still under way, in seconds.
-_LOOK = 1.0
+# Seconds after which a waiting thread checks again that the lookup still runs.
+_CHECK_INTERVAL = 1.0
 
-# Changed by single operations that are atomic, so no lock is needed (which a signal handler could find taken).
+# Each change is one atomic operation. A lock would not do: a signal handler could find it held by its own thread.
 _lookups: dict[_Key, _Lookup] = {}
 
 if hasattr(os, "register_at_fork"):
@@ -84,11 +84,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def resolve(host: str, port: int, timeout: float | None) -> Addresses | None:
-    """The addresses of a host, or None when `timeout` (seconds) passed first.
+    """Returns the addresses of a host, or `None` if `timeout` seconds passed first.
 
-    The first caller for a host and port runs `socket.getaddrinfo`, which nothing can end early: the timeout holds for
-    the callers that wait for its outcome. Raises what `getaddrinfo` raised. If the running caller is interrupted
-    (Ctrl-C, a killed greenlet), one of those that wait runs the lookup again.
+    The first caller for a host and port runs `socket.getaddrinfo`, which cannot be ended early: the timeout applies to
+    the callers that wait for its result. Raises the exception of `getaddrinfo`. If the running caller is interrupted
+    (Ctrl-C, a killed greenlet), one of the waiting callers runs the lookup again.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     key = (host, port)
@@ -99,7 +99,7 @@ def resolve(host: str, port: int, timeout: float | None) -> Addresses | None:
         if lookup is mine:
             return _run(key, mine)
         if lookup.owner == mine.owner and lookup.runner() is not None:
-            # A signal handler or a finalizer that interrupts the lookup of its own thread must not wait for it.
+            # A signal handler or a finalizer that runs within the lookup of its own thread must not wait for it.
             return _getaddrinfo(host, port)
         if not lookup.wait(deadline):
             return None
@@ -144,13 +144,13 @@ class AsyncioResolver:
         self._lookups: dict[_Key, tuple[asyncio.Task[Addresses], set[object]]] = {}
 
     async def resolve(self, host: str, port: int, timeout: float | None) -> Addresses | None:
-        """The addresses of a host, or None when `timeout` (seconds) passed first. Raises what `getaddrinfo` raised."""
+        """Returns the addresses of a host, or `None` after `timeout` seconds. Raises the exception of `getaddrinfo`."""
         deadline = None if timeout is None else self._loop.time() + timeout
         while True:
             task = await self._wait((host, port), None if deadline is None else deadline - self._loop.time())
             if not task.done():
                 return None
-            # Cancelled from outside, by a program that cancels all tasks of the loop: not what this caller waits for.
+            # A program that cancels all tasks of the loop also cancels lookups: this caller then starts another one.
             if not task.cancelled():
                 error = task.exception()
                 if error is not None:
@@ -159,7 +159,7 @@ class AsyncioResolver:
 
     async def _wait(self, key: _Key, timeout: float | None) -> asyncio.Task[Addresses]:
         lookup = self._lookups.get(key)
-        # One that has ended is forgotten by a callback, which may not have run yet.
+        # A callback removes lookups that have ended, but it may not have run yet.
         task, waiters = self._start(key) if lookup is None or lookup[0].done() else lookup
         waiter = object()
         waiters.add(waiter)
@@ -187,7 +187,7 @@ class AsyncioResolver:
     def _end(self, key: _Key, task: asyncio.Task[Addresses]) -> None:
         self._forget(key, task)
         if not task.cancelled():
-            # Retrieved, so that asyncio does not report it when all waiters have left at this very moment.
+            # Marks the exception as retrieved, so that asyncio does not report it if there are no waiters left.
             task.exception()
 
     def _forget(self, key: _Key, task: asyncio.Task[Addresses]) -> None:
@@ -202,7 +202,7 @@ class TrioResolver:
         self._lookups: dict[_Key, _TrioLookup] = {}
 
     async def resolve(self, host: str, port: int, timeout: float | None) -> Addresses | None:
-        """The addresses of a host, or None when `timeout` (seconds) passed first. Raises what `getaddrinfo` raised."""
+        """Returns the addresses of a host, or `None` after `timeout` seconds. Raises the exception of `getaddrinfo`."""
         trio = sys.modules["trio"]
         key = (host, port)
         lookup = self._lookups.get(key)
@@ -230,7 +230,7 @@ class TrioResolver:
                 lookup.found = await trio.socket.getaddrinfo(*key, type=socket.SOCK_STREAM)
         except trio.Cancelled:
             raise
-        except BaseException as exc:  # noqa: BLE001  # An exception of a system task ends the whole run.
+        except BaseException as exc:  # noqa: BLE001  # Raised in a system task it would end the trio run.
             lookup.error = _copy(exc)
         finally:
             self._forget(key, lookup)
@@ -242,7 +242,7 @@ class TrioResolver:
 
 
 class _TrioLookup:
-    """A lookup under trio, and how many tasks wait for it."""
+    """A lookup under trio, and the number of tasks that wait for it."""
 
     __slots__ = ("done", "error", "found", "scope", "waiters")
 

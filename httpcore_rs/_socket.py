@@ -1,4 +1,4 @@
-"""The socket that `network_stream.get_extra_info("socket")` returns."""
+"""The socket that `get_extra_info("socket")` of a network stream returns."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import socket
 
 
 class DuplicateSocket(socket.socket):
-    """A socket of its own descriptor on the connection's own stream: for options and addresses, not for moving bytes.
+    """A duplicate of the socket of a connection, for options and addresses. It must not be read or written.
 
-    Forgetting it closes that descriptor silently; the connection is not affected.
+    Its descriptor is its own: closing it has no effect on the connection. It is closed without a `ResourceWarning` when
+    the object is freed.
     """
 
     def __del__(self) -> None:

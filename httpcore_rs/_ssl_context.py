@@ -1,4 +1,4 @@
-"""`ssl.SSLContext`s where Python's `ssl` does TLS: for a `network_backend`, and for keys that rustls cannot read."""
+"""`ssl.SSLContext`s for TLS by Python's `ssl`: with a `network_backend`, and for keys that rustls cannot read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import certifi
 
 from ._engine import TLSConfig
 
-# Where bundles are, by distribution: for an OpenSSL that was built to look elsewhere.
+# The certificate bundles of Linux distributions, for an OpenSSL that was built with other paths.
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -24,9 +24,9 @@ BUNDLES = (
 
 
 def for_backend(ssl_context: ssl.SSLContext | TLSConfig | None, http2: bool, package: str) -> ssl.SSLContext:
-    """The context for a pool's `ssl_context` argument, with the default of `package`.
+    """Returns the context for the `ssl_context` of a pool. For `None` that is the default of `package`.
 
-    One that the caller made is used as it is. Those made here offer the protocols that the pool speaks.
+    An `ssl.SSLContext` of the caller is returned unchanged. A new context offers the protocols of the pool by ALPN.
     """
     if isinstance(ssl_context, ssl.SSLContext):
         return ssl_context
@@ -42,9 +42,9 @@ def for_backend(ssl_context: ssl.SSLContext | TLSConfig | None, http2: bool, pac
 
 
 def system_paths() -> tuple[str | None, str | None]:
-    """The bundle and the hashed folder with the operating system's authorities, whatever the environment says.
+    """Returns the bundle and the hashed folder with the authorities of the operating system.
 
-    Those that Python's OpenSSL was built with, if there is something at these paths.
+    These are the paths that Python's OpenSSL was built with, where they exist. The environment is not consulted.
     """
     built = ssl.get_default_verify_paths()
     file = built.openssl_cafile if Path(built.openssl_cafile).is_file() else None
@@ -68,21 +68,21 @@ def make(
     cadata: typing.Any,
     minimum_version: ssl.TLSVersion | None,
 ) -> ssl.SSLContext:
-    """The context that does what a `TLSConfig` of these arguments does."""
+    """Returns the context that does the same as a `TLSConfig` with these arguments."""
     if verify is False:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        file, folder, is_systems = _locations(None if verify is True else verify, trust_env, system_store, cadata)
-        if is_systems:
-            # As httpx2 makes it: without the flags that `create_default_context()` sets since Python 3.13.
+        file, folder, is_system_store = _locations(None if verify is True else verify, trust_env, system_store, cadata)
+        if is_system_store:
+            # As in httpx2: without the flags that `create_default_context()` sets since Python 3.13.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             if file or folder:
                 context.load_verify_locations(file, folder)
         elif file or folder or cadata:
             context = ssl.create_default_context(cafile=file, capath=folder, cadata=_text_or_der(cadata))
-        else:  # It would trust what OpenSSL trusts by itself.
+        else:  # `create_default_context()` would load the authorities of OpenSSL.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     needs_tls13 = minimum_version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if needs_tls13 else ssl.TLSVersion.TLSv1_2
@@ -92,7 +92,7 @@ def make(
 
 
 def _text_or_der(cadata: typing.Any) -> str | bytes | None:
-    """`cadata` as `ssl` wants it: PEM is text."""
+    """Returns `cadata` as `ssl` takes it: PEM as `str`, DER as `bytes`."""
     if cadata is None or isinstance(cadata, str):
         return cadata
     data = memoryview(cadata).tobytes()
@@ -102,9 +102,10 @@ def _text_or_der(cadata: typing.Any) -> str | bytes | None:
 def _locations(
     path: typing.Any, trust_env: bool, system_store: bool, cadata: typing.Any
 ) -> tuple[str | None, str | None, bool]:
-    """The file and the folders with authorities, and whether they are the operating system's own.
+    """Returns the file and the folders with authorities, and whether these are those of the operating system.
 
-    As in httpx the file that the environment names comes instead of the folders. They are a list, which OpenSSL splits.
+    As in httpx, a file named by the environment takes precedence over folders. Folders are a list, which OpenSSL
+    splits.
     """
     if path is not None:
         return (None, path, False) if Path(path).is_dir() else (path, None, False)

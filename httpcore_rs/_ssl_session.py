@@ -1,6 +1,6 @@
-"""Python's `ssl` as the engine uses it: bytes in, bytes out, one call per step.
+"""TLS sessions by Python's `ssl` for the engine: bytes in, bytes out, one call for each step.
 
-The engine moves the bytes. What it calls here does not block: an `ssl.SSLObject` works between two buffers in memory.
+The engine does the I/O. Nothing here blocks: an `ssl.SSLObject` works between two buffers in memory.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ import typing
 import weakref
 
 if typing.TYPE_CHECKING:
-    # The flags below or what failed, plaintext that was received, ciphertext to be sent.
+    # The flags below or an exception, received plaintext, ciphertext to be sent.
     Step = tuple[typing.Union[int, Exception], bytes, bytes]
 
-# What a step says beside the bytes that come out of it.
+# The flags that a step returns beside bytes.
 HANDSHAKEN = 1
-CLOSED = 2  # The peer has said goodbye.
-HOLDING = 4  # There is plaintext left that waits for something to be received.
+CLOSED = 2  # The peer has sent close_notify.
+HOLDING = 4  # Some plaintext cannot be sent before something is received.
 
-# The longest record (RFC 8446, 5.1): a read gives one at most.
+# The longest record (RFC 8446, 5.1). A read returns at most one record.
 RECORD = 16 * 1024
 
-# Contexts whose ALPN list was set here: `ssl` does not tell what a list is. Held weakly.
-_set: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
-# Held from setting a context's list until a session has taken it over. A signal handler that begins a session
-# in the middle of that, in the same thread, does not wait for itself.
+# Contexts whose ALPN list was set here: `ssl` cannot tell the list of a context.
+_configured: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
+# Held from setting the list of a context until a session has been made with it. It is reentrant: a signal handler may
+# begin a session in the same thread in between.
 _alpn = threading.RLock()
-# How often a list was set. Changed under the lock.
+# The number of times that a list was set. Changed under the lock.
 _offers = 0
 
 
 class Session:
-    """A client's side of a TLS session."""
+    """The client side of a TLS session."""
 
     __slots__ = ("_held", "_incoming", "_outgoing", "_read", "_write", "ciphertext", "object", "plaintext")
 
-    # Set by the engine before each step: what has arrived, and what is to be sent.
+    # Set by the engine before each step: received ciphertext, and plaintext to be sent.
     ciphertext: bytes
     plaintext: bytes
 
     def __init__(self, context: ssl.SSLContext, server_hostname: str, protocols: list[str]) -> None:
         if context.check_hostname and not server_hostname:
-            # `ssl` itself says so only of sockets; here it would check no name at all.
+            # `ssl` raises this for sockets only. Without it, no name would be checked here.
             raise ValueError("check_hostname requires server_hostname")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._held = b""
@@ -52,17 +52,17 @@ class Session:
                 offer_number = _offer(context, protocols)
                 made = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
                 if offer_number != _offers:
-                    # Another list may have come in between, from within this thread.
+                    # A signal handler has set another list in between.
                     made = None
             self.object = made
-        # Without the detour by the methods of `ssl.SSLObject`, unless a subclass has its own.
+        # The methods of `ssl.SSLObject` only call these. A subclass may have other methods.
         plain = type(self.object).read is ssl.SSLObject.read and type(self.object).write is ssl.SSLObject.write
         raw = getattr(self.object, "_sslobj", self.object) if plain else self.object
         self._read: typing.Callable[[int], bytes] = raw.read
         self._write: typing.Callable[[typing.Any], int] = raw.write
 
     def handshake(self, ciphertext: bytes, is_eof: bool) -> tuple[int | Exception, bytes, bytes, str | None]:
-        """Begins the handshake, or goes on with it; at its end with the protocol that ALPN has chosen."""
+        """Begins or continues the handshake. At its end, also returns the protocol that ALPN has selected."""
         try:
             if ciphertext:
                 self._incoming.write(ciphertext)
@@ -71,16 +71,16 @@ class Session:
             self.object.do_handshake()
         except ssl.SSLWantReadError:
             return 0, b"", self._outgoing.read(), None
-        except Exception as exc:  # noqa: BLE001  # With it goes the alert that tells the peer why.
+        except Exception as exc:  # noqa: BLE001  # Returned together with the alert for the peer.
             return exc, b"", self._outgoing.read(), None
-        # What has come behind it.
+        # The data that has arrived with the last message of the handshake.
         state, plaintext, ciphertext = self._step(b"", b"")
         if isinstance(state, int):
             state |= HANDSHAKEN
         return state, plaintext, ciphertext, self.object.selected_alpn_protocol()
 
     def step(self) -> Step:
-        """Decrypts what has arrived and encrypts what is to be sent."""
+        """Decrypts `ciphertext` and encrypts `plaintext`."""
         ciphertext, plaintext, received = self.ciphertext, self.plaintext, b""
         self.ciphertext = self.plaintext = b""
         try:
@@ -96,21 +96,21 @@ class Session:
             return 0, received, self._outgoing.read()
         except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
             return self._step(received, plaintext)
-        except Exception as exc:  # noqa: BLE001  # With it goes the alert that tells the peer why.
+        except Exception as exc:  # noqa: BLE001  # Returned together with the alert for the peer.
             return exc, received, self._outgoing.read()
 
     def _step(self, received: bytes, plaintext: bytes) -> Step:
-        """The same in all cases."""
+        """Does a step of any kind; `step()` handles the frequent ones by itself, with fewer calls."""
         state: int | Exception = 0
         parts = [received]
         try:
             state = self._receive(parts) | self._send(plaintext)
-        except Exception as exc:  # noqa: BLE001  # The engine makes its own error of it.
+        except Exception as exc:  # noqa: BLE001  # The engine converts it.
             state = exc
         return state, b"".join(parts), self._outgoing.read()
 
     def _receive(self, parts: list[bytes]) -> int:
-        """Reads all that there is; whether that is all there will be."""
+        """Reads all available plaintext. Returns `CLOSED` at the end of the stream."""
         try:
             while part := self._read(RECORD):
                 parts.append(part)
@@ -121,7 +121,7 @@ class Session:
         return CLOSED
 
     def _send(self, plaintext: bytes) -> int:
-        """Writes all that can be written; whether something is left."""
+        """Writes as much as possible. Returns `HOLDING` if something is left."""
         rest = memoryview(self._held + plaintext)
         try:
             while rest:
@@ -134,18 +134,18 @@ class Session:
 
 
 def offer(context: ssl.SSLContext, protocols: list[str]) -> None:
-    """Prepares a context for the handshake of a `network_backend`, which does TLS by itself."""
+    """Sets the ALPN list of a context for the handshake of a `network_backend`, which does TLS by itself."""
     with _alpn:
         _offer(context, protocols)
 
 
 def _offer(context: ssl.SSLContext, protocols: list[str]) -> int:
-    """Sets a context's list, and returns the number of this offer."""
+    """Sets the ALPN list of a context, and returns the number of this change."""
     global _offers  # noqa: PLW0603
-    # As httpcore, before each handshake; but one that was never used with HTTP/2 is left as it is.
+    # Before each handshake, as in httpcore. A context that was never used with HTTP/2 is left unchanged.
     if "h2" in protocols:
-        _set.add(context)
-    if context in _set:
+        _configured.add(context)
+    if context in _configured:
         context.set_alpn_protocols(protocols)
     _offers = number = _offers + 1
     return number
@@ -154,7 +154,7 @@ def _offer(context: ssl.SSLContext, protocols: list[str]) -> int:
 def begin(
     context: ssl.SSLContext, server_hostname: str, protocols: list[str]
 ) -> tuple[Session, int | Exception, bytes, bytes, str | None]:
-    """A session whose handshake has begun, and what comes of its first step."""
+    """Returns a new session and the results of the first step of its handshake."""
     session = Session(context, server_hostname, protocols)
     state, plaintext, ciphertext, protocol = session.handshake(b"", is_eof=False)
     return session, state, plaintext, ciphertext, protocol

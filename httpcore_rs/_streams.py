@@ -1,8 +1,8 @@
-"""The engine's streams, completed with the methods that run code in Python.
+"""Methods of the engine's streams that drive operations. They are added to the classes here.
 
-Each of these drives an operation. They are functions of Python, so that what they call on the way (a body's iterator, a
-trace callback, a signal handler) has no frame of the engine below it. Those of the async streams are coroutine
-functions: nothing happens before they are awaited.
+They are Python functions, so that the code of users that they call (the iterator of a body, a trace callback, a signal
+handler) has no frame of the engine below it. Those of the async streams are coroutine functions: nothing happens before
+they are awaited.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if typing.TYPE_CHECKING:
 
 
 def _method(cls: type[object], name: str) -> typing.Callable[[Method], Method]:
-    """Makes a function a method of one of the engine's classes."""
+    """Returns a decorator that makes a function a method of one of the engine's classes."""
 
     def add(function: Method) -> Method:
         function.__name__, function.__qualname__ = name, f"{cls.__name__}.{name}"
@@ -50,7 +50,7 @@ def _next(self: ResponseStream) -> bytes:
 
 @_method(ResponseStream, "close")
 def _close_response(self: ResponseStream) -> None:
-    """Gives the connection back. A thread that waits for a chunk meanwhile gets a `ReadError`."""
+    """Ends the response and gives the connection back. A thread that waits for a chunk gets a `ReadError`."""
     closing = self.end()
     if closing is not None:
         closing()
@@ -73,7 +73,7 @@ async def _anext(self: AsyncResponseStream) -> bytes:
 
 @_method(AsyncResponseStream, "aclose")
 async def _aclose_response(self: AsyncResponseStream) -> None:
-    """Gives the connection back. A task that waits for a chunk meanwhile gets a `ReadError`."""
+    """Ends the response and gives the connection back. A task that waits for a chunk gets a `ReadError`."""
     closing = self.end()
     if closing is not None:
         await closing
@@ -81,14 +81,20 @@ async def _aclose_response(self: AsyncResponseStream) -> None:
 
 @_method(NetworkStream, "read")
 def _read(self: NetworkStream, max_bytes: int, timeout: float | None = None) -> bytes:
-    """Reads up to `max_bytes`, `b""` at the end. Raises `ReadError`, and `ReadTimeout` after `timeout` seconds."""
+    """Returns 1 to `max_bytes` received bytes, and `b""` at the end of the stream.
+
+    Raises `ReadTimeout` after `timeout` seconds (`None` for no limit), and `ReadError`.
+    """
     data: bytes = finish(self.start_read(max_bytes, timeout))
     return data
 
 
 @_method(NetworkStream, "write")
 def _write(self: NetworkStream, buffer: bytes, timeout: float | None = None) -> None:
-    """Sends all of `buffer`. Raises `WriteTimeout` if that takes more than `timeout` seconds, and `WriteError`."""
+    """Sends all bytes of `buffer`.
+
+    Raises `WriteTimeout` if that takes more than `timeout` seconds (`None` for no limit), and `WriteError`.
+    """
     finish(self.start_write(buffer, timeout))
 
 
@@ -99,9 +105,10 @@ def _start_tls(
     server_hostname: str | None = None,
     timeout: float | None = None,
 ) -> httpcore.NetworkStream:
-    """Begins TLS on a stream that has left HTTP, by Python's `ssl`, and returns the stream to use from then on.
+    """Begins TLS by Python's `ssl` after an upgrade or CONNECT, and returns the stream to use from then on.
 
-    Raises `ConnectError`, and `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds.
+    Raises `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds (`None` for no limit),
+    `ConnectError`, and `ValueError` if the context checks names and `server_hostname` is missing.
     """
     stream = typing.cast("httpcore.NetworkStream", self)
     return _tls_stream.start_tls(self.package, stream, ssl_context, server_hostname, timeout)
@@ -109,20 +116,26 @@ def _start_tls(
 
 @_method(AsyncNetworkStream, "read")
 async def _aread(self: AsyncNetworkStream, max_bytes: int, timeout: float | None = None) -> bytes:
-    """Reads up to `max_bytes`, `b""` at the end. Raises `ReadError`, and `ReadTimeout` after `timeout` seconds."""
+    """Returns 1 to `max_bytes` received bytes, and `b""` at the end of the stream.
+
+    Raises `ReadTimeout` after `timeout` seconds (`None` for no limit), and `ReadError`.
+    """
     data: bytes = await adrive(self.start_read(current_host(), max_bytes, timeout))
     return data
 
 
 @_method(AsyncNetworkStream, "write")
 async def _awrite(self: AsyncNetworkStream, buffer: bytes, timeout: float | None = None) -> None:
-    """Sends all of `buffer`. Raises `WriteTimeout` if that takes more than `timeout` seconds, and `WriteError`."""
+    """Sends all bytes of `buffer`.
+
+    Raises `WriteTimeout` if that takes more than `timeout` seconds (`None` for no limit), and `WriteError`.
+    """
     await adrive(self.start_write(current_host(), buffer, timeout))
 
 
 @_method(AsyncNetworkStream, "aclose")
 async def _aclose_stream(self: AsyncNetworkStream) -> None:
-    """Shuts the connection down, if it has left HTTP; it is closed with the response."""
+    """Shuts the connection down after an upgrade or CONNECT. Its socket is closed with the response."""
     self.shutdown()
 
 
@@ -133,9 +146,10 @@ async def _astart_tls(
     server_hostname: str | None = None,
     timeout: float | None = None,
 ) -> httpcore.AsyncNetworkStream:
-    """Begins TLS on a stream that has left HTTP, by Python's `ssl`, and returns the stream to use from then on.
+    """Begins TLS by Python's `ssl` after an upgrade or CONNECT, and returns the stream to use from then on.
 
-    Raises `ConnectError`, and `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds.
+    Raises `ConnectTimeout` if a read or write of the handshake takes more than `timeout` seconds (`None` for no limit),
+    `ConnectError`, and `ValueError` if the context checks names and `server_hostname` is missing.
     """
     stream = typing.cast("httpcore.AsyncNetworkStream", self)
     return await _tls_stream.astart_tls(self.package, stream, ssl_context, server_hostname, timeout)

@@ -1,4 +1,4 @@
-"""`start_tls` on the stream of a response: TLS by Python's `ssl`, over any network stream, also one in TLS already."""
+"""`start_tls()` of a response's network stream: TLS by Python's `ssl` over any stream, also over one in TLS already."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import ssl
 import typing
 
+from ._bases import Generic, Stream
 from ._package import HTTPCORE
 from ._ssl_context import for_backend
 
@@ -17,7 +18,7 @@ if typing.TYPE_CHECKING:
     from ._engine import TLSConfig
 
     Result = typing.TypeVar("Result")
-    # Yields bytes to be sent, or `None` to be sent bytes that have arrived; none at the end of the stream.
+    # Yields bytes to be sent, or `None` to ask for received bytes; these are empty at the end of the stream.
     Steps = typing.Generator[typing.Optional[bytes], bytes, Result]
 else:
     AsyncNetworkStream = HTTPCORE.module.AsyncNetworkStream
@@ -27,14 +28,14 @@ READ = 64 * 1024
 
 
 class _TLS:
-    """A client's side of TLS that leaves the I/O to others."""
+    """The client side of a TLS session without I/O: its methods are generators of steps."""
 
     def __init__(self, package: str, ssl_context: ssl.SSLContext | TLSConfig, server_hostname: str | None) -> None:
         self.names: types.ModuleType = importlib.import_module(package)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         context = for_backend(ssl_context, http2=False, package=package)
         if context.check_hostname and not server_hostname:
-            # `ssl` itself says so only of sockets; here it would check no name at all.
+            # `ssl` raises this for sockets only. Without it, no name would be checked here.
             raise ValueError("check_hostname requires server_hostname")
         self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
 
@@ -60,7 +61,7 @@ class _TLS:
         try:
             rest = memoryview(buffer)
             while rest:
-                # No more than a record at a time, so that little is held twice.
+                # A part at a time, so that only a part is held both as plaintext and as ciphertext.
                 sent = yield from self._steps(lambda: self.object.write(rest[:READ]))  # noqa: B023  # Called at once.
                 rest = rest[sent:]
         except OSError as exc:
@@ -73,7 +74,7 @@ class _TLS:
             except ssl.SSLWantReadError:
                 yield from self._send()
             except ssl.SSLError:
-                # The peer is told why.
+                # Sends the alert.
                 yield from self._send()
                 raise
             else:
@@ -90,12 +91,20 @@ class _TLS:
             yield self._outgoing.read()
 
 
-class TLSStream(NetworkStream):
-    """TLS over another stream. Closing it closes that one."""
+class _OverStream(Generic[Stream]):
+    """A network stream with TLS over another network stream."""
 
-    def __init__(self, stream: NetworkStream, tls: _TLS) -> None:
+    def __init__(self, stream: Stream, tls: _TLS) -> None:
         self._stream = stream
         self._tls = tls
+
+    def get_extra_info(self, info: str) -> typing.Any:
+        """Returns the `"ssl_object"` of this stream; everything else is that of the stream below."""
+        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
+
+
+class TLSStream(_OverStream[NetworkStream], NetworkStream):
+    """TLS over another stream, which is closed with this one."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return _run(self._stream, self._tls.read(max_bytes), timeout)
@@ -114,16 +123,9 @@ class TLSStream(NetworkStream):
     ) -> NetworkStream:
         return start_tls(self._tls.names.__name__, self, ssl_context, server_hostname, timeout)
 
-    def get_extra_info(self, info: str) -> typing.Any:
-        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
 
-
-class AsyncTLSStream(AsyncNetworkStream):
-    """TLS over another stream. Closing it closes that one."""
-
-    def __init__(self, stream: AsyncNetworkStream, tls: _TLS) -> None:
-        self._stream = stream
-        self._tls = tls
+class AsyncTLSStream(_OverStream[AsyncNetworkStream], AsyncNetworkStream):
+    """TLS over another stream, which is closed with this one."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return await _arun(self._stream, self._tls.read(max_bytes), timeout)
@@ -142,9 +144,6 @@ class AsyncTLSStream(AsyncNetworkStream):
     ) -> AsyncNetworkStream:
         return await astart_tls(self._tls.names.__name__, self, ssl_context, server_hostname, timeout)
 
-    def get_extra_info(self, info: str) -> typing.Any:
-        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
-
 
 def start_tls(
     package: str,
@@ -153,9 +152,11 @@ def start_tls(
     server_hostname: str | None,
     timeout: float | None,
 ) -> NetworkStream:
-    """TLS over `stream`; `timeout` bounds each read and write of the handshake. Exceptions are those of `package`.
+    """Does a TLS handshake over `stream` and returns the stream to use from then on.
 
-    Raises `ValueError` if the context checks names and there is none. A stream that fails is closed.
+    `timeout` is the seconds for each read and write of the handshake. Raises `ConnectError` and `ConnectTimeout` of
+    `package`, and `ValueError` if the context checks names and `server_hostname` is missing. Closes the stream if the
+    handshake fails.
     """
     try:
         tls = _TLS(package, ssl_context, server_hostname)
@@ -173,9 +174,11 @@ async def astart_tls(
     server_hostname: str | None,
     timeout: float | None,
 ) -> AsyncNetworkStream:
-    """TLS over `stream`; `timeout` bounds each read and write of the handshake. Exceptions are those of `package`.
+    """Does a TLS handshake over `stream` and returns the stream to use from then on.
 
-    Raises `ValueError` if the context checks names and there is none. A stream that fails is closed.
+    `timeout` is the seconds for each read and write of the handshake. Raises `ConnectError` and `ConnectTimeout` of
+    `package`, and `ValueError` if the context checks names and `server_hostname` is missing. Closes the stream if the
+    handshake fails.
     """
     try:
         tls = _TLS(package, ssl_context, server_hostname)
@@ -197,7 +200,7 @@ def _run(stream: NetworkStream, steps: Steps[Result], timeout: float | None) -> 
                     received = stream.read(READ, timeout)
                 else:
                     stream.write(wanted, timeout)
-            except Exception as exc:  # noqa: BLE001  # What it means, the steps know.
+            except Exception as exc:  # noqa: BLE001  # The generator converts it.
                 steps.throw(exc)
     except StopIteration as stop:
         result: Result = stop.value
@@ -215,7 +218,7 @@ async def _arun(stream: AsyncNetworkStream, steps: Steps[Result], timeout: float
                     received = await stream.read(READ, timeout)
                 else:
                     await stream.write(wanted, timeout)
-            except Exception as exc:  # noqa: BLE001  # What it means, the steps know.
+            except Exception as exc:  # noqa: BLE001  # The generator converts it.
                 steps.throw(exc)
     except StopIteration as stop:
         result: Result = stop.value

@@ -1,7 +1,7 @@
-"""Following a request: httpcore's `trace` extension and its debug logs.
+"""Tracing of requests: httpcore's `trace` extension and its debug logs.
 
-The engine reports its moments to a listener, if a request has one. Two moments lie outside of it, in the hands of
-whoever reads the body: these are reported by the streams of this file, which then stand in front of the engine's.
+The engine reports trace events to the tracer of a request, if it has one. Two events happen outside the engine, where
+the body is read and closed. The streams of this module report these; they wrap the engine's streams.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import inspect
 import logging
 import typing
 
+from ._bases import Generic
+from ._engine import AsyncResponseStream, ResponseStream
+
 if typing.TYPE_CHECKING:
     from httpcore import Proxy, Request
-
-    from ._engine import AsyncResponseStream, ResponseStream
 
 Info = typing.Dict[str, typing.Any]  # noqa: UP006  # Evaluated, also by CPython 3.9.
 
 
-# Connections are closed on no request's behalf: that is logged, not traced.
+# The end of a connection belongs to no request: it is logged, and not passed to a `trace` callback.
 UNTRACED = "close."
 
 
@@ -33,7 +34,7 @@ def _log(logger: logging.Logger, name: str, info: Info) -> None:
 
 
 def tunnel_request(package: str, proxy: Proxy, request: Request) -> Request:
-    """The request with which a proxy is asked for the tunnel that `request` goes through, as listeners see it."""
+    """Returns the CONNECT request to a proxy for the tunnel of `request`, as trace events show it."""
     models = importlib.import_module(package)
     origin = request.url.origin
     target = b"%b:%d" % (origin.host, origin.port)
@@ -44,12 +45,24 @@ def tunnel_request(package: str, proxy: Proxy, request: Request) -> Request:
     return connect
 
 
-class Listener:
-    """Hears the moments of a request from a sync pool: `listener("http11", "send_request_body.started", info)`."""
+# The engine's response streams and the tracers of this module: for threads or for event loops.
+Body = typing.TypeVar("Body")
+AnyTracer = typing.TypeVar("AnyTracer")
+
+
+class TracerBase:
+    """The `trace` callback of a request, if it has one, and the loggers of a package."""
 
     def __init__(self, package: str, callback: typing.Callable[[str, Info], object] | None) -> None:
         self._package = package
         self._callback = callback
+
+
+class Tracer(TracerBase):
+    """Receives the trace events of a sync pool: `tracer("http11", "send_request_body.started", info)`.
+
+    Raises `TypeError` if the `trace` callback is an async function.
+    """
 
     def __call__(self, prefix: str, name: str, info: Info) -> None:
         if self._callback is not None and not name.startswith(UNTRACED):
@@ -63,12 +76,8 @@ class Listener:
         _log(logging.getLogger(f"{self._package}.{prefix}"), name, info)
 
 
-class AsyncListener:
-    """Hears the moments of a request from an async pool."""
-
-    def __init__(self, package: str, callback: typing.Callable[[str, Info], object] | None) -> None:
-        self._package = package
-        self._callback = callback
+class AsyncTracer(TracerBase):
+    """Receives the trace events of an async pool, as `Tracer` does. Its `trace` callback is an async function."""
 
     async def __call__(self, prefix: str, name: str, info: Info) -> None:
         if self._callback is not None and not name.startswith(UNTRACED):
@@ -82,85 +91,82 @@ class AsyncListener:
         _log(logging.getLogger(f"{self._package}.{prefix}"), name, info)
 
 
-class TracedStream:
-    """A response body whose reading and closing a listener hears of."""
+class TracedStreamBase(Generic[Body, AnyTracer]):
+    """A response body whose reading and closing is reported to a tracer."""
 
-    def __init__(self, stream: ResponseStream, request: Request, listener: Listener, stream_id: int | None) -> None:
+    def __init__(self, stream: Body, request: Request, tracer: AnyTracer, stream_id: int | None) -> None:
         self._stream = stream
         self._prefix = "http11" if stream_id is None else "http2"
+        # The fields that all events of an exchange have.
         self._exchange: Info = {} if stream_id is None else {"stream_id": stream_id}
         self._request = request
-        self._listener = listener
+        self._tracer = tracer
         self._closed = False
+
+
+class TracedStream(TracedStreamBase[ResponseStream, Tracer]):
+    """A response body of a sync pool whose reading and closing is reported to a tracer."""
 
     def __iter__(self) -> typing.Iterator[bytes]:
         try:
             reading = {"request": self._request, **self._exchange}
-            self._listener(self._prefix, "receive_response_body.started", reading)
+            self._tracer(self._prefix, "receive_response_body.started", reading)
             try:
                 yield from self._stream
             except BaseException as exc:
-                self._listener(self._prefix, "receive_response_body.failed", {"exception": exc})
+                self._tracer(self._prefix, "receive_response_body.failed", {"exception": exc})
                 raise
-            self._listener(self._prefix, "receive_response_body.complete", {"return_value": None})
+            self._tracer(self._prefix, "receive_response_body.complete", {"return_value": None})
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
+        """Closes the stream, also if the callback raises an exception."""
         if not self._closed:
             self._closed = True
             try:
-                self._listener(self._prefix, "response_closed.started", dict(self._exchange))
+                self._tracer(self._prefix, "response_closed.started", dict(self._exchange))
             finally:
-                # Also when the callback raises: the connection never waits for that.
                 self._stream.close()
-            self._listener(self._prefix, "response_closed.complete", {"return_value": None})
+            self._tracer(self._prefix, "response_closed.complete", {"return_value": None})
 
 
-class AsyncTracedStream:
-    """A response body whose reading and closing a listener hears of."""
-
-    def __init__(
-        self, stream: AsyncResponseStream, request: Request, listener: AsyncListener, stream_id: int | None
-    ) -> None:
-        self._stream = stream
-        self._prefix = "http11" if stream_id is None else "http2"
-        self._exchange: Info = {} if stream_id is None else {"stream_id": stream_id}
-        self._request = request
-        self._listener = listener
-        self._closed = False
+class AsyncTracedStream(TracedStreamBase[AsyncResponseStream, AsyncTracer]):
+    """A response body of an async pool whose reading and closing is reported to a tracer."""
 
     async def __aiter__(self) -> typing.AsyncIterator[bytes]:
         try:
-            await self._listener(
-                self._prefix, "receive_response_body.started", {"request": self._request, **self._exchange}
-            )
+            reading = {"request": self._request, **self._exchange}
+            await self._tracer(self._prefix, "receive_response_body.started", reading)
             try:
                 async for chunk in self._stream:
                     yield chunk
             except BaseException as exc:
-                await self._listener(self._prefix, "receive_response_body.failed", {"exception": exc})
+                await self._tracer(self._prefix, "receive_response_body.failed", {"exception": exc})
                 raise
-            await self._listener(self._prefix, "receive_response_body.complete", {"return_value": None})
+            await self._tracer(self._prefix, "receive_response_body.complete", {"return_value": None})
         except BaseException:
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
+        """Closes the stream, also if the callback raises an exception or the task is cancelled in it."""
         if not self._closed:
             self._closed = True
             try:
-                await self._listener(self._prefix, "response_closed.started", dict(self._exchange))
+                await self._tracer(self._prefix, "response_closed.started", dict(self._exchange))
             finally:
-                # Also when the task is cancelled in its callback: the connection never waits for that.
                 await self._stream.aclose()
-            await self._listener(self._prefix, "response_closed.complete", {"return_value": None})
+            await self._tracer(self._prefix, "response_closed.complete", {"return_value": None})
 
 
 def log_closed(package: str, connections: int) -> None:
-    """The records of connections that a pool has closed."""
+    """Writes the debug records of connections that a pool has closed."""
     logger = logging.getLogger(f"{package}.connection")
     for _ in range(connections):
         _log(logger, "close.started", {})
         _log(logger, "close.complete", {"return_value": None})
+
+
+Listener, AsyncListener = Tracer, AsyncTracer
