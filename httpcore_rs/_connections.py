@@ -59,7 +59,7 @@ _DEFAULTS: EngineOptions = {
 
 def _engine(origin: Origin, options: EngineOptions) -> Engine:
     detect_monkey_patches()
-    return Engine(package=package_of(origin).name, **options)
+    return Engine(options, package_of(origin).name)
 
 
 class ConnectionBase:

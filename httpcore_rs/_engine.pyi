@@ -3,9 +3,11 @@ import ssl
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
 
-from httpcore import SOCKET_OPTION, URL, Origin, Proxy, Request, Response
+from httpcore import URL, Origin, Request, Response
 from httpcore import AsyncNetworkStream as _AsyncNetworkStream
 from httpcore import NetworkStream as _NetworkStream
+
+from ._options import EngineOptions
 
 __all__ = [
     "AsyncNetworkStream",
@@ -70,25 +72,7 @@ class Connection:
 
 @typing.final
 class Engine:
-    def __new__(
-        cls,
-        *,
-        ssl_context: object,
-        proxy: Proxy | None,
-        max_connections: int | None,
-        max_keepalive_connections: int | None,
-        keepalive_expiry: float | None,
-        http1: bool,
-        http2: bool,
-        retries: int,
-        local_address: str | None,
-        uds: str | None,
-        network_backend: object,
-        socket_options: typing.Iterable[SOCKET_OPTION] | None,
-        package: str,
-        http2_ping_interval: float | None,
-        http2_ping_timeout: float,
-    ) -> Engine: ...
+    def __new__(cls, options: EngineOptions, package: str) -> Engine: ...
     network_backend: typing.Any
     def handle_request(self, request: Request) -> Response | Operation: ...
     def request(

@@ -52,20 +52,22 @@ class PoolBase(Generic[Backend, Interface]):
         """
         detect_monkey_patches()
         self._engine = Engine(
-            ssl_context=ssl_context,
-            proxy=proxy,
-            max_connections=max_connections,
-            max_keepalive_connections=max_keepalive_connections,
-            keepalive_expiry=keepalive_expiry,
-            http1=http1,
-            http2=http2,
-            retries=retries,
-            local_address=local_address,
-            uds=uds,
-            network_backend=network_backend,
-            socket_options=socket_options,
-            package=self._package.name,
-            **complete(self, options),
+            {
+                "ssl_context": ssl_context,
+                "proxy": proxy,
+                "max_connections": max_connections,
+                "max_keepalive_connections": max_keepalive_connections,
+                "keepalive_expiry": keepalive_expiry,
+                "http1": http1,
+                "http2": http2,
+                "retries": retries,
+                "local_address": local_address,
+                "uds": uds,
+                "network_backend": network_backend,
+                "socket_options": socket_options,
+                **complete(self, options),
+            },
+            self._package.name,
         )
 
     @property

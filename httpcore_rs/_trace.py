@@ -167,6 +167,3 @@ def log_closed(package: str, connections: int) -> None:
     for _ in range(connections):
         _log(logger, "close.started", {})
         _log(logger, "close.complete", {"return_value": None})
-
-
-Listener, AsyncListener = Tracer, AsyncTracer

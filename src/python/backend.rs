@@ -10,8 +10,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use super::arguments::PoolArguments;
 use super::thread_driver::is_green;
-use super::tracer::PoolArguments;
 use crate::operation::{Backend, Event, ExternalHandle, ExternalStream, StreamOwner};
 
 /// A backend, and what its methods are given of the pool's arguments.

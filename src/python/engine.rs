@@ -1,13 +1,12 @@
 //! The engine behind one pool.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt, PyTuple};
+use pyo3::types::PyDict;
 
+use super::arguments::PoolArguments;
 use super::callbacks::RequestCallbacks;
 use super::calls::call;
 use super::connection::Connection;
@@ -16,15 +15,14 @@ use super::host::Host;
 use super::namespace::{Namespace, Package};
 use super::operation::{self, Operation};
 use super::operations::{FetchRequest, SendRequest};
+use super::options::PoolOptions;
 use super::request::Parsed;
-use super::tracer::{PoolArguments, Tracer};
-use super::{backend, proxy, request, ssl};
+use super::tracer::Tracer;
+use super::{backend, request};
 use crate::client::{self, Client, ConnectionChoice};
-use crate::connect::{Connector, OptionValue, SocketOption};
-use crate::http2::KeepAlive;
 use crate::lock::lock;
 use crate::operation::{EffectChannel, StreamOwner};
-use crate::pool::{Limits, Pool, Snapshot};
+use crate::pool::{Pool, Snapshot};
 
 /// What `ConnectionPool` and `AsyncConnectionPool` run on: one pool of connections and the way to make them.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
@@ -43,81 +41,11 @@ pub struct ClientHandle {
 
 #[pymethods]
 impl Engine {
+    /// Makes the engine of a pool. `options` has every option by name; `package` is `"httpcore"` or `"httpcore2"`.
     #[new]
-    #[pyo3(signature = (
-        *,
-        ssl_context,
-        proxy,
-        max_connections,
-        max_keepalive_connections,
-        keepalive_expiry,
-        http1,
-        http2,
-        retries,
-        local_address,
-        uds,
-        network_backend,
-        socket_options,
-        package,
-        http2_ping_interval,
-        http2_ping_timeout,
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "httpcore's constructor, name by name")]
-    fn new(
-        py: Python<'_>,
-        ssl_context: Option<&Bound<'_, PyAny>>,
-        proxy: Option<&Bound<'_, PyAny>>,
-        max_connections: Option<&Bound<'_, PyAny>>,
-        max_keepalive_connections: Option<&Bound<'_, PyAny>>,
-        keepalive_expiry: Option<&Bound<'_, PyAny>>,
-        http1: bool,
-        http2: bool,
-        retries: &Bound<'_, PyAny>,
-        local_address: Option<&str>,
-        uds: Option<&Bound<'_, PyAny>>,
-        network_backend: Option<&Bound<'_, PyAny>>,
-        socket_options: Option<&Bound<'_, PyAny>>,
-        package: &str,
-        http2_ping_interval: Option<&Bound<'_, PyAny>>,
-        http2_ping_timeout: &Bound<'_, PyAny>,
-    ) -> PyResult<Self> {
+    fn new(options: &Bound<'_, PyDict>, package: &str) -> PyResult<Self> {
         let package = Package::named(package)?;
-        if !http1 && !http2 {
-            return Err(PyValueError::new_err("http1 and http2 are both false: there is no protocol to speak"));
-        }
-        let max_connections = count("max_connections", max_connections)?.unwrap_or(usize::MAX);
-        if max_connections == 0 {
-            return Err(PyValueError::new_err("max_connections must be at least 1, or None for no limit"));
-        }
-        let limits = Limits {
-            max_connections,
-            max_connections_per_origin: None,
-            max_keepalive_connections: count("max_keepalive_connections", max_keepalive_connections)?
-                .unwrap_or(usize::MAX)
-                .min(max_connections),
-            keepalive_expiry: match keepalive_expiry {
-                Some(expiry) => request::seconds(expiry, || "keepalive_expiry".to_owned())?,
-                None => None,
-            },
-        };
-        let told =
-            |argument: Option<&Bound<'_, PyAny>>| argument.map_or_else(|| py.None(), |value| value.clone().unbind());
-        let arguments = PoolArguments::new(told(ssl_context), told(proxy), told(socket_options), http2, package);
-        let arguments = Py::new(py, arguments)?;
-        let tls = ssl::tls(py, ssl_context, package)?;
-        let proxy = proxy.map(|proxy| proxy::read(proxy, package)).transpose()?;
-        let connector = Connector {
-            retries: count("retries", Some(retries))?.unwrap_or(0),
-            local_address: local_address.map(ip_address).transpose()?,
-            uds: uds.map(path).transpose()?,
-            socket_options: read_socket_options(socket_options)?,
-            proxy,
-            http1,
-            http2,
-            keep_alive: keep_alive(http2_ping_interval, http2_ping_timeout)?,
-            tls,
-            backend: Mutex::new(network_backend.map(|object| backend::backend(object, &arguments))),
-        };
+        let PoolOptions { limits, connector, arguments } = PoolOptions::read(options, package)?;
         let client = Arc::new(Client { pool: Pool::new(limits), connector, owner: StreamOwner::pool() });
         Ok(Self { side: ClientHandle { client, arguments: Arc::new(arguments), package } })
     }
@@ -311,62 +239,4 @@ impl ClientHandle {
         }
         Ok(())
     }
-}
-
-/// A limit: `None` for none, and nothing below zero.
-fn count(what: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
-    let Some(value) = value else { return Ok(None) };
-    let count: i64 = match value.cast::<PyInt>() {
-        // `sys.maxsize` and beyond mean "no limit" as well; what is far below zero means zero.
-        Ok(value) => value.extract().or_else(|_| value.gt(0).map(|is_huge| if is_huge { i64::MAX } else { 0 }))?,
-        Err(_) => value.extract().map_err(|_| request::wrong_type(what, "an integer", value))?,
-    };
-    Ok(Some(usize::try_from(count).unwrap_or(0)))
-}
-
-/// When an HTTP/2 connection is asked whether its peer is still there.
-fn keep_alive(interval: Option<&Bound<'_, PyAny>>, timeout: &Bound<'_, PyAny>) -> PyResult<Option<KeepAlive>> {
-    let timeout = request::seconds(timeout, || "http2_ping_timeout".to_owned())?;
-    let Some(interval) = interval else { return Ok(None) };
-    let interval = request::seconds(interval, || "http2_ping_interval".to_owned())?;
-    Ok(interval.zip(timeout).map(|(interval, timeout)| KeepAlive { interval, timeout }))
-}
-
-fn ip_address(address: &str) -> PyResult<IpAddr> {
-    address.parse().map_err(|_| PyValueError::new_err(format!("local_address must be an IP address, not {address:?}")))
-}
-
-fn path(path: &Bound<'_, PyAny>) -> PyResult<String> {
-    let path: std::path::PathBuf = path.extract()?;
-    path.into_os_string().into_string().map_err(|_| PyValueError::new_err("uds must be a UTF-8 path"))
-}
-
-/// httpcore's `SOCKET_OPTION`s: `(level, name, int)`, `(level, name, bytes)` or `(level, name, None, length)`.
-fn read_socket_options(options: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<SocketOption>> {
-    let Some(options) = options else { return Ok(Vec::new()) };
-    options.try_iter()?.map(|option| read_socket_option(&option?)).collect()
-}
-
-fn read_socket_option(option: &Bound<'_, PyAny>) -> PyResult<SocketOption> {
-    let malformed = || {
-        PyTypeError::new_err(
-            "socket_options must consist of (level, name, int), (level, name, bytes) or (level, name, None, length)",
-        )
-    };
-    let parts = option.cast::<PyTuple>().map_err(|_| malformed())?;
-    let (level, name) = match parts.len() {
-        3 | 4 => (parts.get_item(0)?.extract()?, parts.get_item(1)?.extract()?),
-        _ => return Err(malformed()),
-    };
-    let value = parts.get_item(2)?;
-    let value = if parts.len() == 4 {
-        OptionValue::Null(parts.get_item(3)?.extract()?)
-    } else if let Ok(bytes) = value.cast::<PyBytes>() {
-        OptionValue::Bytes(bytes.as_bytes().to_vec())
-    } else if let Ok(integer) = value.extract() {
-        OptionValue::Integer(integer)
-    } else {
-        OptionValue::Bytes(request::chunk(&value).map_err(|_| malformed())?.to_vec())
-    };
-    Ok(SocketOption { level, name, value })
 }

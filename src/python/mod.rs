@@ -3,6 +3,7 @@
 //! responses.
 
 mod addresses;
+mod arguments;
 mod backend;
 mod callbacks;
 mod calls;
@@ -16,6 +17,7 @@ mod namespace;
 mod network_stream;
 mod operation;
 mod operations;
+mod options;
 mod proxy;
 mod request;
 mod response;

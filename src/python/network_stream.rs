@@ -21,22 +21,22 @@ use super::{request, ssl};
 use crate::client::StreamView;
 use crate::operation::{EffectChannel, StreamOwner};
 
-/// The stream under a response: httpcore's `NetworkStream`.
+/// The network stream of a response, with the methods of httpcore's `NetworkStream`: `extensions["network_stream"]`.
 ///
-/// After `101 Switching Protocols` or a successful CONNECT it can be read and written, until the response is closed; bytes that
-/// followed the head come first. Under any other response it only answers `get_extra_info`. `httpcore_rs._streams` adds the
-/// methods that run code in Python.
-#[pyclass(frozen, module = "httpcore_rs._engine")]
+/// After `101 Switching Protocols` or a successful CONNECT it can be read and written until the response is closed. Bytes that
+/// arrived with the head are read first. For other responses only `get_extra_info()` is of use.
+// `httpcore_rs._streams` adds the methods that call Python code.
+#[pyclass(frozen, module = "httpcore_rs")]
 pub struct NetworkStream {
     under: Under,
 }
 
-/// The stream under a response: httpcore's `AsyncNetworkStream`.
+/// The network stream of a response, with the methods of httpcore's `AsyncNetworkStream`: `extensions["network_stream"]`.
 ///
-/// After `101 Switching Protocols` or a successful CONNECT it can be read and written, until the response is closed; bytes that
-/// followed the head come first. Under any other response it only answers `get_extra_info`. `httpcore_rs._streams` adds the
-/// methods that run code in Python.
-#[pyclass(frozen, module = "httpcore_rs._engine")]
+/// After `101 Switching Protocols` or a successful CONNECT it can be read and written until the response is closed. Bytes that
+/// arrived with the head are read first. For other responses only `get_extra_info()` is of use.
+// `httpcore_rs._streams` adds the methods that call Python code.
+#[pyclass(frozen, module = "httpcore_rs")]
 pub struct AsyncNetworkStream {
     under: Under,
 }

@@ -23,7 +23,7 @@ use crate::operation::{EffectChannel, YIELD_AFTER};
 ///
 /// Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`. `close()` returns the connection to its pool if the body was
 /// read to its end, and else closes it; so does dropping the object.
-#[pyclass(frozen, module = "httpcore_rs._engine")]
+#[pyclass(frozen, module = "httpcore_rs")]
 pub struct ResponseStream {
     open: Arc<OpenBody>,
 }
@@ -68,7 +68,7 @@ impl Drop for ResponseStream {
 ///
 /// Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`. `await aclose()` returns the connection to its pool if the body
 /// was read to its end, and else closes it; so does dropping the object, and cancelling a task that waits for a chunk.
-#[pyclass(frozen, module = "httpcore_rs._engine")]
+#[pyclass(frozen, module = "httpcore_rs")]
 pub struct AsyncResponseStream {
     open: Arc<OpenBody>,
     host: Py<Host>,

@@ -12,23 +12,35 @@ use super::errors::os_error;
 use super::namespace::Package;
 use crate::tls::{ConfigError, Identity, Rules, TlsConfig, TlsOptions, Trust, TrustSource};
 
-/// How servers are verified, and which certificate the client shows. For a pool's `ssl_context=`.
+/// How servers are verified, and which certificate the client shows: the `ssl_context` of a pool, the `verify` of a transport.
 ///
-/// - `verify`: `True` trusts certifi's authorities, or with `trust_env` those in the file `SSL_CERT_FILE`, else in the directories
-///   of the list `SSL_CERT_DIR`, if one is set. A path (`str` or `os.PathLike`) trusts the authorities in that PEM file or
-///   directory. Of a directory only files count that are named by hashes (`openssl rehash`). A certificate that is no authority's
-///   is trusted for itself only. `False` verifies nothing.
-/// - `cert`: the path of a PEM file with a certificate chain and its key, or a tuple `(chain, key)` of two, or
-///   `(chain, key, password)` if the key is encrypted. With a password Python's `ssl` does TLS: it can read such a key.
-/// - `trust_env`: whether `verify=True` heeds the environment.
-/// - `system_store`: whether `verify=True` trusts the operating system's authorities instead of certifi's, found where Python's
-///   OpenSSL looks for them. Linux only: elsewhere that is `NotImplementedError`.
-/// - `cadata`: authorities, as PEM (`str`, `bytes` or a buffer) or as one certificate in DER (`bytes` or a buffer). They are trusted beside those of a path
-///   given as `verify`, and with `verify=True` instead of all others.
-/// - `minimum_version`: an `ssl.TLSVersion`. Versions below TLS 1.2 are not spoken in any case.
+/// Files are read at once. If `SSLKEYLOGFILE` is set, the secrets of each connection are written to that file.
 ///
-/// Files are read at once. Raises `OSError` if one cannot be read, `ssl.SSLError` if one does not hold what it should. If
-/// `SSLKEYLOGFILE` is set, the secrets of each connection are written to that file.
+/// Raises `OSError` for a file that cannot be read, `ssl.SSLError` for one without a certificate or key, `TypeError` for an
+/// argument of a wrong type, `ValueError` for `cadata` with `verify=False`, and `NotImplementedError` for `system_store` on macOS
+/// and Windows.
+///
+/// Parameters:
+///     verify: bool | str | os.PathLike[str] | None = None
+///         `True` and `None` trust certifi's authorities. With `trust_env` they trust the file `SSL_CERT_FILE` instead or, without
+///         one, the directories of the list `SSL_CERT_DIR`. A path trusts the authorities in that PEM file or directory. In a
+///         directory only files with hashes as names count (`openssl rehash`). A certificate that is no authority's is trusted
+///         for itself only. `False` verifies nothing.
+///     cert: str | os.PathLike[str] | tuple | None = None
+///         The client certificate: the path of a PEM file with a certificate chain and its key, or a tuple of paths
+///         `(chain, key)`, or `(chain, key, password)` for an encrypted key. With a password, Python's `ssl` does TLS, because
+///         rustls cannot read such a key.
+///     trust_env: bool = True
+///         Whether `verify=True` reads the environment variables.
+///     system_store: bool = False
+///         Whether `verify=True` trusts the authorities of the operating system instead of certifi's. They are read from the
+///         paths of Python's OpenSSL. Linux only.
+///     cadata: str | bytes | bytearray | memoryview | None = None
+///         Authorities: PEM, or one certificate in DER. They are trusted beside those of a path given as `verify`, and with
+///         `verify=True` instead of all others.
+///     minimum_version: ssl.TLSVersion | None = None
+///         The lowest version of TLS. TLS 1.2 by default; lower versions are never used.
+#[expect(clippy::doc_markdown, reason = "`help()` shows this as text")]
 #[pyclass(frozen, module = "httpcore_rs", name = "TLSConfig")]
 pub struct TLSConfig {
     /// `None` where Python's `ssl` does TLS.

@@ -3,17 +3,17 @@
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
+use super::arguments::PoolArguments;
 use super::calls::call;
 use super::errors::{raised, to_pyerr};
-use super::namespace::{Namespace, Package};
+use super::namespace::Namespace;
 use super::network_stream::address_tuple;
 use super::{response, ssl};
 use crate::error::Error;
 use crate::message::ResponseHead;
-use crate::operation::{Endpoints, Event, ExchangeKind, Hop, Outcome, SocksRequest, SpanStage, TraceEvent};
+use crate::operation::{Endpoints, Event, ExchangeKind, Outcome, SocksRequest, SpanStage, TraceEvent};
 
 /// Whoever follows a request: its `trace` callback, the debug log, or both.
 pub struct Tracer {
@@ -21,111 +21,6 @@ pub struct Tracer {
     request: Py<PyAny>,
     arguments: Py<PoolArguments>,
     namespace: &'static Namespace,
-}
-
-/// What of a pool's arguments is told to listeners and handed to backends.
-#[pyclass(frozen)]
-pub struct PoolArguments {
-    ssl_context: Py<PyAny>,
-    proxy: Py<PyAny>,
-    socket_options: Py<PyAny>,
-    http2: bool,
-    package: Package,
-    /// The `ssl.SSLContext` that a backend gets, once one needs it.
-    context: PyOnceLock<Py<PyAny>>,
-    /// The same for the proxy.
-    proxy_context: PyOnceLock<Py<PyAny>>,
-}
-
-impl PoolArguments {
-    pub fn new(
-        ssl_context: Py<PyAny>,
-        proxy: Py<PyAny>,
-        socket_options: Py<PyAny>,
-        http2: bool,
-        package: Package,
-    ) -> Self {
-        let (context, proxy_context) = (PyOnceLock::new(), PyOnceLock::new());
-        Self { ssl_context, proxy, socket_options, http2, package, context, proxy_context }
-    }
-
-    pub fn has_proxy(&self, py: Python<'_>) -> bool {
-        !self.proxy.is_none(py)
-    }
-
-    /// The keyword arguments of httpcore's function for an event of connecting.
-    pub fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
-        let kwargs = PyDict::new(py);
-        let seconds = |timeout: &Option<std::time::Duration>| timeout.map(|timeout| timeout.as_secs_f64());
-        match event {
-            Event::ConnectTcp { host, port, local_address, timeout, .. } => {
-                kwargs.set_item("host", host)?;
-                kwargs.set_item("port", port)?;
-                kwargs.set_item("local_address", local_address.map(|address| address.to_string()))?;
-                kwargs.set_item("timeout", seconds(timeout))?;
-                kwargs.set_item("socket_options", &self.socket_options)?;
-            }
-            Event::ConnectUnixSocket { path, timeout } => {
-                kwargs.set_item("path", path)?;
-                kwargs.set_item("timeout", seconds(timeout))?;
-                kwargs.set_item("socket_options", &self.socket_options)?;
-            }
-            Event::StartTls { server_hostname, timeout, by_backend, hop } => {
-                let is_for_proxy = *hop == Hop::ToHttpProxy;
-                let given = if is_for_proxy {
-                    self.proxy.bind(py).getattr(intern!(py, "ssl_context"))?
-                } else {
-                    self.ssl_context.bind(py).clone()
-                };
-                let context = match (by_backend, is_for_proxy) {
-                    (false, _) => given,
-                    (true, false) => self.context(&self.context, &given, self.http2)?,
-                    (true, true) => self.context(&self.proxy_context, &given, false)?,
-                };
-                if *by_backend {
-                    let protocols = if self.http2 && !is_for_proxy { vec!["h2", "http/1.1"] } else { vec!["http/1.1"] };
-                    let module = py.import(intern!(py, "httpcore_rs._ssl_session"))?;
-                    call(&module.getattr(intern!(py, "offer"))?, (&context, protocols))?;
-                }
-                kwargs.set_item("ssl_context", context)?;
-                kwargs.set_item("server_hostname", server_hostname)?;
-                kwargs.set_item("timeout", seconds(timeout))?;
-            }
-            Event::SetupSocks5(asked) => {
-                let SocksRequest { stream, host, port, username } = &**asked;
-                kwargs.set_item("stream", returned(py, stream.clone())?)?;
-                kwargs.set_item("host", host)?;
-                kwargs.set_item("port", port)?;
-                // A password has no place in a log.
-                let auth = username.as_ref().map(|name| (PyBytes::new(py, name), PyBytes::new(py, b"[secure]")));
-                kwargs.set_item("auth", auth)?;
-            }
-            Event::Retry
-            | Event::Close
-            | Event::SendConnectionInit
-            | Event::SendRequestHeaders(_)
-            | Event::SendRequestBody(_)
-            | Event::ReceiveResponseHeaders(_)
-            | Event::ResponseClosed(_) => {}
-        }
-        Ok(kwargs)
-    }
-
-    /// For a stream of the caller's: the context he gave, or the one that does what our own TLS would do.
-    fn context<'py>(
-        &self,
-        made: &PyOnceLock<Py<PyAny>>,
-        given: &Bound<'py, PyAny>,
-        http2: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = given.py();
-        let made = made.get_or_try_init(py, || {
-            let module = py.import("httpcore_rs._ssl_context")?;
-            let arguments = (given, http2, self.package.name());
-            PyResult::Ok(call(&module.getattr("for_backend")?, arguments)?.unbind())
-        })?;
-        Ok(made.bind(py).clone())
-    }
 }
 
 impl Tracer {
@@ -142,7 +37,7 @@ impl Tracer {
         if callback.is_none() && !namespace.is_debugging(py, arguments.get().has_proxy(py))? {
             return Ok(None);
         }
-        let class = if is_async { intern!(py, "AsyncListener") } else { intern!(py, "Listener") };
+        let class = if is_async { intern!(py, "AsyncTracer") } else { intern!(py, "Tracer") };
         let module = py.import(intern!(py, "httpcore_rs._trace"))?;
         Ok(Some(Self {
             callable: call(&module.getattr(class)?, (namespace.package.name(), callback))?.unbind(),
@@ -222,7 +117,7 @@ impl Tracer {
             | Event::SendRequestBody(protocol)
             | Event::ReceiveResponseHeaders(protocol) => {
                 let request = if *protocol == ExchangeKind::Connect {
-                    let arguments = (self.namespace.package.name(), &self.arguments.get().proxy, &self.request);
+                    let arguments = (self.namespace.package.name(), self.arguments.get().proxy(), &self.request);
                     call(&py.import("httpcore_rs._trace")?.getattr("tunnel_request")?, arguments)?
                 } else {
                     self.request.bind(py).clone()
@@ -231,6 +126,16 @@ impl Tracer {
                 Some(protocol)
             }
             Event::ResponseClosed(protocol) => Some(protocol),
+            Event::SetupSocks5(asked) => {
+                let SocksRequest { stream, host, port, username } = &**asked;
+                kwargs.set_item("stream", returned(py, stream.clone())?)?;
+                kwargs.set_item("host", host)?;
+                kwargs.set_item("port", port)?;
+                // A password has no place in a log.
+                let auth = username.as_ref().map(|name| (PyBytes::new(py, name), PyBytes::new(py, b"[secure]")));
+                kwargs.set_item("auth", auth)?;
+                None
+            }
             _ => None,
         };
         if let Some(ExchangeKind::Http2(stream_id)) = protocol {
@@ -241,7 +146,7 @@ impl Tracer {
 }
 
 /// What `connect_tcp` and `start_tls` say they returned: a stream to ask for its addresses. Its bytes are the engine's.
-#[pyclass(frozen, module = "httpcore_rs._engine")]
+#[pyclass(frozen, module = "httpcore_rs")]
 struct ConnectedStream {
     endpoints: Box<Endpoints>,
 }

@@ -1,0 +1,170 @@
+//! The options of a pool. A constructor in Python passes all of them in one dictionary; they are checked and converted here.
+//!
+//! A new option is a field of [`Given`], and is read in [`PoolOptions::read`]. Its type, its default and its description are in
+//! `httpcore_rs/_options.py`.
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
+
+use super::arguments::PoolArguments;
+use super::namespace::Package;
+use super::{backend, proxy, request, ssl};
+use crate::connect::{Connector, OptionValue, SocketOption};
+use crate::http2::KeepAlive;
+use crate::pool::Limits;
+
+/// What an engine is made of.
+pub struct PoolOptions {
+    pub limits: Limits,
+    pub connector: Connector,
+    pub arguments: Py<PoolArguments>,
+}
+
+/// The dictionary: a field is the name of an option. Python fills in the defaults.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Given<'py> {
+    ssl_context: Bound<'py, PyAny>,
+    proxy: Bound<'py, PyAny>,
+    max_connections: Bound<'py, PyAny>,
+    max_keepalive_connections: Bound<'py, PyAny>,
+    keepalive_expiry: Bound<'py, PyAny>,
+    http1: Bound<'py, PyAny>,
+    http2: Bound<'py, PyAny>,
+    retries: Bound<'py, PyAny>,
+    local_address: Bound<'py, PyAny>,
+    uds: Bound<'py, PyAny>,
+    network_backend: Bound<'py, PyAny>,
+    socket_options: Bound<'py, PyAny>,
+    http2_ping_interval: Bound<'py, PyAny>,
+    http2_ping_timeout: Bound<'py, PyAny>,
+}
+
+impl PoolOptions {
+    /// Reads the options. Raises `TypeError` for one of a wrong type and `ValueError` for one of a wrong value, by its name.
+    pub fn read(options: &Bound<'_, PyDict>, package: Package) -> PyResult<Self> {
+        let options: Given<'_> = options.extract()?;
+        let limits = options.limits()?;
+        let (http1, http2) = (flag("http1", &options.http1)?, flag("http2", &options.http2)?);
+        if !http1 && !http2 {
+            return Err(PyValueError::new_err("http1 and http2 are both false: there is no protocol to speak"));
+        }
+        let arguments = options.arguments(http2, package)?;
+        let connector = Connector {
+            tls: ssl::tls(options.ssl_context.py(), given(&options.ssl_context), package)?,
+            proxy: given(&options.proxy).map(|proxy| proxy::read(proxy, package)).transpose()?,
+            retries: count("retries", &options.retries)?,
+            local_address: given(&options.local_address).map(ip_address).transpose()?,
+            uds: given(&options.uds).map(path).transpose()?,
+            socket_options: read_socket_options(&options.socket_options)?,
+            http1,
+            http2,
+            keep_alive: keep_alive(&options.http2_ping_interval, &options.http2_ping_timeout)?,
+            backend: Mutex::new(given(&options.network_backend).map(|object| backend::backend(object, &arguments))),
+        };
+        Ok(Self { limits, connector, arguments })
+    }
+}
+
+impl Given<'_> {
+    fn limits(&self) -> PyResult<Limits> {
+        let max_connections = limit("max_connections", &self.max_connections)?;
+        if max_connections == 0 {
+            return Err(PyValueError::new_err("max_connections must be at least 1, or None for no limit"));
+        }
+        let max_idle = limit("max_keepalive_connections", &self.max_keepalive_connections)?;
+        Ok(Limits {
+            max_connections,
+            max_connections_per_origin: None,
+            max_keepalive_connections: max_idle.min(max_connections),
+            keepalive_expiry: match given(&self.keepalive_expiry) {
+                Some(expiry) => request::seconds(expiry, || "keepalive_expiry".to_owned())?,
+                None => None,
+            },
+        })
+    }
+
+    fn arguments(&self, http2: bool, package: Package) -> PyResult<Py<PoolArguments>> {
+        let object = |value: &Bound<'_, PyAny>| value.clone().unbind();
+        let (ssl_context, proxy) = (object(&self.ssl_context), object(&self.proxy));
+        let arguments = PoolArguments::new(ssl_context, proxy, object(&self.socket_options), http2, package);
+        Py::new(self.proxy.py(), arguments)
+    }
+}
+
+/// Returns the value unless it is Python's `None`.
+fn given<'a, 'py>(value: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyAny>> {
+    (!value.is_none()).then_some(value)
+}
+
+/// Reads a `bool`.
+fn flag(what: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.extract().map_err(|_| request::wrong_type(what, "a bool", value))
+}
+
+/// Reads a limit. Returns `usize::MAX` for Python's `None`.
+fn limit(what: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    given(value).map_or(Ok(usize::MAX), |value| count(what, value))
+}
+
+/// Reads a number of connections or attempts. Returns 0 for negative numbers.
+fn count(what: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let count: i64 = match value.cast::<PyInt>() {
+        // `sys.maxsize` and larger numbers mean "no limit" as well.
+        Ok(value) => value.extract().or_else(|_| value.gt(0).map(|is_huge| if is_huge { i64::MAX } else { 0 }))?,
+        Err(_) => value.extract().map_err(|_| request::wrong_type(what, "an integer", value))?,
+    };
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Reads when an HTTP/2 connection sends a PING, and how long it waits for the answer.
+fn keep_alive(interval: &Bound<'_, PyAny>, timeout: &Bound<'_, PyAny>) -> PyResult<Option<KeepAlive>> {
+    let timeout = request::seconds(timeout, || "http2_ping_timeout".to_owned())?;
+    let Some(interval) = given(interval) else { return Ok(None) };
+    let interval = request::seconds(interval, || "http2_ping_interval".to_owned())?;
+    Ok(interval.zip(timeout).map(|(interval, timeout)| KeepAlive { interval, timeout }))
+}
+
+fn ip_address(address: &Bound<'_, PyAny>) -> PyResult<IpAddr> {
+    let address: &str = address.extract().map_err(|_| request::wrong_type("local_address", "a str", address))?;
+    address.parse().map_err(|_| PyValueError::new_err(format!("local_address must be an IP address, not {address:?}")))
+}
+
+fn path(path: &Bound<'_, PyAny>) -> PyResult<String> {
+    let path: std::path::PathBuf = path.extract().map_err(|_| request::wrong_type("uds", "a path", path))?;
+    path.into_os_string().into_string().map_err(|_| PyValueError::new_err("uds must be a UTF-8 path"))
+}
+
+/// Reads httpcore's `SOCKET_OPTION`s: `(level, name, int)`, `(level, name, bytes)` or `(level, name, None, length)`.
+fn read_socket_options(options: &Bound<'_, PyAny>) -> PyResult<Vec<SocketOption>> {
+    let Some(options) = given(options) else { return Ok(Vec::new()) };
+    options.try_iter()?.map(|option| read_socket_option(&option?)).collect()
+}
+
+fn read_socket_option(option: &Bound<'_, PyAny>) -> PyResult<SocketOption> {
+    let malformed = || {
+        PyTypeError::new_err(
+            "socket_options must consist of (level, name, int), (level, name, bytes) or (level, name, None, length)",
+        )
+    };
+    let parts = option.cast::<PyTuple>().map_err(|_| malformed())?;
+    let (level, name) = match parts.len() {
+        3 | 4 => (parts.get_item(0)?.extract()?, parts.get_item(1)?.extract()?),
+        _ => return Err(malformed()),
+    };
+    let value = parts.get_item(2)?;
+    let value = if parts.len() == 4 {
+        OptionValue::Null(parts.get_item(3)?.extract()?)
+    } else if let Ok(bytes) = value.cast::<PyBytes>() {
+        OptionValue::Bytes(bytes.as_bytes().to_vec())
+    } else if let Ok(integer) = value.extract() {
+        OptionValue::Integer(integer)
+    } else {
+        OptionValue::Bytes(request::chunk(&value).map_err(|_| malformed())?.to_vec())
+    };
+    Ok(SocketOption { level, name, value })
+}
