@@ -23,7 +23,9 @@ else:
     AsyncConnectionInterface = ConnectionInterface = object
 
     class Generic:
-        """Takes the place of `typing.Generic`, which would show in the `help()` of each class."""
+        """Takes the place of `typing.Generic`, whose own methods would appear in the `help()` of each class."""
+
+        __slots__ = ()
 
         def __class_getitem__(cls, parameters: object) -> type:
             """Returns the class itself: type parameters have no effect when the program runs."""

@@ -86,7 +86,8 @@ DESCRIPTIONS = {
     "socket_options": """
         Arguments of `setsockopt`, applied to every socket.""",
     "http2_ping_interval": """
-        Seconds without a received byte after which a PING is sent on an HTTP/2 connection. `None` sends none.""",
+        Seconds without a received byte after which a PING is sent on an HTTP/2 connection. `None` sends none. On a
+        stream that the engine did not connect, a PING waits while a read does.""",
     "http2_ping_timeout": """
         Seconds to wait for the answer to a PING. After that the connection counts as dead: its requests fail with
         `ReadError`.""",
@@ -158,12 +159,9 @@ def _signature(init: typing.Any, is_async: bool) -> inspect.Signature:
 
 
 def _docstring(summary: str, signature: inspect.Signature, descriptions: typing.Mapping[str, str]) -> str:
-    lines = [summary.rstrip(), "", "        Parameters:"]
+    lines = [inspect.cleandoc(summary), "", "Parameters:"]
     for name, parameter in signature.parameters.items():
-        if name == "self":
-            continue
-        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-        # One level deeper than they stand in this file.
-        text = descriptions[name].replace("\n", "\n        ")
-        lines.append(f"            {name}: {parameter.annotation}{default}{text}")
+        if name != "self":
+            default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+            lines.append(f"    {name}: {parameter.annotation}{default}{descriptions[name]}")
     return "\n".join(lines)

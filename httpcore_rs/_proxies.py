@@ -28,13 +28,11 @@ if typing.TYPE_CHECKING:
     from ._options import PoolOptions
     from ._package import Package
 
-    Auth = tuple[typing.Union[bytes, str], typing.Union[bytes, str]]
-
 
 def _proxy(
     package: Package,
     url: URL | bytes | str,
-    auth: Auth | None,
+    auth: tuple[bytes | str, bytes | str] | None,
     headers: HeaderTypes = None,
     ssl_context: ssl.SSLContext | TLSConfig | None = None,
 ) -> Proxy:
@@ -72,7 +70,7 @@ class HTTPProxyMixin(PoolBase[Backend, Interface]):
     def __init__(
         self,
         proxy_url: URL | bytes | str,
-        proxy_auth: Auth | None = None,
+        proxy_auth: tuple[bytes | str, bytes | str] | None = None,
         proxy_headers: HeaderTypes = None,
         ssl_context: ssl.SSLContext | TLSConfig | None = None,
         proxy_ssl_context: ssl.SSLContext | TLSConfig | None = None,
@@ -127,7 +125,7 @@ class SOCKSProxyMixin(PoolBase[Backend, Interface]):
     def __init__(
         self,
         proxy_url: URL | bytes | str,
-        proxy_auth: Auth | None = None,
+        proxy_auth: tuple[bytes | str, bytes | str] | None = None,
         ssl_context: ssl.SSLContext | TLSConfig | None = None,
         max_connections: int | None = 10,
         max_keepalive_connections: int | None = None,

@@ -32,6 +32,9 @@ class DefaultLimits:
     max_keepalive_connections: int | None = 20
     keepalive_expiry: float | None = 5.0
 
+    def __repr__(self) -> str:
+        return "Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)"
+
 
 DEFAULT_LIMITS = DefaultLimits()
 
@@ -55,8 +58,7 @@ class RustPoolTransportMixin(Generic[Backend]):
         "trust_env": """
         Whether the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name the authorities.""",
         "limits": """
-        An `httpx.Limits`: the numbers of connections, and the seconds for which an idle one is kept. By default 100
-        connections, 20 idle ones, 5 seconds.""",
+        An `httpx.Limits`: the numbers of connections, and the seconds for which an idle one is kept.""",
         "proxy": """
         The proxy for all requests, as a URL or an `httpx.Proxy`: `http`, `https`, `socks5` or `socks5h`.""",
     }
@@ -64,13 +66,13 @@ class RustPoolTransportMixin(Generic[Backend]):
     # The inherited constructor is not called: it only builds an `ssl.SSLContext` and the library's pool.
     def __init__(
         self,
-        verify: VerifyTypes = True,
-        cert: CertTypes | None = None,
+        verify: bool | str | os.PathLike[str] | TLSConfig | ssl.SSLContext = True,
+        cert: str | os.PathLike[str] | tuple[str, str] | tuple[str, str, str] | None = None,
         trust_env: bool = True,
         http1: bool = True,
         http2: bool = False,
         limits: httpx.Limits | DefaultLimits = DEFAULT_LIMITS,
-        proxy: ProxyTypes | None = None,
+        proxy: httpx.Proxy | httpx.URL | str | None = None,
         uds: str | None = None,
         local_address: str | None = None,
         retries: int = 0,
