@@ -10,12 +10,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::calls::getattr;
-use super::engine::{ClientHandle, Engine};
+use super::client::{ClientHandle, Engine};
 use super::errors::Fault;
 use super::host::Host;
 use super::namespace::Namespace;
 use super::operation::Operation;
-use super::{backend, request};
+use super::{external, request, values};
 use crate::client::{self, ConnectionChoice};
 use crate::connect::ProxyRoute;
 use crate::error::{Error, Result};
@@ -122,7 +122,7 @@ impl Connection {
     /// A connection of the caller's own to an `httpcore.Origin`, made by the first request. `engine` has its arguments.
     #[staticmethod]
     fn to(engine: &Engine, origin: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let side = engine.side();
+        let side = engine.handle.clone();
         let place = side.client.pool.place(&Arc::new(request::origin(origin, side.package)?));
         Self::own(side, place)
     }
@@ -137,10 +137,10 @@ impl Connection {
         is_async: bool,
         http2: bool,
     ) -> PyResult<Self> {
-        let side = engine.side();
+        let side = engine.handle.clone();
         let origin = Arc::new(request::origin(origin, side.package)?);
         let stream =
-            Stream::External(Box::new(ExternalIo::new(backend::handle(stream, is_async, http2, &side.client.owner))));
+            Stream::External(Box::new(ExternalIo::new(external::handle(stream, is_async, http2, &side.client.owner))));
         let mut place = side.client.pool.place(&origin);
         if let Some(status) = place.status() {
             status.set_link(Arc::new(stream.link()), &origin);
@@ -242,7 +242,7 @@ impl Connection {
     fn has_expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let status = self.status();
         match client::idle_external_stream(&status).filter(|_| !status.has_expired()) {
-            Some(stream) => backend::object_of(py, &stream),
+            Some(stream) => external::object_of(py, &stream),
             None => Ok(status.has_expired().into_pyobject(py)?.to_owned().into_any()),
         }
     }
@@ -256,7 +256,7 @@ impl Connection {
     fn can_handle_request(&self, origin: &Bound<'_, PyAny>) -> PyResult<bool> {
         let own = &self.status().origin;
         let (scheme, host) = (origin.getattr("scheme")?, origin.getattr("host")?);
-        let (scheme, host) = (request::bytes_of(&scheme, "scheme")?, request::bytes_of(&host, "host")?);
+        let (scheme, host) = (values::bytes_of(&scheme, "scheme")?, values::bytes_of(&host, "host")?);
         let port: i64 = origin.getattr("port")?.extract()?;
         Ok(scheme == own.scheme.as_str().as_bytes() && host == own.host.as_bytes() && port == own.port)
     }

@@ -7,19 +7,29 @@ mod arguments;
 mod backend;
 mod callbacks;
 mod calls;
+mod client;
+mod closing;
+mod connected_stream;
 mod connection;
 mod content;
 mod effects;
 mod engine;
 mod errors;
+mod execution;
+mod external;
+mod external_calls;
+mod helpers;
 mod host;
 mod namespace;
 mod network_stream;
 mod operation;
 mod operations;
 mod options;
+mod pending;
+mod performer;
 mod proxy;
 mod request;
+mod request_arguments;
 mod response;
 mod signals;
 mod ssl;
@@ -27,23 +37,18 @@ mod streams;
 mod thread_driver;
 mod tls;
 mod tracer;
+mod upload_source;
+mod values;
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-
-/// The coroutine that drives an operation in a task.
-fn drive(py: Python<'_>, operation: operation::Operation) -> PyResult<Bound<'_, PyAny>> {
-    static DRIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    calls::call(DRIVE.import(py, "httpcore_rs._drive", "adrive")?, (operation,))
-}
 
 /// The native part of `httpcore_rs`; use the names that `httpcore_rs` exports.
 #[pymodule(name = "_engine", gil_used = true)]
 mod engine_module {
     #[pymodule_export]
-    use super::connection::Connection;
+    use super::client::Engine;
     #[pymodule_export]
-    use super::engine::Engine;
+    use super::connection::Connection;
     #[pymodule_export]
     use super::host::Host;
     #[pymodule_export]

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
 
 use super::arguments::PoolArguments;
 use super::namespace::Package;
-use super::{backend, proxy, request, ssl};
+use super::{backend, proxy, ssl, values};
 use crate::connect::{Connector, OptionValue, SocketOption};
 use crate::http2::KeepAlive;
 use crate::pool::Limits;
@@ -82,7 +82,7 @@ impl Given<'_> {
             max_connections_per_origin: None,
             max_keepalive_connections: max_idle.min(max_connections),
             keepalive_expiry: match given(&self.keepalive_expiry) {
-                Some(expiry) => request::seconds(expiry, || "keepalive_expiry".to_owned())?,
+                Some(expiry) => values::seconds(expiry, || "keepalive_expiry".to_owned())?,
                 None => None,
             },
         })
@@ -103,7 +103,7 @@ fn given<'a, 'py>(value: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyAny>>
 
 /// Reads a `bool`.
 fn flag(what: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    value.extract().map_err(|_| request::wrong_type(what, "a bool", value))
+    value.extract().map_err(|_| values::wrong_type(what, "a bool", value))
 }
 
 /// Reads a limit. Returns `usize::MAX` for Python's `None`.
@@ -116,26 +116,26 @@ fn count(what: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let count: i64 = match value.cast::<PyInt>() {
         // `sys.maxsize` and larger numbers mean "no limit" as well.
         Ok(value) => value.extract().or_else(|_| value.gt(0).map(|is_huge| if is_huge { i64::MAX } else { 0 }))?,
-        Err(_) => value.extract().map_err(|_| request::wrong_type(what, "an integer", value))?,
+        Err(_) => value.extract().map_err(|_| values::wrong_type(what, "an integer", value))?,
     };
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// Reads when an HTTP/2 connection sends a PING, and how long it waits for the answer.
 fn keep_alive(interval: &Bound<'_, PyAny>, timeout: &Bound<'_, PyAny>) -> PyResult<Option<KeepAlive>> {
-    let timeout = request::seconds(timeout, || "http2_ping_timeout".to_owned())?;
+    let timeout = values::seconds(timeout, || "http2_ping_timeout".to_owned())?;
     let Some(interval) = given(interval) else { return Ok(None) };
-    let interval = request::seconds(interval, || "http2_ping_interval".to_owned())?;
+    let interval = values::seconds(interval, || "http2_ping_interval".to_owned())?;
     Ok(interval.zip(timeout).map(|(interval, timeout)| KeepAlive { interval, timeout }))
 }
 
 fn ip_address(address: &Bound<'_, PyAny>) -> PyResult<IpAddr> {
-    let address: &str = address.extract().map_err(|_| request::wrong_type("local_address", "a str", address))?;
+    let address: &str = address.extract().map_err(|_| values::wrong_type("local_address", "a str", address))?;
     address.parse().map_err(|_| PyValueError::new_err(format!("local_address must be an IP address, not {address:?}")))
 }
 
 fn path(path: &Bound<'_, PyAny>) -> PyResult<String> {
-    let path: std::path::PathBuf = path.extract().map_err(|_| request::wrong_type("uds", "a path", path))?;
+    let path: std::path::PathBuf = path.extract().map_err(|_| values::wrong_type("uds", "a path", path))?;
     path.into_os_string().into_string().map_err(|_| PyValueError::new_err("uds must be a UTF-8 path"))
 }
 
@@ -164,7 +164,7 @@ fn read_socket_option(option: &Bound<'_, PyAny>) -> PyResult<SocketOption> {
     } else if let Ok(integer) = value.extract() {
         OptionValue::Integer(integer)
     } else {
-        OptionValue::Bytes(request::chunk(&value).map_err(|_| malformed())?.to_vec())
+        OptionValue::Bytes(values::chunk(&value).map_err(|_| malformed())?.to_vec())
     };
     Ok(SocketOption { level, name, value })
 }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::errors::Fault;
 use super::namespace::Package;
-use super::{request, ssl};
+use super::{request, ssl, values};
 use crate::connect::{Credentials, Proxy, ProxyProtocol};
 use crate::error::{Error, Kind};
 use crate::operation::Fields;
@@ -27,7 +27,7 @@ pub fn read(proxy: &Bound<'_, PyAny>, package: Package) -> PyResult<Proxy> {
 fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>, package: Package) -> Result<Proxy, Fault> {
     let py = proxy.py();
     let scheme = url.getattr(intern!(py, "scheme"))?;
-    let (scheme, is_socks) = match request::bytes_of(&scheme, "scheme")? {
+    let (scheme, is_socks) = match values::bytes_of(&scheme, "scheme")? {
         b"http" => (Scheme::Http, false),
         b"https" => (Scheme::Https, false),
         b"socks5" | b"socks5h" => (Scheme::Socks5, true),
@@ -65,6 +65,6 @@ fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
 /// Two `bytes`, as `httpcore.Proxy` holds them.
 fn pair(pair: &Bound<'_, PyAny>) -> PyResult<(Bytes, Bytes)> {
     let (first, second): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-    let bytes = |value| request::bytes_of(value, "proxy headers and credentials").map(Bytes::copy_from_slice);
+    let bytes = |value| values::bytes_of(value, "proxy headers and credentials").map(Bytes::copy_from_slice);
     Ok((bytes(&first)?, bytes(&second)?))
 }

@@ -15,7 +15,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::calls;
-use super::effects::partial;
+use super::helpers::partial;
 use super::namespace::Package;
 use super::tls;
 use crate::error::Result;
@@ -121,12 +121,12 @@ impl Session {
             }
             (Some(begun), StepInput::Handshake { ciphertext, is_eof }) => {
                 let handshake = begun.object.bind(py).getattr(intern!(py, "handshake"))?;
-                partial(py, &handshake, (PyBytes::new(py, &ciphertext), is_eof), None)
+                partial(py, (handshake, PyBytes::new(py, &ciphertext), is_eof), None)
             }
             (None, _) => {
                 let begin = py.import(intern!(py, "httpcore_rs._ssl_session"))?.getattr(intern!(py, "begin"))?;
                 let protocols: Vec<_> = self.protocols.iter().map(|name| String::from_utf8_lossy(name)).collect();
-                partial(py, &begin, (self.context.get(py)?, &self.name, protocols), None)
+                partial(py, (begin, self.context.get(py)?, &self.name, protocols), None)
             }
         }
     }
@@ -163,7 +163,7 @@ impl TlsStep {
         let known = known(&self.session)?;
         if returned.len() == 5 {
             let object = returned.get_item(0)?;
-            let step = partial(py, &object.getattr(intern!(py, "step"))?, (), None)?.unbind();
+            let step = partial(py, (object.getattr(intern!(py, "step"))?,), None)?.unbind();
             // A session begins once.
             let _ = known.begun.set(Begun { object: object.unbind(), step });
         }

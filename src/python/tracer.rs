@@ -1,21 +1,20 @@
-//! Telling the caller's listener of an exchange's moments, in httpcore's words.
+//! Reports the trace events of a request to its `trace` callback and to the debug log, in httpcore's words.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::arguments::PoolArguments;
 use super::calls::call;
+use super::connected_stream::returned;
 use super::errors::{raised, to_pyerr};
 use super::namespace::Namespace;
-use super::network_stream::address_tuple;
-use super::{response, ssl};
+use super::values::get;
 use crate::error::Error;
-use crate::message::ResponseHead;
-use crate::operation::{Endpoints, Event, ExchangeKind, Outcome, SocksRequest, SpanStage, TraceEvent};
+use crate::operation::{Event, ExchangeKind, SocksRequest, SpanStage, TraceEvent};
 
-/// Whoever follows a request: its `trace` callback, the debug log, or both.
+/// Receives the trace events of one request: its `trace` callback, the debug log, or both.
 pub struct Tracer {
     callable: Py<PyAny>,
     request: Py<PyAny>,
@@ -23,8 +22,11 @@ pub struct Tracer {
     namespace: &'static Namespace,
 }
 
+/// The arguments of a call of the callback: the logger, the name of the event, and a dictionary with its details.
+type EventArguments<'py> = (&'static str, Bound<'py, PyString>, Bound<'py, PyDict>);
+
 impl Tracer {
-    /// The listener of a request, if it has one.
+    /// Returns the tracer of a request, or `None` if the request has no callback and debug logging is off.
     pub fn of(
         request: &Bound<'_, PyAny>,
         namespace: &'static Namespace,
@@ -33,7 +35,7 @@ impl Tracer {
     ) -> PyResult<Option<Self>> {
         let py = request.py();
         let extensions = request.getattr(intern!(py, "extensions"))?;
-        let callback = super::request::get(&extensions, intern!(py, "trace"))?;
+        let callback = get(&extensions, intern!(py, "trace"))?;
         if callback.is_none() && !namespace.is_debugging(py, arguments.get().has_proxy(py))? {
             return Ok(None);
         }
@@ -47,15 +49,6 @@ impl Tracer {
         }))
     }
 
-    pub fn clone_ref(&self, py: Python<'_>) -> Self {
-        Self {
-            callable: self.callable.clone_ref(py),
-            request: self.request.clone_ref(py),
-            arguments: self.arguments.clone_ref(py),
-            namespace: self.namespace,
-        }
-    }
-
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.callable)?;
         visit.call(&self.request)
@@ -65,12 +58,12 @@ impl Tracer {
         self.callable.bind(py)
     }
 
-    /// The arguments with which a trace event is reported, and the error of a failure.
+    /// Returns the arguments with which the callback is called; for a failure also the error, whose exception the callback gets.
     pub fn report<'py>(
         &self,
         py: Python<'py>,
         trace_event: TraceEvent,
-    ) -> PyResult<(Bound<'py, PyTuple>, Option<Error>)> {
+    ) -> PyResult<(EventArguments<'py>, Option<Error>)> {
         let TraceEvent { event, stage } = trace_event;
         let mut error = None;
         let (suffix, info) = match stage {
@@ -90,10 +83,10 @@ impl Tracer {
             }
         };
         let name = PyString::new(py, &format!("{}.{suffix}", event.name()));
-        Ok(((event.logger(), name, info).into_pyobject(py)?, error))
+        Ok(((event.logger(), name, info), error))
     }
 
-    /// The response's body with its own moments reported as well.
+    /// Returns the response's body in a stream that reports the events of reading it.
     pub fn wrap<'py>(
         &self,
         py: Python<'py>,
@@ -106,6 +99,7 @@ impl Tracer {
         call(&class, (stream, &self.request, &self.callable, stream_id))
     }
 
+    /// Returns the arguments of the step that an event belongs to.
     fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
         let kwargs = self.arguments.get().kwargs(py, event)?;
         let protocol = match event {
@@ -126,12 +120,12 @@ impl Tracer {
                 Some(protocol)
             }
             Event::ResponseClosed(protocol) => Some(protocol),
-            Event::SetupSocks5(asked) => {
-                let SocksRequest { stream, host, port, username } = &**asked;
+            Event::SetupSocks5(socks_request) => {
+                let SocksRequest { stream, host, port, username } = &**socks_request;
                 kwargs.set_item("stream", returned(py, stream.clone())?)?;
                 kwargs.set_item("host", host)?;
                 kwargs.set_item("port", port)?;
-                // A password has no place in a log.
+                // Logs must not contain the password.
                 let auth = username.as_ref().map(|name| (PyBytes::new(py, name), PyBytes::new(py, b"[secure]")));
                 kwargs.set_item("auth", auth)?;
                 None
@@ -142,46 +136,5 @@ impl Tracer {
             kwargs.set_item("stream_id", stream_id)?;
         }
         Ok(kwargs)
-    }
-}
-
-/// What `connect_tcp` and `start_tls` say they returned: a stream to ask for its addresses. Its bytes are the engine's.
-#[pyclass(frozen, module = "httpcore_rs")]
-struct ConnectedStream {
-    endpoints: Box<Endpoints>,
-}
-
-#[pymethods]
-impl ConnectedStream {
-    /// `"client_addr"`, `"server_addr"` and, if Python's `ssl` does TLS, `"ssl_object"`; else `None`.
-    fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let address = match info {
-            "client_addr" => &self.endpoints.local,
-            "server_addr" => &self.endpoints.peer,
-            "ssl_object" => {
-                return self.endpoints.session.as_ref().map_or(Ok(None), |session| ssl::object(py, &**session));
-            }
-            _ => &None,
-        };
-        address.as_ref().map(|address| address_tuple(py, address)).transpose()
-    }
-}
-
-/// What an event says it returned.
-fn returned(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
-    match outcome {
-        Outcome::Nothing => Ok(py.None().into_bound(py)),
-        Outcome::External(stream) => super::backend::object_of(py, &stream),
-        Outcome::Stream(endpoints) => Ok(Bound::new(py, ConnectedStream { endpoints })?.into_any()),
-        Outcome::Head(head) => {
-            let headers = response::headers(py, &head)?;
-            Ok(match &head {
-                ResponseHead::Http1(parts) => {
-                    let reason = PyBytes::new(py, parts.reason());
-                    (response::version(py, &head), parts.status, reason, headers).into_pyobject(py)?.into_any()
-                }
-                ResponseHead::Http2(parts) => (parts.status, headers).into_pyobject(py)?.into_any(),
-            })
-        }
     }
 }

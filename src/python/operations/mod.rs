@@ -1,9 +1,9 @@
-//! The operations that a driver runs, one file each.
+//! The operations that a driver runs, one file for each, and the trait that they implement.
 
-mod read_body;
-mod send;
-mod transfer;
-mod upload;
+pub mod read_body;
+pub mod send;
+pub mod transfer;
+pub mod upload;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,40 +12,37 @@ use std::task::{Context, Poll};
 
 use pyo3::prelude::*;
 
-pub use self::read_body::{OpenBody, ReadBody};
-pub use self::send::{FetchRequest, SendRequest};
-pub use self::transfer::{ReadUpgraded, WriteUpgraded};
-pub use self::upload::RunUpload;
 use super::callbacks::RequestCallbacks;
-use super::effects::Performer;
 use super::namespace::Namespace;
+use super::performer::Performer;
 use crate::error::{Error, Kind, Result};
 use crate::operation::StreamOwner;
 
 /// An operation of the engine.
 ///
-/// Dropping it ends it where it stands: a request's connection is closed, or its stream reset, and its slot is given back.
+/// Dropping it ends it: the connection of its request is closed, or its HTTP/2 stream reset, and its slot is given back.
 pub trait PollOperation: Send {
-    /// Goes on as far as possible. Its value is there when this is ready.
+    /// Goes on as far as possible. Is ready when the value is available.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
 
-    /// What the operation has come to, once.
+    /// Takes the value of the operation, once.
     fn value<'py>(&mut self, py: Python<'py>, _: Completion<'_>) -> PyResult<Bound<'py, PyAny>> {
         Ok(py.None().into_bound(py))
     }
 
-    /// The operation ends because of an exception. Returns whether that is raised where the operation was awaited.
+    /// Ends the operation because of an exception. Returns whether the exception is raised where the operation is awaited.
     fn give_up(&mut self, _: Python<'_>, _: &PyErr) -> bool {
         true
     }
 }
 
+/// A future of the engine.
 pub type BoxedFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
-/// What the value of an operation is made with.
+/// The parts of an execution that the value of its operation is made with.
 pub struct Completion<'a> {
     pub namespace: &'static Namespace,
-    pub caller: RequestCallbacks,
+    pub callbacks: RequestCallbacks,
     pub performer: Performer<'a>,
     /// The pool's owner of external streams.
     pub owner: &'a Arc<StreamOwner>,

@@ -18,12 +18,13 @@ use crate::python::namespace::Namespace;
 use crate::python::response;
 use crate::python::thread_driver::panicked;
 
-/// A response body that can be read, with all that belongs to it.
+/// A response body that can be read, and the parts that reading it takes.
 pub struct OpenBody {
     pub body: Mutex<ResponseBody>,
     pub namespace: &'static Namespace,
-    /// While parts of the request are still to be sent: where they come from. Taken by the operation that reads.
-    caller: Mutex<Option<RequestCallbacks>>,
+    /// The sources of the rest of the request, while that is still being sent. The operation that reads takes them.
+    callbacks: Mutex<Option<RequestCallbacks>>,
+    /// The list for the fields that follow the body, if there can be any.
     trailers: Option<Py<PyList>>,
     pub owner: Arc<StreamOwner>,
 }
@@ -32,20 +33,20 @@ impl OpenBody {
     pub fn new(
         mut body: ResponseBody,
         namespace: &'static Namespace,
-        caller: RequestCallbacks,
+        callbacks: RequestCallbacks,
         trailers: Option<Bound<'_, PyList>>,
         owner: &Arc<StreamOwner>,
     ) -> PyResult<Self> {
         if let Some(trailers) = &trailers {
-            // They are there if the body was read already.
+            // They have arrived if the body was read already.
             response::fill(trailers, &body.take_trailers())?;
         }
-        let caller = Mutex::new((caller.sources.is_some() && body.is_uploading()).then_some(caller));
+        let callbacks = Mutex::new((callbacks.upload.is_some() && body.is_uploading()).then_some(callbacks));
         let (body, trailers) = (Mutex::new(body), trailers.map(Bound::unbind));
-        Ok(Self { body, namespace, caller, trailers, owner: Arc::clone(owner) })
+        Ok(Self { body, namespace, callbacks, trailers, owner: Arc::clone(owner) })
     }
 
-    /// Polls for the next chunk; a panic is an error like any other.
+    /// Polls for the next chunk. A panic becomes an error.
     pub fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         let mut body = lock(&self.body);
         catch_unwind(AssertUnwindSafe(|| body.poll_large_chunk(cx))).unwrap_or_else(|panic| {
@@ -54,7 +55,7 @@ impl OpenBody {
         })
     }
 
-    /// The chunk for Python: `None` at the end of the body.
+    /// Returns a chunk as `bytes`; at the end of the body fills the list of trailers and returns Python's `None`.
     pub fn chunk<'py>(&self, py: Python<'py>, chunk: Option<Chunk>) -> PyResult<Bound<'py, PyAny>> {
         if let Some(chunk) = chunk {
             return Ok(response::join(py, chunk.pieces())?.into_any());
@@ -66,20 +67,27 @@ impl OpenBody {
         Ok(py.None().into_bound(py))
     }
 
-    pub fn take_caller(&self) -> RequestCallbacks {
-        lock(&self.caller).take().unwrap_or_default()
+    /// Closes the body: gives its connection back, or closes that if the body was not read to its end.
+    pub fn close(&self) {
+        lock(&self.body).close();
+    }
+
+    /// Takes the sources of the rest of the request, if there are any.
+    pub fn take_callbacks(&self) -> RequestCallbacks {
+        lock(&self.callbacks).take().unwrap_or_default()
     }
 
     pub fn traverse(&self, visit: &PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
         visit.call(&self.trailers)?;
-        // Locked only by a call that is under way, and then the stream is alive.
-        match self.caller.try_lock() {
-            Ok(caller) => caller.as_ref().map_or(Ok(()), |caller| caller.traverse(visit)),
+        // Locked during a call only, and that call keeps the stream alive.
+        match self.callbacks.try_lock() {
+            Ok(callbacks) => callbacks.as_ref().map_or(Ok(()), |callbacks| callbacks.traverse(visit)),
             Err(_) => Ok(()),
         }
     }
 }
 
+/// Reads the next chunk of a body.
 pub struct ReadBody {
     open: Arc<OpenBody>,
     chunk: Option<Chunk>,
@@ -92,18 +100,18 @@ impl ReadBody {
     }
 }
 
-/// Dropped before its end: the exception of a signal handler came between two calls of the drive loop. What was asked for gets no answer
-/// any more, and what the rest of the request was to come from is gone.
+/// Dropped before its end when a signal handler raises an exception between two calls of the drive loop. The body is closed: its effect gets
+/// no reply any more, and the sources of the rest of the request are gone.
 impl Drop for ReadBody {
     fn drop(&mut self) {
         if !self.is_over {
-            lock(&self.open.body).close();
+            self.open.close();
         }
     }
 }
 
 impl PollOperation for ReadBody {
-    /// The body is locked while it is polled, not while its reader waits: `close()` may come from another thread.
+    /// Locks the body for the poll only, not while its reader waits: another thread may call `close()`.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let poll = self.open.poll_chunk(cx);
         self.is_over = poll.is_ready();
@@ -111,15 +119,15 @@ impl PollOperation for ReadBody {
     }
 
     fn value<'py>(&mut self, py: Python<'py>, completion: Completion<'_>) -> PyResult<Bound<'py, PyAny>> {
-        if completion.caller.sources.is_some() {
-            *lock(&self.open.caller) = Some(completion.caller);
+        if completion.callbacks.upload.is_some() {
+            *lock(&self.open.callbacks) = Some(completion.callbacks);
         }
         self.open.chunk(py, self.chunk.take())
     }
 
     fn give_up(&mut self, _: Python<'_>, _: &PyErr) -> bool {
-        // The rest cannot be read either.
-        lock(&self.open.body).close();
+        // The rest of the body cannot be read either.
+        self.open.close();
         true
     }
 }

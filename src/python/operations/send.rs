@@ -1,4 +1,4 @@
-//! Sending a request: up to the head of its response, or to the end of its body.
+//! Sending a request and reading its response: the head, or all of it.
 
 use std::future::Future;
 use std::task::{Context, Poll};
@@ -6,16 +6,17 @@ use std::task::{Context, Poll};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::{BoxedFuture, Completion, OpenBody, PollOperation, no_value};
+use super::read_body::OpenBody;
+use super::{BoxedFuture, Completion, PollOperation, no_value};
 use crate::client::{Fetched, Response};
 use crate::error::Result;
 use crate::python::content::ResponseContent;
 use crate::python::errors::to_pyerr;
-use crate::python::response;
+use crate::python::performer::Performer;
 use crate::python::streams::{AsyncResponseStream, ResponseStream};
-use crate::python::{effects::Performer, network_stream};
+use crate::python::{network_stream, response};
 
-/// A request, up to the head of its response.
+/// Sends a request and reads the head of its response.
 pub struct SendRequest {
     sending: BoxedFuture<Response>,
     response: Option<Response>,
@@ -40,7 +41,7 @@ impl PollOperation for SendRequest {
     }
 }
 
-/// A request, up to the end of its response.
+/// Sends a request and reads its response to the end.
 pub struct FetchRequest {
     fetching: BoxedFuture<Fetched<ResponseContent>>,
     fetched: Option<Fetched<ResponseContent>>,
@@ -68,20 +69,20 @@ impl PollOperation for FetchRequest {
     }
 }
 
-/// The response for Python; `content` is its body if that was read already.
+/// Returns the `httpcore.Response`. `content` is the body, if that was read already.
 fn respond<'py>(
     py: Python<'py>,
     response: Response,
     content: Option<Bound<'py, PyBytes>>,
     completion: Completion<'_>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let Completion { namespace, mut caller, performer, owner } = completion;
+    let Completion { namespace, mut callbacks, performer, owner } = completion;
     let Response { head, body, stream_view, stream_id } = response;
     let trailers = response::trailers(py, &head);
     let network_stream = network_stream::build(py, stream_view, namespace, owner, performer.is_task())?;
     let extensions = response::extensions(py, &head, stream_id, network_stream, trailers.as_ref())?;
-    let tracer = caller.tracer.take();
-    let open = OpenBody::new(body, namespace, caller, trailers, owner)?;
+    let tracer = callbacks.tracer.take();
+    let open = OpenBody::new(body, namespace, callbacks, trailers, owner)?;
     let mut stream = match performer {
         Performer::Thread => Bound::new(py, ResponseStream::new(open))?.into_any(),
         Performer::Task(host) => Bound::new(py, AsyncResponseStream::new(open, host.clone_ref(py)))?.into_any(),

@@ -1,4 +1,4 @@
-//! Reading and writing on a stream that has left HTTP.
+//! Reading and writing on an upgraded stream: after `101 Switching Protocols`, or after a successful CONNECT.
 
 use std::future::Future;
 use std::task::{Context, Poll};
@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 use super::{BoxedFuture, Completion, PollOperation};
 use crate::error::Result;
 
+/// Reads bytes from an upgraded stream.
 pub struct ReadUpgraded {
     reading: BoxedFuture<Bytes>,
     bytes: Bytes,
@@ -31,6 +32,7 @@ impl PollOperation for ReadUpgraded {
     }
 }
 
+/// Sends bytes: on an upgraded stream, or as the deferred reset of an HTTP/2 stream.
 pub struct WriteUpgraded(BoxedFuture<()>);
 
 impl WriteUpgraded {

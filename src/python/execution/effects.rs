@@ -1,0 +1,93 @@
+//! The effects of an operation, prepared for Python; those that concern its driver are carried out here.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use super::{Driver, Execution, NewOperation, NextEffect};
+use crate::operation::{Background, Effect, EffectChannel, Reply};
+use crate::python::callbacks::RequestCallbacks;
+use crate::python::closing::closing;
+use crate::python::effects::{Performed, perform};
+use crate::python::host::Host;
+use crate::python::operation::Operation;
+use crate::python::operations::upload::RunUpload;
+use crate::python::pending::PendingEffect;
+use crate::python::ssl;
+use crate::tls::python_ssl;
+
+impl Execution {
+    /// Prepares an effect for Python. Returns `None` if its reply is there already.
+    pub(super) fn perform<'py>(&mut self, py: Python<'py>, effect: Effect) -> Option<NextEffect<'py>> {
+        match self.prepare(py, effect) {
+            Ok(Performed::ByPython(effect, pending)) => Some(self.wait_for(effect, pending)),
+            Ok(Performed::Done) => None,
+            Err(exception) => Some(Err(exception)),
+        }
+    }
+
+    /// Performs an effect that follows another one, and goes on.
+    pub(super) fn perform_next<'py>(&mut self, py: Python<'py>, effect: Effect) -> NextEffect<'py> {
+        match self.perform(py, effect) {
+            Some(next) => next.or_else(|exception| self.interrupt(py, exception)),
+            None => self.advance(py),
+        }
+    }
+
+    fn prepare<'py>(&mut self, py: Python<'py>, effect: Effect) -> PyResult<Performed<'py>> {
+        match (effect, &self.driver) {
+            (Effect::Spawn { task, reply }, Driver::Task { host, .. }) => {
+                let host = host.clone_ref(py);
+                self.spawn(py, &host, &task, &reply)?;
+                Ok(Performed::Done)
+            }
+            (Effect::CloseDropped(reply), driver) => {
+                if let Some(closing) = closing(py, driver.performer(), self.namespace, &self.owner)? {
+                    return Ok(Performed::ByPython(closing, PendingEffect::Closed(reply)));
+                }
+                reply.set(Ok(()));
+                Ok(Performed::Done)
+            }
+            (effect, driver) => perform(py, effect, &mut self.callbacks, driver.performer()),
+        }
+    }
+
+    /// Spawns a task for the rest of an upload. That task reads the request body from now on.
+    fn spawn(
+        &mut self,
+        py: Python<'_>,
+        host: &Py<Host>,
+        upload: &Arc<dyn Background>,
+        reply: &Reply<()>,
+    ) -> PyResult<()> {
+        let effects = EffectChannel::default();
+        let new = NewOperation {
+            operation: Box::new(RunUpload::new(Arc::clone(upload), effects.clone())),
+            effects,
+            namespace: self.namespace,
+            callbacks: RequestCallbacks::new(self.callbacks.upload.take(), None),
+            owner: &self.owner,
+        };
+        let coroutine = Operation::in_task(host.clone_ref(py), new).into_coroutine(py)?;
+        upload.cancel_with(host.get().spawn(py, coroutine)?);
+        reply.set(Ok(()));
+        Ok(())
+    }
+
+    /// Returns the next step of TLS that the polls of this thread have made necessary, as an effect.
+    pub(super) fn next_step<'py>(&mut self, py: Python<'py>) -> NextEffect<'py> {
+        if !python_ssl::has_steps() {
+            return Ok(None);
+        }
+        match ssl::next_step(py)? {
+            Some((effect, step)) => self.wait_for(effect, PendingEffect::Step(step)),
+            None => Ok(None),
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it is the result of the callers")]
+    pub(super) fn wait_for<'py>(&mut self, effect: Bound<'py, PyAny>, pending: PendingEffect) -> NextEffect<'py> {
+        self.pending = Some(pending);
+        Ok(Some(effect))
+    }
+}

@@ -1,0 +1,102 @@
+//! Effects that Python carries out at the moment, and the way of their outcomes to the replies.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pyo3::exceptions::{PyException, PyStopAsyncIteration, PyStopIteration};
+use pyo3::prelude::*;
+
+use super::addresses::{failed_lookup, socket_addresses};
+use super::callbacks::RequestCallbacks;
+use super::external_calls::ExternalCall;
+use super::performer::Performer;
+use super::ssl::TlsStep;
+use super::{request, values};
+use crate::error::Error;
+use crate::operation::{Effect, Fields, Reply, StreamOwner};
+
+/// An effect that Python carries out at the moment, and the reply that its outcome is for.
+pub enum PendingEffect {
+    /// `iter(body)`: the iterator of a request body. Its first chunk is the reply.
+    Iterator(Reply<Option<Bytes>>),
+    /// The next chunk of a request body.
+    Chunk(Reply<Option<Bytes>>),
+    Trailers(Reply<Fields>),
+    /// The addresses of the host with this name.
+    Addresses(String, Reply<Vec<SocketAddr>>),
+    /// A call of the trace callback; for the failure of a step with its error.
+    Traced(Option<Error>, Reply<Option<Error>>),
+    /// A method of a network backend or of an external stream.
+    External(ExternalCall),
+    Done(Reply<()>),
+    /// The external streams that were dropped are being closed.
+    Closed(Reply<()>),
+    /// A step of a TLS session.
+    Step(TlsStep),
+    /// A wait, or a call that lets signal handlers run. It has no reply.
+    Nothing,
+}
+
+/// What follows after an effect was carried out.
+pub enum AfterEffect {
+    /// The operation is polled.
+    Advance,
+    /// Another effect is carried out first.
+    Perform(Effect),
+}
+
+impl PendingEffect {
+    /// Takes the value that Python returned.
+    pub fn returned(
+        self,
+        value: &Bound<'_, PyAny>,
+        callbacks: &mut RequestCallbacks,
+        performer: Performer<'_>,
+        owner: &Arc<StreamOwner>,
+    ) -> PyResult<AfterEffect> {
+        let py = value.py();
+        match self {
+            Self::Iterator(reply) => {
+                if let Some(upload) = &mut callbacks.upload {
+                    upload.set_iterator(value);
+                }
+                return Ok(AfterEffect::Perform(Effect::NextChunk(reply)));
+            }
+            Self::Chunk(reply) => reply.set(Ok(Some(values::chunk(value)?))),
+            Self::Trailers(reply) => reply.set(request::trailers(value)?),
+            // `None` means that the deadline came first. The operation notices that by itself.
+            Self::Addresses(..) if value.is_none() => {}
+            Self::Addresses(_, reply) => reply.set(Ok(socket_addresses(value)?)),
+            Self::Traced(error, reply) => reply.set(Ok(error)),
+            Self::External(call) => call.returned(value, performer.is_task(), owner),
+            Self::Done(reply) | Self::Closed(reply) => reply.set(Ok(())),
+            Self::Step(step) => step.finish(py, Ok(value.clone()))?,
+            Self::Nothing => {}
+        }
+        Ok(AfterEffect::Advance)
+    }
+
+    /// Takes the exception that Python raised. Returns it as an error if the operation cannot handle it.
+    pub fn raised(self, py: Python<'_>, exception: PyErr) -> PyResult<()> {
+        match self {
+            Self::Chunk(reply)
+                if exception.is_instance_of::<PyStopIteration>(py)
+                    || exception.is_instance_of::<PyStopAsyncIteration>(py) =>
+            {
+                reply.set(Ok(None));
+            }
+            Self::Addresses(host, reply) => reply.set(Err(failed_lookup(py, &host, exception)?)),
+            Self::External(call) if exception.is_instance_of::<PyException>(py) => call.raised(py, exception),
+            // An exception from closing the streams of other requests does not concern this one.
+            Self::Closed(reply) if exception.is_instance_of::<PyException>(py) => reply.set(Ok(())),
+            _ => return Err(exception),
+        }
+        Ok(())
+    }
+
+    /// Returns whether a trace callback is being called.
+    pub fn is_trace(&self) -> bool {
+        matches!(self, Self::Traced(..))
+    }
+}

@@ -1,0 +1,121 @@
+//! The fast path of `pool.request()`: reading its arguments without making an `httpcore.Request` of them.
+//!
+//! It takes arguments of the usual types, for requests that are not traced. For all others it returns `None`; httpcore then checks the
+//! arguments and makes the request.
+
+use bytes::Bytes;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+
+use super::calls::call;
+use super::errors::Fault;
+use super::namespace::Namespace;
+use super::request::{Parsed, RequestExtensions, read_extensions, read_origin, tuple_of_two};
+use super::values::{copy_or_borrow, get, text};
+use crate::message::{Content, HeadWriter};
+
+/// The arguments of `pool.request()`.
+#[derive(Clone, Copy)]
+pub struct RequestArguments<'a, 'py> {
+    pub method: &'a Bound<'py, PyAny>,
+    pub url: &'a Bound<'py, PyAny>,
+    pub headers: Option<&'a Bound<'py, PyAny>>,
+    pub content: Option<&'a Bound<'py, PyAny>>,
+    pub extensions: Option<&'a Bound<'py, PyAny>>,
+}
+
+type HeaderPairs<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
+
+/// Reads the arguments of `pool.request()` and completes them as httpcore does: `Host` is the first header, the framing of a body
+/// the last one.
+pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>) -> Result<Option<Parsed>, Fault> {
+    let RequestArguments { method, url, headers, content, extensions } = arguments;
+    let py = method.py();
+    let Some(url) = usual_url(namespace, url)? else { return Ok(None) };
+    if headers.is_some_and(|headers| !headers.is_exact_instance_of::<PyList>())
+        || extensions.is_some_and(|extensions| !extensions.is_exact_instance_of::<PyDict>())
+        || extension(extensions, intern!(py, "trace"))?.is_some()
+        || namespace.is_debugging(py, false)?
+    {
+        // A trace callback and the debug log are given an `httpcore.Request`.
+        return Ok(None);
+    }
+    let target = match extension(extensions, intern!(py, "target"))? {
+        Some(target) => target,
+        None => url.getattr(intern!(py, "target"))?,
+    };
+    let origin = read_origin(&url)?;
+    let (Some(method), Some(target)) = (text(method), text(&target)) else { return Ok(None) };
+    let mut writer = HeadWriter::new(method, target)?;
+    let Some(pairs) = pairs(headers)? else { return Ok(None) };
+    if !has(&pairs, b"host") {
+        writer.header(b"Host", origin.authority().as_bytes())?;
+    }
+    for (name, value) in &pairs {
+        let (Some(name), Some(value)) = (text(name), text(value)) else { return Ok(None) };
+        writer.header(name, value)?;
+    }
+    let (content, stream) = match content {
+        None => (Content::Inline(Bytes::new()), None),
+        Some(content) => frame(content, &pairs, &mut writer)?,
+    };
+    let head = writer.finish()?;
+    let extensions = extensions.map_or_else(|| Ok(RequestExtensions::default()), read_extensions)?;
+    Ok(Some(extensions.complete(origin, head, content, stream)))
+}
+
+/// Returns an `httpcore.URL`, made from a `str` or `bytes` if necessary; `None` for other types.
+fn usual_url<'py>(namespace: &Namespace, url: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let class = namespace.url.bind(url.py());
+    if url.get_type().is(class) {
+        Ok(Some(url.clone()))
+    } else if url.is_exact_instance_of::<PyString>() || url.is_exact_instance_of::<PyBytes>() {
+        call(class, (url,)).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+fn extension<'py>(
+    extensions: Option<&Bound<'py, PyAny>>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    extensions.map_or(Ok(None), |extensions| get(extensions, name))
+}
+
+/// Returns the headers, or `None` if one of them is not a tuple of two.
+fn pairs<'py>(headers: Option<&Bound<'py, PyAny>>) -> PyResult<Option<HeaderPairs<'py>>> {
+    let mut pairs = Vec::new();
+    if let Some(headers) = headers.and_then(|headers| headers.cast_exact::<PyList>().ok()) {
+        for header in headers {
+            let Some(pair) = tuple_of_two(&header)? else { return Ok(None) };
+            pairs.push(pair);
+        }
+    }
+    Ok(Some(pairs))
+}
+
+/// Returns whether there is a header with this name, given in lower case.
+fn has(pairs: &HeaderPairs<'_>, wanted: &[u8]) -> bool {
+    pairs.iter().any(|(name, _)| text(name).is_some_and(|name| name.eq_ignore_ascii_case(wanted)))
+}
+
+/// Adds the header that frames the body, unless one is given.
+fn frame<'py>(
+    content: &Bound<'py, PyAny>,
+    pairs: &HeaderPairs<'_>,
+    writer: &mut HeadWriter,
+) -> Result<(Content, Option<Bound<'py, PyAny>>), Fault> {
+    let is_framed = has(pairs, b"content-length") || has(pairs, b"transfer-encoding");
+    if let Ok(bytes) = content.cast_exact::<PyBytes>() {
+        if !is_framed {
+            writer.header(b"Content-Length", bytes.as_bytes().len().to_string().as_bytes())?;
+        }
+        return Ok((Content::Inline(copy_or_borrow(bytes)), None));
+    }
+    if !is_framed {
+        writer.header(b"Transfer-Encoding", b"chunked")?;
+    }
+    Ok((Content::Streamed, Some(content.clone())))
+}
