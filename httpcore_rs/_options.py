@@ -1,8 +1,9 @@
 """The options of pools, proxies, connections and transports: their types, defaults and descriptions.
 
 httpcore's options are parameters of the constructors, in httpcore's order. The options that httpcore does not have are
-listed here, and only here: each constructor takes them by keyword, as `**options: Unpack[PoolOptions]`, and
-`constructor()` shows them in its signature and in its docstring.
+listed here: each constructor takes them by keyword, as `**options: Unpack[PoolOptions]`, and `constructor()` shows
+them in its signature and in its docstring. A new option is a key of `PoolOptions`, `DEFAULTS` and `DESCRIPTIONS`, and a
+field in `src/python/options.rs`, which reads it.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ def constructor(cls: Class) -> Class:
 def _signature(init: typing.Any, is_async: bool) -> inspect.Signature:
     """Returns the signature of a constructor with the options that it takes as `**options`, one by one."""
     prefix = "Async" if is_async else ""
+    # Type parameters of the base classes, and the types that they stand for.
     specific = {"Backend | None": f"{prefix}NetworkBackend | None", "Stream": f"{prefix}NetworkStream"}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(init).parameters.values():

@@ -23,7 +23,7 @@ class Package:
         for name in self._names:
             try:
                 return importlib.import_module(name)
-            except ModuleNotFoundError as exc:  # noqa: PERF203  # Two, once.
+            except ModuleNotFoundError as exc:  # noqa: PERF203  # There are two at most.
                 if exc.name != name:
                     raise
         raise ModuleNotFoundError(f"httpcore_rs needs {' or '.join(self._names)}, which is not installed")

@@ -1,4 +1,4 @@
-"""What the connection pools for threads and for event loops have in common."""
+"""The base class of the connection pools for threads and for event loops."""
 
 from __future__ import annotations
 
