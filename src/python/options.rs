@@ -17,7 +17,7 @@ use crate::connect::{Connector, OptionValue, SocketOption};
 use crate::http2::KeepAlive;
 use crate::pool::Limits;
 
-/// What an engine is made of.
+/// The parts of an engine, made from the options.
 pub struct PoolOptions {
     pub limits: Limits,
     pub connector: Connector,

@@ -12,7 +12,8 @@ use super::errors::os_error;
 use super::namespace::Package;
 use crate::tls::{ConfigError, Identity, Rules, TlsConfig, TlsOptions, Trust, TrustSource};
 
-/// How servers are verified, and which certificate the client shows: the `ssl_context` of a pool, the `verify` of a transport.
+/// A configuration of TLS, for the `ssl_context` of a pool or the `verify` of a transport: how servers are verified, and which
+/// certificate the client shows.
 ///
 /// Files are read at once. If `SSLKEYLOGFILE` is set, the secrets of each connection are written to that file.
 ///
