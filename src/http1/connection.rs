@@ -20,7 +20,7 @@ use crate::io::reactor::Reactor;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
 use crate::message::{Content, Framing, Http1Head, Method, Request, RequestHead, ResponseHead};
-use crate::operation::{EffectChannel, Event, ExchangeKind, Outcome, YieldBudget};
+use crate::operation::{EffectChannel, ExchangeKind, Outcome, Phase, PhaseTracer, YieldBudget};
 use crate::origin::Origin;
 
 /// A connection that speaks HTTP/1.1.
@@ -129,29 +129,20 @@ impl Http1 {
     }
 
     async fn exchange(&mut self, request: &Request, effects: &EffectChannel) -> Result<Http1Response> {
-        let mut phase = Event::SendRequestHeaders(self.protocol);
-        let result = match effects.started(&phase).await {
-            Ok(()) => effects.interruptible(pin!(self.exchange_in_phases(request, effects, &mut phase))).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Err(error) if effects.is_traced() => {
-                let error = effects.failed(&phase, error).await;
-                effects.span(|| Event::ResponseClosed(self.protocol), |()| Outcome::Nothing, async { Ok(()) }).await?;
-                Err(error)
-            }
-            result => result,
-        }
+        let mut tracer = PhaseTracer::new(effects, self.protocol);
+        let result = effects.interruptible(pin!(self.exchange_in_phases(request, effects, &mut tracer))).await;
+        tracer.close(result).await
     }
 
-    /// Sends the request and waits for the head of the response. `phase` is where it stands.
+    /// Sends the request and waits for the head of the response.
     async fn exchange_in_phases(
         &mut self,
         request: &Request,
         effects: &EffectChannel,
-        phase: &mut Event,
+        tracer: &mut PhaseTracer<'_>,
     ) -> Result<Http1Response> {
-        let (head, protocol) = (&request.head, self.protocol);
+        tracer.enter(Phase::RequestHeaders).await?;
+        let head = &request.head;
         let mut uploader = Uploader::new(head.framing);
         let announced = announced_trailers(request, effects).await?;
         if let Content::Inline(content) = &request.content {
@@ -188,9 +179,7 @@ impl Http1 {
             let step = std::future::poll_fn(polling).await;
             match step {
                 Http1Step::WantsChunk => {
-                    if matches!(phase, Event::SendRequestHeaders(_)) {
-                        next_phase(effects, phase, Event::SendRequestBody(protocol)).await?;
-                    }
+                    tracer.enter(Phase::RequestBody).await?;
                     if let Some(chunk) = effects.chunk().await? {
                         let length = chunk.len();
                         uploader.push(chunk)?;
@@ -202,17 +191,13 @@ impl Http1 {
                     exchange.progress_timer = ProgressTimer::default();
                 }
                 Http1Step::Sent => {
-                    if matches!(phase, Event::SendRequestHeaders(_)) {
-                        next_phase(effects, phase, Event::SendRequestBody(protocol)).await?;
-                    }
+                    tracer.enter(Phase::RequestBody).await?;
                     let failure = self.wire.lock().take_write_error();
-                    match failure {
-                        // Told, and then suppressed: the server may have answered before it closed.
-                        Some(error) => drop(effects.failed(phase, error).await),
-                        None => effects.complete(phase, Outcome::Nothing).await?,
+                    if let Some(error) = failure {
+                        // Reported, and then suppressed: the server may have answered before it closed.
+                        drop(tracer.fail(error).await);
                     }
-                    *phase = Event::ReceiveResponseHeaders(protocol);
-                    effects.started(phase).await?;
+                    tracer.enter(Phase::ResponseHeaders).await?;
                 }
                 step => break step,
             }
@@ -233,7 +218,7 @@ impl Http1 {
             return Err(Error::remote(message));
         }
         if effects.is_traced() {
-            effects.complete(phase, Outcome::Head(ResponseHead::Http1(head.clone()))).await?;
+            tracer.complete(Outcome::Head(ResponseHead::Http1(head.clone()))).await?;
         }
         Ok(Http1Response { head, body })
     }
@@ -371,12 +356,6 @@ async fn add_trailers(uploader: &Uploader, announced: Option<&Bytes>, effects: &
         uploader.set_trailers(&fields, announced)?;
     }
     Ok(())
-}
-
-async fn next_phase(effects: &EffectChannel, phase: &mut Event, next: Event) -> Result<()> {
-    effects.complete(phase, Outcome::Nothing).await?;
-    *phase = next;
-    effects.started(phase).await
 }
 
 /// The request as hyper needs it: nothing but what frames it. What goes on the wire is the caller's head.
