@@ -4,6 +4,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::{Error, Kind};
+use crate::origin::Origin;
+
 /// The `timeout` extension of a request; `None` waits for ever.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timeouts {
@@ -11,6 +14,30 @@ pub struct Timeouts {
     pub read: Option<Duration>,
     pub write: Option<Duration>,
     pub pool: Option<Duration>,
+}
+
+/// The errors of a read or a write on which nothing has moved for as long as its timeout allows.
+impl Error {
+    pub fn no_response(origin: &Origin, timeout: Option<Duration>) -> Self {
+        let limit = Seconds(timeout.unwrap_or_default());
+        Self::new(Kind::ReadTimeout, format!("no response from {origin} within {limit} (read timeout)"))
+    }
+
+    pub fn no_more_of_the_body(origin: &Origin, timeout: Option<Duration>) -> Self {
+        let limit = Seconds(timeout.unwrap_or_default());
+        let message = format!("no more of the response body from {origin} within {limit} (read timeout)");
+        Self::new(Kind::ReadTimeout, message)
+    }
+
+    pub fn sent_no_data(origin: &Origin, timeout: Option<Duration>) -> Self {
+        let limit = Seconds(timeout.unwrap_or_default());
+        Self::new(Kind::ReadTimeout, format!("{origin} sent no data within {limit} (read timeout)"))
+    }
+
+    pub fn took_no_data(origin: &Origin, timeout: Option<Duration>) -> Self {
+        let limit = Seconds(timeout.unwrap_or_default());
+        Self::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))
+    }
 }
 
 /// A duration as error messages tell it: `5.0 s`, `0.25 s`.

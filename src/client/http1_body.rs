@@ -14,7 +14,6 @@ use crate::io::progress::ProgressTimer;
 use crate::io::wait_set;
 use crate::operation::EffectChannel;
 use crate::pool::SlotGuard;
-use crate::timeout::Seconds;
 
 struct InUse {
     // Dropped in this order: the descriptor is closed before the slot is given to another request.
@@ -165,11 +164,7 @@ impl Http1Body {
             return error;
         }
         match fault {
-            BodyFault::TimedOut => {
-                let limit = Seconds(self.timeout.unwrap_or_default());
-                let message = format!("no more of the response body from {origin} within {limit} (read timeout)");
-                Error::new(Kind::ReadTimeout, message)
-            }
+            BodyFault::TimedOut => Error::no_more_of_the_body(origin, self.timeout),
             BodyFault::MalformedTrailers => {
                 Error::remote(format!("malformed trailers from {origin}: a line ends in LF without CR"))
             }

@@ -21,7 +21,6 @@ use crate::io::wait_set::{deadline_in, timeout_at};
 use crate::lock::lock;
 use crate::operation::ExternalHandle;
 use crate::origin::Origin;
-use crate::timeout::Seconds;
 use crate::tls::failed;
 use crate::{http1, http2};
 
@@ -92,7 +91,7 @@ impl StreamView {
         match timeout_at(deadline_in(timeout), reading).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => Err(self.failed(Kind::ReadError, "reading from", error)),
-            Err(_) => Err(self.timed_out(Kind::ReadTimeout, "sent no data within", timeout)),
+            Err(_) => Err(Error::sent_no_data(&self.origin, timeout)),
         }
     }
 
@@ -102,7 +101,7 @@ impl StreamView {
         match timeout_at(deadline_in(timeout), writing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.failed(Kind::WriteError, "writing to", error)),
-            Err(_) => Err(self.timed_out(Kind::WriteTimeout, "took no data for", timeout)),
+            Err(_) => Err(Error::took_no_data(&self.origin, timeout)),
         }
     }
 
@@ -171,12 +170,6 @@ impl StreamView {
 
     fn failed(&self, kind: Kind, what: &str, error: io::Error) -> Error {
         failed(error, kind, what, &self.origin)
-    }
-
-    fn timed_out(&self, kind: Kind, what: &str, timeout: Option<Duration>) -> Error {
-        let name = if kind == Kind::ReadTimeout { "read" } else { "write" };
-        let limit = Seconds(timeout.unwrap_or_default());
-        Error::new(kind, format!("{} {what} {limit} ({name} timeout)", self.origin))
     }
 }
 

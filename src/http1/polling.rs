@@ -16,12 +16,11 @@ use hyper::client::conn::http1;
 
 use super::upload::{OutgoingBody, Uploader};
 use super::wire::Http1WireHandle;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::io::progress::ProgressTimer;
 use crate::message::trailer_pairs;
 use crate::operation::EffectChannel;
 use crate::origin::Origin;
-use crate::timeout::Seconds;
 
 /// What a poll of an exchange came to.
 pub enum Http1Step {
@@ -147,11 +146,9 @@ impl Http1Exchange {
 
     pub fn timed_out(&self, origin: &Origin) -> Error {
         if self.sent {
-            let limit = Seconds(self.read_timeout.unwrap_or_default());
-            Error::new(Kind::ReadTimeout, format!("no response from {origin} within {limit} (read timeout)"))
+            Error::no_response(origin, self.read_timeout)
         } else {
-            let limit = Seconds(self.write_timeout.unwrap_or_default());
-            Error::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))
+            Error::took_no_data(origin, self.write_timeout)
         }
     }
 }
