@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::io::wait_set::{deadline_in, timeout_at};
-use crate::lock::lock;
+use crate::lock::RankedMutex;
 use crate::operation::ExternalHandle;
 use crate::origin::Origin;
 use crate::tls::failed;
@@ -38,10 +38,10 @@ pub struct StreamView {
 
 #[derive(Clone)]
 enum ViewedWire {
-    /// The wire, and the number of the exchange on it.
-    Http1(Weak<Mutex<http1::Http1Wire>>, u64),
-    /// HTTP/2 is never left.
-    Http2(Weak<Mutex<http2::Http2Wire>>),
+    /// With the number of the exchange.
+    Http1(Weak<RankedMutex<http1::Http1Wire>>, u64),
+    /// HTTP/2 is never left: its stream can only be looked at.
+    Http2(Weak<RankedMutex<http2::Http2Wire>>),
 }
 
 /// The external stream under a response.
@@ -112,8 +112,8 @@ impl StreamView {
 
     fn with_stream<T>(&self, look: impl FnOnce(&mut Stream) -> T) -> Option<T> {
         match &self.wire {
-            ViewedWire::Http1(wire, _) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
-            ViewedWire::Http2(wire) => wire.upgrade().map(|wire| look(lock(&wire).stream())),
+            ViewedWire::Http1(wire, _) => wire.upgrade().map(|wire| look(wire.lock().stream())),
+            ViewedWire::Http2(wire) => wire.upgrade().map(|wire| look(wire.lock().stream())),
         }
     }
 
@@ -130,7 +130,7 @@ impl StreamView {
         if let ViewedWire::Http1(wire, exchange) = &self.wire
             && let Some(wire) = wire.upgrade()
         {
-            let mut wire = lock(&wire);
+            let mut wire = wire.lock();
             if wire.exchange() == *exchange && wire.is_upgraded() {
                 wire.stream().link().shutdown();
             }
@@ -153,7 +153,7 @@ impl StreamView {
                 return Poll::Ready(Err(io::Error::other("the connection speaks HTTP/2, which is never left")));
             }
         };
-        let mut wire = wire.as_deref().map(lock);
+        let mut wire = wire.as_deref().map(RankedMutex::lock);
         let Some(wire) = wire.as_deref_mut().filter(|wire| wire.exchange() == exchange) else {
             return Poll::Ready(Err(io::Error::other("the response that the stream belongs to is closed")));
         };

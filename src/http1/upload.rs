@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 
 use crate::error::{Error, Result};
-use crate::lock::lock;
+use crate::lock::{Guard, lock};
 use crate::message::Framing;
 
 #[derive(Default)]
@@ -27,7 +27,7 @@ struct Queue {
 pub struct OutgoingBody(Arc<Mutex<Queue>>);
 
 impl OutgoingBody {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> Guard<'_, Queue> {
         lock(&self.0)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::external::PendingIo;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
-use crate::lock::lock;
+use crate::lock::{Guard, Rank, RankedMutex};
 use crate::message::{BLANK_LINE, Http1Head, MAX_HEAD};
 use crate::operation::EffectChannel;
 use crate::origin::Origin;
@@ -90,47 +90,50 @@ pub struct Http1Wire {
 
 /// A handle on the wire: hyper has one, the connection the other.
 #[derive(Clone)]
-pub struct Http1WireHandle(Arc<Mutex<Http1Wire>>);
+pub struct Http1WireHandle(Arc<RankedMutex<Http1Wire>>);
 
 impl Http1WireHandle {
     pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
-        Self(Arc::new(Mutex::new(Http1Wire {
-            origin,
-            stream,
-            waker: Waker::noop().clone(),
-            exchange: 0,
-            asked: PendingIo::Nothing,
-            head_out: None,
-            writing: Writing::Flowing,
-            written: 0,
-            reads_allowed: false,
-            inbound: Inbound::Head,
-            head_in: BytesMut::new(),
-            scanned: 0,
-            informational: 0,
-            is_connect: false,
-            is_head: false,
-            head: None,
-            chunks: Chunks::None,
-            for_hyper: BytesMut::new(),
-            received: 0,
-            received_with_content: 0,
-            end_of_stream: false,
-            fault: None,
-        })))
+        Self(Arc::new(RankedMutex::new(
+            Rank::Wire,
+            Http1Wire {
+                origin,
+                stream,
+                waker: Waker::noop().clone(),
+                exchange: 0,
+                asked: PendingIo::Nothing,
+                head_out: None,
+                writing: Writing::Flowing,
+                written: 0,
+                reads_allowed: false,
+                inbound: Inbound::Head,
+                head_in: BytesMut::new(),
+                scanned: 0,
+                informational: 0,
+                is_connect: false,
+                is_head: false,
+                head: None,
+                chunks: Chunks::None,
+                for_hyper: BytesMut::new(),
+                received: 0,
+                received_with_content: 0,
+                end_of_stream: false,
+                fault: None,
+            },
+        )))
     }
 
-    pub fn downgrade(&self) -> Weak<Mutex<Http1Wire>> {
+    pub fn downgrade(&self) -> Weak<RankedMutex<Http1Wire>> {
         Arc::downgrade(&self.0)
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Http1Wire> {
-        lock(&self.0)
+    pub fn lock(&self) -> Guard<'_, Http1Wire> {
+        self.0.lock()
     }
 
     /// The stream, once it has left HTTP and this is the only handle, and what came behind the head with which it did.
     pub fn into_stream(self) -> Option<(Stream, BytesMut)> {
-        let wire = Arc::into_inner(self.0)?.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let wire = Arc::into_inner(self.0)?.into_inner();
         wire.is_upgraded().then_some((wire.stream, wire.head_in))
     }
 }

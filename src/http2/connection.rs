@@ -20,7 +20,7 @@ use crate::fork::Generation;
 use crate::io::reactor::{Job, Reactor};
 use crate::io::stream::Stream;
 use crate::io::wait_set;
-use crate::lock::lock;
+use crate::lock::{Rank, RankedMutex, lock};
 use crate::origin::Origin;
 
 /// As for HTTP/1.1, in bytes.
@@ -42,8 +42,8 @@ pub struct Http2 {
     /// Whether it is over a stream of the caller's.
     pub(super) is_external: bool,
     // Both are left as they are in a forked child: h2 has locks that a thread of the parent may have held at the fork.
-    pub(super) sender: ManuallyDrop<Mutex<SendRequest<Bytes>>>,
-    protocol: ManuallyDrop<Mutex<ProtocolState>>,
+    pub(super) sender: ManuallyDrop<RankedMutex<SendRequest<Bytes>>>,
+    protocol: ManuallyDrop<RankedMutex<ProtocolState>>,
     pub(super) connection_waker: Arc<ConnectionWaker>,
     waker: Waker,
     pub(super) leader_followers: Mutex<LeaderFollowers>,
@@ -122,8 +122,8 @@ impl Http2 {
                 origin,
                 wire,
                 is_external,
-                sender: ManuallyDrop::new(Mutex::new(sender)),
-                protocol: ManuallyDrop::new(Mutex::new(protocol)),
+                sender: ManuallyDrop::new(RankedMutex::new(Rank::Http2Sender, sender)),
+                protocol: ManuallyDrop::new(RankedMutex::new(Rank::Http2Protocol, protocol)),
                 waker: Waker::from(Arc::clone(&connection_waker)),
                 connection_waker,
                 leader_followers: Mutex::default(),
@@ -200,7 +200,7 @@ impl Http2 {
     /// Whether it takes no more requests. Then the pool knows, too: whoever learned it first may not have told it yet.
     pub fn is_over(&self) -> bool {
         let is_over = {
-            let protocol = lock(&self.protocol);
+            let protocol = self.protocol.lock();
             protocol.connection.is_none() || protocol.is_retired
         };
         if is_over {
@@ -230,7 +230,7 @@ impl Http2 {
     pub(super) fn drive(&self) {
         let mut cx = Context::from_waker(&self.waker);
         let (limit, is_retired) = {
-            let mut protocol = lock(&self.protocol);
+            let mut protocol = self.protocol.lock();
             let protocol = &mut *protocol;
             self.wire.lock().refill();
             loop {
@@ -326,14 +326,14 @@ impl ProtocolState {
     /// What there is to tell the pool: a new limit, and that there will be no more requests.
     fn changes(
         &mut self,
-        sender: &Mutex<SendRequest<Bytes>>,
+        sender: &RankedMutex<SendRequest<Bytes>>,
         goaway: &OnceLock<String>,
         wire: &Http2WireHandle,
     ) -> (Option<usize>, bool) {
         if self.is_retired {
             return (None, false);
         }
-        let mut sender = lock(sender);
+        let mut sender = sender.lock();
         if let Poll::Ready(Err(error)) = sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
             if !error.is_io() {
                 // Set by the first goodbye, which says why.

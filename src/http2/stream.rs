@@ -22,7 +22,6 @@ use crate::error::{Error, Kind, Result};
 use crate::fork::Generation;
 use crate::io::progress::ProgressTimer;
 use crate::io::wait_set;
-use crate::lock::lock;
 use crate::message::{Http2Head, Request, ResponseHead, http2_request, http2_trailers};
 use crate::operation::{EffectChannel, Event, ExchangeKind, Outcome, YieldBudget};
 use crate::timeout::Seconds;
@@ -204,7 +203,7 @@ impl Http2 {
     fn open(self: &Arc<Self>, request: &Request, failure: &mut Http2Failure) -> Result<Http2Stream> {
         let has_upload = Upload::is_needed(request);
         // A sender of its own: it would otherwise remember what another exchange waits for.
-        let mut sender = lock(&self.sender).clone();
+        let mut sender = self.sender.lock().clone();
         let (response, send) =
             sender.send_request(http2_request(request)?, !has_upload).map_err(|error| self.failed(&error, failure))?;
         self.exchanges.fetch_add(1, Ordering::AcqRel);

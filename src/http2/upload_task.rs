@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use super::upload::{Needs, Upload, took_nothing};
 use crate::error::{Error, Result};
 use crate::fork::Generation;
 use crate::io::progress::ProgressTimer;
-use crate::lock::lock;
+use crate::lock::{Guard, Rank, RankedMutex};
 use crate::message::http2_trailers;
 use crate::operation::{Background, EffectChannel, YieldBudget};
 
 /// Shared by the exchange and the task.
 pub struct UploadTask {
-    state: Mutex<UploadState>,
+    state: RankedMutex<UploadState>,
     write_timeout: Option<Duration>,
 }
 
@@ -56,7 +56,7 @@ impl UploadTask {
             progress_timer: ProgressTimer::default(),
         };
         let state = UploadState { work: Some(work), failure: None, exchange: None, cancel: None };
-        Arc::new(Self { state: Mutex::new(state), write_timeout })
+        Arc::new(Self { state: RankedMutex::new(Rank::UploadTask, state), write_timeout })
     }
 
     async fn send_chunks(&self, effects: &EffectChannel) -> Result<()> {
@@ -134,8 +134,8 @@ impl UploadTask {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, UploadState> {
-        lock(&self.state)
+    fn state(&self) -> Guard<'_, UploadState> {
+        self.state.lock()
     }
 }
 
@@ -167,7 +167,7 @@ impl Background for UploadTask {
 }
 
 /// Nothing is left to do, and the exchange is told. What is returned is dropped without the lock.
-fn finish(mut state: MutexGuard<'_, UploadState>) -> Option<UploadWork> {
+fn finish(mut state: Guard<'_, UploadState>) -> Option<UploadWork> {
     let (work, exchange) = (state.work.take(), state.exchange.take());
     state.cancel = None;
     drop(state);

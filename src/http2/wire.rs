@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::error::{Error, Kind};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
-use crate::lock::lock;
+use crate::lock::{Guard, Rank, RankedMutex};
 use crate::origin::Origin;
 use crate::tls::failed;
 
@@ -126,39 +126,42 @@ impl Frames {
 
 /// A handle on the wire: h2 has one, the connection the other.
 #[derive(Clone)]
-pub struct Http2WireHandle(Arc<Mutex<Http2Wire>>);
+pub struct Http2WireHandle(Arc<RankedMutex<Http2Wire>>);
 
 impl Http2WireHandle {
     pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
-        Self(Arc::new(Mutex::new(Http2Wire {
-            origin,
-            stream,
-            preamble: BytesMut::new(),
-            is_opening: true,
-            budget: 0,
-            frames: Frames::default(),
-            frames_read: 0,
-            frames_untold: 0,
-            received: 0,
-            ahead: ReadAhead::default(),
-            read_error: None,
-            write_error: None,
-            has_write_failed: false,
-            is_write_blocked: false,
-        })))
+        Self(Arc::new(RankedMutex::new(
+            Rank::Wire,
+            Http2Wire {
+                origin,
+                stream,
+                preamble: BytesMut::new(),
+                is_opening: true,
+                budget: 0,
+                frames: Frames::default(),
+                frames_read: 0,
+                frames_untold: 0,
+                received: 0,
+                ahead: ReadAhead::default(),
+                read_error: None,
+                write_error: None,
+                has_write_failed: false,
+                is_write_blocked: false,
+            },
+        )))
     }
 
-    pub fn downgrade(&self) -> Weak<Mutex<Http2Wire>> {
+    pub fn downgrade(&self) -> Weak<RankedMutex<Http2Wire>> {
         Arc::downgrade(&self.0)
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Http2Wire> {
-        lock(&self.0)
+    pub fn lock(&self) -> Guard<'_, Http2Wire> {
+        self.0.lock()
     }
 
     /// The wire, unless somebody is at it.
-    pub fn try_lock(&self) -> Option<MutexGuard<'_, Http2Wire>> {
-        self.0.try_lock().ok()
+    pub fn try_lock(&self) -> Option<Guard<'_, Http2Wire>> {
+        self.0.try_lock()
     }
 }
 

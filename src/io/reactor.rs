@@ -20,7 +20,7 @@ use super::source::Source;
 use super::strand;
 use super::timers::{TimerKey, Timers};
 use crate::fork;
-use crate::lock::lock;
+use crate::lock::{Rank, RankedMutex, lock};
 use crate::operation::OwnerLoop;
 
 /// Collected in one turn; what is left keeps the descriptor readable for the next one.
@@ -40,7 +40,7 @@ pub trait Job: Send + Sync {
 pub struct Reactor {
     /// Tells it from all others that there have been.
     id: u64,
-    poll: Mutex<(Poll, Events)>,
+    poll: RankedMutex<(Poll, Events)>,
     descriptor: RawFd,
     registry: Registry,
     notify: mio::Waker,
@@ -69,7 +69,7 @@ impl Reactor {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             descriptor: poll.as_raw_fd(),
-            poll: Mutex::new((poll, Events::with_capacity(EVENTS_PER_TURN))),
+            poll: RankedMutex::new(Rank::Poller, (poll, Events::with_capacity(EVENTS_PER_TURN))),
             registry,
             notify,
             sockets: Mutex::default(),
@@ -108,7 +108,7 @@ impl Reactor {
     /// Collects what has happened to the sockets and wakes those who wait for it. Does not block.
     pub fn turn(&self) -> io::Result<()> {
         self.is_notified.store(false, Ordering::Release);
-        let mut guard = lock(&self.poll);
+        let mut guard = self.poll.lock();
         let (poll, events) = &mut *guard;
         match poll.poll(events, Some(Duration::ZERO)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),

@@ -19,7 +19,7 @@ mod tests;
 mod types;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -32,7 +32,7 @@ pub use self::status::{MAX_REQUESTS, Phase, Status};
 pub use self::types::{ANY_LOOP, Destination, Limits, Link, LoopId, Poolable, THREADS};
 use crate::error::{Error, Result};
 use crate::fork::Generation;
-use crate::lock::lock;
+use crate::lock::{Guard, Rank, RankedMutex};
 use crate::origin::Origin;
 
 type ProcessState<C> = state::PoolState<C, WaiterSender<C>>;
@@ -56,7 +56,7 @@ pub struct Pool<C: Poolable> {
 /// A pool's connections belong to the process that made them.
 struct Process<C: Poolable> {
     generation: Generation,
-    state: Mutex<ProcessState<C>>,
+    state: RankedMutex<ProcessState<C>>,
     /// Idle connections that were closed and not told to a log yet.
     discarded: AtomicUsize,
 }
@@ -201,7 +201,7 @@ impl<C: Poolable> Pool<C> {
         if !Arc::ptr_eq(&before, &process) {
             return Arc::clone(&before);
         }
-        let abandoned = process.state.try_lock().ok().map(|mut state| state.abandon());
+        let abandoned = process.state.try_lock().map(|mut state| state.abandon());
         if abandoned.is_none() {
             std::mem::forget(process);
         }
@@ -213,13 +213,13 @@ impl<C: Poolable> Process<C> {
     fn new(limits: Limits) -> Self {
         Self {
             generation: Generation::current(),
-            state: Mutex::new(ProcessState::new(limits)),
+            state: RankedMutex::new(Rank::Pool, ProcessState::new(limits)),
             discarded: AtomicUsize::new(0),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, ProcessState<C>> {
-        lock(&self.state)
+    fn state(&self) -> Guard<'_, ProcessState<C>> {
+        self.state.lock()
     }
 
     /// Does what an operation on the state has come to. The lock is free: this closes connections and wakes tasks and threads.

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::types::Link;
-use crate::lock::lock;
+use crate::lock::{Guard, lock};
 use crate::origin::Origin;
 
 /// The life of a connection, in httpcore's names.
@@ -223,7 +223,7 @@ impl Status {
         Arc::clone(self.details().end.as_ref().unwrap_or(&self.origin))
     }
 
-    fn details(&self) -> std::sync::MutexGuard<'_, Details> {
+    fn details(&self) -> Guard<'_, Details> {
         lock(&self.details)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -23,7 +23,7 @@ use crate::http1::Http1;
 use crate::http2::Http2;
 use crate::io::external::ExternalIo;
 use crate::io::stream::Stream;
-use crate::lock::lock;
+use crate::lock::{Rank, RankedMutex};
 use crate::pool::{ANY_LOOP, Phase, Reservation, Status};
 
 /// What `HTTPConnection` and `AsyncHTTPConnection` stand for: a connection of a pool, as it is at the moment of asking, or one of
@@ -31,7 +31,7 @@ use crate::pool::{ANY_LOOP, Phase, Reservation, Status};
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Connection {
     side: ClientHandle,
-    place: Mutex<HeldSlot>,
+    place: RankedMutex<HeldSlot>,
     /// Whether it belongs to the caller and not to a pool: then it is also he who has it connected.
     is_own: bool,
 }
@@ -44,11 +44,11 @@ struct HeldSlot {
 
 impl Connection {
     pub fn of_pool(side: ClientHandle, status: Arc<Status>) -> Self {
-        Self { side, place: Mutex::new(HeldSlot { status, unused: None }), is_own: false }
+        Self { side, place: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: None }), is_own: false }
     }
 
     fn status(&self) -> Arc<Status> {
-        Arc::clone(&lock(&self.place).status)
+        Arc::clone(&self.place.lock().status)
     }
 
     /// The right to send one request over the connection, or a place in line for it.
@@ -68,7 +68,7 @@ impl Connection {
     }
 
     fn place(&self, owner: u64) -> Result<ConnectionChoice> {
-        let mut held = lock(&self.place);
+        let mut held = self.place.lock();
         if let Some(unused) = held.unused.take() {
             return Ok(ConnectionChoice::This(unused));
         }
@@ -108,7 +108,7 @@ impl Connection {
                         // Both are given up: the connection is closed.
                         drop(reservation.take());
                     }
-                    ConnectionChoice::This(reservation) => lock(&self.place).unused = Some(reservation),
+                    ConnectionChoice::This(reservation) => self.place.lock().unused = Some(reservation),
                     ConnectionChoice::QueueFor(_) | ConnectionChoice::Any => {}
                 }
                 Err(fault.into_pyerr(request.py(), namespace))
@@ -277,7 +277,7 @@ impl Connection {
         if !status.is_connected() {
             return Ok(());
         }
-        let unused = lock(&self.place).unused.take();
+        let unused = self.place.lock().unused.take();
         py.detach(|| {
             drop(unused.and_then(Reservation::take));
             self.side.client.pool.close_one(&status);
@@ -288,6 +288,10 @@ impl Connection {
     fn own(side: ClientHandle, place: Reservation<client::HttpConnection>) -> PyResult<Self> {
         let status =
             place.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a place without a status"))?;
-        Ok(Self { side, place: Mutex::new(HeldSlot { status, unused: Some(place) }), is_own: true })
+        Ok(Self {
+            side,
+            place: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: Some(place) }),
+            is_own: true,
+        })
     }
 }

@@ -21,7 +21,6 @@ use super::performer::Performer;
 use super::ssl;
 use crate::client::Chunk;
 use crate::error::Error;
-use crate::lock::lock;
 use crate::operation::{EffectChannel, YIELD_AFTER};
 
 /// The body of a response: an iterator over `bytes`. Each chunk is returned as it arrives.
@@ -138,7 +137,7 @@ struct ClosedOnDrop(Arc<OpenBody>);
 impl ClosedOnDrop {
     /// Returns the operation that reads the next chunk.
     fn reading(&self) -> NewOperation<'_> {
-        let effects = lock(&self.0.body).effects().clone();
+        let effects = self.0.body.lock().effects().clone();
         self.operation(Box::new(ReadBody::new(&self.0)), effects)
     }
 

@@ -133,7 +133,7 @@ impl Host {
             None => Ok(()),
         };
         loop {
-            let woken = std::mem::take(&mut *lock(&self.shared.woken_here));
+            let woken = std::mem::take(&mut *self.shared.woken_here.lock());
             if woken.is_empty() {
                 break;
             }

@@ -10,7 +10,7 @@ use slab::Slab;
 
 use crate::io::reactor::{Reactor, Running};
 use crate::io::timers::TimerKey;
-use crate::lock::lock;
+use crate::lock::{Rank, RankedMutex, lock};
 use crate::operation::StreamOwner;
 use crate::tls::python_ssl;
 
@@ -20,7 +20,7 @@ pub struct HostState {
     /// Closes the external streams that were made on the loop.
     pub owner: Arc<StreamOwner>,
     /// Tasks that were woken on the loop's thread while the engine runs there.
-    pub(super) woken_here: Mutex<Vec<WokenTask>>,
+    pub(super) woken_here: RankedMutex<Vec<WokenTask>>,
     /// Tasks that were woken by other threads, or between two runs of the engine.
     pub(super) woken_elsewhere: Mutex<Vec<WokenTask>>,
     /// The objects by which parked tasks are resumed. The loop owns the host and the host owns these objects, so that a task
@@ -39,7 +39,7 @@ impl HostState {
         Self {
             reactor,
             owner,
-            woken_here: Mutex::default(),
+            woken_here: RankedMutex::new(Rank::WokenTasks, Vec::new()),
             woken_elsewhere: Mutex::default(),
             parked: Mutex::default(),
         }
@@ -53,7 +53,7 @@ impl HostState {
     /// Queues a task. It is resumed at the end of the engine's run on the loop's thread, or at the loop's next turn.
     fn add(&self, woken: WokenTask) {
         if self.reactor.is_running_here() {
-            lock(&self.woken_here).push(woken);
+            self.woken_here.lock().push(woken);
         } else {
             lock(&self.woken_elsewhere).push(woken);
             self.reactor.notify();
@@ -103,7 +103,7 @@ pub struct Task {
     state: AtomicU8,
     /// The key in [`HostState::parked`] of the object by which the task is resumed.
     waiter: Mutex<Option<usize>>,
-    timer: Mutex<Option<TimerKey>>,
+    timer: RankedMutex<Option<TimerKey>>,
     /// The task itself, as the waker of its timer.
     this: Weak<Self>,
 }
@@ -114,7 +114,7 @@ impl Task {
             host: Arc::clone(host),
             state: AtomicU8::new(POLLING),
             waiter: Mutex::default(),
-            timer: Mutex::default(),
+            timer: RankedMutex::new(Rank::TaskTimer, None),
             this: this.clone(),
         })
     }
@@ -154,7 +154,7 @@ impl Task {
     }
 
     pub(super) fn set_timer(&self, deadline: Option<Instant>) {
-        let mut timer = lock(&self.timer);
+        let mut timer = self.timer.lock();
         if timer.map(|key| key.0) == deadline {
             return;
         }

@@ -66,7 +66,7 @@ impl Host {
         let (py, this) = (slf.py(), slf.get());
         let running = this.shared.enter();
         let turned = this.shared.reactor.turn();
-        lock(&this.shared.woken_here).append(&mut lock(&this.shared.woken_elsewhere));
+        this.shared.woken_here.lock().append(&mut lock(&this.shared.woken_elsewhere));
         this.shared.reactor.run_jobs(false);
         this.resume_woken(py, running)?;
         if !this.shared.owner.is_empty() {

@@ -11,7 +11,7 @@ use pyo3::types::PyList;
 use super::{Completion, PollOperation};
 use crate::client::{Chunk, ResponseBody};
 use crate::error::Result;
-use crate::lock::lock;
+use crate::lock::{Rank, RankedMutex, lock};
 use crate::operation::StreamOwner;
 use crate::python::callbacks::RequestCallbacks;
 use crate::python::namespace::Namespace;
@@ -20,7 +20,7 @@ use crate::python::thread_driver::panicked;
 
 /// A response body that can be read, and the parts that reading it takes.
 pub struct OpenBody {
-    pub body: Mutex<ResponseBody>,
+    pub body: RankedMutex<ResponseBody>,
     pub namespace: &'static Namespace,
     /// The sources of the rest of the request, while that is still being sent. The operation that reads takes them.
     callbacks: Mutex<Option<RequestCallbacks>>,
@@ -42,13 +42,13 @@ impl OpenBody {
             response::fill(trailers, &body.take_trailers())?;
         }
         let callbacks = Mutex::new((callbacks.upload.is_some() && body.is_uploading()).then_some(callbacks));
-        let (body, trailers) = (Mutex::new(body), trailers.map(Bound::unbind));
+        let (body, trailers) = (RankedMutex::new(Rank::ResponseBody, body), trailers.map(Bound::unbind));
         Ok(Self { body, namespace, callbacks, trailers, owner: Arc::clone(owner) })
     }
 
     /// Polls for the next chunk. A panic becomes an error.
     pub fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
-        let mut body = lock(&self.body);
+        let mut body = self.body.lock();
         catch_unwind(AssertUnwindSafe(|| body.poll_large_chunk(cx))).unwrap_or_else(|panic| {
             body.close();
             Poll::Ready(Err(panicked(&*panic)))
@@ -61,7 +61,7 @@ impl OpenBody {
             return Ok(response::join(py, chunk.pieces())?.into_any());
         }
         if let Some(trailers) = &self.trailers {
-            let fields = lock(&self.body).take_trailers();
+            let fields = self.body.lock().take_trailers();
             response::fill(trailers.bind(py), &fields)?;
         }
         Ok(py.None().into_bound(py))
@@ -69,7 +69,7 @@ impl OpenBody {
 
     /// Closes the body: gives its connection back, or closes that if the body was not read to its end.
     pub fn close(&self) {
-        lock(&self.body).close();
+        self.body.lock().close();
     }
 
     /// Takes the sources of the rest of the request, if there are any.

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,7 +16,7 @@ use crate::fork::Generation;
 use crate::io::reactor::Job;
 use crate::io::stream::Stream;
 use crate::io::{strand, wait_set};
-use crate::lock::lock;
+use crate::lock::{Guard, Rank, RankedMutex};
 
 /// Ciphertext that is read ahead of its decryption, in bytes.
 const READ_AHEAD: usize = 256 * 1024;
@@ -27,7 +27,7 @@ const LARGE_READ: usize = 64 * 1024;
 
 /// The state of one TLS session, shared by its stream, the drivers and the responses over it.
 pub struct SslSession {
-    buffers: Mutex<Buffers>,
+    buffers: RankedMutex<Buffers>,
     engine: Arc<dyn Any + Send + Sync>,
     /// The job that polls the stream for several exchanges; it runs after each step.
     owner: OnceLock<Weak<dyn Job>>,
@@ -138,7 +138,8 @@ pub struct StepOutput<'a> {
 impl SslSession {
     /// A session whose handshake has not begun.
     pub(super) fn new(engine: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { buffers: Mutex::default(), engine, owner: OnceLock::new(), generation: Generation::current() }
+        let buffers = RankedMutex::new(Rank::TlsBuffers, Buffers::default());
+        Self { buffers, engine, owner: OnceLock::new(), generation: Generation::current() }
     }
 
     /// Sets the job that runs after each step.
@@ -215,8 +216,8 @@ impl SslSession {
         }
     }
 
-    pub(super) fn buffers(&self) -> MutexGuard<'_, Buffers> {
-        lock(&self.buffers)
+    pub(super) fn buffers(&self) -> Guard<'_, Buffers> {
+        self.buffers.lock()
     }
 
     /// Notes that a step is needed. If one is under way, the poll waits for its end.
