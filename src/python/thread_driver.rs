@@ -8,31 +8,25 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 
 use super::operations::PollOperation;
 use super::signals::{self, SignalWatch};
 use crate::error::{Error, Kind, Result};
+use crate::io::block_on::{Progress, advance};
 use crate::io::notifier::Notifier;
+use crate::io::parker::{BLIND, Parker};
 use crate::io::sleep::{WakeCause, sleep};
 use crate::io::source::Direction;
 use crate::io::strand;
 use crate::io::wait_set::{self, WaitSet};
-use crate::lock::lock;
 use crate::operation::{Effect, EffectChannel};
 use crate::tls::python_ssl;
-
-/// Said where waiting would never end.
-const WAITS_FOR_ITSELF: &str = "the connection cannot be used now: this thread is in the middle of using it, and was interrupted by \
-    a signal handler or a finalizer";
-/// How often a thread looks again when there is no descriptor left to wake it by.
-const BLIND: Duration = Duration::from_millis(5);
 
 /// Whether sockets are monkey-patched in this process.
 static IS_GREEN: AtomicBool = AtomicBool::new(false);
@@ -62,7 +56,7 @@ pub enum Stop {
 
 /// How a thread runs one operation.
 pub struct ThreadDriver {
-    alarm: Arc<Alarm>,
+    parker: Arc<Parker>,
     signals: Option<SignalWatch>,
     /// What a greenlet waits with.
     green: Option<Green>,
@@ -87,7 +81,7 @@ impl ThreadDriver {
     pub fn new() -> Self {
         let is_green = is_green();
         Self {
-            alarm: Arc::default(),
+            parker: Arc::default(),
             signals: (!is_green && signals::is_main_thread()).then(SignalWatch::default),
             green: is_green.then(Green::new),
         }
@@ -116,39 +110,28 @@ impl ThreadDriver {
     }
 
     fn run_detached(&mut self, operation: &mut dyn PollOperation, effects: &EffectChannel) -> Stop {
-        let waker = Waker::from(Arc::clone(&self.alarm));
+        let waker = Waker::from(Arc::clone(&self.parker));
         let mut cx = Context::from_waker(&waker);
         if let Some(green) = &mut self.green {
             green.begin();
         }
         loop {
-            wait_set::clear();
-            self.alarm.reset();
-            if let Poll::Ready(result) = poll_caught(operation, &mut cx) {
-                return Stop::Ready(result);
-            }
-            if let Some(interruption) = effects.take_interruption() {
-                return Stop::Interrupted(interruption);
-            }
-            // First: what a body's iterator waits for may depend on what was sent before.
-            if python_ssl::has_steps() {
-                return Stop::Steps;
-            }
-            if let Some(effect) = effects.take() {
-                return Stop::Effect(effect);
-            }
-            // Taken before any handler runs: a handler may send requests of its own.
-            let park = wait_set::take();
-            if park.waits_for_itself {
-                return Stop::Ready(Err(Error::local(WAITS_FOR_ITSELF)));
-            }
+            let poll = || poll_caught(operation, &mut cx);
+            let wait_set = match advance(&self.parker, effects, poll, python_ssl::has_steps) {
+                Progress::Ready(result) => return Stop::Ready(result),
+                Progress::Interrupted(error) => return Stop::Interrupted(error),
+                Progress::Due => return Stop::Steps,
+                Progress::Effect(effect) => return Stop::Effect(effect),
+                Progress::Stuck(error) => return Stop::Ready(Err(error)),
+                Progress::Waits(wait_set) => wait_set,
+            };
             if let Some(green) = &mut self.green {
-                if green.prepare(park, &self.alarm) {
+                if green.prepare(wait_set, &self.parker) {
                     return Stop::Wait;
                 }
                 continue;
             }
-            match self.wait(park) {
+            match self.sleep(wait_set) {
                 Ok(WakeCause::BySignal) => return Stop::Look,
                 Ok(WakeCause::Otherwise) => {}
                 Err(error) => return Stop::Ready(Err(error)),
@@ -156,32 +139,12 @@ impl ThreadDriver {
         }
     }
 
-    /// Sleeps until a socket is ready, the alarm rings, a deadline has passed, or a signal arrives.
-    fn wait(&mut self, mut park: WaitSet) -> Result<WakeCause> {
-        if self.signals.is_none() && park.interests.is_empty() {
-            self.alarm.park(park.deadline);
-            return Ok(WakeCause::Otherwise);
-        }
-        // Sockets wake their own thread. Another thread wakes this one where it waits for the pool, or for a connection that is
-        // shared or that the pool may close.
-        let needs_bell = park.waits_for_waker || park.interests.is_empty() || self.signals.is_some();
-        let bell = if needs_bell { Notifier::of_this_thread().ok() } else { None };
-        if needs_bell && bell.is_none() {
-            park.wake_at(Instant::now() + BLIND);
-        }
-        if let Some(signals) = &mut self.signals {
-            signals.limit(&mut park);
-        }
-        if let Some(bell) = &bell {
-            self.alarm.set(Sleeper::AtBell(Arc::clone(bell)));
-        }
-        if self.alarm.has_rung() {
-            return Ok(WakeCause::Otherwise);
-        }
-        let woken = sleep(&park, bell.as_deref())
-            .map_err(|error| Error::new(Kind::Internal, format!("poll(2) failed: {error}")).with_source(error))?;
-        let is_due = self.signals.as_ref().is_some_and(SignalWatch::is_due);
-        Ok(if is_due { WakeCause::BySignal } else { woken })
+    /// Sleeps until a socket is ready, the parker is woken, a deadline has passed, or a signal arrives.
+    fn sleep(&mut self, mut wait_set: WaitSet) -> Result<WakeCause> {
+        let Some(signals) = &mut self.signals else { return self.parker.sleep(wait_set, false) };
+        signals.limit(&mut wait_set);
+        let woken = self.parker.sleep(wait_set, true)?;
+        Ok(if signals.is_due() { WakeCause::BySignal } else { woken })
     }
 
     /// The operation ends because of an exception.
@@ -225,7 +188,7 @@ impl Green {
     }
 
     /// Before a wait; `false` if there is nothing to wait for any more.
-    fn prepare(&mut self, mut park: WaitSet, alarm: &Alarm) -> bool {
+    fn prepare(&mut self, mut park: WaitSet, parker: &Parker) -> bool {
         if (park.waits_for_waker || park.interests.is_empty()) && self.bell.is_none() {
             self.bell = Notifier::new().ok().map(Arc::new);
             if self.bell.is_none() {
@@ -233,10 +196,10 @@ impl Green {
             }
         }
         if let Some(bell) = &self.bell {
-            alarm.set(Sleeper::AtBell(Arc::clone(bell)));
+            parker.wake_through(Arc::clone(bell));
         }
         self.waiting = Some(park);
-        !alarm.has_rung()
+        !parker.is_woken()
     }
 }
 
@@ -252,62 +215,6 @@ pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     Error::new(Kind::Internal, format!("httpcore_rs has a bug, please report it: {why}"))
-}
-
-/// Wakes a thread that sleeps for something else than its sockets, too.
-#[derive(Default)]
-struct Alarm {
-    has_rung: AtomicBool,
-    sleeper: Mutex<Option<Sleeper>>,
-}
-
-/// How the thread sleeps.
-enum Sleeper {
-    Parked(Thread),
-    AtBell(Arc<Notifier>),
-}
-
-impl Alarm {
-    /// To be called before each poll: what earlier wake-ups announced is seen by that poll.
-    fn reset(&self) {
-        self.has_rung.swap(false, Ordering::AcqRel);
-    }
-
-    fn has_rung(&self) -> bool {
-        self.has_rung.load(Ordering::Acquire)
-    }
-
-    fn set(&self, sleeper: Sleeper) {
-        *lock(&self.sleeper) = Some(sleeper);
-    }
-
-    /// Sleeps without a descriptor until the alarm rings or the deadline has passed. May return early: ringing takes the
-    /// sleeper first, so the next sleep has to set it again.
-    fn park(&self, deadline: Option<Instant>) {
-        self.set(Sleeper::Parked(thread::current()));
-        if self.has_rung() {
-            return;
-        }
-        match deadline {
-            Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
-            None => thread::park(),
-        }
-    }
-}
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.has_rung.store(true, Ordering::Release);
-        match lock(&self.sleeper).take() {
-            Some(Sleeper::Parked(thread)) => thread.unpark(),
-            Some(Sleeper::AtBell(bell)) => bell.notify(),
-            None => {}
-        }
-    }
 }
 
 #[cfg(test)]
