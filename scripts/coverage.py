@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 # Files that hold nothing but what tests need.

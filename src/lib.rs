@@ -28,5 +28,7 @@ mod operation;
 mod origin;
 mod pool;
 mod python;
+#[cfg(test)]
+mod testing;
 mod timeout;
 mod tls;

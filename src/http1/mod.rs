@@ -6,6 +6,8 @@
 mod chunks;
 mod connection;
 mod polling;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod wire;
 
