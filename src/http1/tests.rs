@@ -244,6 +244,18 @@ fn a_streamed_body_is_framed_as_declared() {
 }
 
 #[test]
+fn a_chunked_body_may_be_there_at_once() {
+    let (mut connection, peer) = connect(|peer| {
+        peer.receive_head();
+        peer.expect("4\r\nbody\r\n0\r\n\r\n");
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let chunked = request("POST", "/", &[("Transfer-Encoding", "chunked")], Content::Inline("body".into()));
+    assert_eq!(exchange(&mut connection, &chunked).expect("a response"), (200, Bytes::new()));
+    peer.finish();
+}
+
+#[test]
 fn a_body_of_another_length_than_declared_never_looks_complete() {
     for (chunks, message) in [
         (["ab", "cde"], "Too much data for declared Content-Length"),

@@ -147,7 +147,10 @@ impl Uploader {
         }
         let mut queue = self.upload.queue();
         queue.wanted = false;
-        queue.next = self.last.take();
+        // A chunk that hyper has not taken yet stays: all of a chunked body may have come at once.
+        if let Some(last) = self.last.take() {
+            queue.next = Some(last);
+        }
         queue.ended = true;
         Ok(())
     }
