@@ -49,7 +49,7 @@ impl Kind {
     ];
 }
 
-/// What went wrong, and what caused it.
+/// An error of the engine: its kind, its text and its cause.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -101,7 +101,7 @@ impl Error {
         self.source
     }
 
-    /// Whether httpcore tries the connect again after this (`retries=`).
+    /// Returns whether httpcore tries the connect again after this (`retries=`).
     pub fn is_failed_connect(&self) -> bool {
         matches!(self.kind, Kind::ConnectError | Kind::ConnectTimeout)
     }

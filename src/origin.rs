@@ -63,7 +63,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// What `Host` says: the port only if it is not the scheme's own.
+    /// Returns the value of `Host`: with the port only if it is not the scheme's default.
     pub fn authority(&self) -> Cow<'_, str> {
         if self.port == self.scheme.default_port() { self.bracketed_host() } else { self.host_and_port().into() }
     }

@@ -49,7 +49,7 @@ pub enum BodySource {
         slot: SlotGuard<HttpConnection>,
         timeout: Option<Duration>,
     },
-    /// Whether it was read to its end, and its trailers.
+    /// True if it was read to its end; and its trailers.
     Closed(bool, Vec<(Bytes, Bytes)>),
 }
 

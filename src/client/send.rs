@@ -26,7 +26,8 @@ use crate::message::{Content, Request, ResponseHead};
 use crate::operation::{EffectChannel, Event, Outcome, YieldBudget};
 use crate::pool::{Checkout, Destination, LoopId, QueuedRequest, Reservation, SlotGuard, Status, THREADS};
 
-/// How often a request that the server refused unprocessed (`GOAWAY`, `REFUSED_STREAM`) is sent again. After that the error is raised.
+/// The number of times that a request is sent again which the server refused unprocessed (`GOAWAY`, `REFUSED_STREAM`). After that the
+/// error is raised.
 const MAX_RESENDS: usize = 5;
 
 /// The connections that a request may use.
@@ -136,7 +137,7 @@ struct Failed {
     again: Again,
 }
 
-/// Whether a request may be sent once more.
+/// Where a request may be sent once more.
 enum Again {
     Never,
     /// On a new connection in the same slot.

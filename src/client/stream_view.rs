@@ -27,7 +27,7 @@ use crate::{http1, http2};
 /// The most that one read returns, in bytes.
 const MAX_READ: usize = 256 * 1024;
 
-/// What a response shows of the stream under it.
+/// A view of the stream under a response.
 #[derive(Clone)]
 pub struct StreamView {
     wire: ViewedWire,

@@ -19,7 +19,7 @@ pub struct Certificate<'a> {
     /// The kind of key that signed the certificate. `key` is the kind of its own key.
     signed_by: Algorithm,
     pub key: Algorithm,
-    /// Whether the signed part and the part around it name the same signature algorithm.
+    /// The signed part and the part around it name the same signature algorithm.
     pub has_one_algorithm: bool,
     pub extensions: CertificateExtensions<'a>,
 }
@@ -37,7 +37,7 @@ pub struct CertificateExtensions<'a> {
     pub basic_constraints: Option<BasicConstraints>,
     /// The first eight bits, `DIGITAL_SIGNATURE` first.
     pub key_usage: Option<u8>,
-    /// Whether the purposes include servers, or none are named.
+    /// The purposes include servers, or none are named.
     pub is_for_servers: Option<bool>,
     pub subject_alt_name: Option<AltName>,
     pub name_constraints: Option<&'a [u8]>,
@@ -47,7 +47,7 @@ pub struct CertificateExtensions<'a> {
     pub netscape_type: Option<u8>,
     /// A proxy certificate (RFC 3820).
     pub is_proxy: bool,
-    /// Whether an unknown extension is critical.
+    /// An unknown extension is critical.
     pub has_unknown_critical: bool,
 }
 

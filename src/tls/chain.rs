@@ -14,10 +14,9 @@ use super::refusal::{Reason, Refusal};
 /// The rules that Python's `ssl` applies to a chain. They depend on Python's version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rules {
-    /// Whether a chain may end at any certificate that is trusted, and not only at one that has signed itself
-    /// (`VERIFY_X509_PARTIAL_CHAIN`).
+    /// A chain may end at any trusted certificate, not only at a self-signed one (`VERIFY_X509_PARTIAL_CHAIN`).
     pub partial_chain: bool,
-    /// Whether the rules of RFC 5280 for certificates are applied (`VERIFY_X509_STRICT`).
+    /// The rules of RFC 5280 for certificates are applied (`VERIFY_X509_STRICT`).
     pub strict: bool,
 }
 

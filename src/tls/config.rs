@@ -49,7 +49,7 @@ pub struct TlsConfig {
 pub struct TlsOptions {
     pub trust: Trust,
     pub rules: Rules,
-    /// Whether TLS 1.2 is refused.
+    /// TLS 1.2 is refused.
     pub needs_tls13: bool,
 }
 
@@ -139,7 +139,7 @@ impl TlsConfig {
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConfig")
-            .field("wishes", &self.lazy.options)
+            .field("options", &self.lazy.options)
             .field("identity", &self.lazy.identity)
             .finish_non_exhaustive()
     }

@@ -15,6 +15,8 @@ mod name_hash;
 pub mod python_ssl;
 mod refusal;
 mod rustls_stream;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod verifier;
 

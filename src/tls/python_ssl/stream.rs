@@ -33,7 +33,7 @@ impl SslStream {
         &self.session
     }
 
-    /// What was chosen by ALPN.
+    /// Returns the protocol that ALPN has chosen.
     pub fn protocol(&self) -> Option<Bytes> {
         self.session.buffers().protocol.clone()
     }
