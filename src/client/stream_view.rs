@@ -56,10 +56,9 @@ impl StreamView {
     /// Returns a view of the exchange that is under way.
     pub fn http1(handle: &http1::Http1WireHandle) -> Self {
         let mut wire = handle.lock();
-        let is_upgraded = wire.is_upgraded();
         let stream = wire.stream().external().map(|stream| stream.handle().clone());
         let external = stream.map(|stream| {
-            Box::new(ExternalView { stream, trailing: is_upgraded.then(|| wire.trailing().split().freeze()) })
+            Box::new(ExternalView { stream, trailing: wire.trailing().map(|trailing| trailing.split().freeze()) })
         });
         let origin = Arc::clone(wire.origin());
         let session = wire.stream().session();
@@ -174,8 +173,9 @@ impl StreamView {
 }
 
 fn poll_read(wire: &mut http1::Http1Wire, cx: &mut Context<'_>, max_bytes: usize) -> Poll<io::Result<Bytes>> {
-    let trailing = wire.trailing();
-    if !trailing.is_empty() {
+    if let Some(trailing) = wire.trailing()
+        && !trailing.is_empty()
+    {
         let length = trailing.len().min(max_bytes);
         return Poll::Ready(Ok(trailing.split_to(length).freeze()));
     }

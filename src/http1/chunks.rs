@@ -1,26 +1,26 @@
-//! Follows the chunks of a body (RFC 9112, 7.1) beside hyper, which reads them, to see what hyper does not tell.
+//! Parses the chunks of a body (RFC 9112, 7.1) beside hyper, to find bytes that hyper ignores.
 //!
-//! hyper takes the fields behind the last chunk to end at CR LF CR LF, but reads them only up to the first blank line, and forgets
-//! what is behind a bare LF. What was sent there may look like a response to others on the way.
+//! hyper takes the trailers to end at CR LF CR LF, but parses them only up to the first blank line, and drops what follows a bare LF. A
+//! proxy on the way may read what was sent there as another response.
 
-/// Where the bytes of a body stand. It agrees with hyper on every body that hyper accepts; for others it means nothing.
+/// The position in a body. It agrees with hyper on every body that hyper accepts, and has no meaning for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chunks {
-    /// The body is not chunked, or there is no more of it.
+    /// The body is not chunked, or has ended.
     #[default]
     None,
-    /// In the line with a chunk's size, of which so much was read.
+    /// In the line with a chunk's size: `size` is the value of the digits so far.
     Size { size: u64, is_size_over: bool },
-    /// In a chunk: so many bytes are left of it, the line end behind it included.
+    /// In a chunk: the number of bytes that are left of it, with the line end behind it.
     Chunk(u64),
     /// Behind the last chunk.
     Trailers { after_cr: bool, is_line_empty: bool },
-    /// A line there ended in a bare LF.
+    /// A line behind the last chunk has ended in a bare LF.
     Malformed,
 }
 
 impl Chunks {
-    /// At the beginning of a chunked body.
+    /// Returns the position at the beginning of a chunked body.
     pub fn begin() -> Self {
         Self::Size { size: 0, is_size_over: false }
     }
@@ -29,7 +29,7 @@ impl Chunks {
         self == Self::Malformed
     }
 
-    /// Advances over these bytes.
+    /// Advances over bytes of the body.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         if matches!(self, Self::None | Self::Malformed) {
             return;
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_a_body_to_its_end() {
+    fn a_body_is_parsed_to_its_end() {
         for body in [
             b"0\r\n\r\n".as_slice(),
             b"5\r\nhello\r\n0\r\n\r\n",
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_bare_line_end_behind_the_last_chunk() {
+    fn a_bare_line_end_behind_the_last_chunk_is_found() {
         for body in [
             b"0\r\nX: 1\n\nHTTP/1.1 200 OK\r\nE: 1\r\n\r\n".as_slice(),
             b"0\r\nX: 1\r\n\nE: 1\r\n\r\n",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_beyond_all_sizes_is_no_end() {
+    fn a_size_that_overflows_is_not_the_last_chunk() {
         assert_eq!(end_of(b"fffffffffffffffffffff\r\n0\r\n\r\n", 4), Chunks::Chunk(u64::MAX - 5));
     }
 }

@@ -1,15 +1,28 @@
-//! HTTP/1.1 on hyper's connection, polled by the exchange on it.
+//! HTTP/1.1 on hyper's connection, which the exchange on it polls.
 //!
-//! Cancelling: dropping a future or a body in the middle of an exchange drops the connection, which closes its socket there and
-//! then. Only a connection whose exchange is complete goes back to the pool.
+//! | file | what it holds |
+//! |---|---|
+//! | `connection` | a connection between exchanges, and the response body |
+//! | `exchange` | a request on its way out, and the wait for its response |
+//! | `hyper_driver` | hyper's connection, and how it is polled |
+//! | `wire` | the stream under hyper |
+//! | `inbound`, `outbound`, `chunks` | what the wire does with the bytes: pure, without I/O |
+//! | `upload` | the request body |
+//!
+//! Cancelling: dropping a future or a body in the middle of an exchange drops the connection, which closes its socket at once. Only a
+//! connection whose exchange is complete returns to the pool.
 
 mod chunks;
 mod connection;
-mod polling;
+mod exchange;
+mod hyper_driver;
+mod inbound;
+mod outbound;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod wire;
 
-pub use self::connection::{BodyFault, Http1, Http1Failure, Http1Response};
+pub use self::connection::{BodyFault, Http1, Http1Response};
+pub use self::exchange::Http1Failure;
 pub use self::wire::{Http1Wire, Http1WireHandle};

@@ -1,4 +1,8 @@
 //! The request body on its way into hyper.
+//!
+//! [`Uploader`] takes the chunks from the caller and holds them to the declared length; hyper polls [`OutgoingBody`] for them, one
+//! chunk at a time. The body ends when the caller has confirmed that no chunk follows, so that a body that is too long never reaches the
+//! server as a complete one.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,18 +15,20 @@ use http_body::{Body, Frame};
 
 use crate::error::{Error, Result};
 use crate::lock::{Guard, lock};
-use crate::message::Framing;
+use crate::message::{Content, Framing, Request};
+use crate::operation::EffectChannel;
 
 #[derive(Default)]
 struct Queue {
     next: Option<Bytes>,
     trailers: Option<HeaderMap>,
-    ended: bool,
-    wanted: bool,
-    chunked: bool,
+    has_ended: bool,
+    /// hyper has polled for a chunk and got none.
+    is_wanted: bool,
+    is_chunked: bool,
 }
 
-/// hyper's end: a body that says when it needs more.
+/// hyper's side: a body that notes when hyper needs the next chunk.
 #[derive(Clone)]
 pub struct OutgoingBody(Arc<Mutex<Queue>>);
 
@@ -44,73 +50,111 @@ impl Body for OutgoingBody {
         if let Some(chunk) = queue.next.take() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
-        if queue.ended
-            && let Some(trailers) = queue.trailers.take()
-        {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        if queue.has_ended {
+            return Poll::Ready(queue.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        if queue.ended {
-            return Poll::Ready(None);
-        }
-        queue.wanted = true;
+        queue.is_wanted = true;
         Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
         let queue = self.queue();
-        // A chunked body always has its last chunk to write, also when it is empty.
-        queue.ended && queue.next.is_none() && !queue.chunked
+        // The last chunk of a chunked body has to be written, even if the body is empty.
+        queue.has_ended && queue.next.is_none() && !queue.is_chunked
     }
 }
 
-/// The exchange's end: it hands chunks in and holds the caller to the length he declared.
+/// The exchange's side: passes chunks on and holds the caller to the declared length.
 pub struct Uploader {
-    upload: OutgoingBody,
-    /// What may still come, if the length was declared.
+    body: OutgoingBody,
+    /// The number of bytes that may still come, if the length was declared.
     remaining: Option<u64>,
-    /// The chunk that completes the declared length. It goes out when the caller has confirmed that nothing follows: a body
-    /// that is too long must not reach the server as a complete one.
+    /// The chunk that completes the declared length. It is sent when the caller has confirmed that nothing follows.
     last: Option<Bytes>,
+    /// The names of the trailers that may be sent, if the request may have any.
+    announced: Option<Bytes>,
 }
 
 impl Uploader {
-    pub fn new(framing: Framing) -> Self {
-        let queue = Queue { chunked: framing == Framing::Chunked, ..Queue::default() };
+    fn new(framing: Framing, announced: Option<Bytes>) -> Self {
+        let queue = Queue { is_chunked: framing == Framing::Chunked, ..Queue::default() };
         let remaining = match framing {
             Framing::None => Some(0),
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
-        Self { upload: OutgoingBody(Arc::new(Mutex::new(queue))), remaining, last: None }
+        Self { body: OutgoingBody(Arc::new(Mutex::new(queue))), remaining, last: None, announced }
+    }
+
+    /// Prepares the upload of a request. A body that is here in full is handed over; one that must be empty is checked.
+    pub async fn begin(request: &Request, effects: &EffectChannel) -> Result<Self> {
+        let framing = request.head.framing;
+        let mut uploader = Self::new(framing, announced_trailers(request, effects).await?);
+        if let Content::Inline(content) = &request.content {
+            uploader.push(content.clone())?;
+            uploader.end(effects).await?;
+        } else if matches!(framing, Framing::None | Framing::Length(0)) {
+            // Only the caller's iterator knows that no chunk comes.
+            while let Some(chunk) = effects.chunk().await? {
+                uploader.push(chunk)?;
+            }
+            uploader.finish()?;
+        }
+        Ok(uploader)
+    }
+
+    /// Requests the next chunk of the caller's body and passes it on, or ends the body. Returns the length of the chunk.
+    pub async fn supply(&mut self, effects: &EffectChannel) -> Result<usize> {
+        let Some(chunk) = effects.chunk().await? else {
+            self.end(effects).await?;
+            return Ok(0);
+        };
+        let length = chunk.len();
+        self.push(chunk)?;
+        Ok(length)
     }
 
     pub fn body(&self) -> OutgoingBody {
-        self.upload.clone()
+        self.body.clone()
     }
 
-    /// Whether hyper has asked for a chunk that it has not got.
+    /// The names of the trailers that may be sent, separated by commas.
+    pub fn announced(&self) -> Option<&Bytes> {
+        self.announced.as_ref()
+    }
+
+    /// Returns whether hyper needs a chunk that it has not got.
     pub fn is_wanted(&self) -> bool {
-        self.upload.queue().wanted
+        self.body.queue().is_wanted
     }
 
-    /// Whether hyper has everything.
+    /// Returns whether hyper has taken everything.
     pub fn is_finished(&self) -> bool {
-        let queue = self.upload.queue();
-        queue.ended && queue.next.is_none() && queue.trailers.is_none()
+        let queue = self.body.queue();
+        queue.has_ended && queue.next.is_none() && queue.trailers.is_none()
     }
 
-    /// The fields that follow the body. Only those can that were there when it began, or that `Trailer` has announced, and only
-    /// behind a chunked body.
-    pub fn set_trailers(&self, fields: &[(Bytes, Bytes)], announced: Option<&Bytes>) -> Result<()> {
-        let mut queue = self.upload.queue();
+    /// Ends the body, with its trailers.
+    async fn end(&mut self, effects: &EffectChannel) -> Result<()> {
+        if let Some(announced) = &self.announced {
+            let fields = effects.trailers().await?;
+            let trailers = self.checked_trailers(&fields, announced)?;
+            self.body.queue().trailers = trailers;
+        }
+        self.finish()
+    }
+
+    /// Converts the fields that follow the body. Only a chunked body can have any, and each must be announced: hyper sends no others.
+    fn checked_trailers(&self, fields: &[(Bytes, Bytes)], announced: &Bytes) -> Result<Option<HeaderMap>> {
+        let is_chunked = self.body.queue().is_chunked;
         let mut trailers = HeaderMap::with_capacity(fields.len());
         for (name, value) in fields {
-            let is_announced = announced.is_some_and(|names| {
-                names.split(|&byte| byte == b',').any(|known| known.trim_ascii().eq_ignore_ascii_case(name))
-            });
-            if !queue.chunked || !is_announced {
+            let is_announced =
+                announced.split(|&byte| byte == b',').any(|known| known.trim_ascii().eq_ignore_ascii_case(name));
+            if !is_chunked || !is_announced {
                 return Err(Error::local(format!(
-                    "the trailer {} needs a chunked body, and to be known, or named by a Trailer header, when that begins",
+                    "the trailer {} cannot be sent: the body must be chunked, and the trailer known when the body begins, or named by a \
+                     Trailer header",
                     name.escape_ascii()
                 )));
             }
@@ -118,11 +162,10 @@ impl Uploader {
             let value = HeaderValue::from_bytes(value).map_err(|_| Error::local("Illegal trailer value"))?;
             trailers.append(name, value);
         }
-        queue.trailers = (!trailers.is_empty()).then_some(trailers);
-        Ok(())
+        Ok((!trailers.is_empty()).then_some(trailers))
     }
 
-    pub fn push(&mut self, chunk: Bytes) -> Result<()> {
+    fn push(&mut self, chunk: Bytes) -> Result<()> {
         if let Some(remaining) = &mut self.remaining {
             *remaining = remaining
                 .checked_sub(chunk.len() as u64)
@@ -135,23 +178,206 @@ impl Uploader {
             self.last = Some(chunk);
             return Ok(());
         }
-        let mut queue = self.upload.queue();
-        queue.wanted = false;
+        let mut queue = self.body.queue();
+        queue.is_wanted = false;
         queue.next = Some(chunk);
         Ok(())
     }
 
-    pub fn end(&mut self) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
         if self.remaining.is_some_and(|remaining| remaining > 0) {
             return Err(Error::local("Too little data for declared Content-Length"));
         }
-        let mut queue = self.upload.queue();
-        queue.wanted = false;
+        let mut queue = self.body.queue();
+        queue.is_wanted = false;
         // A chunk that hyper has not taken yet stays: all of a chunked body may have come at once.
         if let Some(last) = self.last.take() {
             queue.next = Some(last);
         }
-        queue.ended = true;
+        queue.has_ended = true;
         Ok(())
+    }
+}
+
+/// Returns the names of the trailers that may be sent: those that are known already, and those that `Trailer` announces for later.
+async fn announced_trailers(request: &Request, effects: &EffectChannel) -> Result<Option<Bytes>> {
+    if !request.has_trailers {
+        return Ok(None);
+    }
+    let mut names = request.head.trailer.as_deref().unwrap_or_default().to_vec();
+    for (name, _) in effects.trailers().await? {
+        names.extend_from_slice(b",");
+        names.extend_from_slice(&name);
+    }
+    Ok(Some(names.trim_ascii_start().strip_prefix(b",").unwrap_or(&names).to_vec().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::message::HeadWriter;
+    use crate::operation::{Effect, Fields};
+    use crate::origin::{Origin, Scheme};
+    use crate::timeout::Timeouts;
+
+    /// The caller's side of an upload: its chunks, and the trailers that it names before and after the body.
+    #[derive(Default)]
+    struct Caller {
+        headers: Vec<(&'static str, &'static str)>,
+        inline: Option<&'static str>,
+        chunks: Vec<&'static str>,
+        trailers: Option<Vec<Fields>>,
+    }
+
+    fn field(name: &'static str, value: &'static str) -> (Bytes, Bytes) {
+        (name.into(), value.into())
+    }
+
+    impl Caller {
+        fn request(&self) -> Request {
+            let mut writer = HeadWriter::new(b"POST", b"/").expect("legal");
+            writer.header(b"Host", b"h").expect("legal");
+            for (name, value) in &self.headers {
+                writer.header(name.as_bytes(), value.as_bytes()).expect("legal");
+            }
+            let origin = Origin { scheme: Scheme::Http, host: "h".to_owned(), port: 80, server_name: None };
+            Request {
+                origin: Arc::new(origin),
+                head: writer.finish().expect("legal"),
+                content: self.inline.map_or(Content::Streamed, |content| Content::Inline(content.into())),
+                timeouts: Timeouts::default(),
+                has_trailers: self.trailers.is_some(),
+            }
+        }
+
+        /// Uploads as an exchange does, and returns what hyper gets: its chunks, then its trailers, each with its kind in front.
+        fn upload(mut self) -> Result<Vec<String>> {
+            let request = self.request();
+            let effects = EffectChannel::new(false);
+            let mut work = pin!(async {
+                let mut got = Vec::new();
+                let mut uploader = Uploader::begin(&request, &effects).await?;
+                let mut body = uploader.body();
+                loop {
+                    match Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+                        Poll::Ready(None) => return Ok(got),
+                        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                            Ok(chunk) => got.push(String::from_utf8_lossy(&chunk).into_owned()),
+                            Err(frame) => got.push(format!("{:?}", frame.into_trailers().expect("trailers"))),
+                        },
+                        Poll::Ready(Some(Err(error))) => match error {},
+                        Poll::Pending => {
+                            assert!(uploader.is_wanted() && !uploader.is_finished());
+                            uploader.supply(&effects).await?;
+                            assert!(!uploader.is_wanted() || !uploader.is_finished());
+                        }
+                    }
+                }
+            });
+            self.chunks.reverse();
+            loop {
+                if let Poll::Ready(result) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    return result;
+                }
+                match effects.take() {
+                    Some(Effect::NextChunk(reply)) => reply.set(Ok(self.chunks.pop().map(Bytes::from))),
+                    Some(Effect::Trailers(reply)) => {
+                        reply.set(Ok(self.trailers.as_mut().expect("trailers").remove(0)));
+                    }
+                    _ => panic!("an upload needs chunks and trailers only"),
+                }
+            }
+        }
+    }
+
+    fn message(caller: Caller) -> String {
+        caller.upload().expect_err("refused").message().to_owned()
+    }
+
+    const CHUNKED: (&str, &str) = ("Transfer-Encoding", "chunked");
+
+    #[test]
+    fn content_that_is_here_in_full_is_sent_with_either_framing() {
+        for headers in [vec![("Content-Length", "5")], vec![CHUNKED]] {
+            let caller = Caller { headers, inline: Some("hello"), ..Caller::default() };
+            assert_eq!(caller.upload().expect("legal"), ["hello"]);
+        }
+        let empty = Caller { headers: vec![CHUNKED], inline: Some(""), ..Caller::default() };
+        assert!(empty.upload().expect("legal").is_empty());
+    }
+
+    #[test]
+    fn chunks_are_passed_on_one_by_one() {
+        for headers in [vec![("Content-Length", "6")], vec![CHUNKED]] {
+            let caller = Caller { headers, chunks: vec!["ab", "", "c", "def", ""], ..Caller::default() };
+            assert_eq!(caller.upload().expect("legal"), ["ab", "c", "def"]);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_too_long_is_never_complete() {
+        let declared =
+            |length, chunks| Caller { headers: vec![("Content-Length", length)], chunks, ..Caller::default() };
+        for (length, chunks) in [("3", vec!["abcd"]), ("3", vec!["abc", "d"]), ("0", vec!["a"])] {
+            assert_eq!(message(declared(length, chunks)), "Too much data for declared Content-Length");
+        }
+        let undeclared = Caller { chunks: vec!["a"], ..Caller::default() };
+        assert_eq!(message(undeclared), "Too much data for declared Content-Length");
+        assert_eq!(message(declared("3", vec!["ab"])), "Too little data for declared Content-Length");
+        let inline = Caller { headers: vec![("Content-Length", "3")], inline: Some("abcd"), ..Caller::default() };
+        assert_eq!(message(inline), "Too much data for declared Content-Length");
+    }
+
+    #[test]
+    fn the_last_chunk_of_a_declared_length_waits_for_the_end() {
+        let mut uploader = Uploader::new(Framing::Length(3), None);
+        uploader.push("abc".into()).expect("legal");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut uploader.body()).poll_frame(&mut cx).is_pending());
+        uploader.finish().expect("legal");
+        assert!(Pin::new(&mut uploader.body()).poll_frame(&mut cx).is_ready());
+        assert!(uploader.is_finished() && uploader.body().is_end_stream());
+    }
+
+    #[test]
+    fn a_chunked_body_has_a_last_chunk_to_write() {
+        let mut uploader = Uploader::new(Framing::Chunked, None);
+        uploader.finish().expect("legal");
+        assert!(!uploader.body().is_end_stream());
+    }
+
+    #[test]
+    fn trailers_that_are_known_or_named_are_sent() {
+        for (names, before) in [(None, vec![field("X-Sum", "")]), (Some("A, x-sum"), vec![])] {
+            let mut headers = vec![CHUNKED];
+            headers.extend(names.map(|names| ("Trailer", names)));
+            let trailers = Some(vec![before, vec![field("X-Sum", "1")]]);
+            let caller = Caller { headers, chunks: vec!["abc"], trailers, ..Caller::default() };
+            assert_eq!(caller.upload().expect("legal"), ["abc", r#"{"x-sum": "1"}"#]);
+        }
+        let none = Caller {
+            headers: vec![CHUNKED],
+            chunks: vec!["abc"],
+            trailers: Some(vec![vec![], vec![]]),
+            ..Caller::default()
+        };
+        assert_eq!(none.upload().expect("legal"), ["abc"]);
+    }
+
+    #[test]
+    fn other_trailers_are_refused() {
+        for headers in [
+            vec![CHUNKED],
+            vec![CHUNKED, ("Trailer", "X-Summary")],
+            vec![("Content-Length", "3"), ("Trailer", "X-Sum")],
+        ] {
+            let trailers = Some(vec![vec![], vec![field("X-Sum", "1")]]);
+            let caller = Caller { headers, inline: Some("abc"), trailers, ..Caller::default() };
+            assert!(message(caller).starts_with("the trailer X-Sum cannot be sent"));
+        }
     }
 }

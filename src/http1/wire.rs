@@ -1,89 +1,70 @@
-//! Between hyper and the stream: what goes out and comes in is what the caller and the server wrote.
+//! The stream under hyper: what goes out and comes in is what the caller and the server wrote.
 //!
-//! On the way out the head that hyper wrote is replaced by the caller's, byte for byte. On the way in heads are read here and
-//! hyper gets its own short version (see [`Http1Head`]). hyper keeps what it is best at: framing, limits, and
-//! whether the connection can be used again.
+//! hyper reads and writes through [`Http1WireHandle`]. On the way out the head that hyper wrote is replaced by the caller's
+//! ([`super::outbound`]); on the way in heads are read here and hyper gets short ones ([`super::inbound`]). hyper keeps what it is best
+//! at: framing, limits, and whether the connection can be used again.
+//!
+//! The two sides stand in these states together (the tables of each are in their files):
+//!
+//! | [`Inbound`] | [`Outbound`] | |
+//! |---|---|---|
+//! | `Idle` | `Flowing`, `Blocked` | no exchange; only this combination can serve another one |
+//! | `Sending` | any | the request goes out; `Failed` lets the response be read |
+//! | `Head`, `Body`, `Upgraded` | all but `Head` | the response is read; bytes of TLS may still be `Blocked` |
+//! | `Surplus` | all but `Head` | the connection is closed |
+//!
+//! Whatever the states: once `fault` is set the exchange fails with it, and once `has_ended` is set nothing arrives any more.
+//!
+//! Cancelling: the wire has no task or timer of its own. Dropping all handles closes the stream.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::chunks::Chunks;
-use crate::error::{Error, Kind, Result};
+use super::inbound::{BodyReader, HeadStep, Inbound};
+use super::outbound::{MAX_SLICES, Outbound, OutgoingHead};
+use crate::error::{Error, Kind};
 use crate::io::external::PendingIo;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
 use crate::lock::{Guard, Rank, RankedMutex};
-use crate::message::{BLANK_LINE, Http1Head, MAX_HEAD};
+use crate::message::{Http1Head, RequestHead};
 use crate::operation::EffectChannel;
 use crate::origin::Origin;
 use crate::tls::failed;
 
+/// The room that a read of a head has at least.
 const HEAD_READ: usize = 8 * 1024;
-/// What may come of a body without a byte of content among it. hyper bounds chunk extensions and trailers, but not the zeros and
-/// spaces of a chunk's size; and it may read ahead less than half of this.
-const MAX_FRAMING: u64 = 1024 * 1024;
-/// Slices that hyper passes in one call, the caller's head included.
-const MAX_SLICES: usize = 64;
 
-/// Where the inbound side stands.
-enum Inbound {
-    /// Reading a head.
-    Head,
-    /// hyper reads: first what we have for it, then from the stream.
-    Body,
-    /// The connection has left HTTP: hyper reads no more.
-    Upgraded,
-}
-
-/// Where the outbound side stands.
-enum Writing {
-    Flowing,
-    /// A write has to wait for the peer.
-    Blocked,
-    /// From here on writes go nowhere, so that hyper goes on to read the response (a 413 sent early).
-    Failed(Option<Error>),
-}
-
-/// The stream and the state of the exchange on it.
-#[expect(clippy::struct_excessive_bools, reason = "each says one thing of the exchange")]
+/// The stream, and the state of the exchange on it.
 pub struct Http1Wire {
     origin: Arc<Origin>,
     stream: Stream,
-    /// Wakes the exchange, not hyper: readiness has to reach whoever drives this connection.
+    /// Wakes the exchange. hyper's own waker is not used: the exchange polls hyper.
     waker: Waker,
-
-    /// Counts the exchanges on this connection.
+    /// The number of the exchange on this connection.
     exchange: u64,
-    /// What the exchange has asked of a stream of the caller's.
-    asked: PendingIo,
+    /// The read or write that was requested from an external stream.
+    pending_io: PendingIo,
 
-    /// What is left to send of the caller's head; hyper's is dropped when it is out.
-    head_out: Option<Bytes>,
-    writing: Writing,
-    written: u64,
-
-    /// Closed while nobody waits for bytes: then hyper cannot read ahead.
-    reads_allowed: bool,
+    outbound: Outbound,
     inbound: Inbound,
-    head_in: BytesMut,
-    scanned: usize,
-    informational: usize,
-    is_connect: bool,
-    is_head: bool,
+    /// The bytes of a head that is being read. It is kept between exchanges, which share its allocation.
+    buffer: BytesMut,
+    /// The final head, until the exchange takes it.
     head: Option<Http1Head>,
-    chunks: Chunks,
-    for_hyper: BytesMut,
+    /// Bytes sent and received in this exchange.
+    written: u64,
     received: u64,
-    /// What `received` was when the last of the content came.
-    received_with_content: u64,
-    end_of_stream: bool,
+
+    /// The server has ended the stream.
+    has_ended: bool,
     /// Why the exchange cannot go on.
     fault: Option<Error>,
 }
@@ -94,33 +75,22 @@ pub struct Http1WireHandle(Arc<RankedMutex<Http1Wire>>);
 
 impl Http1WireHandle {
     pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
-        Self(Arc::new(RankedMutex::new(
-            Rank::Wire,
-            Http1Wire {
-                origin,
-                stream,
-                waker: Waker::noop().clone(),
-                exchange: 0,
-                asked: PendingIo::Nothing,
-                head_out: None,
-                writing: Writing::Flowing,
-                written: 0,
-                reads_allowed: false,
-                inbound: Inbound::Head,
-                head_in: BytesMut::new(),
-                scanned: 0,
-                informational: 0,
-                is_connect: false,
-                is_head: false,
-                head: None,
-                chunks: Chunks::None,
-                for_hyper: BytesMut::new(),
-                received: 0,
-                received_with_content: 0,
-                end_of_stream: false,
-                fault: None,
-            },
-        )))
+        let wire = Http1Wire {
+            origin,
+            stream,
+            waker: Waker::noop().clone(),
+            exchange: 0,
+            pending_io: PendingIo::Nothing,
+            outbound: Outbound::Flowing,
+            inbound: Inbound::Idle,
+            buffer: BytesMut::new(),
+            head: None,
+            written: 0,
+            received: 0,
+            has_ended: false,
+            fault: None,
+        };
+        Self(Arc::new(RankedMutex::new(Rank::Wire, wire)))
     }
 
     pub fn downgrade(&self) -> Weak<RankedMutex<Http1Wire>> {
@@ -131,58 +101,71 @@ impl Http1WireHandle {
         self.0.lock()
     }
 
-    /// The stream, once it has left HTTP and this is the only handle, and what came behind the head with which it did.
+    /// Returns the stream, if it has left HTTP and this is the only handle, and the bytes that arrived behind the response head.
     pub fn into_stream(self) -> Option<(Stream, BytesMut)> {
         let wire = Arc::into_inner(self.0)?.into_inner();
-        wire.is_upgraded().then_some((wire.stream, wire.head_in))
+        match wire.inbound {
+            Inbound::Upgraded { trailing } => Some((wire.stream, trailing)),
+            _ => None,
+        }
     }
 }
 
+/// For the connection and its exchange.
 impl Http1Wire {
-    /// Prepares for one exchange.
-    pub fn begin(&mut self, head: Bytes, is_connect: bool) {
+    /// Begins an exchange.
+    pub fn begin(&mut self, head: &RequestHead) {
         self.exchange += 1;
-        self.is_head = head.starts_with(b"HEAD ");
-        self.chunks = Chunks::None;
-        self.head_out = Some(head);
-        self.inbound = Inbound::Head;
-        self.is_connect = is_connect;
-        self.informational = 0;
+        self.outbound = Outbound::Head(OutgoingHead::new(head.bytes.clone()));
+        self.inbound = Inbound::Sending(head.method);
         self.head = None;
         self.written = 0;
         self.received = 0;
-        self.received_with_content = 0;
     }
 
-    /// There was content among what came of the body.
-    pub fn note_content(&mut self) {
-        self.received_with_content = self.received;
-    }
-
-    pub fn set_waker(&mut self, waker: &Waker) {
+    /// Begins a poll of the exchange: stores its waker, and takes what an external stream has done.
+    pub fn begin_poll(&mut self, waker: &Waker) {
         if !self.waker.will_wake(waker) {
             self.waker.clone_from(waker);
         }
+        if let Some(stream) = self.stream.external()
+            && let Some(timeout) = stream.hear(&mut self.pending_io)
+        {
+            stream.fail_read(timeout);
+        }
     }
 
+    /// Requests what the exchange waits for from an external stream.
+    pub fn request_io(&mut self, effects: &EffectChannel, read: Option<Duration>, write: Option<Duration>) {
+        if let Some(stream) = self.stream.external() {
+            stream.ask(effects, &mut self.pending_io, read, write);
+        }
+    }
+
+    /// Lets the response be read.
     pub fn allow_reads(&mut self) {
-        self.reads_allowed = true;
+        self.inbound.allow_reads();
     }
 
-    pub fn stop_reads(&mut self) {
-        self.reads_allowed = false;
+    /// Notes that there was content among what has arrived of the body.
+    pub fn note_content(&mut self) {
+        if let Inbound::Body(body) = &mut self.inbound {
+            body.note_content();
+        }
+    }
+
+    /// Ends a complete response. From now on hyper reads nothing.
+    pub fn end_response(&mut self) {
+        self.inbound.end_response();
+    }
+
+    /// Returns whether another exchange may follow: the stream goes on, and nothing has arrived that belongs to no response.
+    pub fn is_reusable(&self) -> bool {
+        self.inbound.is_idle() && !self.outbound.has_failed() && !self.has_ended
     }
 
     pub fn stream(&mut self) -> &mut Stream {
         &mut self.stream
-    }
-
-    pub fn is_write_blocked(&self) -> bool {
-        matches!(self.writing, Writing::Blocked)
-    }
-
-    pub fn has_write_failed(&self) -> bool {
-        matches!(self.writing, Writing::Failed(_))
     }
 
     pub fn origin(&self) -> &Arc<Origin> {
@@ -193,43 +176,40 @@ impl Http1Wire {
         self.exchange
     }
 
-    /// What arrived behind the head with which the connection left HTTP.
-    pub fn trailing(&mut self) -> &mut BytesMut {
-        &mut self.head_in
-    }
-
-    pub fn is_upgraded(&self) -> bool {
-        matches!(self.inbound, Inbound::Upgraded)
-    }
-
-    /// Bytes sent and received in this exchange.
+    /// Returns the bytes sent and received in this exchange.
     pub fn progress(&self) -> (u64, u64) {
         (self.written, self.received)
     }
 
-    /// Bytes that the stream has moved so far, those of TLS included: as long as it grows, nothing stalls.
+    /// Returns the number of bytes that the stream has moved so far, those of TLS included: as long as it grows, nothing stalls.
     pub fn moved(&self) -> u64 {
         self.stream.moved()
     }
 
-    /// For a stream of the caller's: asks for what the exchange is waiting for.
-    pub fn ask(&mut self, effects: &EffectChannel, read: Option<Duration>, write: Option<Duration>) {
-        if let Some(stream) = self.stream.external() {
-            stream.ask(effects, &mut self.asked, read, write);
-        }
-    }
-
-    /// For an external stream: takes the reply.
-    pub fn hear(&mut self) {
-        if let Some(stream) = self.stream.external()
-            && let Some(timeout) = stream.hear(&mut self.asked)
-        {
-            stream.fail_read(timeout);
-        }
-    }
-
     pub fn take_head(&mut self) -> Option<Http1Head> {
         self.head.take()
+    }
+
+    /// Returns the bytes that arrived behind the head with which the connection left HTTP, if it has.
+    pub fn trailing(&mut self) -> Option<&mut BytesMut> {
+        if let Inbound::Upgraded { trailing } = &mut self.inbound { Some(trailing) } else { None }
+    }
+
+    pub fn is_upgraded(&self) -> bool {
+        self.inbound.is_upgraded()
+    }
+
+    pub fn is_write_blocked(&self) -> bool {
+        self.outbound.is_blocked()
+    }
+
+    pub fn has_write_failed(&self) -> bool {
+        self.outbound.has_failed()
+    }
+
+    /// Takes the reason why writing failed.
+    pub fn take_write_error(&mut self) -> Option<Error> {
+        self.outbound.take_error()
     }
 
     pub fn has_fault(&self) -> bool {
@@ -240,98 +220,68 @@ impl Http1Wire {
         self.fault.take()
     }
 
-    /// Why writing failed.
-    pub fn take_write_error(&mut self) -> Option<Error> {
-        match &mut self.writing {
-            Writing::Failed(error) => error.take(),
-            Writing::Flowing | Writing::Blocked => None,
-        }
+    /// Returns whether hyper passes over something behind the last chunk.
+    pub fn has_malformed_trailers(&self) -> bool {
+        self.inbound.has_malformed_trailers()
     }
 
-    /// Whether an idle connection is dead: closed by the server, or with bytes on it that nobody asked for.
+    /// Returns whether the server has ended the stream.
+    pub fn is_at_end(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Polls whether an idle connection is unusable: the server has closed it, or has sent bytes without a request.
     pub fn poll_stale(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if let Some(socket) = self.stream.socket() {
             socket.expect_readable();
         }
         let mut byte = [0];
         let mut buf = ReadBuf::new(&mut byte);
-        // TLS reads what is no data (session tickets) and goes on waiting.
+        // TLS reads what is not data (session tickets), and the read stays pending.
         let is_stale = Pin::new(&mut self.stream).poll_read(cx, &mut buf).is_ready();
-        // This was a question: nothing waits for what the stream may give later.
+        // The stream is not waited for: this poll only looks.
         wait_set::clear();
         if !is_stale && self.stream.poll_settled(cx).is_pending() {
-            // Python's TLS has still to say whether what came is data.
+            // Python's TLS has yet to say whether what arrived is data.
             return Poll::Pending;
         }
         Poll::Ready(is_stale)
     }
+}
 
+/// For hyper: writing.
+impl Http1Wire {
     fn poll_write(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if self.has_write_failed() {
+        if self.outbound.has_failed() {
             return Poll::Ready(Ok(offered));
         }
         let poll = self.poll_write_stream(bufs);
         self.record_write(poll, offered)
     }
 
-    /// Keeps a failed write to itself: for hyper all went well.
-    fn record_write<T>(&mut self, poll: Poll<io::Result<T>>, success: T) -> Poll<io::Result<T>> {
-        match poll {
-            Poll::Ready(Err(error)) => {
-                let error = failed(error, Kind::WriteError, "writing to", &self.origin);
-                self.writing = if error.kind() == Kind::WriteError {
-                    Writing::Failed(Some(error))
-                } else {
-                    self.fault = Some(error);
-                    Writing::Failed(None)
-                };
-                Poll::Ready(Ok(success))
-            }
-            Poll::Ready(Ok(done)) => {
-                self.writing = Writing::Flowing;
-                Poll::Ready(Ok(done))
-            }
-            Poll::Pending => {
-                self.writing = Writing::Blocked;
-                Poll::Pending
-            }
-        }
-    }
-
     fn poll_write_stream(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut cx = Context::from_waker(&self.waker);
-        let stream = &mut self.stream;
-        // hyper offers its head alone in the first slice, and what follows of the body behind it.
-        while let Some(head) = &mut self.head_out {
+        while let Outbound::Head(head) = &mut self.outbound {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            slices[0] = IoSlice::new(head);
-            let following = bufs.len().min(MAX_SLICES).saturating_sub(1);
-            slices[1..=following].copy_from_slice(&bufs[1..=following]);
-            let sent = match Pin::new(&mut *stream).poll_write_vectored(&mut cx, &slices[..=following]) {
-                Poll::Ready(Ok(sent)) => sent,
-                other => return other,
-            };
+            let count = head.replace_first(bufs, &mut slices);
+            let sent = ready!(Pin::new(&mut self.stream).poll_write_vectored(&mut cx, &slices[..count]))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += sent as u64;
-            if sent >= head.len() {
-                let beyond = sent - head.len();
-                self.head_out = None;
-                return Poll::Ready(Ok(bufs.first().map_or(0, |written_by_hyper| written_by_hyper.len()) + beyond));
+            if let Some(taken) = head.advance(sent, bufs) {
+                self.outbound = Outbound::Flowing;
+                return Poll::Ready(Ok(taken));
             }
-            head.advance(sent);
         }
-        let poll = Pin::new(stream).poll_write_vectored(&mut cx, bufs);
-        if let Poll::Ready(Ok(sent)) = poll {
-            self.written += sent as u64;
-        }
-        poll
+        let sent = ready!(Pin::new(&mut self.stream).poll_write_vectored(&mut cx, bufs))?;
+        self.written += sent as u64;
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_flush(&mut self) -> Poll<io::Result<()>> {
-        if self.has_write_failed() {
+        if self.outbound.has_failed() {
             return Poll::Ready(Ok(()));
         }
         let mut cx = Context::from_waker(&self.waker);
@@ -339,94 +289,81 @@ impl Http1Wire {
         self.record_write(poll, ())
     }
 
-    fn poll_read(&mut self, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if !self.reads_allowed {
-            return Poll::Pending;
+    /// Notes how a write went. hyper is told that a failed write succeeded, so that it goes on to read the response.
+    fn record_write<T>(&mut self, poll: Poll<io::Result<T>>, success: T) -> Poll<io::Result<T>> {
+        let Poll::Ready(Err(error)) = poll else {
+            self.outbound.set_blocked(poll.is_pending());
+            return poll;
+        };
+        let error = failed(error, Kind::WriteError, "writing to", &self.origin);
+        if error.kind() == Kind::WriteError {
+            self.outbound = Outbound::Failed(Some(error));
+        } else {
+            self.outbound = Outbound::Failed(None);
+            self.fault = Some(error);
         }
-        loop {
-            match self.inbound {
-                Inbound::Upgraded => return Poll::Pending,
-                Inbound::Body if !self.for_hyper.is_empty() => {
-                    let length = cursor.remaining().min(self.for_hyper.len());
-                    cursor.put_slice(&self.for_hyper.split_to(length));
+        Poll::Ready(Ok(success))
+    }
+}
+
+/// For hyper: reading.
+impl Http1Wire {
+    fn poll_read(&mut self, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if let Inbound::Head(_) = self.inbound {
+            ready!(self.poll_head())?;
+        }
+        match &mut self.inbound {
+            Inbound::Body(body) => {
+                if let Some(bytes) = body.take_buffered(cursor.remaining()) {
+                    cursor.put_slice(&bytes);
                     return Poll::Ready(Ok(()));
                 }
-                Inbound::Body => return self.poll_read_body(cursor),
-                Inbound::Head => match self.advance_head() {
-                    Ok(true) => {}
-                    Ok(false) => match self.poll_read_head() {
-                        // hyper sees the end of the stream, and the exchange what was wrong with it.
-                        Poll::Ready(Ok(0)) => {
-                            if !self.head_in.is_empty() {
-                                self.fault = Some(Http1Head::cut_short(&self.head_in));
-                            }
-                            return Poll::Ready(Ok(()));
-                        }
-                        Poll::Ready(Ok(_)) => {}
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                        Poll::Pending => return Poll::Pending,
-                    },
-                    Err(fault) => {
-                        self.fault = Some(fault);
-                        return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-                    }
-                },
+                self.poll_read_body(cursor)
             }
+            // The stream has ended in the middle of a head. hyper sees the end, and the exchange the fault.
+            Inbound::Head(_) => Poll::Ready(Ok(())),
+            Inbound::Idle | Inbound::Sending(_) | Inbound::Upgraded { .. } | Inbound::Surplus => Poll::Pending,
         }
     }
 
-    /// Reads what there is of a head; `false` if more bytes are needed.
-    fn advance_head(&mut self) -> Result<bool> {
-        if self.scanned == 0 {
-            // Blank lines before a status line are skipped (RFC 9112, 2.2).
-            while let [b'\r', b'\n', ..] | [b'\n', ..] = *self.head_in {
-                let line = if self.head_in[0] == b'\n' { 1 } else { 2 };
-                self.informational += line;
-                self.head_in.advance(line);
+    /// Reads until the final head has been read or the stream has ended.
+    fn poll_head(&mut self) -> Poll<io::Result<()>> {
+        while let Inbound::Head(reader) = &mut self.inbound {
+            match reader.read(&mut self.buffer) {
+                Ok(HeadStep::Skipped) => {}
+                Ok(HeadStep::Final(head, body)) => {
+                    self.head = Some(head);
+                    self.inbound = Inbound::Body(body);
+                }
+                Ok(HeadStep::Upgrade(head)) => {
+                    self.head = Some(head);
+                    self.inbound = Inbound::Upgraded { trailing: std::mem::take(&mut self.buffer) };
+                }
+                Ok(HeadStep::Incomplete) => {
+                    if ready!(self.poll_read_head())? == 0 {
+                        if !self.buffer.is_empty() {
+                            self.fault = Some(Http1Head::cut_short(&self.buffer));
+                        }
+                        break;
+                    }
+                }
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
             }
         }
-        let Some(end) = Http1Head::find_end(&self.head_in, self.scanned) else {
-            Http1Head::check_start(&self.head_in)?;
-            // What may become a blank line is looked at again.
-            self.scanned = if *self.head_in == *b"\r" { 0 } else { self.head_in.len() };
-            if self.informational + self.head_in.len() > MAX_HEAD + BLANK_LINE {
-                return Err(Error::remote(format!("response head is longer than {MAX_HEAD} bytes")));
-            }
-            return Ok(false);
-        };
-        if self.informational + end > MAX_HEAD + BLANK_LINE {
-            return Err(Error::remote(format!("response head is longer than {MAX_HEAD} bytes")));
-        }
-        self.scanned = 0;
-        let head = Http1Head::parse(self.head_in.split_to(end).freeze())?;
-        if head.status == 101 || (self.is_connect && (200..300).contains(&head.status)) {
-            self.inbound = Inbound::Upgraded;
-            self.head = Some(head);
-        } else if head.is_informational() {
-            // Skipped, but not without bound: together they may be as long as one head.
-            self.informational += end;
-        } else {
-            self.for_hyper = head.framing_head()?;
-            if head.is_chunked() && !self.is_head && !matches!(head.status, 204 | 304) {
-                self.chunks = Chunks::begin();
-                self.chunks.feed(&self.head_in);
-            }
-            self.for_hyper.extend_from_slice(&self.head_in);
-            self.head_in.clear();
-            self.inbound = Inbound::Body;
-            self.head = Some(head);
-        }
-        Ok(true)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_read_head(&mut self) -> Poll<io::Result<usize>> {
-        self.head_in.reserve(HEAD_READ);
-        let mut buf = ReadBuf::uninit(self.head_in.spare_capacity_mut());
+        self.buffer.reserve(HEAD_READ);
+        let mut buf = ReadBuf::uninit(self.buffer.spare_capacity_mut());
         let mut cx = Context::from_waker(&self.waker);
         let poll = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf);
         let length = buf.filled().len();
         // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes of the spare capacity, from its start.
-        unsafe { self.head_in.set_len(self.head_in.len() + length) };
+        unsafe { self.buffer.set_len(self.buffer.len() + length) };
         self.record_read(poll, length).map_ok(|()| length)
     }
 
@@ -436,13 +373,15 @@ impl Http1Wire {
         let mut buf = ReadBuf::uninit(unsafe { cursor.as_mut() });
         let poll = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf);
         let length = buf.filled().len();
-        self.chunks.feed(buf.filled());
+        let has_content = match &mut self.inbound {
+            Inbound::Body(body) => body.count(buf.filled()),
+            _ => true,
+        };
         // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes, from the start.
         unsafe { cursor.advance(length) };
         let poll = self.record_read(poll, length);
-        if self.received - self.received_with_content > MAX_FRAMING {
-            let message = format!("{MAX_FRAMING} bytes of the response body from {} hold no content", self.origin);
-            self.fault = Some(Error::remote(message));
+        if !has_content {
+            self.fault = Some(BodyReader::no_content(&self.origin));
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         poll
@@ -452,7 +391,7 @@ impl Http1Wire {
         match poll {
             Poll::Ready(Ok(())) => {
                 self.received += length as u64;
-                self.end_of_stream |= length == 0;
+                self.has_ended |= length == 0;
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
@@ -462,25 +401,6 @@ impl Http1Wire {
             }
             Poll::Pending => Poll::Pending,
         }
-    }
-
-    /// Whether there is something behind the last chunk that hyper passes over.
-    pub fn has_malformed_trailers(&self) -> bool {
-        self.chunks.is_malformed()
-    }
-
-    /// Whether the server has ended the stream.
-    pub fn is_at_end(&self) -> bool {
-        self.end_of_stream
-    }
-
-    /// Whether another exchange may follow: the stream goes on, and nothing came that belongs to no response.
-    pub fn is_reusable(&self) -> bool {
-        !self.end_of_stream
-            && !self.is_upgraded()
-            && !self.has_write_failed()
-            && self.head_in.is_empty()
-            && self.for_hyper.is_empty()
     }
 }
 

@@ -1,0 +1,201 @@
+//! Sending a request and waiting for the head of its response.
+//!
+//! The request goes out first: while it does, nothing is read (see [`super::inbound`]). The response is read when the request is out,
+//! or when a write has failed: the server may have answered before it closed.
+//!
+//! Cancelling: a dropped exchange leaves the connection in the middle of a request. The connection has to be dropped as well, which
+//! closes its socket.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+
+use super::connection::{Http1, Http1Response};
+use super::hyper_driver::HyperDriver;
+use super::outbound::framing_request;
+use super::upload::Uploader;
+use crate::error::{Error, Kind, Result};
+use crate::io::progress::ProgressTimer;
+use crate::message::{Request, ResponseHead};
+use crate::operation::{EffectChannel, Outcome, Phase, PhaseTracer, YieldBudget};
+use crate::origin::Origin;
+
+/// The error of an exchange. The counts decide whether the request may be sent again on another connection.
+#[derive(Debug)]
+pub struct Http1Failure {
+    pub error: Error,
+    /// Bytes of the request that may have reached the server.
+    pub written: u64,
+    /// Bytes of the response that arrived.
+    pub received: u64,
+}
+
+impl Http1 {
+    /// Sends a request and waits for the head of its response.
+    pub async fn send(
+        &mut self,
+        request: &Request,
+        effects: &EffectChannel,
+    ) -> std::result::Result<Http1Response, Http1Failure> {
+        let exchanged = pin!(self.exchange(request, effects)).await;
+        exchanged.map_err(|error| {
+            let (written, received) = self.wire().lock().progress();
+            Http1Failure { error, written, received }
+        })
+    }
+
+    async fn exchange(&mut self, request: &Request, effects: &EffectChannel) -> Result<Http1Response> {
+        let mut tracer = PhaseTracer::new(effects, self.kind);
+        let result = effects.interruptible(pin!(self.exchange_in_phases(request, effects, &mut tracer))).await;
+        tracer.close(result).await
+    }
+
+    async fn exchange_in_phases(
+        &mut self,
+        request: &Request,
+        effects: &EffectChannel,
+        tracer: &mut PhaseTracer<'_>,
+    ) -> Result<Http1Response> {
+        tracer.enter(Phase::RequestHeaders).await?;
+        let head = &request.head;
+        let uploader = Uploader::begin(request, effects).await?;
+        self.wire().lock().begin(head);
+        let for_hyper = framing_request(head, uploader.body(), uploader.announced());
+        let mut response = pin!(self.sender.send_request(for_hyper));
+        let mut exchange = Http1Exchange::new(uploader, request, effects);
+        let mut yield_budget = YieldBudget::default();
+        let body = loop {
+            let polling = |cx: &mut Context<'_>| exchange.poll(cx, &mut self.driver, response.as_mut(), effects);
+            match std::future::poll_fn(polling).await {
+                Http1Step::NeedsChunk => {
+                    tracer.enter(Phase::RequestBody).await?;
+                    let length = exchange.uploader.supply(effects).await?;
+                    yield_budget.spend(length, effects).await?;
+                    exchange.progress_timer = ProgressTimer::default();
+                }
+                Http1Step::Sent => self.report_sent(tracer).await?,
+                Http1Step::Response(response) => break Some(response.into_body()),
+                Http1Step::Upgraded => break None,
+                Http1Step::Failed(error) => return Err(self.fault(error.as_ref())),
+                Http1Step::TimedOut => return Err(exchange.timed_out(&self.origin)),
+            }
+        };
+        let Some(head) = self.wire().lock().take_head() else {
+            return Err(Error::new(Kind::Internal, "hyper answered before the response head was read"));
+        };
+        if head.status == 101 && !request.head.upgrade {
+            let message = format!("{} switched protocols (101) without having been asked to", self.origin);
+            return Err(Error::remote(message));
+        }
+        if tracer.is_traced() {
+            tracer.complete(Outcome::Head(ResponseHead::Http1(head.clone()))).await?;
+        }
+        Ok(Http1Response { head, body })
+    }
+
+    /// Reports that the request is out, or that it could not be sent in full.
+    async fn report_sent(&self, tracer: &mut PhaseTracer<'_>) -> Result<()> {
+        tracer.enter(Phase::RequestBody).await?;
+        let failure = self.wire().lock().take_write_error();
+        if let Some(error) = failure {
+            // Reported, and then suppressed: the server may have answered before it closed.
+            drop(tracer.fail(error).await);
+        }
+        tracer.enter(Phase::ResponseHeaders).await
+    }
+}
+
+/// The result of a poll: what has to be done before the next one, or how the exchange ended.
+enum Http1Step {
+    NeedsChunk,
+    /// The request is out. Only a traced exchange stops here.
+    Sent,
+    Response(http::Response<Incoming>),
+    Upgraded,
+    /// With hyper's error, unless the fault is one that hyper does not see.
+    Failed(Option<hyper::Error>),
+    TimedOut,
+}
+
+/// A request on its way out, and the wait for its response.
+struct Http1Exchange {
+    uploader: Uploader,
+    /// The request is out, or cannot go out any further.
+    is_sent: bool,
+    reports_sent: bool,
+    progress_timer: ProgressTimer,
+    write_timeout: Option<Duration>,
+    read_timeout: Option<Duration>,
+}
+
+impl Http1Exchange {
+    fn new(uploader: Uploader, request: &Request, effects: &EffectChannel) -> Self {
+        Self {
+            uploader,
+            is_sent: false,
+            reports_sent: effects.is_traced(),
+            progress_timer: ProgressTimer::default(),
+            write_timeout: request.timeouts.write,
+            read_timeout: request.timeouts.read,
+        }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &Context<'_>,
+        driver: &mut HyperDriver,
+        mut response: Pin<&mut impl Future<Output = hyper::Result<http::Response<Incoming>>>>,
+        effects: &EffectChannel,
+    ) -> Poll<Http1Step> {
+        driver.wire.lock().begin_poll(cx.waker());
+        loop {
+            let is_woken = driver.poll_connection();
+            let (has_fault, has_write_failed, is_blocked, is_upgraded) = {
+                let wire = driver.wire.lock();
+                (wire.has_fault(), wire.has_write_failed(), wire.is_write_blocked(), wire.is_upgraded())
+            };
+            if has_fault {
+                return Poll::Ready(Http1Step::Failed(None));
+            }
+            if !self.is_sent && (has_write_failed || (self.uploader.is_finished() && !is_blocked)) {
+                self.is_sent = true;
+                self.progress_timer = ProgressTimer::default();
+                driver.wire.lock().allow_reads();
+                if self.reports_sent {
+                    return Poll::Ready(Http1Step::Sent);
+                }
+                continue;
+            }
+            if !self.is_sent && self.uploader.is_wanted() && !is_blocked {
+                return Poll::Ready(Http1Step::NeedsChunk);
+            }
+            if is_upgraded {
+                return Poll::Ready(Http1Step::Upgraded);
+            }
+            match driver.poll_response(response.as_mut()) {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Http1Step::Response(response)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Http1Step::Failed(Some(error))),
+                Poll::Pending if !is_woken => break,
+                Poll::Pending => {}
+            }
+        }
+        let timeout = if self.is_sent { self.read_timeout } else { self.write_timeout };
+        let mut wire = driver.wire.lock();
+        if self.progress_timer.is_over(wire.moved(), timeout) {
+            return Poll::Ready(Http1Step::TimedOut);
+        }
+        wire.request_io(effects, self.read_timeout, self.write_timeout);
+        Poll::Pending
+    }
+
+    fn timed_out(&self, origin: &Origin) -> Error {
+        if self.is_sent {
+            Error::no_response(origin, self.read_timeout)
+        } else {
+            Error::took_no_data(origin, self.write_timeout)
+        }
+    }
+}
