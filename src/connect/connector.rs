@@ -1,4 +1,9 @@
-//! From an origin to a stream: name, address, socket, the way through a proxy, TLS, and trying again.
+//! Connecting to an origin: addresses, sockets, proxies, TLS, and retries.
+//!
+//! A connect timeout bounds one attempt as a whole. Streams of a user's `network_backend` are the exception: each of their operations has
+//! the timeout of its own, as in httpcore.
+//!
+//! Cancelling: dropping the future of an attempt closes its sockets; an external stream is closed by its owner.
 
 use std::fmt;
 use std::future::Future;
@@ -25,31 +30,31 @@ use crate::tls::Tls;
 
 const HTTP1: &[&[u8]] = &[b"http/1.1"];
 
-/// httpcore's backoff between attempts: 0, 0.5, 1, 2, 4, ... seconds.
+/// The backoff between attempts is httpcore's: 0, 0.5, 1, 2, 4, ... seconds.
 const BACKOFF_FACTOR: Duration = Duration::from_millis(500);
 
-/// How a pool makes its connections.
+/// The configuration of a pool's connections, and what makes them.
 pub struct Connector {
     pub retries: usize,
     pub local_address: Option<IpAddr>,
-    /// A Unix domain socket to connect to, whatever the origin, unless there is a proxy.
+    /// The path of a Unix domain socket, to which all connections lead unless there is a proxy.
     pub uds: Option<String>,
     pub socket_options: Vec<SocketOption>,
     pub proxy: Option<Proxy>,
     pub tls: Tls,
-    /// The caller's own way to make streams, if there is one.
+    /// The user's `network_backend`, if there is one.
     pub backend: Mutex<Option<Backend>>,
-    /// Which protocols are spoken; at least one of them.
+    /// The protocols that may be spoken, at least one of them.
     pub http1: bool,
     pub http2: bool,
     /// For connections that speak HTTP/2.
     pub keep_alive: Option<KeepAlive>,
 }
 
-/// What one attempt needs besides.
+/// The arguments of one call of [`Connector::connect`].
 pub struct Attempt<'a> {
     pub origin: &'a Origin,
-    /// Covers one attempt: name resolution, TCP, what is said to a proxy, and TLS.
+    /// The limit for one attempt: name resolution, TCP, the handshake with a proxy, and TLS.
     pub timeout: Option<Duration>,
     pub reactor: Option<&'a Arc<Reactor>>,
     pub effects: &'a EffectChannel,
@@ -59,11 +64,11 @@ pub struct Attempt<'a> {
 struct ConnectContext<'a> {
     attempt: &'a Attempt<'a>,
     deadline: Option<Instant>,
-    /// What makes the stream, if it is not we. Then the timeouts are its streams' own.
+    /// Makes the stream, if the user has a `network_backend`. Then each operation of the stream has a timeout of its own.
     backend: Option<Backend>,
 }
 
-/// Who is at the other end of a socket.
+/// The other end of a socket.
 #[derive(Clone, Copy)]
 struct Peer<'a> {
     origin: &'a Origin,
@@ -71,7 +76,7 @@ struct Peer<'a> {
 }
 
 impl Connector {
-    /// Connects, and again after a failure as often as `retries` says.
+    /// Connects. A failed attempt is repeated up to `retries` times, after a pause.
     pub async fn connect(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let mut retries_left = self.retries;
         let mut delays = backoff();
@@ -97,70 +102,71 @@ impl Connector {
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let origin = attempt.origin;
-        let way = ConnectContext { attempt, deadline: wait_set::deadline_in(attempt.timeout), backend: self.backend() };
+        let context =
+            ConnectContext { attempt, deadline: wait_set::deadline_in(attempt.timeout), backend: self.backend() };
         if let Some(proxy) = &self.proxy {
-            // Boxed: not the usual way.
-            return Box::pin(self.connect_by(proxy, &way)).await;
+            // Boxed: most connections have no proxy, and their future stays small.
+            return Box::pin(self.connect_by(proxy, &context)).await;
         }
-        let stream = self.open(&way, Peer { origin, hop: Hop::Direct }).await?;
-        if origin.scheme.is_tls() { self.secure(&way, stream, Hop::Direct).await } else { Ok(stream) }
+        let stream = self.open(&context, Peer { origin, hop: Hop::Direct }).await?;
+        if origin.scheme.is_tls() { self.secure(&context, stream, Hop::Direct).await } else { Ok(stream) }
     }
 
-    async fn connect_by(&self, proxy: &Proxy, way: &ConnectContext<'_>) -> Result<Stream> {
-        let &Attempt { origin, effects, .. } = way.attempt;
+    async fn connect_by(&self, proxy: &Proxy, context: &ConnectContext<'_>) -> Result<Stream> {
+        let &Attempt { origin, effects, .. } = context.attempt;
         let is_socks = matches!(proxy.protocol, proxy::ProxyProtocol::Socks5(_));
         let hop = if is_socks { Hop::ToSocksProxy } else { Hop::ToHttpProxy };
-        let mut stream = self.open(way, Peer { origin: &proxy.origin, hop }).await?;
+        let mut stream = self.open(context, Peer { origin: &proxy.origin, hop }).await?;
         if proxy.origin.scheme.is_tls() {
-            stream = self.secure(way, stream, hop).await?;
+            stream = self.secure(context, stream, hop).await?;
         }
-        // A forwarding proxy is where the connection ends.
+        // A connection for requests that the proxy forwards ends at the proxy.
         let hop = match (proxy.route(origin), &proxy.protocol) {
             (ProxyRoute::Tunnel, _) => {
-                let opening = tunnel::open(stream, proxy, origin, way.operation_timeout(), effects);
-                stream = way.handshake(proxy, opening).await?;
+                let opening = tunnel::open(stream, proxy, origin, context.operation_timeout(), effects);
+                stream = context.handshake(proxy, opening).await?;
                 Hop::ThroughTunnel
             }
             (_, proxy::ProxyProtocol::Socks5(credentials)) => {
                 let event = setup_socks5(&stream, origin, credentials.as_ref());
-                let operation_timeout = way.operation_timeout();
+                let operation_timeout = context.operation_timeout();
                 let opening =
                     socks5::connect(stream, &proxy.origin, credentials.as_ref(), origin, operation_timeout, effects);
-                stream = effects.span(|| event, opened, way.handshake(proxy, opening)).await?;
+                stream = effects.span(|| event, opened, context.handshake(proxy, opening)).await?;
                 Hop::ThroughSocks
             }
             _ => return Ok(stream),
         };
-        if origin.scheme.is_tls() { self.secure(way, stream, hop).await } else { Ok(stream) }
+        if origin.scheme.is_tls() { self.secure(context, stream, hop).await } else { Ok(stream) }
     }
 
-    /// A stream to an origin or a proxy, without TLS.
-    async fn open(&self, way: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Stream> {
-        let effects = way.attempt.effects;
-        if let Some(backend) = &way.backend {
+    /// Opens a stream to an origin or a proxy, without TLS.
+    async fn open(&self, context: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Stream> {
+        let effects = context.attempt.effects;
+        if let Some(backend) = &context.backend {
             effects.close_dropped().await?;
-            let event = self.connect_event(way, peer);
+            let event = self.connect_event(context, peer);
             let connecting = effects.connect(Arc::clone(backend), None, event.clone());
             let stream = effects.span(|| event, |stream| Outcome::External(stream.clone()), connecting).await?;
             return Ok(Stream::External(Box::new(ExternalIo::new(stream))));
         }
-        let connecting = way.in_time(|| format!("connecting to {peer}"), self.socket(way, peer));
-        let socket = effects.span(|| self.connect_event(way, peer), connected, connecting).await?;
+        let connecting = context.in_time(|| format!("connecting to {peer}"), self.socket(context, peer));
+        let socket = effects.span(|| self.connect_event(context, peer), connected, connecting).await?;
         Ok(Stream::Plain(socket))
     }
 
-    /// The stream with TLS on it, to the origin or to the proxy.
-    async fn secure(&self, way: &ConnectContext<'_>, stream: Stream, hop: Hop) -> Result<Stream> {
-        let &Attempt { origin, effects, timeout, .. } = way.attempt;
+    /// Begins TLS on a stream, with the origin or with the proxy.
+    async fn secure(&self, context: &ConnectContext<'_>, stream: Stream, hop: Hop) -> Result<Stream> {
+        let &Attempt { origin, effects, timeout, .. } = context.attempt;
         let (origin, tls, protocols) = match &self.proxy {
             Some(proxy) if hop == Hop::ToHttpProxy => (&*proxy.origin, &proxy.tls, HTTP1),
             _ => (origin, &self.tls, self.protocols()),
         };
         let name = server_name(origin);
-        let by_backend = way.backend.is_some();
+        let by_backend = context.backend.is_some();
         let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend, hop };
         let securing = || format!("the TLS handshake to {}", Peer { origin, hop });
-        let backend = way.backend.as_ref().map(Arc::clone);
+        let backend = context.backend.as_ref().map(Arc::clone);
         match (stream, backend) {
             (Stream::External(stream), Some(backend)) => {
                 let event = event();
@@ -170,14 +176,14 @@ impl Connector {
                 Ok(Stream::External(Box::new(ExternalIo::new(secured))))
             }
             (stream, _) => {
-                // Boxed: a handshake of rustls is large.
+                // Boxed: the future of a handshake of rustls is large.
                 let handshake = Box::pin(tls.handshake(stream, name, protocols));
-                effects.span(event, opened, way.in_time(securing, handshake)).await
+                effects.span(event, opened, context.in_time(securing, handshake)).await
             }
         }
     }
 
-    /// What TLS offers (ALPN), the preferred one first.
+    /// Returns the protocols that TLS offers (ALPN), the preferred one first.
     fn protocols(&self) -> &'static [&'static [u8]] {
         match (self.http1, self.http2) {
             (_, false) => HTTP1,
@@ -186,12 +192,12 @@ impl Connector {
         }
     }
 
-    /// How connections lead to an origin.
+    /// Returns the route of connections for an origin.
     pub fn route(&self, origin: &Origin) -> ProxyRoute {
         self.proxy.as_ref().map_or(ProxyRoute::Direct, |proxy| proxy.route(origin))
     }
 
-    /// Where connections for an origin end.
+    /// Returns the origin at which connections for `origin` end: itself, or a proxy that forwards requests.
     pub fn end<'a>(&'a self, origin: &'a Arc<Origin>) -> &'a Arc<Origin> {
         match &self.proxy {
             Some(proxy) if proxy.route(origin) == ProxyRoute::Forward => &proxy.origin,
@@ -199,18 +205,18 @@ impl Connector {
         }
     }
 
-    /// Whether a connection to the origin may turn out to speak HTTP/2. Those to proxies do not.
+    /// Returns whether a connection for the origin may turn out to speak HTTP/2. Connections that end at a proxy do not.
     pub fn may_multiplex(&self, origin: &Origin) -> bool {
         self.http2 && (origin.scheme.is_tls() || !self.http1) && self.route(origin) != ProxyRoute::Forward
     }
 
-    /// Whether it is HTTP/2 that is spoken on a stream for the origin: TLS has chosen it, or there is nothing else.
+    /// Returns whether HTTP/2 is spoken on a stream for the origin: TLS has chosen it, or no other protocol is allowed.
     pub fn speaks_http2(&self, origin: &Origin, stream: &Stream) -> bool {
         self.route(origin) != ProxyRoute::Forward && (stream.has_chosen_http2() || (self.http2 && !self.http1))
     }
 
-    fn connect_event(&self, way: &ConnectContext<'_>, peer: Peer<'_>) -> Event {
-        let timeout = way.attempt.timeout;
+    fn connect_event(&self, context: &ConnectContext<'_>, peer: Peer<'_>) -> Event {
+        let timeout = context.attempt.timeout;
         if let Some(path) = self.unix_socket() {
             return Event::ConnectUnixSocket { path: path.to_owned(), timeout };
         }
@@ -227,19 +233,19 @@ impl Connector {
         lock(&self.backend).clone()
     }
 
-    async fn socket(&self, way: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Socket> {
+    async fn socket(&self, context: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Socket> {
         let config = SocketConfig { local_address: self.local_address, options: self.socket_options.clone() };
-        let reactor = way.attempt.reactor;
+        let reactor = context.attempt.reactor;
         if let Some(path) = self.unix_socket() {
             return happy_eyeballs::connect_unix(path, &config, reactor).await.map_err(|error| failed(path, error));
         }
-        let addresses = addresses(peer.origin, way.attempt.effects).await?;
+        let addresses = addresses(peer.origin, context.attempt.effects).await?;
         happy_eyeballs::connect(addresses, &config, reactor).await.map_err(|error| failed(peer, error))
     }
 }
 
 impl ConnectContext<'_> {
-    /// One part of an attempt; the deadline is that of the whole.
+    /// Runs one part of an attempt until the deadline of the whole attempt.
     async fn in_time<T>(&self, what: impl FnOnce() -> String, work: impl Future<Output = Result<T>>) -> Result<T> {
         match wait_set::timeout_at(self.deadline, work).await {
             Ok(result) => result,
@@ -247,7 +253,7 @@ impl ConnectContext<'_> {
         }
     }
 
-    /// What is said to a proxy. A stream of the caller's keeps the time itself.
+    /// Runs the handshake with a proxy. On an external stream, each read and write of it has a timeout.
     async fn handshake(&self, proxy: &Proxy, work: impl Future<Output = Result<Stream>>) -> Result<Stream> {
         let what = || format!("the handshake with the proxy {}", proxy.origin);
         if self.backend.is_none() {
@@ -259,7 +265,7 @@ impl ConnectContext<'_> {
         })
     }
 
-    /// How long each read and write of a stream of the caller's may take; the deadline of the whole sees to ours.
+    /// Returns the timeout for each read and write of an external stream. Other streams need none: the deadline bounds the attempt.
     fn operation_timeout(&self) -> Option<Duration> {
         self.backend.as_ref()?;
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
@@ -280,7 +286,7 @@ impl fmt::Display for Peer<'_> {
     }
 }
 
-/// The name that the server is verified for.
+/// Returns the name that the server's certificate must be valid for.
 fn server_name(origin: &Origin) -> &str {
     origin.server_name.as_deref().unwrap_or(&origin.host)
 }
@@ -328,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backs_off_as_httpcore_does() {
+    fn the_backoff_is_that_of_httpcore() {
         let delays: Vec<_> = backoff().take(5).map(|delay| delay.as_secs_f32()).collect();
         assert_eq!(delays, [0.0, 0.5, 1.0, 2.0, 4.0]);
     }

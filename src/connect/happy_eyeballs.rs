@@ -1,9 +1,12 @@
-//! Trying the addresses of a host (RFC 8305): families in turn, the next one when the last has failed or a quarter of a second has
-//! passed, the first to answer wins and the others are closed.
+//! Connecting to one of a host's addresses (RFC 8305, "Happy Eyeballs").
+//!
+//! IPv6 and IPv4 addresses are tried in turn. The next attempt begins when the last one has failed, or after 250 ms; attempts that are
+//! under way go on meanwhile. The first socket that connects wins, the others are closed. If all fail, the error is that of the first.
+//!
+//! Cancelling: dropping the future closes all sockets.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -17,7 +20,7 @@ use crate::io::wait_set;
 /// RFC 8305, 5: "Connection Attempt Delay".
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// One `setsockopt` that the caller wants on every socket.
+/// One `setsockopt` for every socket, as the user has asked for it.
 #[derive(Clone, Debug)]
 pub struct SocketOption {
     pub level: i32,
@@ -29,11 +32,11 @@ pub struct SocketOption {
 pub enum OptionValue {
     Integer(i32),
     Bytes(Vec<u8>),
-    /// No value, only a length: what Python's `setsockopt(level, name, None, length)` sends.
+    /// No value, only a length, as in Python's `setsockopt(level, name, None, length)`.
     Null(u32),
 }
 
-/// How sockets are prepared before they connect.
+/// The settings of sockets before they connect.
 #[derive(Clone, Debug, Default)]
 pub struct SocketConfig {
     pub local_address: Option<IpAddr>,
@@ -41,13 +44,13 @@ pub struct SocketConfig {
 }
 
 impl SocketConfig {
-    /// A socket whose connect to `address` is under way.
+    /// Returns a socket whose connect to `address` is under way.
     pub fn connect(&self, address: &SockAddr, domain: Domain, reactor: Option<&Arc<Reactor>>) -> io::Result<Socket> {
         let is_unix = domain == Domain::UNIX;
         let socket = socket2::Socket::new(domain, Type::STREAM, if is_unix { None } else { Some(Protocol::TCP) })?;
         socket.set_nonblocking(true)?;
         if !is_unix {
-            // As httpcore does, before the caller's options: they have the last word.
+            // As in httpcore, before the user's options, which may override it.
             socket.set_tcp_nodelay(true)?;
         }
         for option in &self.options {
@@ -61,7 +64,7 @@ impl SocketConfig {
             Err(error) if is_in_progress(&error) && !(is_unix && error.kind() == io::ErrorKind::WouldBlock) => true,
             Err(error) => return Err(error),
         };
-        // Only now: a poller would report an unconnected socket as hung up.
+        // Registered only now: a poller would report an unconnected socket as hung up.
         let socket = Socket::new(socket, reactor)?;
         if under_way {
             socket.expect_blocked();
@@ -69,7 +72,7 @@ impl SocketConfig {
         Ok(socket)
     }
 
-    /// Whether an address can be reached from the local address, if there is one.
+    /// Returns whether an address is of the local address's family, if there is one.
     fn suits(&self, address: &SocketAddr) -> bool {
         self.local_address.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
     }
@@ -121,7 +124,7 @@ pub async fn connect_unix(path: &str, config: &SocketConfig, reactor: Option<&Ar
     loop {
         match config.connect(&address, Domain::UNIX, reactor) {
             Ok(socket) => return Ok(socket),
-            // A Unix socket does not queue: it says EAGAIN until the server accepts somebody.
+            // A connect to a Unix socket does not wait for room in the backlog: it fails with EAGAIN until the server accepts.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 wait_set::sleep_until(Instant::now() + BACKLOG_FULL_DELAY).await;
             }
@@ -130,7 +133,7 @@ pub async fn connect_unix(path: &str, config: &SocketConfig, reactor: Option<&Ar
     }
 }
 
-/// RFC 8305, 4: the resolver's order, but families in turn.
+/// Returns the addresses in the resolver's order, with families in turn (RFC 8305, 4).
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first() else { return addresses };
     let preferred = first.is_ipv4();
@@ -145,11 +148,12 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
+/// The attempts to connect to the addresses of one host.
 struct Race<'a> {
     waiting: std::vec::IntoIter<SocketAddr>,
     running: Vec<Socket>,
     next_attempt: Option<Instant>,
-    /// What the first address said: the most telling when all fail.
+    /// The error of the first attempt that failed, which is reported if all fail: the first address is the preferred one.
     first_error: Option<io::Error>,
     config: &'a SocketConfig,
     reactor: Option<&'a Arc<Reactor>>,
@@ -157,7 +161,7 @@ struct Race<'a> {
 
 impl Race<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
-        loop {
+        'attempts: loop {
             for index in 0..self.running.len() {
                 if let Poll::Ready(result) = poll_connected(&self.running[index], cx) {
                     let socket = self.running.swap_remove(index);
@@ -165,8 +169,8 @@ impl Race<'_> {
                         Ok(()) => return Poll::Ready(Ok(socket)),
                         Err(error) => self.failed(error),
                     }
-                    // The indices have changed: look again.
-                    return self.repoll(cx);
+                    // The indices have changed.
+                    continue 'attempts;
                 }
             }
             let now = Instant::now();
@@ -194,11 +198,7 @@ impl Race<'_> {
         }
     }
 
-    fn repoll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
-        Pin::new(self).get_mut().poll(cx)
-    }
-
-    /// An attempt has failed: the next address need not wait.
+    /// Notes that an attempt has failed: the next one begins at once.
     fn failed(&mut self, error: io::Error) {
         self.first_error.get_or_insert(error);
         self.next_attempt = Some(Instant::now());

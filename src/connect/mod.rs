@@ -1,4 +1,13 @@
-//! From an origin to a stream: addresses, sockets, proxies and handshakes.
+//! Making connections: from an origin to a stream.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `connector` | one attempt after another: socket, proxy, TLS; the trace events and the connect timeout |
+//! | `happy_eyeballs` | sockets: the addresses of a host in turn, the first that answers wins |
+//! | `proxy` | which route leads to an origin, and what is sent to a proxy |
+//! | `tunnel`, `socks5` | the dialogues that make a proxy connect to an origin |
+//!
+//! Cancelling: dropping a future closes the sockets that it has opened.
 
 mod connector;
 mod happy_eyeballs;

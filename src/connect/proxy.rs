@@ -1,8 +1,8 @@
-//! Ways to an origin that lead through a proxy.
+//! Routes through a proxy, and what is sent to the proxy.
 //!
-//! An HTTP proxy forwards requests to `http` origins, which say in their first line where they go; to all others it opens a tunnel
-//! ([`super::tunnel`]), as a SOCKS proxy does to every origin ([`super::socks5`]). What goes through a tunnel is the origin's: the proxy's own
-//! headers and credentials are sent before it is open, and never in it.
+//! 1. An HTTP proxy forwards requests for `http` origins: their first line holds the whole URL.
+//! 2. To all other origins it opens a tunnel ([`super::tunnel`]), as a SOCKS proxy does to every origin ([`super::socks5`]).
+//! 3. The headers and credentials for the proxy are sent with forwarded requests and before a tunnel is open, never in a tunnel.
 
 use std::sync::Arc;
 
@@ -16,24 +16,25 @@ use crate::operation::Fields;
 use crate::origin::Origin;
 use crate::tls::Tls;
 
+/// A proxy, as the user has configured it.
 pub struct Proxy {
     pub origin: Arc<Origin>,
     pub protocol: ProxyProtocol,
-    /// For a proxy that is itself spoken to over TLS.
+    /// For a proxy with an `https` URL.
     pub tls: Tls,
 }
 
 pub enum ProxyProtocol {
-    /// With the fields for the proxy, its `Proxy-Authorization` included.
+    /// With the header fields for the proxy, `Proxy-Authorization` included.
     Http(Fields),
     Socks5(Option<socks5::Credentials>),
 }
 
-/// How a connection leads to an origin.
+/// The route of a connection for an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyRoute {
     Direct,
-    /// It ends at the proxy, which passes requests on.
+    /// The connection ends at the proxy, which forwards requests.
     Forward,
     /// Through a tunnel of an HTTP proxy.
     Tunnel,
@@ -42,7 +43,7 @@ pub enum ProxyRoute {
 }
 
 impl Proxy {
-    /// Checks what will be sent to the proxy.
+    /// Returns the proxy, if the fields or credentials for it can be sent.
     pub fn new(origin: Origin, protocol: ProxyProtocol, tls: Tls) -> Result<Self> {
         let proxy = Self { origin: Arc::new(origin), protocol, tls };
         match &proxy.protocol {
@@ -73,7 +74,7 @@ impl Proxy {
         }
     }
 
-    /// The request as the proxy gets it, if it is one that it forwards.
+    /// Returns the request as it is sent: changed if the proxy forwards it.
     pub fn forwarded(&self, request: Request) -> Request {
         match &self.protocol {
             ProxyProtocol::Http(fields) if self.route(&request.origin) == ProxyRoute::Forward => {
@@ -85,7 +86,7 @@ impl Proxy {
         }
     }
 
-    /// The request for a tunnel (RFC 9110, 9.3.6).
+    /// Returns the head of the request for a tunnel (RFC 9110, 9.3.6).
     pub(super) fn tunnel_head(&self, origin: &Origin) -> Result<RequestHead> {
         let none = Fields::new();
         let fields = if let ProxyProtocol::Http(fields) = &self.protocol { fields } else { &none };
@@ -108,12 +109,13 @@ impl Proxy {
         writer.finish()
     }
 
+    /// Returns the error for a handshake that has failed.
     pub(super) fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
         Error::new(Kind::ProxyError, message)
     }
 }
 
-/// A head with the URL in its first line (RFC 9112, 3.2.2) and with the fields for the proxy that the caller has not set himself.
+/// Returns a head with the URL in its first line (RFC 9112, 3.2.2) and with the fields for the proxy, except those that the request has.
 fn forwarded_head(head: &[u8], origin: &Origin, fields: &[(Bytes, Bytes)]) -> Bytes {
     let line_end = memmem::find(head, b"\r\n").unwrap_or(head.len());
     let (line, rest) = head.split_at(line_end);
@@ -145,7 +147,7 @@ fn forwarded_head(head: &[u8], origin: &Origin, fields: &[(Bytes, Bytes)]) -> By
     forwarded.into()
 }
 
-/// Whether there is such a field behind the first line of a head.
+/// Returns whether there is a field of this name behind the first line of a head.
 fn has_field(head: &[u8], name: &[u8]) -> bool {
     memmem::find_iter(head, b"\r\n").any(|end| starts_with_field(&head[end + 2..], name))
 }
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_request_says_where_it_goes() {
+    fn the_first_line_of_a_forwarded_request_holds_the_url() {
         let head = "GET /a?b HTTP/1.1\r\nHost: example.com\r\n\r\n";
         assert_eq!(forwarded(head, 80, &[]), "GET http://example.com/a?b HTTP/1.1\r\nHost: example.com\r\n\r\n");
         assert!(forwarded(head, 8080, &[]).starts_with("GET http://example.com:8080/a?b HTTP/1.1\r\n"));
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_own_fields_come_before_those_for_the_proxy() {
+    fn fields_of_the_request_replace_those_for_the_proxy() {
         let head = "GET / HTTP/1.1\r\nHost: h\r\nx-MINE: 1\r\n\r\n";
         let fields = [("Proxy-Authorization", "Basic abc"), ("X-Mine", "2"), ("Mine", "3")];
         assert_eq!(

@@ -1,4 +1,8 @@
 //! SOCKS5 (RFC 1928), with a user name and password (RFC 1929) if there are any. The proxy resolves host names.
+//!
+//! Every message of the proxy is read to its last byte and not further: what follows the dialogue belongs to the origin.
+//!
+//! Cancelling: dropping the future closes the stream.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -16,7 +20,7 @@ use crate::origin::Origin;
 use crate::tls::failed;
 
 const VERSION: u8 = 5;
-/// Of the exchange of user name and password.
+/// The version of the messages with user name and password.
 const CREDENTIALS_VERSION: u8 = 1;
 const NO_AUTHENTICATION: u8 = 0;
 const CREDENTIALS: u8 = 2;
@@ -25,7 +29,7 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// What may be said of anything whose length is told in one byte.
+/// The limit on anything whose length is sent in one byte.
 const MAX_LENGTH: usize = 255;
 
 #[derive(Clone)]
@@ -48,9 +52,9 @@ impl Credentials {
     }
 }
 
-/// Has the proxy at the other end of the stream connect to an origin: what follows on the stream is the origin's.
+/// Makes the proxy at the other end of the stream connect to an origin. The bytes that follow on the stream are the origin's.
 ///
-/// `operation_timeout` bounds each read and write of a stream of the caller's. Dropping the future closes the stream.
+/// `operation_timeout` bounds each read and write of an external stream.
 pub async fn connect(
     stream: Stream,
     proxy: &Origin,
@@ -85,7 +89,7 @@ pub async fn connect(
     if reply != 0 {
         return Err(Proxy::refused(format!("Proxy Server could not connect: {}.", reply_name(reply))));
     }
-    // The address that the proxy connects from, and its port. One byte of it is here already.
+    // The address that the proxy connects from, and its port. The first byte of the address has been received.
     let rest = match kind {
         IPV4 => 3 + 2,
         NAME => usize::from(first) + 2,
@@ -96,6 +100,7 @@ pub async fn connect(
     dialogue.finish()
 }
 
+/// Returns the message that asks the proxy to connect to an origin.
 fn request(origin: &Origin) -> Result<Vec<u8>> {
     let mut message = vec![VERSION, CONNECT, 0];
     let host = origin.bare_host();
@@ -121,13 +126,13 @@ fn request(origin: &Origin) -> Result<Vec<u8>> {
     Ok(message)
 }
 
-/// At most [`MAX_LENGTH`] bytes, behind their number.
+/// Appends at most [`MAX_LENGTH`] bytes, behind their number.
 fn append(message: &mut Vec<u8>, value: &[u8]) {
     message.push(u8::try_from(value.len()).unwrap_or(u8::MAX));
     message.extend_from_slice(value);
 }
 
-/// RFC 1928, 3.
+/// Returns the name of an authentication method (RFC 1928, 3).
 fn method_name(method: u8) -> &'static str {
     match method {
         NO_AUTHENTICATION => "NO AUTHENTICATION REQUIRED",
@@ -138,7 +143,7 @@ fn method_name(method: u8) -> &'static str {
     }
 }
 
-/// RFC 1928, 6.
+/// Returns the meaning of a reply (RFC 1928, 6).
 fn reply_name(reply: u8) -> &'static str {
     match reply {
         1 => "General SOCKS server failure",
@@ -153,13 +158,13 @@ fn reply_name(reply: u8) -> &'static str {
     }
 }
 
-/// Bytes to the proxy and from it, no more of them than belong to it.
+/// The messages to the proxy and from it.
 struct Dialogue<'a> {
     stream: Stream,
     proxy: &'a Origin,
     operation_timeout: Option<Duration>,
     effects: &'a EffectChannel,
-    /// A stream of the caller's may give more than it was asked for.
+    /// An external stream may return more than was asked for.
     received: BytesMut,
 }
 
@@ -231,10 +236,10 @@ impl Dialogue<'_> {
         Proxy::refused(format!("the proxy {} does not speak SOCKS5: {what}", self.proxy))
     }
 
-    /// The stream, which is the origin's now.
+    /// Returns the stream, which leads to the origin now.
     fn finish(mut self) -> Result<Stream> {
         if !self.received.is_empty() {
-            // The origin has been asked nothing yet, though it may speak first.
+            // Nothing has been sent to the origin yet; a server may still speak first.
             match self.stream.external() {
                 Some(stream) => stream.unread(self.received.freeze()),
                 None => return Err(self.broken("more than its reply")),

@@ -1,4 +1,6 @@
-//! A tunnel through an HTTP proxy: CONNECT (RFC 9110, 9.3.6).
+//! Tunnels through an HTTP proxy: CONNECT (RFC 9110, 9.3.6).
+//!
+//! Cancelling: dropping the future closes the stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +16,9 @@ use crate::operation::{EffectChannel, ExchangeKind};
 use crate::origin::Origin;
 use crate::timeout::Timeouts;
 
-/// Has the proxy at the other end of the stream open a tunnel to an origin: what follows on the stream is the origin's.
+/// Makes the proxy at the other end of the stream open a tunnel to an origin. The bytes that follow on the stream are the origin's.
 ///
-/// `operation_timeout` bounds each read and write. Dropping the future closes the stream.
+/// `operation_timeout` bounds each read and write.
 pub async fn open(
     stream: Stream,
     proxy: &Proxy,
@@ -39,12 +41,12 @@ pub async fn open(
     }
     match connection.into_stream() {
         Some((stream, early)) if early.is_empty() => Ok(stream),
-        // Nobody but the proxy can have sent it: the origin has not been asked anything.
+        // Only the proxy can have sent it: nothing has been sent to the origin yet.
         _ => Err(Proxy::refused(format!("the proxy {} sent data in a tunnel before it was used", proxy.origin))),
     }
 }
 
-/// What of a reason is ASCII, as httpcore has it. Control characters are escaped: messages end up in logs and on terminals.
+/// Returns the ASCII characters of a reason, as httpcore does. Control characters are escaped: messages end up in logs and on terminals.
 fn printable(reason: &[u8]) -> String {
     let mut printable = String::with_capacity(reason.len());
     for &byte in reason.iter().filter(|byte| byte.is_ascii()) {

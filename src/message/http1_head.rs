@@ -1,7 +1,8 @@
-//! Response heads as the server sent them.
+//! Response heads of HTTP/1.1, as the server sent them.
 //!
-//! hyper normalises names and order and caps the number of headers, httpcore promises neither. So the head is read here, kept
-//! raw for the caller, and hyper is handed a short one of our own that holds only what decides framing and keep-alive, verbatim.
+//! hyper normalises names, does not keep the order of different names, and limits the number of headers; httpcore does none of this. So
+//! the head is parsed here and kept raw for the caller. hyper gets a short head of the engine's own ([`Http1Head::framing_head`]), with
+//! the headers that decide framing and keep-alive, unchanged.
 
 use std::ops::Range;
 
@@ -12,11 +13,11 @@ use memchr::{memchr, memchr_iter};
 use super::request::is_token;
 use crate::error::{Error, Result};
 
-/// httpcore's bound on a head (`MAX_INCOMPLETE_EVENT_SIZE`), in bytes.
+/// The limit on the length of a head in bytes, as in httpcore (`MAX_INCOMPLETE_EVENT_SIZE`).
 pub const MAX_HEAD: usize = 100 * 1024;
-/// The line that ends it comes on top.
+/// The blank line at the end of a head, which does not count towards the limit.
 pub const BLANK_LINE: usize = 2;
-/// Heads with up to this many lines are parsed without an allocation.
+/// The number of lines up to which a head is parsed without an allocation.
 const HEADERS_ON_STACK: usize = 64;
 const VERSION: &[u8] = b"HTTP/1.1";
 
@@ -37,7 +38,7 @@ enum HeaderValue {
 }
 
 impl Http1Head {
-    /// The length of the head at the start of `buffer`, if it is there in full. Bytes before `scanned` were seen before.
+    /// Returns the length of the head at the start of `buffer`, if it is complete. The bytes before `scanned` hold no end of a head.
     pub fn find_end(buffer: &[u8], scanned: usize) -> Option<usize> {
         let start = scanned.saturating_sub(3);
         let mut position = start;
@@ -52,9 +53,9 @@ impl Http1Head {
         None
     }
 
-    /// Whether a head that is still to be completed begins like one: a peer that speaks something else may never complete it.
+    /// Checks that an incomplete head begins like one: a peer that does not speak HTTP/1 may never complete it.
     pub fn check_start(buffer: &[u8]) -> Result<()> {
-        // The first half of a blank line is passed over.
+        // A lone CR may be the first half of a blank line.
         let plausible = buffer == b"\r"
             || buffer.iter().zip(VERSION).all(|(&byte, &expected)| match expected {
                 b'1' => byte.is_ascii_digit(),
@@ -63,12 +64,12 @@ impl Http1Head {
         if plausible { Ok(()) } else { Err(malformed("it is not HTTP/1", buffer)) }
     }
 
-    /// The error for a stream that ended in the middle of a head.
+    /// Returns the error for a stream that ended in the middle of a head.
     pub fn cut_short(buffer: &[u8]) -> Error {
         malformed("the server closed the connection in the middle of it", buffer)
     }
 
-    /// Reads a head that ends at the end of `raw`.
+    /// Parses a head that ends at the end of `raw`.
     pub fn parse(raw: Bytes) -> Result<Self> {
         Self::parse_text(&raw, &raw).or_else(|error| {
             let text = tolerated(&raw).ok_or(error)?;
@@ -76,7 +77,7 @@ impl Http1Head {
         })
     }
 
-    /// `HTTP/1.1`, or what else the server wrote there.
+    /// Returns the version as the server wrote it, `HTTP/1.1` for example.
     pub fn version(&self) -> &[u8] {
         &self.raw[..VERSION.len()]
     }
@@ -85,7 +86,7 @@ impl Http1Head {
         &self.raw[self.reason.clone()]
     }
 
-    /// Names and values in their order, as they came.
+    /// Returns names and values in their order, as the server wrote them.
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.headers.iter().map(|(name, value)| {
             let value = match value {
@@ -96,7 +97,7 @@ impl Http1Head {
         })
     }
 
-    /// Whether fields may follow the body.
+    /// Returns whether the body is chunked. Then fields may follow it.
     pub fn is_chunked(&self) -> bool {
         self.headers().any(|(name, value)| {
             name.len() == 17
@@ -109,18 +110,17 @@ impl Http1Head {
         (100..200).contains(&self.status)
     }
 
-    /// Whether the connection may serve another request, as far as the version goes. As in h11, HTTP/1.0 is never kept alive.
-    /// From 1.2 on it is HTTP/1.1 with additions (RFC 9110, 2.5); whoever claims another major version in this format is
-    /// understood, but not trusted with a second request.
+    /// Returns whether the version lets the connection serve another request. As in h11, HTTP/1.0 is never kept alive. From 1.2 on it
+    /// is HTTP/1.1 with additions (RFC 9110, 2.5). A head with another major version is read, but its connection is closed.
     fn is_persistent(&self) -> bool {
         matches!(self.version(), [.., b'1', b'.', minor] if *minor > b'0')
     }
 
-    /// The head that hyper gets to see.
+    /// Returns the head that hyper gets in the place of this one.
     pub fn framing_head(&self) -> Result<BytesMut> {
         let mut head = BytesMut::with_capacity(128);
-        // To hyper everybody speaks HTTP/1.1, since it refuses chunks from HTTP/1.0 servers. There are such, and RFC 9112 (6.1)
-        // asks no more than to close the connection behind them.
+        // hyper is told HTTP/1.1 in any case: it refuses chunks from HTTP/1.0 servers. Such servers exist, and RFC 9112 (6.1) only asks
+        // for the connection to be closed afterwards.
         head.extend_from_slice(b"HTTP/1.1 ");
         head.extend_from_slice(self.status.to_string().as_bytes());
         head.extend_from_slice(b" \r\n");
@@ -144,12 +144,12 @@ impl Http1Head {
                 }
                 has_encoding = true;
                 if value.trim_ascii().eq_ignore_ascii_case(b"identity") {
-                    // The name of no coding at all until RFC 7230 took it away. Whoever is on the way may not know it.
+                    // The name of "no coding", which RFC 7230 removed. A proxy on the way may not know it.
                     close = true;
                     continue;
                 }
                 if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    // Nobody asked for another coding, and the caller would take it for content. In h11's words.
+                    // The request has asked for no other coding, and the caller would take it for content. The text is h11's.
                     return Err(Error::remote("Only Transfer-Encoding: chunked is supported"));
                 }
             }
@@ -157,7 +157,7 @@ impl Http1Head {
                 head.extend_from_slice(part);
             }
         }
-        // With both, somebody on the way may have believed the other one (RFC 9112, 6.3): nothing follows on this connection.
+        // If both are present, a proxy on the way may have read the other one (RFC 9112, 6.3): nothing follows on this connection.
         if close || (has_length && has_encoding) {
             head.extend_from_slice(b"connection: close\r\n");
         }
@@ -165,14 +165,14 @@ impl Http1Head {
         Ok(head)
     }
 
-    /// The length that the server declared for the body, for messages.
+    /// Returns the length that the server declared for the body, for messages.
     pub fn content_length(&self) -> Option<u64> {
         self.headers()
             .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))
             .and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok())
     }
 
-    /// Reads `text`, which is `raw` or something of the same form.
+    /// Parses `text`, which is `raw` or a copy of it of the same length.
     fn parse_text(raw: &Bytes, text: &[u8]) -> Result<Self> {
         let lines = memchr_iter(b'\n', text).count() + 1;
         if lines <= HEADERS_ON_STACK {
@@ -215,11 +215,11 @@ impl Http1Head {
     }
 }
 
-/// What httparse should read in place of a head that it refuses, if all that is wrong are things that h11 lets pass: another
-/// version, and control characters in the reason or in values (RFC 9110, 5.5, leaves the latter to the recipient; CR, LF and NUL
-/// are out of the question). The caller gets what the server wrote.
+/// Returns the text that httparse reads in place of a head that it has refused, if the head holds something that h11 accepts and
+/// httparse does not: another version, or control characters in the reason or in values. (RFC 9110, 5.5, leaves these to the
+/// recipient, except CR, LF and NUL.) The ranges that are found in the text are applied to what the server wrote.
 fn tolerated(raw: &[u8]) -> Option<Vec<u8>> {
-    // What stands for a control character may stand in a value, and not in a name.
+    // Legal in a value and illegal in a name: a name with control characters stays refused.
     const STAND_IN: u8 = b'"';
 
     let mut text = raw.to_vec();
@@ -237,7 +237,7 @@ fn tolerated(raw: &[u8]) -> Option<Vec<u8>> {
     (text != raw).then_some(text)
 }
 
-/// Everything between the status code and the end of the line. httparse drops a reason that is not ASCII; the caller gets it.
+/// Returns the range between the status code and the end of the line. httparse drops a reason that is not ASCII; the caller gets it.
 fn reason(raw: &[u8]) -> Range<usize> {
     const AFTER_STATUS: usize = b"HTTP/1.1 200".len();
     let end = raw.iter().position(|&byte| byte == b'\n').unwrap_or(raw.len());
@@ -246,18 +246,20 @@ fn reason(raw: &[u8]) -> Range<usize> {
     start.min(end)..end
 }
 
+/// Joins the lines of a folded value by one space each.
 fn unfold(value: &[u8]) -> Vec<u8> {
     let lines: Vec<&[u8]> = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).collect();
     lines.join(&b' ')
 }
 
+/// Returns the error for a head, with the beginning of its first line.
 fn malformed(why: &str, raw: &[u8]) -> Error {
     let line = raw.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = &line[..line.len().min(80)];
     Error::remote(format!("malformed response head: {why}; it begins with b'{}'", line.escape_ascii()))
 }
 
-/// The error for a field that cannot be read, by its name: its value may be a secret.
+/// Returns the error for a field that cannot be parsed. It shows the name only: the value may be a secret.
 fn malformed_field(why: httparse::Error, raw: &[u8]) -> Option<Error> {
     let fields = raw.split(|&byte| byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     for line in fields {
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_names_order_and_reason() {
+    fn names_order_and_reason_are_kept() {
         let head = parse(b"HTTP/1.1 200 Tr\xe8s bien\r\nX-B: 1\r\nx-a:2\r\nX-B:\r\n\r\n").expect("well-formed");
         assert_eq!((head.status, head.version(), head.reason()), (200, VERSION, b"Tr\xe8s bien".as_slice()));
         let headers: Vec<_> = head.headers().collect();
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_hundreds_of_headers() {
+    fn hundreds_of_headers_are_read() {
         let mut raw = b"HTTP/1.1 200 OK\r\n".to_vec();
         for number in 0..500 {
             raw.extend_from_slice(format!("X-{number}: {number}\r\n").as_bytes());
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_end_wherever_the_bytes_were_split() {
+    fn the_end_is_found_wherever_the_bytes_are_split() {
         for raw in [b"HTTP/1.1 200 OK\r\na: b\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\na: b\n\n"] {
             for split in 0..raw.len() {
                 assert_eq!(Http1Head::find_end(&raw[..split], 0), None);
@@ -320,13 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn unfolds_with_one_space() {
+    fn folded_lines_are_joined_by_one_space() {
         let head = parse(b"HTTP/1.1 200 OK\r\nX: one\r\n\t two\r\n  three\r\n\r\n").expect("well-formed");
         assert_eq!(head.headers().next(), Some((b"X".as_slice(), b"one two three".as_slice())));
     }
 
     #[test]
-    fn gives_hyper_only_what_frames_the_body() {
+    fn the_head_for_hyper_holds_only_what_frames_the_body() {
         let head =
             parse(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-LENGTH: 5\r\nConnection: close\r\nSet-Cookie: a\r\n\r\n")
                 .expect("well-formed");
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn closes_behind_ambiguous_lengths_and_other_versions() {
+    fn ambiguous_lengths_and_other_versions_close_the_connection() {
         for raw in [
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice(),
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: Identity\r\n\r\n",
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_transfer_codings() {
+    fn other_transfer_codings_are_refused() {
         for coding in
             ["gzip, chunked", "chunked, gzip", "gzip", "", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"]
         {
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_control_characters_in_reason_and_values() {
+    fn control_characters_in_reason_and_values_are_kept() {
         let head = parse(b"HTTP/1.2 200 a\x01b\r\nX: \x1b[0m\r\nY: 1\x7f\r\n 2\r\n\r\n").expect("tolerated");
         assert_eq!((head.version(), head.reason()), (b"HTTP/1.2".as_slice(), b"a\x01b".as_slice()));
         let values: Vec<_> = head.headers().map(|(_, value)| value).collect();
@@ -371,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_field_that_it_refuses() {
+    fn the_error_names_the_field_and_hides_its_value() {
         let error = |fields: &str| {
             let raw = format!("HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\n{fields}\r\n\r\n");
             Http1Head::parse(raw.into()).expect_err("malformed").message().to_owned()
@@ -383,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_response() {
+    fn bytes_that_are_no_response_are_refused() {
         for raw in
             [b"220 smtp ready\r\n\r\n".as_slice(), b"HTTP/2 200 OK\r\n\r\n", b"HTTP/1.1 099 X\r\n\r\n", b"\r\n\r\n"]
         {

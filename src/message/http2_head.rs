@@ -1,4 +1,7 @@
-//! Heads in HTTP/2's form (RFC 9113, 8.3): a request's from the one that was written out for HTTP/1.1, a response's as it came.
+//! Heads of HTTP/2 (RFC 9113, 8.3).
+//!
+//! The head of a request is derived from the head that was written out for HTTP/1.1; a request that would reach the server changed is
+//! refused. The head of a response is kept as h2 has decoded it.
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -15,7 +18,7 @@ pub struct Http2Head {
     pub headers: HeaderMap,
 }
 
-/// The request as h2 takes it: names in lower case, in their order, those of one name together; without the fields that
+/// Returns the request as h2 takes it: names in lower case, in their order, fields of one name together, and without the fields that
 /// belong to a connection of HTTP/1.1 (RFC 9113, 8.2.2).
 pub fn http2_request(request: &Request) -> Result<http::Request<()>> {
     let lines = Lines::of(&request.head);
@@ -53,7 +56,7 @@ pub fn http2_request(request: &Request) -> Result<http::Request<()>> {
     Ok(converted)
 }
 
-/// Fields that follow a body.
+/// Returns trailers as h2 takes them.
 pub fn http2_trailers(fields: &[(Bytes, Bytes)]) -> Result<HeaderMap> {
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
@@ -70,7 +73,7 @@ fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes) -> Result<()> {
     Ok(())
 }
 
-/// As it is, and all of it: what is left of a fragment by a parser would be another request than the caller's.
+/// Returns the path, if it is the whole target: the parser drops a fragment, and the request would be another one than the caller's.
 fn path(target: &Bytes) -> Result<PathAndQuery> {
     PathAndQuery::from_maybe_shared(target.clone())
         .ok()
@@ -78,7 +81,7 @@ fn path(target: &Bytes) -> Result<PathAndQuery> {
         .ok_or_else(|| unsendable("target"))
 }
 
-/// Without user and password, which an authority of HTTP/2 does not have (RFC 9113, 8.3.1).
+/// Returns an authority, if it has no user and password: HTTP/2 forbids them (RFC 9113, 8.3.1).
 fn read_authority(what: &str, authority: Bytes) -> Result<Authority> {
     Authority::from_maybe_shared(authority)
         .ok()
@@ -97,12 +100,12 @@ fn is_connection_specific(name: &[u8]) -> bool {
     }
 }
 
-/// Does not show what cannot be sent: that may be a secret.
+/// Returns the error for something that cannot be sent. The message does not show it: it may be a secret.
 fn unsendable(what: &str) -> Error {
     Error::local(format!("Illegal {what} for HTTP/2"))
 }
 
-/// The lines of a head that was checked and written out.
+/// The lines of a head that [`super::HeadWriter`] has written.
 struct Lines {
     first: Bytes,
     fields: Bytes,
@@ -129,7 +132,7 @@ impl Lines {
             let line = rest.split_to(end);
             let _line_end = rest.split_to(2);
             let colon = memchr::memchr(b':', &line)?;
-            // `: ` stands between them, as it was written.
+            // `HeadWriter` separates them by `: `.
             Some((line.slice(..colon), line.slice(colon + 2..)))
         })
     }
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_order_and_drops_what_belongs_to_a_connection() {
+    fn fields_keep_their_order_and_those_of_a_connection_are_dropped() {
         let headers: &[(&[u8], &[u8])] = &[
             (b"X-B", b"1"),
             (b"Host", b"example.com:8443"),
@@ -179,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_leads_to_its_target() {
+    fn the_target_of_connect_becomes_the_authority() {
         let converted = convert(b"CONNECT", b"elsewhere:1", &[(b"Host", b"h")]).expect("a legal request");
         assert_eq!(converted.uri(), "elsewhere:1");
         assert_eq!(convert(b"CONNECT", b"/", &[(b"Host", b"h")]).expect("a legal request").uri(), "h");
     }
 
     #[test]
-    fn refuses_what_it_could_only_send_otherwise() {
+    fn a_request_that_would_reach_the_server_changed_is_refused() {
         assert!(convert(b"GET", b"/a#b", &[(b"Host", b"h")]).is_err());
         assert!(convert(b"GET", b"/<>", &[(b"Host", b"h")]).is_err());
         assert!(convert(b"GET", b"/", &[(b"Host", b"h i")]).is_err());

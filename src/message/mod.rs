@@ -1,4 +1,7 @@
 //! Heads and bodies of requests and responses: pure, without I/O.
+//!
+//! A request is checked when it is made and written out once, as bytes of HTTP/1.1; the head for HTTP/2 is derived from those bytes. A
+//! response head of HTTP/1.1 keeps the bytes that the server sent.
 
 mod http1_head;
 mod http2_head;

@@ -1,4 +1,7 @@
-//! A request as the caller gave it: checked, framed, and written out once, byte for byte what goes on the wire.
+//! A request of the caller: checked, framed, and written out once.
+//!
+//! [`HeadWriter`] writes the bytes that HTTP/1.1 sends. It refuses what could be read as another header or another request, and every
+//! framing that is ambiguous.
 
 use std::sync::Arc;
 
@@ -8,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::origin::{Origin, illegal_byte};
 use crate::timeout::Timeouts;
 
-/// How the body is delimited (RFC 9112, 6), as the caller's headers say.
+/// The framing of the body (RFC 9112, 6), by the caller's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// Neither `Content-Length` nor `Transfer-Encoding`: there is no body.
@@ -17,12 +20,12 @@ pub enum Framing {
     Chunked,
 }
 
-/// What of the method decides framing and replay.
+/// The classes of methods that differ in framing, or in whether a request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     Head,
     Connect,
-    /// GET, PUT, DELETE, OPTIONS, TRACE: may be sent again (RFC 9110, 9.2.2). HEAD may as well.
+    /// GET, PUT, DELETE, OPTIONS, TRACE: like HEAD, they may be sent again (RFC 9110, 9.2.2).
     Idempotent,
     Other,
 }
@@ -42,12 +45,12 @@ impl Method {
     }
 }
 
-/// Where the body comes from.
+/// The source of the body.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// All of it is here, so it can be sent again.
+    /// The whole body, which can be sent again.
     Inline(Bytes),
-    /// The driver is asked for chunk after chunk.
+    /// The chunks are requested from the driver, one after another. They cannot be requested again.
     Streamed,
 }
 
@@ -57,11 +60,11 @@ pub struct RequestHead {
     pub bytes: Bytes,
     pub method: Method,
     pub framing: Framing,
-    /// The caller asked for the connection to be closed after this exchange.
+    /// The caller has asked for the connection to be closed after this exchange (`Connection: close`).
     pub close: bool,
-    /// The caller asked to leave HTTP (RFC 9110, 7.8): only then may the server answer 101.
+    /// The caller has asked to leave HTTP (RFC 9110, 7.8). Otherwise the server must not answer 101.
     pub upgrade: bool,
-    /// `Trailer`: the names of the fields that will follow the body (RFC 9110, 6.6.2).
+    /// The value of `Trailer`: the names of the fields that will follow the body (RFC 9110, 6.6.2).
     pub trailer: Option<Bytes>,
 }
 
@@ -70,12 +73,12 @@ pub struct Request {
     pub head: RequestHead,
     pub content: Content,
     pub timeouts: Timeouts,
-    /// Whether fields may follow the body: the driver is asked for them at its end.
+    /// Fields may follow the body. They are requested from the driver at its end.
     pub has_trailers: bool,
 }
 
-/// Writes a head out while checking it, so that nothing the caller passes can become more than one header or one request.
-#[expect(clippy::struct_excessive_bools, reason = "each says whether one header was met")]
+/// Writes out a head and checks it: nothing that the caller passes can be read as more than one header or one request.
+#[expect(clippy::struct_excessive_bools, reason = "each says whether one header was written")]
 pub struct HeadWriter {
     bytes: Vec<u8>,
     method: Method,
@@ -141,7 +144,7 @@ impl HeadWriter {
             return Err(Error::local("Missing mandatory Host: header"));
         }
         let framing = match (self.chunked, self.length) {
-            // A sender must not send both (RFC 9112, 6.2): what lies between here and the server may believe either.
+            // A sender must not send both (RFC 9112, 6.2): proxies and servers differ in which one they read.
             (true, Some(_)) => {
                 return Err(Error::local("Request has both Content-Length and Transfer-Encoding headers"));
             }
@@ -173,7 +176,7 @@ impl HeadWriter {
     }
 }
 
-/// Checks fields that follow a body (RFC 9110, 6.5.1). Those that frame a message or say where it goes come too late there.
+/// Checks trailers (RFC 9110, 6.5.1). Fields that frame or route a message are refused: they have no meaning behind its body.
 pub fn check_trailers(fields: &[(Bytes, Bytes)]) -> Result<()> {
     for (name, value) in fields {
         if is_too_late(name) {
@@ -184,7 +187,7 @@ pub fn check_trailers(fields: &[(Bytes, Bytes)]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a field frames a message or says where it goes, so that it has no meaning behind the body.
+/// Returns whether a field frames or routes a message, so that it has no meaning behind the body.
 pub fn is_too_late(name: &[u8]) -> bool {
     const FIELDS: [&str; 4] = ["content-length", "transfer-encoding", "host", "trailer"];
 
@@ -195,7 +198,7 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// RFC 9110, 5.6.2.
+/// Returns whether a byte may stand in a token (RFC 9110, 5.6.2).
 pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -210,8 +213,8 @@ fn check(what: &str, part: &[u8], is_legal: impl Fn(u8) -> bool) -> Result<()> {
     }
 }
 
-/// RFC 9110, 5.5, read as h11 reads it: no line breaks, no NUL, no white space at the ends. The message names the field and does
-/// not show its value.
+/// Checks a field (RFC 9110, 5.5) as h11 does: no line breaks, no NUL, no white space at the ends of the value. The message names the
+/// field and does not show its value, which may be a secret.
 fn check_field(what: &str, name: &[u8], value: &[u8]) -> Result<()> {
     if name.is_empty() || !name.iter().copied().all(is_token) {
         return Err(Error::local(format!("Illegal {what} name b'{}'", name.escape_ascii())));
@@ -219,7 +222,7 @@ fn check_field(what: &str, name: &[u8], value: &[u8]) -> Result<()> {
     let is_space = |byte: u8| matches!(byte, b' ' | b'\t');
     let is_break = |byte: u8| matches!(byte, 0 | b'\n' | b'\r' | 0x0b | 0x0c);
     let illegal = |index| match value {
-        // In h11's words: there is no more to hide.
+        // The text is h11's. The value is this one byte: nothing of it remains hidden.
         [byte] => Error::local(format!("Illegal {what} value b'{}'", byte.escape_ascii())),
         _ => illegal_byte(&format!("{what} value of {}", name.escape_ascii()), value, index),
     };
@@ -247,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn is_written_as_given() {
+    fn a_head_is_written_as_given() {
         let head = head(&[(b"x-LOWER", b"1"), (b"X-Dup", b"a, b"), (b"X-Dup", b"")]).expect("a legal head");
         assert_eq!(head.bytes, "GET / HTTP/1.1\r\nHost: example.com\r\nx-LOWER: 1\r\nX-Dup: a, b\r\nX-Dup: \r\n\r\n");
         assert_eq!(head.framing, Framing::None);
     }
 
     #[test]
-    fn refuses_what_could_become_another_header() {
+    fn bytes_that_could_become_another_header_are_refused() {
         for value in [b"a\r\nb: c".as_slice(), b"a\nb", b"a\rb", b"a\0b", b" a", b"a "] {
             assert!(head(&[(b"X", value)]).is_err(), "{value:?}");
         }
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn framing_is_unambiguous() {
+    fn ambiguous_framing_is_refused() {
         assert_eq!(head(&[(b"content-length", b"5")]).expect("legal").framing, Framing::Length(5));
         assert_eq!(head(&[(b"Transfer-Encoding", b"Chunked")]).expect("legal").framing, Framing::Chunked);
         for headers in [
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_exactly_one_host() {
+    fn exactly_one_host_is_required() {
         assert!(HeadWriter::new(b"GET", b"/").expect("legal").finish().is_err());
         assert!(head(&[(b"host", b"other")]).is_err());
     }

@@ -1,4 +1,4 @@
-//! The head of a response, whatever the protocol it came by.
+//! The head of a response of either protocol.
 
 use super::{Http1Head, Http2Head};
 

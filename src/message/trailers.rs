@@ -1,11 +1,11 @@
-//! The fields behind a body.
+//! Trailers: the fields that follow a body.
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use super::request::is_too_late;
 
-/// The names and values of fields behind a body, without those that come too late there (RFC 9110, 6.5.1).
+/// Returns the names and values of trailers, without those that have no meaning behind a body (RFC 9110, 6.5.1).
 pub fn trailer_pairs(fields: &HeaderMap) -> Vec<(Bytes, Bytes)> {
     let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
     fields
