@@ -225,10 +225,56 @@ fn no_address(config: &SocketConfig) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
+    use crate::testing::{Answers, run};
+
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// A server that does not accept connections: once its backlog is full, connects stay pending.
+    struct Unresponsive {
+        listener: socket2::Socket,
+        waiting: Vec<socket2::Socket>,
+    }
+
+    impl Unresponsive {
+        fn new() -> Self {
+            let listener = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            listener.bind(&SocketAddr::new(LOCALHOST, 0).into()).expect("a free port");
+            listener.listen(0).expect("a listener");
+            let mut server = Self { listener, waiting: Vec::new() };
+            let address = server.address().into();
+            loop {
+                let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+                match socket.connect_timeout(&address, Duration::from_millis(100)) {
+                    Ok(()) => server.waiting.push(socket),
+                    Err(_) => return server,
+                }
+            }
+        }
+
+        fn address(&self) -> SocketAddr {
+            self.listener.local_addr().ok().and_then(|address| address.as_socket()).expect("an address")
+        }
+    }
+
+    /// Returns an address that refuses connections.
+    fn refusing() -> SocketAddr {
+        let listener = TcpListener::bind((LOCALHOST, 0)).expect("a free port");
+        listener.local_addr().expect("an address")
+    }
+
+    fn connect_to(addresses: &[SocketAddr], config: &SocketConfig) -> io::Result<Socket> {
+        run(&mut Answers::default(), connect(addresses.to_vec(), config, None))
+    }
+
+    fn peer(socket: &Socket) -> SocketAddr {
+        socket.socket().peer_addr().expect("a connected socket").as_socket().expect("an address")
+    }
 
     #[test]
-    fn families_take_turns() {
+    fn families_are_tried_in_turn() {
         let parse = |addresses: &[&str]| -> Vec<SocketAddr> {
             addresses.iter().map(|address| address.parse().expect("an address")).collect()
         };
@@ -236,6 +282,120 @@ mod tests {
             interleave(parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"])),
             parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"])
         );
+        assert_eq!(
+            interleave(parse(&["1.1.1.1:1", "2.2.2.2:1", "[::1]:1"])),
+            parse(&["1.1.1.1:1", "[::1]:1", "2.2.2.2:1"])
+        );
         assert_eq!(interleave(Vec::new()), Vec::new());
+    }
+
+    #[test]
+    fn the_first_address_that_accepts_is_used() {
+        let listeners = [(); 2].map(|()| TcpListener::bind((LOCALHOST, 0)).expect("a free port"));
+        let open = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
+        let config = SocketConfig::default();
+        assert_eq!(peer(&connect_to(&open, &config).expect("a connection")), open[0]);
+        let socket = connect_to(&[refusing(), refusing(), open[1], open[0]], &config).expect("a connection");
+        assert_eq!(peer(&socket), open[1]);
+        assert!(socket.socket().tcp_nodelay().expect("an option"));
+    }
+
+    #[test]
+    fn the_next_attempt_does_not_wait_for_the_end_of_the_last() {
+        let unresponsive = Unresponsive::new();
+        let listener = TcpListener::bind((LOCALHOST, 0)).expect("a free port");
+        let open = listener.local_addr().expect("an address");
+        let began = Instant::now();
+        let socket = connect_to(&[unresponsive.address(), open], &SocketConfig::default()).expect("a connection");
+        assert_eq!(peer(&socket), open);
+        assert!(began.elapsed() >= ATTEMPT_DELAY);
+    }
+
+    #[test]
+    fn an_attempt_that_is_under_way_may_still_win() {
+        let first = Unresponsive::new();
+        let second = Unresponsive::new();
+        let addresses = [first.address(), second.address()];
+        let accepting = std::thread::spawn(move || {
+            // Later than the second attempt has begun.
+            std::thread::sleep(ATTEMPT_DELAY * 2);
+            (0..=first.waiting.len()).map(|_| first.listener.accept().expect("a connection")).collect::<Vec<_>>()
+        });
+        let socket = connect_to(&addresses, &SocketConfig::default()).expect("a connection");
+        assert_eq!(peer(&socket), addresses[0]);
+        drop(socket);
+        accepting.join().expect("the server ends");
+    }
+
+    #[test]
+    fn if_all_fail_the_error_is_that_of_the_first() {
+        // A connect to the broadcast address fails at once.
+        let broadcast = SocketAddr::new(Ipv4Addr::BROADCAST.into(), 9);
+        let config = SocketConfig::default();
+        let error = connect_to(&[refusing(), broadcast], &config).err().expect("refused");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let error = connect_to(&[broadcast, refusing()], &config).err().expect("refused");
+        assert_ne!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn an_error_does_not_end_attempts_that_are_under_way() {
+        let unresponsive = Unresponsive::new();
+        let addresses = vec![unresponsive.address(), refusing()];
+        let config = SocketConfig::default();
+        let connecting = connect(addresses, &config, None);
+        let deadline = Some(Instant::now() + ATTEMPT_DELAY * 2);
+        assert!(run(&mut Answers::default(), wait_set::timeout_at(deadline, connecting)).is_err());
+    }
+
+    #[test]
+    fn a_host_without_a_usable_address_is_an_error() {
+        let error = connect_to(&[], &SocketConfig::default()).err().expect("nothing to connect to");
+        assert_eq!(error.to_string(), "the host has no address");
+        let config = SocketConfig { local_address: "::1".parse().ok(), ..SocketConfig::default() };
+        let error = connect_to(&[refusing()], &config).err().expect("another family");
+        assert_eq!(error.to_string(), "the host has no address of the local address's family");
+    }
+
+    #[cfg(target_os = "linux")] // Other systems do not have the whole of 127.0.0.0/8.
+    #[test]
+    fn sockets_have_the_local_address_and_the_options() {
+        let listener = TcpListener::bind((LOCALHOST, 0)).expect("a free port");
+        let open = listener.local_addr().expect("an address");
+        let local_address: IpAddr = "127.0.0.2".parse().expect("an address");
+        let keep_alive =
+            SocketOption { level: libc::SOL_SOCKET, name: libc::SO_KEEPALIVE, value: OptionValue::Integer(1) };
+        let config = SocketConfig { local_address: Some(local_address), options: vec![keep_alive] };
+        let socket = connect_to(&[open], &config).expect("a connection");
+        assert!(socket.socket().keepalive().expect("an option"));
+        let (_, from) = listener.accept().expect("the connection");
+        assert_eq!(from.ip(), local_address);
+        for value in [OptionValue::Bytes(vec![1, 0, 0, 0]), OptionValue::Null(4)] {
+            let is_null = matches!(value, OptionValue::Null(_));
+            let option = SocketOption { level: libc::SOL_SOCKET, name: libc::SO_KEEPALIVE, value };
+            let config = SocketConfig { local_address: None, options: vec![option] };
+            assert_eq!(connect_to(&[open], &config).is_err(), is_null, "the system needs a value");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_with_a_full_backlog_is_tried_again() {
+        let path = std::env::temp_dir().join(format!("httpcore_rs-{}.sock", std::process::id()));
+        let text = path.to_str().expect("a path in UTF-8").to_owned();
+        let _ = std::fs::remove_file(&path);
+        let connect = || run(&mut Answers::default(), connect_unix(&text, &SocketConfig::default(), None));
+        assert_eq!(connect().err().expect("no server").kind(), io::ErrorKind::NotFound);
+        let listener = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        listener.bind(&SockAddr::unix(&path).expect("a short path")).expect("a free path");
+        listener.listen(0).expect("a listener");
+        let first = connect().expect("a connection");
+        let server = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            [(); 2].map(|()| listener.accept().expect("a connection"))
+        });
+        let second = connect().expect("a connection");
+        drop((first, second));
+        server.join().expect("the server ends");
+        std::fs::remove_file(&path).expect("the socket's file");
     }
 }

@@ -13,6 +13,8 @@ mod connector;
 mod happy_eyeballs;
 mod proxy;
 mod socks5;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 
 pub use self::connector::{Attempt, Connector};

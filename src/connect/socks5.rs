@@ -251,14 +251,66 @@ impl Dialogue<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::io::block_on::block_on;
+    use crate::io::external::ExternalIo;
+    use crate::operation::{ExternalHandle, ExternalStream, StreamOwner};
     use crate::origin::Scheme;
+    use crate::testing::{Answers, Played, ScriptedPeer, run};
+
+    const REPLY: &[u8] = &[5, 0, 0, IPV4, 127, 0, 0, 1, 4, 56];
+    const ACCEPTED: &[u8] = &[5, NO_AUTHENTICATION];
+
+    fn origin(scheme: Scheme, host: &str, port: i64) -> Origin {
+        Origin { scheme, host: host.to_owned(), port, server_name: None }
+    }
+
+    fn proxy() -> Origin {
+        origin(Scheme::Socks5, "proxy", 1080)
+    }
+
+    fn credentials() -> Credentials {
+        Credentials { username: "user".into(), password: "pass".into() }
+    }
+
+    /// Connects to `example.com` through a proxy that plays `script`.
+    fn dial<T: Send + 'static>(
+        credentials: Option<Credentials>,
+        script: impl FnOnce(&mut ScriptedPeer) -> T + Send + 'static,
+    ) -> (Result<Stream>, Played<T>) {
+        let (stream, peer) = ScriptedPeer::play(script);
+        let mut answers = Answers::default();
+        let effects = answers.effects.clone();
+        let target = origin(Scheme::Https, "example.com", 443);
+        let connected = run(&mut answers, connect(stream, &proxy(), credentials.as_ref(), &target, None, &effects));
+        (connected, peer)
+    }
+
+    /// Connects through a proxy that sends `replies`, whatever it receives, and then ends the stream. Returns the error.
+    fn refusal(credentials: Option<Credentials>, replies: Vec<u8>) -> Error {
+        let (connected, peer) = dial(credentials, move |peer| {
+            peer.send(replies);
+            peer.end();
+            peer.receive_rest();
+        });
+        let error = connected.err().expect("a refusal");
+        peer.finish();
+        error
+    }
+
+    fn read(stream: &mut Stream) -> Vec<u8> {
+        let mut bytes = [0; 64];
+        let mut buf = ReadBuf::new(&mut bytes);
+        let reading = std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buf));
+        run(&mut Answers::default(), reading).expect("an open stream");
+        buf.filled().to_vec()
+    }
 
     #[test]
-    fn hosts_are_addresses_or_names() {
-        let message = |host: &str| {
-            request(&Origin { scheme: Scheme::Https, host: host.to_owned(), port: 443, server_name: None })
-        };
+    fn a_request_holds_an_address_or_a_name() {
+        let message = |host: &str| request(&origin(Scheme::Https, host, 443));
         assert_eq!(message("127.0.0.1").expect("an address"), [5, 1, 0, 1, 127, 0, 0, 1, 1, 187]);
         assert_eq!(message("ab.c").expect("a name"), [5, 1, 0, 3, 4, b'a', b'b', b'.', b'c', 1, 187]);
         for host in ["::1", "[::1]"] {
@@ -267,5 +319,174 @@ mod tests {
         }
         assert!(message(&"a".repeat(256)).is_err());
         assert!(message("").is_err());
+        assert!(request(&origin(Scheme::Https, "h", 70_000)).is_err());
+    }
+
+    #[test]
+    fn the_stream_leads_to_the_origin_after_the_reply() {
+        let addresses = [
+            [&[IPV4][..], &[127, 0, 0, 1]].concat(),
+            [&[NAME, 9][..], b"localhost"].concat(),
+            [&[NAME, 0][..]].concat(),
+            [&[IPV6][..], &[0; 16]].concat(),
+        ];
+        for address in addresses {
+            let (connected, peer) = dial(None, move |peer| {
+                peer.expect([5, 1, 0]);
+                peer.send(ACCEPTED);
+                peer.expect(b"\x05\x01\x00\x03\x0bexample.com\x01\xbb");
+                peer.send([&[5, 0, 0][..], &address, &[4, 56], b"from the origin"].concat());
+            });
+            assert_eq!(read(&mut connected.expect("a connection")), b"from the origin");
+            peer.finish();
+        }
+    }
+
+    #[test]
+    fn user_name_and_password_are_sent_if_there_are_any() {
+        let (connected, peer) = dial(Some(credentials()), |peer| {
+            peer.expect([5, 1, 2]);
+            peer.send([5, 2]);
+            peer.expect(b"\x01\x04user\x04pass");
+            peer.send([1, 0]);
+            peer.expect(b"\x05\x01\x00\x03\x0bexample.com\x01\xbb");
+            peer.send(REPLY);
+        });
+        assert!(connected.is_ok());
+        peer.finish();
+    }
+
+    #[test]
+    fn replies_may_arrive_in_any_pieces() {
+        for credentials in [None, Some(credentials())] {
+            let has_credentials = credentials.is_some();
+            let (connected, peer) = dial(credentials, move |peer| {
+                peer.receive(3);
+                if has_credentials {
+                    peer.send_slowly([5, CREDENTIALS]);
+                    peer.receive(11);
+                    peer.send_slowly([1, 0]);
+                } else {
+                    peer.send_slowly(ACCEPTED);
+                }
+                peer.receive(18);
+                peer.send_slowly([5, 0, 0, NAME, 3, b'a', b'b', b'c', 0, 80]);
+                peer.send("x");
+            });
+            assert_eq!(read(&mut connected.expect("a connection")), b"x");
+            peer.finish();
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ends_in_the_dialogue_is_a_refusal() {
+        for (credentials, replies) in
+            [(None, [ACCEPTED, REPLY].concat()), (Some(credentials()), [&[5, 2, 1, 0], REPLY].concat())]
+        {
+            for length in 0..replies.len() {
+                let error = refusal(credentials.clone(), replies[..length].to_vec());
+                assert_eq!(error.kind(), Kind::ProxyError, "{length}");
+                let expected = "the proxy socks5://proxy:1080 closed the connection in the middle of the handshake";
+                assert_eq!(error.message(), expected, "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_error_says_what_the_proxy_has_refused() {
+        let message = |credentials: Option<Credentials>, replies: Vec<u8>| {
+            let error = refusal(credentials, replies);
+            assert_eq!(error.kind(), Kind::ProxyError);
+            error.message().to_owned()
+        };
+        for (method, name) in [(0xff, "NO ACCEPTABLE METHODS"), (1, "GSSAPI"), (77, "UNKNOWN")] {
+            let expected = format!("Requested NO AUTHENTICATION REQUIRED from proxy server, but got {name}.");
+            assert_eq!(message(None, vec![5, method]), expected);
+        }
+        for reply in 1..=9 {
+            let expected = format!("Proxy Server could not connect: {}.", reply_name(reply));
+            assert_eq!(message(None, vec![5, 0, 5, reply, 0, 1, 0]), expected);
+        }
+        assert_eq!(reply_name(5), "Connection refused");
+        for (replies, what) in [
+            (vec![4, 0], "version 4 where 5 was expected"),
+            (vec![5, 0, 4, 0, 0, 1, 0], "version 4 where 5 was expected"),
+            (vec![5, 0, 5, 0, 0, 2, 0], "an address of the unknown type 2"),
+            (b"HTTP/1.1 400".to_vec(), "version 72 where 5 was expected"),
+        ] {
+            assert_eq!(message(None, replies), format!("the proxy socks5://proxy:1080 does not speak SOCKS5: {what}"));
+        }
+        let expected = "Requested USERNAME/PASSWORD from proxy server, but got NO AUTHENTICATION REQUIRED.";
+        assert_eq!(message(Some(credentials()), vec![5, 0]), expected);
+        assert_eq!(message(Some(credentials()), vec![5, 2, 1, 1]), "Invalid username/password");
+        assert!(message(Some(credentials()), vec![5, 2, 5, 0]).ends_with("version 5 where 1 was expected"));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_not_sent() {
+        let (stream, peer) = ScriptedPeer::play(|peer| {
+            peer.receive(3);
+            peer.send(ACCEPTED);
+            peer.receive_rest()
+        });
+        let mut answers = Answers::default();
+        let effects = answers.effects.clone();
+        let target = origin(Scheme::Http, &"a".repeat(256), 80);
+        let connected = run(&mut answers, connect(stream, &proxy(), None, &target, None, &effects));
+        assert_eq!(connected.err().expect("a refusal").kind(), Kind::ProxyError);
+        assert!(peer.finish().is_empty());
+    }
+
+    #[test]
+    fn credentials_have_1_to_255_bytes() {
+        for (length, is_legal) in [(0, false), (1, true), (255, true), (256, false)] {
+            let value = Bytes::from("a".repeat(length));
+            let other = Bytes::from("b");
+            let user = Credentials { username: value.clone(), password: other.clone() };
+            let password = Credentials { username: other, password: value };
+            assert_eq!(
+                (user.check(&proxy()).is_ok(), password.check(&proxy()).is_ok()),
+                (is_legal, is_legal),
+                "{length}"
+            );
+        }
+    }
+
+    struct Backend;
+
+    impl ExternalStream for Backend {
+        fn is_async(&self) -> bool {
+            false
+        }
+
+        fn has_chosen_http2(&self) -> bool {
+            false
+        }
+
+        fn is_for_threads(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn an_external_stream_may_return_more_than_was_asked_for() {
+        let handle = ExternalHandle::new(Arc::new(Backend), &StreamOwner::pool());
+        let stream = Stream::External(Box::new(ExternalIo::new(handle)));
+        let effects = EffectChannel::default();
+        let mut arriving = vec![[&[5, 0][..], REPLY, b"early"].concat()];
+        let mut sent = Vec::new();
+        let target = origin(Scheme::Http, "h", 80);
+        let connected =
+            block_on(connect(stream, &proxy(), None, &target, None, &effects), &effects, |effect| match effect {
+                Effect::Read { reply, .. } => reply.set(Ok(arriving.pop().expect("one read is enough").into())),
+                Effect::Write { bytes, reply, .. } => {
+                    sent.extend_from_slice(&bytes);
+                    reply.set(Ok(()));
+                }
+                _ => panic!("a handshake only reads and writes"),
+            });
+        let mut stream = connected.expect("no error of the driver").expect("a connection");
+        assert_eq!(sent, b"\x05\x01\x00\x05\x01\x00\x03\x01h\x00\x50");
+        assert_eq!(read(&mut stream), b"early");
     }
 }

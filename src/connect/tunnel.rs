@@ -61,7 +61,135 @@ fn printable(reason: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
+    use tokio::io::{AsyncRead, ReadBuf};
+
+    use super::super::tests::{origin, tls};
     use super::*;
+    use crate::connect::ProxyProtocol;
+    use crate::error::{Error, Kind};
+    use crate::operation::Fields;
+    use crate::origin::Scheme;
+    use crate::testing::{Answers, Played, ScriptedPeer, run};
+
+    const HEAD: &str = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nAccept: */*\r\n\r\n";
+
+    fn dial<T: Send + 'static>(
+        fields: &[(&'static str, &'static str)],
+        script: impl FnOnce(&mut ScriptedPeer) -> T + Send + 'static,
+    ) -> (Result<Stream>, Vec<String>, Played<T>) {
+        let fields: Fields = fields.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+        let proxy = Proxy::new(origin(Scheme::Http, "proxy", 8080), ProxyProtocol::Http(fields), tls()).expect("legal");
+        let (stream, peer) = ScriptedPeer::play(script);
+        let mut answers = Answers::traced();
+        let effects = answers.effects.clone();
+        let target = origin(Scheme::Https, "example.com", 443);
+        let opened = run(&mut answers, open(stream, &proxy, &target, None, &effects));
+        (opened, answers.events, peer)
+    }
+
+    /// Opens a tunnel through a proxy that sends `reply` and then ends the stream. Returns the error.
+    fn refusal(reply: &'static str) -> Error {
+        let (opened, _, peer) = dial(&[], move |peer| {
+            peer.expect(HEAD);
+            peer.send(reply);
+            peer.end();
+            peer.receive_rest();
+        });
+        let error = opened.err().expect("a refusal");
+        peer.finish();
+        error
+    }
+
+    #[test]
+    fn the_stream_leads_to_the_origin_after_a_success() {
+        for reply in [
+            "HTTP/1.1 200 Connection established\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 299 Fine\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            let (tunnel_opened, is_open) = std::sync::mpsc::channel::<()>();
+            let (opened, events, peer) = dial(&[], move |peer| {
+                peer.expect(HEAD);
+                peer.send_slowly(reply);
+                is_open.recv().expect("the tunnel is opened");
+                peer.send("from the origin");
+            });
+            let mut stream = opened.expect("a tunnel");
+            tunnel_opened.send(()).expect("the proxy waits");
+            let mut bytes = [0; 64];
+            let mut buf = ReadBuf::new(&mut bytes);
+            let reading = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buf));
+            run(&mut Answers::default(), reading).expect("an open stream");
+            assert_eq!(buf.filled(), b"from the origin");
+            assert_eq!(events.last().map(String::as_str), Some("http11.receive_response_headers.complete"));
+            peer.finish();
+        }
+    }
+
+    #[test]
+    fn the_fields_for_the_proxy_are_sent() {
+        let fields = [("Proxy-Authorization", "Basic abc"), ("accept", "text/plain"), ("HOST", "other")];
+        let (opened, _, peer) = dial(&fields, |peer| {
+            let head = peer.receive_head();
+            peer.send("HTTP/1.1 200 OK\r\n\r\n");
+            head
+        });
+        assert!(opened.is_ok());
+        assert_eq!(
+            peer.finish(),
+            "CONNECT example.com:443 HTTP/1.1\r\nHOST: other\r\nProxy-Authorization: Basic abc\r\naccept: text/plain\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_status_and_reason() {
+        for (reply, message) in [
+            (
+                "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 5\r\n\r\nsorry",
+                "407 Proxy Authentication Required",
+            ),
+            ("HTTP/1.1 503 \u{e9}\u{1b}[31m\r\n\r\n", "503 \\x1b[31m"),
+            ("HTTP/1.1 302 Found\r\nLocation: /\r\nConnection: close\r\n\r\n", "302 Found"),
+        ] {
+            let error = refusal(reply);
+            assert_eq!((error.kind(), error.message()), (Kind::ProxyError, message));
+        }
+        let error = refusal("HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        assert_eq!(error.kind(), Kind::RemoteProtocolError);
+    }
+
+    #[test]
+    fn bytes_in_the_tunnel_before_it_is_used_are_refused() {
+        let (opened, _, peer) = dial(&[], |peer| {
+            peer.receive_head();
+            peer.send("HTTP/1.1 200 OK\r\n\r\nearly");
+            peer.receive_rest();
+        });
+        let error = opened.err().expect("a refusal");
+        assert_eq!(error.message(), "the proxy http://proxy:8080 sent data in a tunnel before it was used");
+        peer.finish();
+    }
+
+    #[test]
+    fn a_stream_that_ends_in_the_reply_is_an_error() {
+        const REPLY: &str = "HTTP/1.1 200 OK\r\nVia: 1.1 proxy\r\n\r\n";
+        for length in 0..REPLY.len() {
+            let error = refusal(&REPLY[..length]);
+            assert_eq!(error.kind(), Kind::RemoteProtocolError, "{length}");
+            let expected =
+                if length == 0 { "Server disconnected" } else { "closed the connection in the middle of it" };
+            assert!(error.message().contains(expected), "{length}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_not_http_is_an_error() {
+        for reply in ["\u{5}\u{0}", "220 smtp\r\n", "HTTP/1.1 200 OK\r\nBad Name: 1\r\n\r\n"] {
+            assert_eq!(refusal(reply).kind(), Kind::RemoteProtocolError, "{reply:?}");
+        }
+    }
 
     #[test]
     fn reasons_are_printable() {

@@ -392,4 +392,55 @@ mod tests {
             assert!(parse(raw).is_err(), "{raw:?}");
         }
     }
+
+    #[test]
+    fn the_declared_length_and_coding_are_found() {
+        let head = parse(b"HTTP/1.1 200 OK\r\ncontent-LENGTH:  7 \r\ntransfer-Encoding: Chunked\t\r\n\r\n")
+            .expect("well-formed");
+        assert_eq!((head.content_length(), head.is_chunked(), head.is_informational()), (Some(7), true, false));
+        let head = parse(b"HTTP/1.1 103 Early\r\nContent-Length: x\r\nX-Transfer-Encoding: chunked\r\n\r\n")
+            .expect("well-formed");
+        assert_eq!((head.content_length(), head.is_chunked(), head.is_informational()), (None, false, true));
+    }
+
+    #[test]
+    fn the_beginning_of_another_protocol_is_refused() {
+        for beginning in ["", "H", "HTTP", "HTTP/", "HTTP/3", "HTTP/1.", "HTTP/1.1 what follows", "\r"] {
+            assert!(Http1Head::check_start(beginning.as_bytes()).is_ok(), "{beginning:?}");
+        }
+        for beginning in ["h", "220 ", "HTTP/x", "HTTP/1x1", "\rH", "\r\r", " HTTP/1.1"] {
+            assert!(Http1Head::check_start(beginning.as_bytes()).is_err(), "{beginning:?}");
+        }
+    }
+
+    #[test]
+    fn messages_are_short_and_escaped() {
+        let error = Http1Head::cut_short(&b"\x1b[31m".repeat(1000));
+        assert!(error.message().len() < 500 && error.message().contains(r"\x1b[31m"), "{error}");
+        let long = format!("HTTP/1.1 200 OK\r\n{} : 1\r\n\r\n", "a".repeat(1000));
+        let error = Http1Head::parse(long.into()).expect_err("malformed");
+        assert!(error.message().len() < 500 && error.message().ends_with("...'"), "{error}");
+    }
+
+    #[test]
+    fn a_changed_byte_does_no_harm() {
+        const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for position in 0..HEAD.len() {
+            for byte in 0..=u8::MAX {
+                let mut raw = HEAD.to_vec();
+                raw[position] = byte;
+                let Ok(head) = Http1Head::parse(raw.into()) else { continue };
+                assert!((100..1000).contains(&head.status));
+                for (name, value) in head.headers() {
+                    assert!(!name.is_empty() && name.iter().copied().all(is_token));
+                    assert!(!value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')), "{}", value.escape_ascii());
+                }
+                // What hyper gets is a head as well, and as long as it says.
+                if let Ok(for_hyper) = head.framing_head() {
+                    assert_eq!(Http1Head::find_end(&for_hyper, 0), Some(for_hyper.len()));
+                    assert!(Http1Head::parse(for_hyper.freeze()).is_ok());
+                }
+            }
+        }
+    }
 }

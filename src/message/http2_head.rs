@@ -198,4 +198,32 @@ mod tests {
         assert!(convert(b"GET", b"/", &[(b"Host", b"h"), (b"TE", b"gzip")]).is_err());
         assert!(convert(b"GET", b"/", &[(b"Host", b"h"), (b"X", b"a\x01b")]).is_err());
     }
+
+    #[test]
+    fn every_byte_of_a_head_is_sent_or_refused() {
+        for byte in 0..=u8::MAX {
+            let target = [b"/a".as_slice(), &[byte]].concat();
+            let value = [b"a".as_slice(), &[byte], b"b"].concat();
+            if let Ok(converted) = convert(b"GET", &target, &[(b"Host", b"h"), (b"X", &value)]) {
+                assert_eq!(converted.uri().path_and_query().expect("a path").as_str().as_bytes(), target);
+                assert_eq!(converted.headers()["x"].as_bytes(), value);
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_no_path_is_kept() {
+        let converted = convert(b"OPTIONS", b"*", &[(b"Host", b"h")]).expect("a legal request");
+        assert_eq!(converted.uri().path(), "*");
+        assert!(convert(b"GET", b"http://elsewhere/", &[(b"Host", b"h")]).is_err());
+    }
+
+    #[test]
+    fn trailers_are_converted_or_refused() {
+        let convert = |name: &'static str, value: &'static str| http2_trailers(&[(name.into(), value.into())]);
+        assert_eq!(convert("X-Sum", "1").expect("legal")["x-sum"], "1");
+        assert!(convert("X Sum", "1").is_err());
+        let error = convert("X-Sum", "secret\u{1}").expect_err("illegal");
+        assert!(error.message().contains("X-Sum") && !error.message().contains("secret"), "{error}");
+    }
 }

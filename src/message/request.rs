@@ -290,4 +290,61 @@ mod tests {
         assert!(HeadWriter::new(b"GET", b"/").expect("legal").finish().is_err());
         assert!(head(&[(b"host", b"other")]).is_err());
     }
+
+    #[test]
+    fn methods_that_may_be_sent_again_are_known() {
+        for (method, expected) in [
+            (b"GET".as_slice(), Method::Idempotent),
+            (b"PUT", Method::Idempotent),
+            (b"DELETE", Method::Idempotent),
+            (b"OPTIONS", Method::Idempotent),
+            (b"TRACE", Method::Idempotent),
+            (b"HEAD", Method::Head),
+            (b"CONNECT", Method::Connect),
+            (b"POST", Method::Other),
+            (b"PATCH", Method::Other),
+            (b"get", Method::Other),
+        ] {
+            let mut writer = HeadWriter::new(method, b"/").expect("legal");
+            writer.header(b"Host", b"h").expect("legal");
+            let head = writer.finish().expect("legal");
+            assert_eq!(head.method, expected, "{}", method.escape_ascii());
+            assert_eq!(head.method.is_idempotent(), matches!(expected, Method::Idempotent | Method::Head));
+        }
+    }
+
+    #[test]
+    fn headers_that_concern_the_connection_are_noted() {
+        let plain = head(&[(b"Connection", b"keep-alive"), (b"X-Close", b"close")]).expect("legal");
+        assert_eq!((plain.close, plain.upgrade, plain.trailer), (false, false, None));
+        let noted =
+            head(&[(b"connection", b"upgrade ,CLOSE"), (b"UPGRADE", b"h2c"), (b"trailer", b"A, B")]).expect("legal");
+        assert_eq!((noted.close, noted.upgrade, noted.trailer), (true, true, Some("A, B".into())));
+    }
+
+    #[test]
+    fn repeated_lengths_must_agree() {
+        let repeated = head(&[(b"Content-Length", b"5"), (b"Content-Length", b"05")]).expect("legal");
+        assert_eq!(repeated.framing, Framing::Length(5));
+        assert!(head(&[(b"Transfer-Encoding", b"chunked"), (b"Transfer-Encoding", b"chunked")]).is_err());
+        assert!(head(&[(b"Content-Length", b"")]).is_err());
+    }
+
+    #[test]
+    fn the_error_shows_no_value() {
+        for value in [b"secret\n".as_slice(), b" secret", b"sec\0ret", b"secret\t"] {
+            let error = head(&[(b"Cookie", value)]).expect_err("illegal");
+            assert!(error.message().contains("Cookie") && !error.message().contains("sec"), "{error}");
+        }
+    }
+
+    #[test]
+    fn trailers_do_not_frame_a_message() {
+        let check = |name: &'static str, value: &'static str| check_trailers(&[(name.into(), value.into())]);
+        assert!(check("X-Sum", "1").is_ok());
+        for name in ["Content-Length", "transfer-encoding", "HOST", "Trailer", "", "a b"] {
+            assert!(check(name, "1").is_err(), "{name}");
+        }
+        assert!(check("X-Sum", "1\r\nA: b").is_err());
+    }
 }

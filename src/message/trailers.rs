@@ -14,3 +14,23 @@ pub fn trailer_pairs(fields: &HeaderMap) -> Vec<(Bytes, Bytes)> {
         .map(|(name, value)| (copy(name.as_str().as_bytes()), copy(value.as_bytes())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::{HOST, TRANSFER_ENCODING};
+
+    use super::*;
+
+    #[test]
+    fn fields_that_have_no_meaning_behind_a_body_are_left_out() {
+        let mut fields = HeaderMap::new();
+        fields.append("x-sum", HeaderValue::from_static("1"));
+        fields.append(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        fields.append(HOST, HeaderValue::from_static("elsewhere"));
+        fields.append("x-sum", HeaderValue::from_bytes(b"\xe9").expect("legal"));
+        let expected: [(&[u8], &[u8]); 2] = [(b"x-sum", b"1"), (b"x-sum", b"\xe9")];
+        let pairs = trailer_pairs(&fields);
+        assert!(pairs.iter().map(|(name, value)| (&name[..], &value[..])).eq(expected));
+    }
+}
