@@ -452,9 +452,9 @@ mod tests {
         }
     }
 
-    struct Backend;
+    struct Scripted;
 
-    impl ExternalStream for Backend {
+    impl ExternalStream for Scripted {
         fn is_async(&self) -> bool {
             false
         }
@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn an_external_stream_may_return_more_than_was_asked_for() {
-        let handle = ExternalHandle::new(Arc::new(Backend), &StreamOwner::pool());
+        let handle = ExternalHandle::new(Arc::new(Scripted), &StreamOwner::pool());
         let stream = Stream::External(Box::new(ExternalIo::new(handle)));
         let effects = EffectChannel::default();
         let mut arriving = vec![[&[5, 0][..], REPLY, b"early"].concat()];

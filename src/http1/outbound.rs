@@ -141,7 +141,9 @@ mod tests {
             taken -= length;
         }
         assert_eq!(taken, 0, "more was taken than was offered");
-        offered.iter().for_each(|part| sent.extend_from_slice(part));
+        for part in offered {
+            sent.extend_from_slice(part);
+        }
         sent
     }
 
