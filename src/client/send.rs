@@ -19,7 +19,7 @@ use super::stream_view::StreamView;
 use crate::connect::Attempt;
 use crate::error::{Error, Kind, Result};
 use crate::http1::{self, Http1};
-use crate::http2::{self, Http2, StreamWaiter};
+use crate::http2::{self, FailureCause, Http2, StreamWaiter};
 use crate::io::reactor::Reactor;
 use crate::io::wait_set::{self, timeout_at};
 use crate::message::{Content, Request, ResponseHead};
@@ -317,7 +317,8 @@ impl Exchange<'_> {
         // A connection that was idle may have been closed, or used on another loop.
         if reused {
             self.attach(&connection)?;
-            if !connection.is_usable_by(self.loop_id()) || !pin!(connection.is_usable()).await {
+            let is_usable = connection.is_usable_by(self.loop_id()) && pin!(is_open_after_idling(&connection)).await;
+            if !is_usable {
                 return Err(Failed { error: Error::disconnected(), again: Again::Elsewhere });
             }
         }
@@ -337,12 +338,14 @@ impl Exchange<'_> {
                 if let Some(error) = closed_by_pool(&slot) {
                     return Err(error.into());
                 }
-                connection.is_over();
-                let http2::Http2Failure { error, is_unprocessed, is_cut_off, has_begun_body } = failure;
+                if !connection.is_open() {
+                    connection.report_draining();
+                }
+                let http2::Http2Failure { error, cause, has_begun_body } = failure;
                 let is_idempotent = self.request.head.method.is_idempotent();
-                let again = match (is_unprocessed, is_cut_off) {
-                    (true, _) if !has_begun_body => Again::Elsewhere,
-                    (_, true) if reused && is_idempotent && !has_begun_body => Again::IfFree,
+                let again = match cause {
+                    FailureCause::Unprocessed if !has_begun_body => Again::Elsewhere,
+                    FailureCause::CutOff if reused && is_idempotent && !has_begun_body => Again::IfFree,
                     _ => Again::Never,
                 };
                 Err(Failed { error, again })
@@ -358,6 +361,16 @@ impl Exchange<'_> {
         let repeatable = matches!(self.request.content, Content::Inline(_));
         closed && failure.received == 0 && repeatable && (unseen || self.request.head.method.is_idempotent())
     }
+}
+
+/// Returns whether an HTTP/2 connection still accepts requests after what it received while it was idle.
+async fn is_open_after_idling(connection: &Http2) -> bool {
+    connection.process_idle_frames().await;
+    let is_open = connection.is_open();
+    if !is_open {
+        connection.report_draining();
+    }
+    is_open
 }
 
 /// A response with its whole body.

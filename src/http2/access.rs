@@ -1,4 +1,4 @@
-//! How exchanges get the connection polled: by a loop's reactor, or by themselves.
+//! An exchange's access to its connection, which is polled by a loop's reactor or by the exchange itself.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,102 +12,113 @@ use crate::io::wait_set;
 use crate::lock::lock;
 use crate::operation::EffectChannel;
 
-/// An exchange's way to the connection.
+/// An exchange's access to its connection. Dropping it hands what the exchange did for the others to one of them.
 pub struct ExchangeIo {
     pub connection: Arc<Http2>,
     registration: WaitRegistration,
-    /// A stream of the caller's gave nothing for as long as the exchange waits.
+    /// A read of the external stream has timed out: the error of this exchange, and of no other.
     pub timed_out: Option<Error>,
-    /// The exchange has something to send that waits for room.
-    pub waits_for_stream: bool,
-    /// The exchange takes what was read before it reads more, which else would pile up.
-    pub polls_before_io: bool,
 }
 
-/// The part in a connection of a thread that waits for room on it: it takes its turn at reading, for what makes room may be said
-/// by the peer while nobody else reads.
+/// The terms of one poll of an exchange.
+#[derive(Clone, Copy)]
+pub struct IoRequest<'a> {
+    pub effects: &'a EffectChannel,
+    pub activity: Activity,
+    /// The timeouts for an external stream, whose driver measures them.
+    pub read_timeout: Option<Duration>,
+    pub write_timeout: Option<Duration>,
+}
+
+/// The present activity of an exchange. It decides what is polled first, and what the exchange may wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// It has parts of its request to send, and may wait for the peer's window.
+    Sending,
+    /// It waits for the peer.
+    Waiting,
+    /// It reads its response: what has arrived is taken before more is read, so that it does not pile up.
+    Receiving,
+}
+
+/// The part of a thread that waits for a free stream in the reading of a connection: the frame that frees one (`SETTINGS`,
+/// `END_STREAM`) may arrive while no other thread is reading.
 pub struct StreamWaiter(ExchangeIo);
 
 impl StreamWaiter {
-    /// `None` if there is nothing to read for a thread: it is a loop's connection, or over a stream of the caller's, which only
-    /// exchanges ask.
+    /// Returns `None` for a connection that threads do not read: that of a loop, or one over an external stream, which only its
+    /// exchanges read.
     pub fn new(connection: &Arc<Http2>) -> Option<Self> {
         let is_for_threads = !connection.is_external && !connection.is_job();
         is_for_threads.then(|| Self(ExchangeIo::new(connection)))
     }
 
-    /// Returns whether it is on this connection.
+    /// Returns whether it waits for a stream of this connection.
     pub fn is_on(&self, connection: &Arc<Http2>) -> bool {
         Arc::ptr_eq(&self.0.connection, connection)
     }
 
-    /// Moves the connection as far as it can be, and notes what the thread has to wait for. Returns whether there is anything
-    /// left to wait for.
+    /// Polls the connection, and registers what the thread has to wait for. Returns whether the connection may have a free stream later.
     pub fn poll(&mut self, cx: &mut Context<'_>, effects: &EffectChannel) -> bool {
         let Self(io) = self;
-        let is_over = io.connection.is_over();
-        if !is_over {
-            let _: Poll<()> = io.poll(cx, effects, None, None, |_| Poll::Pending);
+        if !io.connection.is_open() {
+            io.connection.report_draining();
+            return false;
         }
-        !is_over
+        let request = IoRequest { effects, activity: Activity::Waiting, read_timeout: None, write_timeout: None };
+        let _: Poll<()> = io.poll(cx, request, |_| Poll::Pending);
+        true
     }
 }
 
 impl ExchangeIo {
     pub fn new(connection: &Arc<Http2>) -> Self {
-        Self {
-            connection: Arc::clone(connection),
-            registration: WaitRegistration::default(),
-            timed_out: None,
-            waits_for_stream: false,
-            polls_before_io: false,
-        }
+        Self { connection: Arc::clone(connection), registration: WaitRegistration::default(), timed_out: None }
     }
 
-    /// Polls with the connection moved as far as it can be.
+    /// Polls `step`. Unless the connection is a job, it is polled too, and if `step` is not ready, what the exchange waits for is
+    /// registered.
     pub fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
-        effects: &EffectChannel,
-        read: Option<Duration>,
-        write: Option<Duration>,
+        request: IoRequest<'_>,
         mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         if self.connection.is_job() {
             return step(cx);
         }
         let connection = Arc::clone(&self.connection);
-        self.hear();
-        let mut polls_before_io = self.polls_before_io && !connection.is_external;
+        self.take_reply();
+        let mut steps_first = request.activity == Activity::Receiving && !connection.is_external;
         loop {
-            if !polls_before_io {
+            if !steps_first {
                 connection.drive();
-                if self.writes_for_others(effects, write) {
+                if self.writes_for_others(request) {
                     return Poll::Pending;
                 }
             }
             if let Poll::Ready(ready) = step(cx) {
-                if connection.connection_waker.is_dirty.load(Ordering::Acquire) {
+                if connection.connection_waker.is_dirty() {
                     connection.drive();
                 }
                 self.leave();
-                // What TLS holds back wakes nobody who sleeps on the socket.
-                self.connection.wake_leader();
+                // The leader, which sleeps on the socket, is not told of what TLS holds back.
+                connection.wake_leader();
                 return Poll::Ready(ready);
             }
-            if !std::mem::take(&mut polls_before_io) && !connection.has_more() {
+            if !std::mem::take(&mut steps_first) && !connection.has_more() {
                 break;
             }
         }
-        self.wait(cx, effects, read, write);
+        self.wait(cx, request);
         Poll::Pending
     }
 
-    /// Sends what there is to send over a stream of the caller's, and reads nothing. Whether nothing is left, or somebody else
-    /// writes.
+    /// Sends what there is to send over an external stream, and reads nothing. Returns whether nothing is left to do, or another
+    /// exchange does it.
     pub fn write_out(&mut self, effects: &EffectChannel, timeout: Duration) -> bool {
         let connection = Arc::clone(&self.connection);
-        if !self.hear() {
+        if !self.take_reply() {
             return false;
         }
         connection.drive();
@@ -115,7 +126,7 @@ impl ExchangeIo {
         if let Some(stream) = wire.stream().external()
             && stream.is_write_wanted()
         {
-            stream.ask(effects, &mut self.registration.asked, None, Some(timeout));
+            stream.ask(effects, &mut self.registration.pending_io, None, Some(timeout));
             lock(&connection.leader_followers).set_busy(&mut self.registration);
             return false;
         }
@@ -124,85 +135,95 @@ impl ExchangeIo {
         true
     }
 
-    /// Takes the answer to what it has asked of a stream of the caller's. Whether it waits for none any more.
-    fn hear(&mut self) -> bool {
-        if !self.registration.asked.is_nothing()
+    /// Passes the reply to a read or write on to the external stream. Returns whether none is pending any more.
+    fn take_reply(&mut self) -> bool {
+        if !self.registration.pending_io.is_nothing()
             && let Some(stream) = self.connection.wire.lock().stream().external()
         {
-            self.timed_out = stream.hear(&mut self.registration.asked);
+            self.timed_out = stream.hear(&mut self.registration.pending_io);
         }
-        self.registration.asked.is_nothing()
+        self.registration.pending_io.is_nothing()
     }
 
-    /// Asks for a write that nobody else can ask for: the others are in the middle of something, and what is to go out may be
-    /// theirs. The exchange may have what it came for, and leave for good.
-    fn writes_for_others(&mut self, effects: &EffectChannel, write: Option<Duration>) -> bool {
+    /// Requests a write that no other exchange can request, because all of them are busy. The bytes may be theirs, and this exchange may
+    /// end with this poll. Returns whether it has requested one.
+    fn writes_for_others(&mut self, request: IoRequest<'_>) -> bool {
         let connection = &self.connection;
         let is_alone = connection.exchanges.load(Ordering::Acquire) <= 1;
-        if !connection.is_external || is_alone || !self.registration.asked.is_nothing() {
+        if !connection.is_external || is_alone || !self.registration.pending_io.is_nothing() {
             return false;
         }
         let mut wire = connection.wire.lock();
         let Some(stream) = wire.stream().external() else { return false };
-        let mut leader_followers = lock(&connection.leader_followers);
-        if !stream.is_write_wanted() || leader_followers.has_followers() {
+        if !stream.is_write_wanted() || lock(&connection.leader_followers).has_followers() {
             return false;
         }
-        stream.ask(effects, &mut self.registration.asked, None, write);
-        leader_followers.set_busy(&mut self.registration);
+        stream.ask(request.effects, &mut self.registration.pending_io, None, request.write_timeout);
+        lock(&connection.leader_followers).set_busy(&mut self.registration);
         true
     }
 
-    /// Sees to it that somebody reads what the exchange waits for.
-    fn wait(&mut self, cx: &Context<'_>, effects: &EffectChannel, read: Option<Duration>, write: Option<Duration>) {
+    /// Registers what the exchange waits for, such that the connection is read meanwhile.
+    fn wait(&mut self, cx: &Context<'_>, request: IoRequest<'_>) {
+        if self.connection.is_external {
+            self.wait_for_external(cx, request);
+            return;
+        }
         let connection = &self.connection;
         let mut wire = connection.wire.lock();
-        let Some(stream) = wire.stream().external() else {
-            let leads = lock(&connection.leader_followers).sleep(&mut self.registration, cx.waker());
-            match wire.stream().socket() {
-                // Whatever the last poll came to: this is what the others rely on.
-                Some(socket) if leads => socket.wait_to_read(cx),
-                Some(socket) => socket.leave_reading_to_others(),
-                None => {}
-            }
-            wait_set::waits_for_waker();
-            return;
-        };
-        if self.registration.asked.is_nothing() && stream.is_used_here() {
+        let leads = lock(&connection.leader_followers).sleep(&mut self.registration, cx.waker());
+        match wire.stream().socket() {
+            // Registered in any case: the followers rely on it, whatever the last poll has registered.
+            Some(socket) if leads => socket.wait_to_read(cx),
+            Some(socket) => socket.leave_reading_to_others(),
+            None => {}
+        }
+        wait_set::waits_for_waker();
+    }
+
+    fn wait_for_external(&mut self, cx: &Context<'_>, request: IoRequest<'_>) {
+        let connection = &self.connection;
+        let mut wire = connection.wire.lock();
+        let Some(stream) = wire.stream().external() else { return };
+        let pending_io = &mut self.registration.pending_io;
+        if pending_io.is_nothing() && stream.is_used_here() {
             wait_set::waits_for_itself();
             return;
         }
-        // What is being written may open its stream, and so give it room: in the middle of a read it would not hear of that.
-        if !(self.waits_for_stream && stream.is_writing()) {
-            stream.ask(effects, &mut self.registration.asked, read, write);
+        // The write that is under way may open this exchange's stream, which can send from then on. An exchange in the middle of a read
+        // would not be woken by that.
+        if !(request.activity == Activity::Sending && stream.is_writing()) {
+            stream.ask(request.effects, pending_io, request.read_timeout, request.write_timeout);
         }
         let is_more_wanted = stream.is_anything_wanted();
         drop(wire);
         let mut leader_followers = lock(&connection.leader_followers);
-        if self.registration.asked.is_nothing() {
+        if pending_io.is_nothing() {
             leader_followers.follow(&mut self.registration, cx.waker());
             wait_set::waits_for_waker();
             return;
         }
-        // Busy with the stream it hears of nothing else: whatever there is to do besides falls to those who wait.
+        // This exchange is busy now: what else there is to read or write is left to a follower.
         leader_followers.set_busy(&mut self.registration);
-        let other = if is_more_wanted { leader_followers.pass_on() } else { None };
+        let follower = if is_more_wanted { leader_followers.take_follower() } else { None };
         drop(leader_followers);
-        if let Some(other) = other {
-            other.wake();
+        if let Some(follower) = follower {
+            follower.wake();
         }
     }
 
-    /// The exchange waits no longer: what it did for the others falls to one of them.
+    /// Ends the wait of the exchange: what it did for the others is left to one of them.
     fn leave(&mut self) {
         let connection = &self.connection;
-        if let Some(stream) = connection.wire.lock().stream().external() {
-            stream.abandon(std::mem::take(&mut self.registration.asked));
+        if connection.is_external
+            && let Some(stream) = connection.wire.lock().stream().external()
+        {
+            stream.abandon(std::mem::take(&mut self.registration.pending_io));
         }
         let successor = {
             let mut leader_followers = lock(&connection.leader_followers);
             let successor = leader_followers.leave(&mut self.registration);
-            if connection.is_external { successor.or_else(|| leader_followers.pass_on()) } else { successor }
+            if connection.is_external { successor.or_else(|| leader_followers.take_follower()) } else { successor }
         };
         if let Some(successor) = successor {
             successor.wake();
@@ -212,7 +233,7 @@ impl ExchangeIo {
 
 impl Drop for ExchangeIo {
     fn drop(&mut self) {
-        if self.connection.generation.is_current() && !self.connection.is_job() {
+        if self.connection.protocol.is_current() && !self.connection.is_job() {
             self.leave();
         }
     }

@@ -6,36 +6,38 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 
-use super::stream::Http2Stream;
-use super::upload::Needs;
+use super::stream::{BodyPoll, Http2Stream};
+use super::upload::Input;
 use crate::error::{Error, Kind, Result};
 use crate::io::progress::ProgressTimer;
 use crate::message::{http2_trailers, trailer_pairs};
 use crate::operation::{Effect, EffectChannel, Fields, Reply};
 use crate::timeout::Seconds;
 
-/// Reading it credits the peer with what was read. Dropping it resets the stream unless the response is complete.
+/// A response body. What is read is credited to the peer's window. Dropping it resets the stream (`CANCEL`), unless the response is
+/// complete.
 pub struct Http2Body {
     stream: Http2Stream,
     status: u16,
     progress_timer: ProgressTimer,
+    /// The last frame of data was read; trailers may follow.
     has_data_ended: bool,
     is_complete: bool,
-    /// The effect that the rest of the request waits for.
-    asked: Option<PendingEffect>,
+    /// The reply that the rest of the request waits for.
+    pending_input: Option<PendingInput>,
     trailers: Fields,
-    /// Whoever waits for the next chunk at the moment, to be told when the response is closed meanwhile.
+    /// Wakes what waits for the next chunk, when the response is closed meanwhile.
     reader: Option<Waker>,
 }
 
-/// What was asked for the rest of the request.
-enum PendingEffect {
+/// The reply to an effect that the rest of the request needs.
+enum PendingInput {
     Chunk(Reply<Option<Bytes>>),
     Trailers(Reply<Fields>),
 }
 
 impl Http2Body {
-    /// The body of a response with this status.
+    /// Returns the body of a response with this status.
     pub fn new(stream: Http2Stream, status: u16) -> Self {
         Self {
             stream,
@@ -43,7 +45,7 @@ impl Http2Body {
             progress_timer: ProgressTimer::default(),
             has_data_ended: false,
             is_complete: false,
-            asked: None,
+            pending_input: None,
             trailers: Vec::new(),
             reader: None,
         }
@@ -53,8 +55,8 @@ impl Http2Body {
         &self.stream
     }
 
-    /// The fields that came behind the body.
-    pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
+    /// Takes the fields that followed the body.
+    pub fn take_trailers(&mut self) -> Fields {
         std::mem::take(&mut self.trailers)
     }
 
@@ -82,12 +84,11 @@ impl Http2Body {
         poll
     }
 
-    /// What has arrived besides, up to so many bytes.
+    /// Takes chunks that have arrived already, until they have `limit` bytes. The end and errors are left to the next poll.
     pub fn take_arrived(&mut self, limit: usize) -> Vec<Bytes> {
         let mut arrived = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
         let mut left = limit;
-        // The end, and what went wrong, are seen by the next poll.
         while left > 0
             && let Some(Poll::Ready(Some(Ok(chunk)))) = self.stream.body().map(|body| receive(body, &mut cx))
         {
@@ -117,54 +118,60 @@ impl Http2Body {
             return Poll::Ready(Err(error));
         }
         match poll {
-            Poll::Ready(Ok(Ok(Some(_)))) if matches!(self.status, 204 | 304) => {
+            Poll::Ready(BodyPoll::Chunk(_)) if matches!(self.status, 204 | 304) => {
                 let (origin, status) = (&self.stream.connection().origin, self.status);
                 Poll::Ready(Err(Error::remote(format!("{origin} sent content with status {status}, which has none"))))
             }
-            Poll::Ready(Ok(Ok(chunk))) => {
-                self.stream.connection().note_read(chunk.as_ref().map_or(0, Bytes::len));
+            Poll::Ready(BodyPoll::Chunk(chunk)) => {
+                self.stream.connection().note_read(chunk.len());
                 self.progress_timer = ProgressTimer::default();
-                self.is_complete = chunk.is_none();
-                Poll::Ready(Ok(chunk))
+                Poll::Ready(Ok(Some(chunk)))
             }
-            Poll::Ready(Ok(Err(error))) => Poll::Ready(Err(self.stream.connection().explain(&error))),
-            Poll::Ready(Err(needs)) => {
-                self.asked = Some(match needs {
-                    Needs::Trailers => PendingEffect::Trailers(effects.post(Effect::Trailers)),
-                    _ => PendingEffect::Chunk(effects.post(Effect::NextChunk)),
+            Poll::Ready(BodyPoll::End) => {
+                self.is_complete = true;
+                Poll::Ready(Ok(None))
+            }
+            Poll::Ready(BodyPoll::Failed(error)) => Poll::Ready(Err(self.stream.connection().explain(&error))),
+            Poll::Ready(BodyPoll::Needs(input)) => {
+                self.pending_input = Some(match input {
+                    Input::Chunk => PendingInput::Chunk(effects.post(Effect::NextChunk)),
+                    Input::Trailers => PendingInput::Trailers(effects.post(Effect::Trailers)),
                 });
                 Poll::Pending
             }
-            Poll::Pending => {
-                // As long as the request is under way it is that which may stall, unless it waits for the caller.
-                let timeout = timeout.filter(|_| !self.stream.has_upload_task());
-                if self.progress_timer.is_over(self.stream.progress(), timeout) {
-                    let origin = &self.stream.connection().origin;
-                    let limit = Seconds(timeout.unwrap_or_default());
-                    let message = format!("no more of the response body from {origin} within {limit} (read timeout)");
-                    return Poll::Ready(Err(Error::new(Kind::ReadTimeout, message)));
-                }
-                Poll::Pending
-            }
+            Poll::Pending => self.poll_timeout(timeout),
         }
     }
 
-    /// Passes on the reply to what was asked for the rest of the request; ready if nothing is awaited any more.
+    /// Fails the body if nothing has moved for too long.
+    fn poll_timeout(&mut self, timeout: Option<Duration>) -> Poll<Result<Option<Bytes>>> {
+        // An upload task has its own timeout, which does not run while it waits for the iterator.
+        let timeout = timeout.filter(|_| !self.stream.has_upload_task());
+        if !self.progress_timer.is_over(self.stream.progress(), timeout) {
+            return Poll::Pending;
+        }
+        let origin = &self.stream.connection().origin;
+        let limit = Seconds(timeout.unwrap_or_default());
+        let message = format!("no more of the response body from {origin} within {limit} (read timeout)");
+        Poll::Ready(Err(Error::new(Kind::ReadTimeout, message)))
+    }
+
+    /// Passes the reply to the pending effect on to the upload. Ready if no effect is pending any more.
     fn take_reply(&mut self) -> Poll<Result<()>> {
-        let result = match &self.asked {
+        let result = match &self.pending_input {
             None => return Poll::Ready(Ok(())),
-            Some(PendingEffect::Chunk(reply)) => match reply.take() {
+            Some(PendingInput::Chunk(reply)) => match reply.take() {
                 None => return Poll::Pending,
                 Some(chunk) => chunk.map(|chunk| self.stream.push(chunk)),
             },
-            Some(PendingEffect::Trailers(reply)) => match reply.take() {
+            Some(PendingInput::Trailers(reply)) => match reply.take() {
                 None => return Poll::Pending,
                 Some(fields) => {
                     fields.and_then(|fields| http2_trailers(&fields)).map(|trailers| self.stream.set_trailers(trailers))
                 }
             },
         };
-        self.asked = None;
+        self.pending_input = None;
         Poll::Ready(result)
     }
 
@@ -173,38 +180,37 @@ impl Http2Body {
         cx: &mut Context<'_>,
         timeout: Option<Duration>,
         effects: &EffectChannel,
-    ) -> Poll<std::result::Result<std::result::Result<Option<Bytes>, h2::Error>, Needs>> {
+    ) -> Poll<BodyPoll> {
         let Self { stream, has_data_ended, trailers, .. } = self;
         stream.poll_body(cx, effects, timeout, |body, cx| {
             while !*has_data_ended {
                 match receive(body, cx) {
-                    // A frame may be empty, or all padding.
+                    // A frame may be empty, or have nothing but padding.
                     Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
-                    Poll::Ready(Some(Ok(chunk))) => return Poll::Ready(Ok(Some(chunk))),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Some(Ok(chunk))) => return Poll::Ready(BodyPoll::Chunk(chunk)),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(BodyPoll::Failed(error)),
                     Poll::Ready(None) => *has_data_ended = true,
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            match body.poll_trailers(cx) {
-                Poll::Ready(Ok(fields)) => {
+            body.poll_trailers(cx).map(|result| match result {
+                Ok(fields) => {
                     if let Some(fields) = fields {
                         *trailers = trailer_pairs(&fields);
                     }
-                    Poll::Ready(Ok(None))
+                    BodyPoll::End
                 }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => Poll::Pending,
-            }
+                Err(error) => BodyPoll::Failed(error),
+            })
         })
     }
 }
 
-/// Takes what a frame brought, and credits the peer with it.
+/// Takes the content of one frame, and credits it to the peer's window.
 fn receive(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Option<std::result::Result<Bytes, h2::Error>>> {
     let poll = body.poll_data(cx);
     if let Poll::Ready(Some(Ok(chunk))) = &poll {
-        // It can only fail on a stream that is closed, where it is of no use any more.
+        // It fails only on a closed stream, which needs no credit.
         let _ = body.flow_control().release_capacity(chunk.len());
     }
     poll

@@ -1,4 +1,4 @@
-//! Resets that have still to go out, over external streams.
+//! Resets that have still to be sent, over external streams.
 //!
 //! Dropping an exchange must send `RST_STREAM`. Over an external stream only a driver may write, so the reset is left with the
 //! owner of that stream; the operation that gave the exchange up sends it before it returns.
@@ -16,16 +16,16 @@ use crate::error::Result;
 use crate::lock::lock;
 use crate::operation::{DeferredWork, EffectChannel};
 
-/// How long a peer that takes nothing may hold up the operation that sends a reset.
+/// The time for which a peer that receives nothing may hold up the operation that sends a reset.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection with a reset to send for an exchange that is gone.
+/// A connection with a reset to send for an exchange that was dropped.
 struct DeferredReset {
     connection: Weak<Http2>,
     is_async: bool,
 }
 
-/// Leaves the reset of a stream to the owner of the external stream, unless another exchange writes, or can be woken to.
+/// Leaves the reset of a stream with the owner of the external stream, unless another exchange is writing, or can be woken to write.
 pub fn defer_reset(connection: &Arc<Http2>) {
     let handle = {
         let mut wire = connection.wire.lock();
@@ -47,7 +47,7 @@ impl DeferredWork for DeferredReset {
         self.is_async
     }
 
-    /// A failure is for the exchanges that still use the connection.
+    /// Sends the reset. A failure is found by the exchanges that still use the connection.
     fn send(self: Arc<Self>, effects: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
         Box::pin(async move {
             if let Some(connection) = self.connection.upgrade() {

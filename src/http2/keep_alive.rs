@@ -1,4 +1,4 @@
-//! Finding out that a peer is gone: a PING when nothing has come for a while (RFC 9113, 6.7).
+//! Detecting that the peer is gone: a PING after a time without received bytes (RFC 9113, 6.7).
 
 use std::sync::Arc;
 use std::task::Context;
@@ -12,7 +12,7 @@ use crate::io::reactor::Reactor;
 use crate::io::wait_set;
 use crate::timeout::Seconds;
 
-/// When to ask, and how long to wait for the answer.
+/// The time without received bytes after which a PING is sent, and the time limit for its ACK.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepAlive {
     pub interval: Duration,
@@ -22,22 +22,22 @@ pub struct KeepAlive {
 pub struct Pinger {
     keep_alive: KeepAlive,
     ping_pong: PingPong,
+    /// The bytes that had been received when it was polled last.
     received: u64,
-    /// When the last byte came.
+    /// When that number last grew.
     since: Instant,
-    /// When the ping that is under way was sent.
-    asked: Option<Instant>,
-    /// The deadline that the reactor knows of.
-    armed: Option<Instant>,
+    /// When the PING was sent that has no ACK yet.
+    sent_at: Option<Instant>,
+    /// The deadline that the reactor has a timer for.
+    timer: Option<Instant>,
 }
 
 impl Pinger {
     pub fn new(keep_alive: KeepAlive, ping_pong: PingPong) -> Self {
-        let since = Instant::now();
-        Self { keep_alive, ping_pong, received: 0, since, asked: None, armed: None }
+        Self { keep_alive, ping_pong, received: 0, since: Instant::now(), sent_at: None, timer: None }
     }
 
-    /// Asks if it is time to, and looks for the answer; whether the peer is there, for all we know. If not, the wire has the error.
+    /// Sends a PING when one is due, and checks for its ACK. Returns false if the ACK is overdue; the wire has the error then.
     pub fn poll(&mut self, cx: &mut Context<'_>, wire: &Http2WireHandle, reactor: Option<&Arc<Reactor>>) -> bool {
         let now = Instant::now();
         let received = wire.lock().received();
@@ -45,30 +45,30 @@ impl Pinger {
             self.received = received;
             self.since = now;
         }
-        if self.asked.is_some() && self.ping_pong.poll_pong(cx).is_ready() {
-            self.asked = None;
+        if self.sent_at.is_some() && self.ping_pong.poll_pong(cx).is_ready() {
+            self.sent_at = None;
         }
-        let deadline = match self.asked {
+        let deadline = match self.sent_at {
             None => {
                 let due = self.since + self.keep_alive.interval;
                 if now < due {
                     due
                 } else {
                     if self.ping_pong.send_ping(Ping::opaque()).is_ok() {
-                        self.asked = Some(now);
+                        self.sent_at = Some(now);
                         cx.waker().wake_by_ref();
                     }
                     now + self.keep_alive.timeout
                 }
             }
-            Some(asked) if now >= asked + self.keep_alive.timeout => {
+            Some(sent_at) if now >= sent_at + self.keep_alive.timeout => {
                 let limit = Seconds(self.keep_alive.timeout);
                 wire.lock().fail(Kind::ReadError, |origin| {
                     format!("{origin} did not answer a PING within {limit}: the connection is dead")
                 });
                 return false;
             }
-            Some(asked) => asked + self.keep_alive.timeout,
+            Some(sent_at) => sent_at + self.keep_alive.timeout,
         };
         self.wake_at(deadline, cx, reactor);
         true
@@ -79,10 +79,10 @@ impl Pinger {
             wait_set::wake_at(deadline);
             return;
         };
-        // A timer that comes too early only looks at the time: a new one for every byte would cost more.
+        // A timer that fires too early costs one look at the clock; a new timer for every received byte would cost more.
         let now = Instant::now();
-        if self.armed.is_none_or(|armed| armed <= now || armed > deadline) {
-            self.armed = Some(deadline);
+        if self.timer.is_none_or(|timer| timer <= now || timer > deadline) {
+            self.timer = Some(deadline);
             reactor.add_job_timer(deadline, cx.waker().clone());
         }
     }

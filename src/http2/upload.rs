@@ -1,4 +1,4 @@
-//! The body of a request on its way into h2, as far as the peer takes it.
+//! The body of a request on its way into h2, as far as the peer's flow control allows.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,27 +12,37 @@ use crate::message::{Content, Framing, Request};
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 
+/// A request without its head: what is left of the current chunk, and what follows it.
 pub struct Upload {
     send: SendStream<Bytes>,
     chunk: Bytes,
+    /// There are no more chunks.
     has_ended: bool,
-    /// Whether there may be fields behind the body.
+    /// Fields may follow the body.
     has_trailers: bool,
     trailers: Option<HeaderMap>,
 }
 
-/// What an upload needs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Needs {
-    Nothing,
-    /// That the peer takes more.
-    Room,
+/// The parts of a request that an upload asks the caller for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
     Chunk,
     Trailers,
 }
 
+/// The outcome of a poll of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadPoll {
+    /// All is sent, or the peer wants no more of it.
+    Done,
+    /// The peer's window is full.
+    Blocked,
+    Needs(Input),
+}
+
 impl Upload {
-    /// Whether anything follows the head. Without a length or a coding there is no body, whatever the caller has of it: as httpcore.
+    /// Returns whether anything follows the head. As in httpcore, a request without `Content-Length` and `Transfer-Encoding` has no
+    /// body, even if the caller passes one.
     pub fn is_needed(request: &Request) -> bool {
         request.head.framing != Framing::None || request.has_trailers
     }
@@ -45,7 +55,7 @@ impl Upload {
         Self { send, chunk, has_ended, has_trailers: request.has_trailers, trailers: None }
     }
 
-    /// The next chunk; `None` at the end.
+    /// Sets the next chunk; `None` ends the body.
     pub fn push(&mut self, chunk: Option<Bytes>) {
         match chunk {
             Some(chunk) => self.chunk = chunk,
@@ -54,13 +64,15 @@ impl Upload {
     }
 
     pub fn set_trailers(&mut self, trailers: HeaderMap) {
-        // Without any it is the body that ends the stream.
+        // If there are none, the body ends the stream.
         self.has_trailers = !trailers.is_empty();
         self.trailers = Some(trailers);
     }
 
-    /// A peer that takes no more is no error here: it may have answered, and the response says what there is to say.
-    pub fn poll(&mut self, cx: &mut Context<'_>, sent: &mut u64) -> Needs {
+    /// Sends what there is, and adds it to `sent`.
+    ///
+    /// A closed stream is not an error here: the peer may have answered early, and then the exchange finds its response.
+    pub fn poll(&mut self, cx: &mut Context<'_>, sent: &mut u64) -> UploadPoll {
         loop {
             if !self.chunk.is_empty() {
                 self.send.reserve_capacity(self.chunk.len());
@@ -68,33 +80,33 @@ impl Upload {
                 if capacity == 0 {
                     match self.send.poll_capacity(cx) {
                         Poll::Ready(Some(Ok(_))) => continue,
-                        Poll::Ready(_) => return Needs::Nothing,
-                        Poll::Pending => return Needs::Room,
+                        Poll::Ready(_) => return UploadPoll::Done,
+                        Poll::Pending => return UploadPoll::Blocked,
                     }
                 }
                 let part = self.chunk.split_to(capacity.min(self.chunk.len()));
                 *sent += part.len() as u64;
                 let is_last = self.chunk.is_empty() && self.has_ended && !self.has_trailers;
                 if self.send.send_data(part, is_last).is_err() || is_last {
-                    return Needs::Nothing;
+                    return UploadPoll::Done;
                 }
             } else if !self.has_ended {
-                return Needs::Chunk;
+                return UploadPoll::Needs(Input::Chunk);
             } else if !self.has_trailers {
                 // An error means that the stream is closed already.
                 let _ = self.send.send_data(Bytes::new(), true);
-                return Needs::Nothing;
+                return UploadPoll::Done;
             } else if let Some(trailers) = self.trailers.take() {
                 let _ = self.send.send_trailers(trailers);
-                return Needs::Nothing;
+                return UploadPoll::Done;
             } else {
-                return Needs::Trailers;
+                return UploadPoll::Needs(Input::Trailers);
             }
         }
     }
 }
 
-/// The peer leaves no room.
+/// Returns the error of an upload that the peer's flow control has stopped for too long.
 pub fn took_nothing(origin: &Origin, timeout: Option<Duration>) -> Error {
     let limit = Seconds(timeout.unwrap_or_default());
     Error::new(Kind::WriteTimeout, format!("{origin} took no data for {limit} (write timeout)"))

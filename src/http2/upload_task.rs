@@ -1,10 +1,10 @@
-//! An upload that a task of its own carries out.
+//! An upload in a task of its own.
 //!
-//! On an event loop the response can be received while the caller's iterator is being awaited, so that what it yields may depend on
-//! what the server has answered so far: the exchange waits for the response, and the courier for the iterator and for room.
+//! On an event loop a response can be received while the iterator of the request body is being awaited, so that what the iterator
+//! yields may depend on what the server has answered so far: the exchange waits for the response, and the upload task for the iterator
+//! and the peer's window.
 
 use std::future::Future;
-use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,122 +13,123 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::connection::Http2;
-use super::upload::{Needs, Upload, took_nothing};
+use super::upload::{Input, Upload, UploadPoll, took_nothing};
 use crate::error::{Error, Result};
-use crate::fork::Generation;
+use crate::fork::DropIfCurrent;
 use crate::io::progress::ProgressTimer;
 use crate::lock::{Guard, Rank, RankedMutex};
 use crate::message::http2_trailers;
 use crate::operation::{Background, EffectChannel, YieldBudget};
 
-/// Shared by the exchange and the task.
+/// An upload that an exchange shares with the task that carries it out.
 pub struct UploadTask {
     state: RankedMutex<UploadState>,
     write_timeout: Option<Duration>,
 }
 
-struct UploadState {
-    /// `None` when there is nothing left to do.
-    work: Option<UploadWork>,
-    failure: Option<Error>,
-    /// Told when there is nothing left to do.
+enum UploadState {
+    Running(RunningUpload),
+    /// All is sent, or the exchange has ended, or it knows of the failure.
+    Done,
+    /// The exchange fails with this error.
+    Failed(Error),
+}
+
+struct RunningUpload {
+    upload: DropIfCurrent<Upload>,
+    connection: Arc<Http2>,
+    sent: u64,
+    progress_timer: ProgressTimer,
+    /// Wakes the exchange when the upload has ended.
     exchange: Option<Waker>,
     /// Ends what the task waits for.
     cancel: Option<Waker>,
 }
 
-struct UploadWork {
-    // Left as it is in a forked child.
-    upload: ManuallyDrop<Upload>,
-    generation: Generation,
-    connection: Arc<Http2>,
-    sent: u64,
-    progress_timer: ProgressTimer,
-}
-
 impl UploadTask {
     pub fn new(upload: Upload, connection: &Arc<Http2>, write_timeout: Option<Duration>) -> Arc<Self> {
-        let work = UploadWork {
-            upload: ManuallyDrop::new(upload),
-            generation: Generation::current(),
+        let running = RunningUpload {
+            upload: DropIfCurrent::new(upload),
             connection: Arc::clone(connection),
             sent: 0,
             progress_timer: ProgressTimer::default(),
+            exchange: None,
+            cancel: None,
         };
-        let state = UploadState { work: Some(work), failure: None, exchange: None, cancel: None };
-        Arc::new(Self { state: RankedMutex::new(Rank::UploadTask, state), write_timeout })
+        Arc::new(Self { state: RankedMutex::new(Rank::UploadTask, UploadState::Running(running)), write_timeout })
     }
 
     async fn send_chunks(&self, effects: &EffectChannel) -> Result<()> {
         let mut yield_budget = YieldBudget::default();
-        loop {
-            match std::future::poll_fn(|cx| self.poll_work(cx)).await? {
-                Needs::Chunk => {
+        while let Some(input) = std::future::poll_fn(|cx| self.poll_upload(cx)).await? {
+            match input {
+                Input::Chunk => {
                     let chunk = effects.chunk().await?;
                     let length = chunk.as_ref().map_or(0, Bytes::len);
                     self.with_upload(|upload| upload.push(chunk));
                     yield_budget.spend(length, effects).await?;
                 }
-                Needs::Trailers => {
+                Input::Trailers => {
                     let trailers = http2_trailers(&effects.trailers().await?)?;
                     self.with_upload(|upload| upload.set_trailers(trailers));
                 }
-                Needs::Room | Needs::Nothing => return Ok(()),
             }
         }
+        Ok(())
     }
 
-    /// Sends what there is; `Nothing` when all of it is out, or nobody wants it any more.
-    fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Result<Needs>> {
+    /// Sends what there is. Returns what is needed next; `None` when nothing is left to do.
+    fn poll_upload(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Input>>> {
         let mut state = self.state();
-        let Some(UploadWork { upload, connection, sent, progress_timer, .. }) = &mut state.work else {
-            return Poll::Ready(Ok(Needs::Nothing));
+        let UploadState::Running(RunningUpload { upload, connection, sent, progress_timer, .. }) = &mut *state else {
+            return Poll::Ready(Ok(None));
         };
         match upload.poll(cx, sent) {
-            Needs::Room => {
+            UploadPoll::Blocked => {
                 if progress_timer.is_over(connection.progress(*sent), self.write_timeout) {
                     return Poll::Ready(Err(took_nothing(&connection.origin, self.write_timeout)));
                 }
                 Poll::Pending
             }
-            Needs::Nothing => {
-                drop(finish(state));
-                Poll::Ready(Ok(Needs::Nothing))
+            UploadPoll::Done => {
+                end(state, UploadState::Done);
+                Poll::Ready(Ok(None))
             }
-            needs => {
+            UploadPoll::Needs(input) => {
                 *progress_timer = ProgressTimer::default();
-                Poll::Ready(Ok(needs))
+                Poll::Ready(Ok(Some(input)))
             }
         }
     }
 
     fn with_upload(&self, change: impl FnOnce(&mut Upload)) {
-        if let Some(work) = &mut self.state().work {
-            change(&mut work.upload);
+        if let UploadState::Running(running) = &mut *self.state() {
+            change(&mut running.upload);
         }
     }
 
-    /// The exchange's side: whether there is nothing left to do. If there is, it is told when that has changed.
+    /// Polls for the end of the upload, or the error with which the exchange fails.
     pub fn poll_done(&self, cx: &Context<'_>) -> Poll<Result<()>> {
         let mut state = self.state();
-        if let Some(failure) = state.failure.take() {
-            return Poll::Ready(Err(failure));
+        if let UploadState::Running(running) = &mut *state {
+            if !running.exchange.as_ref().is_some_and(|exchange| exchange.will_wake(cx.waker())) {
+                running.exchange = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
         }
-        if state.work.is_none() {
-            return Poll::Ready(Ok(()));
+        match std::mem::replace(&mut *state, UploadState::Done) {
+            UploadState::Failed(error) => Poll::Ready(Err(error)),
+            UploadState::Running(_) | UploadState::Done => Poll::Ready(Ok(())),
         }
-        if !state.exchange.as_ref().is_some_and(|exchange| exchange.will_wake(cx.waker())) {
-            state.exchange = Some(cx.waker().clone());
-        }
-        Poll::Pending
     }
 
-    /// The exchange is over: nobody wants the rest.
+    /// Gives up the rest of the upload, because the exchange has ended.
     pub fn cancel(&self) {
         let mut state = self.state();
-        let cancel = state.cancel.take();
-        state.exchange = None;
-        drop(finish(state));
+        let UploadState::Running(running) = &mut *state else { return };
+        running.exchange = None;
+        let cancel = running.cancel.take();
+        end(state, UploadState::Done);
         if let Some(cancel) = cancel {
             cancel.wake();
         }
@@ -140,7 +141,6 @@ impl UploadTask {
 }
 
 impl Background for UploadTask {
-    /// If the work fails, the exchange does.
     fn run(self: Arc<Self>, effects: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
         Box::pin(async move {
             if let Err(error) = self.send_chunks(&effects).await {
@@ -151,37 +151,26 @@ impl Background for UploadTask {
     }
 
     fn fail(&self, error: Error) {
-        let mut state = self.state();
-        if state.work.is_some() {
-            state.failure = Some(error);
-        }
-        drop(finish(state));
+        end(self.state(), UploadState::Failed(error));
     }
 
     fn cancel_with(&self, cancel: Waker) {
-        let mut state = self.state();
-        if state.work.is_some() {
-            state.cancel = Some(cancel);
+        if let UploadState::Running(running) = &mut *self.state() {
+            running.cancel = Some(cancel);
         }
     }
 }
 
-/// Nothing is left to do, and the exchange is told. What is returned is dropped without the lock.
-fn finish(mut state: Guard<'_, UploadState>) -> Option<UploadWork> {
-    let (work, exchange) = (state.work.take(), state.exchange.take());
-    state.cancel = None;
+/// Ends an upload that runs, and wakes its exchange. The upload is dropped without the lock.
+fn end(mut state: Guard<'_, UploadState>, outcome: UploadState) {
+    if !matches!(*state, UploadState::Running(_)) {
+        return;
+    }
+    let before = std::mem::replace(&mut *state, outcome);
     drop(state);
-    if let Some(exchange) = exchange {
+    if let UploadState::Running(mut running) = before
+        && let Some(exchange) = running.exchange.take()
+    {
         exchange.wake();
-    }
-    work
-}
-
-impl Drop for UploadWork {
-    fn drop(&mut self) {
-        if self.generation.is_current() {
-            // SAFETY: `upload` is not used after this, and `drop` runs once.
-            unsafe { ManuallyDrop::drop(&mut self.upload) };
-        }
     }
 }
