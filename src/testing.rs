@@ -149,9 +149,17 @@ impl ScriptedPeer {
     /// Plays a script. Its end closes the stream.
     pub fn play<T: Send + 'static>(script: impl FnOnce(&mut Self) -> T + Send + 'static) -> (Stream, Played<T>) {
         let (stream, peer) = stream_pair();
-        peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        peer.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        (stream, Played(thread::spawn(move || script(&mut Self { stream: peer }))))
+        (stream, Self::play_on(peer, script))
+    }
+
+    /// Plays a script on a stream. Its end closes the stream.
+    pub fn play_on<T: Send + 'static>(
+        stream: UnixStream,
+        script: impl FnOnce(&mut Self) -> T + Send + 'static,
+    ) -> Played<T> {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        Played(thread::spawn(move || script(&mut Self { stream })))
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {

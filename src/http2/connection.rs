@@ -120,7 +120,7 @@ impl Http2 {
     /// Reports that the connection accepts no more requests.
     ///
     /// The poll that finds this out reports it too, but perhaps later. A request that the connection has refused must not ask the pool
-    /// for another one before the pool knows; otherwise it is given the same connection again (decision 5).
+    /// for another one before the pool knows; otherwise it is given the same connection again (`docs/decisions/0005-polling-http2-connections.md`).
     pub fn report_draining(&self) {
         self.report(&ConnectionReport { limit: None, is_draining: true });
     }

@@ -34,6 +34,8 @@ mod leader_followers;
 mod protocol;
 mod read_ahead;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod upload_task;
 mod waker;

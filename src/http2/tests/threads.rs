@@ -1,0 +1,121 @@
+//! Threads that share a connection: each leads in its turn, and none sleeps while its response lies unread.
+
+use std::sync::mpsc;
+use std::task::Poll;
+use std::thread::{self, JoinHandle};
+
+use super::peer::{CANCEL, MAX_CONCURRENT_STREAMS, NO_ERROR};
+use super::*;
+use crate::http2::StreamWaiter;
+
+/// Begins an exchange on another thread.
+fn exchange_elsewhere(connection: &Arc<Http2>) -> JoinHandle<Result<(u16, Bytes)>> {
+    let connection = Arc::clone(connection);
+    thread::spawn(move || exchange(&connection, &get()))
+}
+
+fn content(exchange: JoinHandle<Result<(u16, Bytes)>>) -> Bytes {
+    exchange.join().expect("no panic").expect("a response").1
+}
+
+/// Each thread gets its response, whichever of them leads when it arrives.
+fn responses_arrive(is_leaders_first: bool) {
+    let (got, is_got) = mpsc::channel();
+    let (connection, peer) = connect(move |peer| {
+        peer.open(&[]);
+        let leader = peer.expect_request();
+        let follower = peer.expect_request();
+        let (first, second) = if is_leaders_first { (leader, follower) } else { (follower, leader) };
+        peer.respond(first, "first");
+        is_got.recv().expect("the first response is read");
+        peer.respond(second, "second");
+    });
+    let leader = exchange_elsewhere(&connection);
+    while lock(&connection.leader_followers).leader().is_none() {
+        thread::yield_now();
+    }
+    let follower = exchange_elsewhere(&connection);
+    let (first, second) = if is_leaders_first { (leader, follower) } else { (follower, leader) };
+    assert_eq!(content(first), "first");
+    got.send(()).expect("the server waits");
+    assert_eq!(content(second), "second");
+    finish(connection, peer);
+}
+
+#[test]
+fn the_follower_leads_after_the_leader() {
+    responses_arrive(true);
+}
+
+#[test]
+fn the_leader_reads_the_response_of_a_follower() {
+    responses_arrive(false);
+}
+
+#[test]
+fn many_threads_share_a_connection() {
+    const REQUESTS: usize = 20;
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[]);
+        for _ in 0..8 * REQUESTS {
+            let stream = peer.expect_request();
+            peer.respond(stream, vec![b'x'; 1000]);
+        }
+    });
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let connection = Arc::clone(&connection);
+            thread::spawn(move || (0..REQUESTS).try_for_each(|_| exchange(&connection, &get()).map(drop)))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("no panic").expect("a response");
+    }
+    finish(connection, peer);
+}
+
+/// A thread that waits for a free stream reads for itself: the exchanges of other threads may not read.
+#[test]
+fn a_thread_that_waits_for_a_stream_reads() {
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[(MAX_CONCURRENT_STREAMS, 1)]);
+        let stream = peer.expect_request();
+        peer.head(stream, 200);
+        thread::sleep(20 * MILLISECONDS);
+        peer.settings(&[(MAX_CONCURRENT_STREAMS, 2)]);
+        peer.expect_reset(stream, CANCEL);
+    });
+    let reports = Reports::of(&connection);
+    let response = send(&connection, &get()).expect("a head");
+    let mut waiter = StreamWaiter::new(&connection).expect("threads read the connection");
+    assert!(waiter.is_on(&connection));
+    let mut answers = Answers::default();
+    let effects = answers.effects.clone();
+    run(
+        &mut answers,
+        poll_fn(|cx| {
+            assert!(waiter.poll(cx, &effects));
+            if reports.all().last().is_some_and(|report| report == "limit 2") { Poll::Ready(()) } else { Poll::Pending }
+        }),
+    );
+    drop((waiter, response));
+    finish(connection, peer);
+}
+
+#[test]
+fn a_connection_that_is_draining_has_nothing_to_wait_for() {
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[]);
+        peer.expect_request();
+        peer.goaway(0, NO_ERROR, "");
+    });
+    let reports = Reports::of(&connection);
+    assert!(exchange(&connection, &get()).is_err());
+    let mut waiter = StreamWaiter::new(&connection).expect("threads read the connection");
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let before = reports.all().len();
+    assert!(!waiter.poll(&mut cx, &EffectChannel::default()));
+    assert_eq!(reports.all().len(), before + 1, "the pool is told at once");
+    drop(waiter);
+    finish(connection, peer);
+}

@@ -1,0 +1,163 @@
+//! Requests with bodies.
+
+use std::sync::mpsc;
+
+use super::peer::{CANCEL, END_STREAM, INITIAL_WINDOW_SIZE, NO_ERROR, REFUSED_STREAM};
+use super::*;
+use crate::io::block_on::block_on;
+use crate::operation::Effect;
+
+#[test]
+fn a_body_is_sent_as_far_as_the_windows_allow() {
+    const LENGTH: usize = 150_000;
+    let content: Vec<u8> = (0..=250).cycle().take(LENGTH).collect();
+    let (connection, peer) = connect(move |peer| {
+        peer.open(&[(INITIAL_WINDOW_SIZE, 1000)]);
+        let stream = peer.expect_head();
+        let mut body = Vec::new();
+        while body.len() < LENGTH {
+            // Before the settings arrived the client believed in 65535 bytes; the connection's window is as large in any case.
+            let frame = peer.next();
+            assert_eq!((frame.kind, frame.stream), (kind::DATA, stream));
+            let length = u32::try_from(frame.payload.len()).expect("a short frame");
+            body.extend_from_slice(&frame.payload);
+            if length > 0 {
+                peer.window_update(0, length);
+                peer.window_update(stream, length);
+            }
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        peer.empty_response(stream, 200);
+        body
+    });
+    assert_eq!(
+        exchange(&connection, &post(Content::Inline(content.clone().into()), LENGTH)).expect("a response").0,
+        200
+    );
+    assert!(finish(connection, peer) == content, "another body arrived");
+}
+
+#[test]
+fn a_body_of_chunks_ends_with_its_trailers() {
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[]);
+        let stream = peer.expect_head();
+        let body = peer.receive_body(stream, 6);
+        let trailers = peer.next();
+        assert_eq!((trailers.kind, trailers.flags & END_STREAM), (kind::HEADERS, END_STREAM));
+        peer.empty_response(stream, 200);
+        body
+    });
+    let mut streamed = post(Content::Streamed, 6);
+    streamed.has_trailers = true;
+    let mut answers = Answers::with_chunks(&["one", "two"]);
+    answers.trailers = vec![("checksum".into(), "1234".into())];
+    send_with(&mut answers, &connection, &streamed).expect("a response");
+    assert_eq!(finish(connection, peer), b"onetwo");
+}
+
+#[test]
+fn a_body_without_trailers_ends_the_stream() {
+    for has_trailers in [false, true] {
+        let (connection, peer) = connect(|peer| {
+            peer.open(&[]);
+            let stream = peer.expect_head();
+            let body = peer.receive_body(stream, 3);
+            peer.expect_end(stream);
+            peer.empty_response(stream, 200);
+            body
+        });
+        let mut streamed = post(Content::Streamed, 3);
+        streamed.has_trailers = has_trailers;
+        send_with(&mut Answers::with_chunks(&["one"]), &connection, &streamed).expect("a response");
+        assert_eq!(finish(connection, peer), b"one");
+    }
+}
+
+#[test]
+fn an_early_response_ends_the_upload() {
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[]);
+        let stream = peer.expect_head();
+        peer.head(stream, 413);
+        peer.last_data(stream, "too large");
+        peer.reset(stream, NO_ERROR);
+    });
+    let large = post(Content::Inline(vec![0; 1_000_000].into()), 1_000_000);
+    assert_eq!(exchange(&connection, &large).expect("a response"), (413, "too large".into()));
+    assert!(connection.is_open());
+    finish(connection, peer);
+}
+
+#[test]
+fn a_server_that_takes_nothing_is_a_write_timeout() {
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[(INITIAL_WINDOW_SIZE, 0)]);
+        let stream = peer.expect_head();
+        loop {
+            let frame = peer.next();
+            assert_eq!(frame.stream, stream);
+            if frame.kind == kind::RST_STREAM {
+                break frame.number();
+            }
+        }
+    });
+    let mut large = post(Content::Inline(vec![0; 1_000_000].into()), 1_000_000);
+    large.timeouts.write = Some(30 * MILLISECONDS);
+    let failure = send(&connection, &large).err().expect("the window is full");
+    assert_eq!(failure.error.kind(), Kind::WriteTimeout, "{}", failure.error);
+    assert!(failure.error.message().contains("took no data"), "{}", failure.error);
+    assert_eq!(finish(connection, peer), CANCEL);
+}
+
+/// The iterator of the request may wait for what the server answers: the response is read while parts of the request are still to
+/// be sent.
+#[test]
+fn a_response_is_read_while_its_request_is_sent() {
+    let (answered, is_answered) = mpsc::channel();
+    let (connection, peer) = connect(move |peer| {
+        peer.open(&[]);
+        let stream = peer.expect_head();
+        let first = peer.receive_body(stream, 3);
+        peer.head(stream, 200);
+        peer.data(stream, first);
+        answered.send(()).expect("the iterator waits");
+        let second = peer.receive_body(stream, 3);
+        peer.data(stream, second);
+        peer.expect_end(stream);
+        peer.last_data(stream, "end");
+    });
+    let streamed = request("POST", "/", &[("Transfer-Encoding", "chunked")], Content::Streamed);
+    let mut answers = Answers::default();
+    let effects = answers.effects.clone();
+    let mut chunks = 0;
+    let response = block_on(connection.send(&streamed, &effects), &effects, |effect| {
+        let Effect::NextChunk(reply) = effect else { panic!("nothing else is requested") };
+        chunks += 1;
+        if chunks == 2 {
+            is_answered.recv().expect("the server answers");
+        }
+        reply.set(Ok(Some(if chunks == 1 { "one".into() } else { "two".into() })));
+    });
+    let mut response = response.expect("no error of the driver").expect("a head");
+    assert!(chunks == 2 && response.body.stream().is_uploading());
+    assert_eq!(read_with(&mut answers, &mut response.body, None).expect("a body"), "onetwoend");
+    drop(response);
+    finish(connection, peer);
+}
+
+#[test]
+fn a_failure_says_whether_the_body_was_begun() {
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[]);
+        let stream = peer.expect_head();
+        peer.receive_body(stream, 3);
+        peer.reset(stream, REFUSED_STREAM);
+    });
+    let mut answers = Answers::with_chunks(&["one"]);
+    let failure = send_with(&mut answers, &connection, &post(Content::Streamed, 3)).err().expect("a refusal");
+    assert_eq!((failure.cause, failure.has_begun_body), (FailureCause::Unprocessed, true));
+    finish(connection, peer);
+}
