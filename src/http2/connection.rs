@@ -39,6 +39,8 @@ pub struct Http2 {
     /// The owner of the external stream has been left a reset to send.
     pub(super) has_deferred_reset: AtomicBool,
     observer: OnceLock<Box<dyn ConnectionObserver>>,
+    /// Polls that have found a new limit of streams and may not have reported it yet.
+    limit_reports: AtomicUsize,
     /// Why the peer accepts no more requests, in its words.
     goaway: OnceLock<String>,
 }
@@ -76,6 +78,7 @@ impl Http2 {
                 is_traced: AtomicBool::new(false),
                 has_deferred_reset: AtomicBool::new(false),
                 observer: OnceLock::new(),
+                limit_reports: AtomicUsize::new(0),
                 goaway: OnceLock::new(),
             }
         }))
@@ -191,8 +194,25 @@ impl Http2 {
         }
         if was_open {
             let report = protocol.take_report(&self.protocol.sender, &self.goaway, &self.wire);
+            let is_limit_new = report.limit.is_some();
+            if is_limit_new {
+                self.limit_reports.fetch_add(1, Ordering::AcqRel);
+            }
             drop(protocol);
             self.report(&report);
+            if is_limit_new {
+                self.limit_reports.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// Reports the limit of streams that another thread has found, if it may not have reported it yet.
+    ///
+    /// An exchange calls this at its end: a pool that does not know the limit by then assumes that the connection has failed.
+    pub(super) fn complete_reports(&self) {
+        if self.limit_reports.load(Ordering::Acquire) > 0 {
+            let limit = Some(self.protocol.state.lock().limit());
+            self.report(&ConnectionReport { limit, is_draining: false });
         }
     }
 

@@ -42,7 +42,7 @@ pub struct ProtocolState {
     pinger: Option<Pinger>,
     windows: Windows,
     idle_frames: IdleFrames,
-    /// The limit of concurrent streams that was reported last.
+    /// The limit of concurrent streams that was found last.
     limit: usize,
 }
 
@@ -139,6 +139,11 @@ impl ProtocolState {
     /// Returns whether the connection accepts requests.
     pub fn is_open(&self) -> bool {
         matches!(self.lifecycle, Lifecycle::Open(_))
+    }
+
+    /// Returns the limit of concurrent streams that was found last.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Polls h2 once.

@@ -324,6 +324,7 @@ impl Drop for Http2Stream {
         if !connection.is_job() {
             // The reset is sent now: the connection may not be polled again for a long time. This thread does not wait for it.
             connection.drive();
+            connection.complete_reports();
             connection.wake_leader();
             wait_set::clear();
             if is_reset {

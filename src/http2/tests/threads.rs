@@ -102,6 +102,67 @@ fn a_thread_that_waits_for_a_stream_reads() {
     finish(connection, peer);
 }
 
+/// Holds up the first report of a limit of 5, as a thread that is not scheduled meanwhile.
+struct SlowReports {
+    reports: Reports,
+    begun: Mutex<mpsc::Sender<()>>,
+    may_end: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+impl ConnectionObserver for SlowReports {
+    fn limit_changed(&self, limit: Option<usize>) {
+        let may_end = if limit == Some(5) { lock(&self.may_end).take() } else { None };
+        if let Some(may_end) = may_end {
+            lock(&self.begun).send(()).expect("the test waits");
+            may_end.recv().expect("the test ends");
+        }
+        self.reports.limit_changed(limit);
+    }
+
+    fn retired(&self) {}
+}
+
+/// The thread that has read the limit reports it later than an exchange ends that another thread carries out.
+#[test]
+fn the_limit_is_reported_before_an_exchange_ends() {
+    let ((waits, is_waiting), (begun, has_begun), (end, may_end)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
+    let (connection, peer) = connect(move |peer| {
+        peer.open(&[]);
+        let stream = peer.expect_request();
+        peer.head(stream, 200);
+        is_waiting.recv().expect("the thread waits");
+        peer.settings(&[(MAX_CONCURRENT_STREAMS, 5)]);
+        peer.last_data(stream, "");
+    });
+    let reports = Reports::default();
+    let observer =
+        SlowReports { reports: reports.clone(), begun: Mutex::new(begun), may_end: Mutex::new(Some(may_end)) };
+    connection.observe(Box::new(observer));
+    let response = send(&connection, &get()).expect("a head");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut waiter = StreamWaiter::new(&connection).expect("threads read the connection");
+            let mut answers = Answers::default();
+            let effects = answers.effects.clone();
+            run(
+                &mut answers,
+                poll_fn(|cx| {
+                    waiter.poll(cx, &effects);
+                    let _ = waits.send(());
+                    if reports.all().len() > 1 { Poll::Ready(()) } else { Poll::Pending }
+                }),
+            );
+        });
+        has_begun.recv().expect("the thread reads the limit");
+        assert_eq!(reports.all(), ["no limit"]);
+        drop(response);
+        assert_eq!(reports.all(), ["no limit", "limit 5"]);
+        end.send(()).expect("the thread reports");
+    });
+    assert_eq!(reports.all(), ["no limit", "limit 5", "limit 5"]);
+    finish(connection, peer);
+}
+
 #[test]
 fn a_connection_that_is_draining_has_nothing_to_wait_for() {
     let (connection, peer) = connect(|peer| {
