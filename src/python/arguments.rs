@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 
 use super::calls::call;
 use super::namespace::Package;
+use super::ssl;
 use crate::operation::{Event, Hop};
 
 /// The arguments of a pool that its trace events report and its network backend is called with.
@@ -106,11 +107,8 @@ impl PoolArguments {
         http2: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = given.py();
-        let context = cell.get_or_try_init(py, || {
-            let module = py.import("httpcore_rs._ssl_context")?;
-            let arguments = (given, http2, self.package.name());
-            PyResult::Ok(call(&module.getattr("for_backend")?, arguments)?.unbind())
-        })?;
+        let context = cell
+            .get_or_try_init(py, || Ok::<_, PyErr>(ssl::equivalent(py, Some(given), http2, self.package)?.unbind()))?;
         Ok(context.bind(py).clone())
     }
 }

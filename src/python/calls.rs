@@ -1,9 +1,9 @@
 //! Calls of Python functions that run bytecode.
 //!
-//! `CPython` before 3.14 ends a daemon thread at interpreter exit by unwinding its stack, as soon as that thread asks for the
-//! interpreter. Bytecode does so at almost any point, and a Rust frame below it would abort the process. Code of users never
-//! runs above Rust frames: it is called by the drive loops, in Python. What is called from here is code of the event loop and
-//! of this package; if the thread is to end in the middle of it, it stops for good instead, as threads of `CPython` 3.14 do.
+//! At interpreter exit `CPython` before 3.14 ends a daemon thread by unwinding its stack, as soon as the thread asks for the
+//! interpreter lock. Bytecode does so at almost any point, and unwinding through a Rust frame would abort the process. Code of
+//! users never runs above Rust frames: the drive loops, in Python, call it. These functions call code of the event loop and of
+//! this package. A thread that is being unwound in the middle of such a call is stopped for good instead, as by `CPython` 3.14.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -22,7 +22,7 @@ mod raw {
     }
 }
 
-/// Stops the thread when it is dropped: while its stack is being unwound.
+/// Stops the thread when it is dropped, that is, while the stack of the thread is being unwound.
 struct StopThread;
 
 impl Drop for StopThread {
@@ -33,7 +33,7 @@ impl Drop for StopThread {
     }
 }
 
-/// Positional arguments.
+/// The positional arguments of a call: a Rust tuple.
 pub trait ToTuple<'py> {
     fn to_tuple(self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>>;
 }
@@ -71,7 +71,7 @@ pub fn call_with<'py>(
     unsafe { Bound::from_owned_ptr_or_err(py, result) }
 }
 
-/// Returns `object.name` where that is a property with code of its own.
+/// Returns `object.name`, where that may be a property in Python code.
 pub fn getattr<'py>(object: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
     let guard = StopThread;
     // SAFETY: both pointers are of live objects, the interpreter is attached, and the result is a new reference, or null with an
@@ -91,9 +91,9 @@ pub fn call_method<'py>(
     call(&object.getattr(name)?, arguments)
 }
 
-/// The calling thread as the interpreter numbers threads, whatever has been put in the place of `threading.get_ident`.
+/// Returns the interpreter's number of the calling thread, also if `threading.get_ident()` is monkey-patched.
 pub fn thread_ident() -> u64 {
-    // SAFETY: it needs neither the interpreter nor anything else.
+    // SAFETY: the function has no preconditions; it may be called without the interpreter lock.
     #[expect(clippy::useless_conversion, reason = "`c_ulong` has 32 bits on some platforms")]
     u64::from(unsafe { ffi::PyThread_get_thread_ident() })
 }

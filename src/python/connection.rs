@@ -1,4 +1,4 @@
-//! Single connections: those that `pool.connections` holds, and those that a caller makes himself.
+//! Single connections: those in `pool.connections`, and those that are used without a pool.
 
 use std::future::Future;
 use std::pin::pin;
@@ -26,89 +26,91 @@ use crate::io::stream::Stream;
 use crate::lock::{Rank, RankedMutex};
 use crate::pool::{ANY_LOOP, Phase, Reservation, Status};
 
-/// What `HTTPConnection` and `AsyncHTTPConnection` stand for: a connection of a pool, as it is at the moment of asking, or one of
-/// its own.
+/// The connection behind an `HTTPConnection` or `AsyncHTTPConnection`: one of a pool, or one that is used without a pool. Its methods
+/// return the state at the time of the call.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Connection {
-    side: ClientHandle,
-    place: RankedMutex<HeldSlot>,
-    /// Whether it belongs to the caller and not to a pool: then it is also he who has it connected.
-    is_own: bool,
+    handle: ClientHandle,
+    held: RankedMutex<HeldSlot>,
+    /// The connection is used without a pool: its own requests make it, again if that fails.
+    is_single: bool,
 }
 
+/// The connection, and its slot as long as this object holds it.
 struct HeldSlot {
     status: Arc<Status>,
-    /// The place of a connection that no request has used.
+    /// The slot of a single connection until its first request.
     unused: Option<Reservation<client::HttpConnection>>,
 }
 
 impl Connection {
-    pub fn of_pool(side: ClientHandle, status: Arc<Status>) -> Self {
-        Self { side, place: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: None }), is_own: false }
+    /// Returns the object for a connection of a pool.
+    pub fn of_pool(handle: ClientHandle, status: Arc<Status>) -> Self {
+        Self { handle, held: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: None }), is_single: false }
     }
 
     fn status(&self) -> Arc<Status> {
-        Arc::clone(&self.place.lock().status)
+        Arc::clone(&self.held.lock().status)
     }
 
-    /// The right to send one request over the connection, or a place in line for it.
-    fn begin(&self, request: &Bound<'_, PyAny>, namespace: &Namespace, owner: u64) -> PyResult<ConnectionChoice> {
+    /// Returns the right to send one request over the connection, or a place in its wait queue. `loop_id` is 0 for a thread.
+    fn begin(&self, request: &Bound<'_, PyAny>, namespace: &Namespace, loop_id: u64) -> PyResult<ConnectionChoice> {
         let py = request.py();
         let origin = getattr(&request.getattr(intern!(py, "url"))?, intern!(py, "origin"))?;
         if !self.can_handle_request(&origin)? {
             let own = &self.status().origin;
-            let origin = match request::origin(&origin, self.side.package) {
+            let origin = match request::origin(&origin, self.handle.package) {
                 Ok(origin) => origin.to_string(),
                 Err(_) => origin.str()?.to_string(),
             };
             let message = format!("Attempted to send request to {origin} on connection to {own}");
             return Err(PyRuntimeError::new_err(message));
         }
-        self.place(owner).map_err(|error| Fault::from(error).into_pyerr(py, namespace))
+        self.choose(loop_id).map_err(|error| Fault::from(error).into_pyerr(py, namespace))
     }
 
-    fn place(&self, owner: u64) -> Result<ConnectionChoice> {
-        let mut held = self.place.lock();
+    fn choose(&self, loop_id: u64) -> Result<ConnectionChoice> {
+        let mut held = self.held.lock();
         if let Some(unused) = held.unused.take() {
             return Ok(ConnectionChoice::This(unused));
         }
-        if self.is_own && held.status.has_failed() {
-            // It has never been connected: it can be tried again.
-            let place = self.side.client.pool.place(&held.status.origin);
-            if let Some(status) = place.status() {
+        if self.is_single && held.status.has_failed() {
+            // A connection that was never made can be tried again.
+            let reservation = self.handle.client.pool.place(&held.status.origin);
+            if let Some(status) = reservation.status() {
                 held.status = Arc::clone(status);
             }
-            return Ok(ConnectionChoice::This(place));
+            return Ok(ConnectionChoice::This(reservation));
         }
-        let ClientHandle { client, .. } = &self.side;
+        let ClientHandle { client, .. } = &self.handle;
         let HeldSlot { status, .. } = &*held;
-        match client.pool.take(status, owner) {
+        match client.pool.take(status, loop_id) {
             Some(reservation) => Ok(ConnectionChoice::This(reservation)),
-            // Others share it, or may when it is made. One of a pool is for the pool to give.
-            None if self.is_own && (status.is_multiplexed() || client.connector.may_multiplex(&status.origin)) => {
+            // Requests wait for a single connection that they share, or will share if it becomes HTTP/2. One of a pool is assigned by the pool.
+            None if self.is_single && (status.is_multiplexed() || client.connector.may_multiplex(&status.origin)) => {
                 Ok(ConnectionChoice::QueueFor(status.id))
             }
             None => Err(Error::not_available(&status.origin)),
         }
     }
 
-    /// Reads the request. One that cannot be sent costs the connection, if there is one, as in httpcore.
+    /// Reads the request. If it cannot be sent, the connection is closed, as in httpcore.
     fn read(
         &self,
         request: &Bound<'_, PyAny>,
         namespace: &Namespace,
-        place: ConnectionChoice,
+        choice: ConnectionChoice,
     ) -> PyResult<(request::Parsed, ConnectionChoice)> {
         match request::read(request) {
-            Ok(parsed) => Ok((parsed, place)),
+            Ok(parsed) => Ok((parsed, choice)),
             Err(fault) => {
-                match place {
+                match choice {
                     ConnectionChoice::This(reservation) if reservation.has_connection() => {
                         self.status().begin_request();
-                        // Both are given up: the connection is closed.
+                        // Dropping the connection closes it.
                         drop(reservation.take());
                     }
-                    ConnectionChoice::This(reservation) => self.place.lock().unused = Some(reservation),
+                    ConnectionChoice::This(reservation) => self.held.lock().unused = Some(reservation),
                     ConnectionChoice::QueueFor(_) | ConnectionChoice::Any => {}
                 }
                 Err(fault.into_pyerr(request.py(), namespace))
@@ -119,15 +121,16 @@ impl Connection {
 
 #[pymethods]
 impl Connection {
-    /// A connection of the caller's own to an `httpcore.Origin`, made by the first request. `engine` has its arguments.
+    /// Returns a single connection to an `httpcore.Origin`, which the first request makes. `engine` has its options.
     #[staticmethod]
     fn to(engine: &Engine, origin: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let side = engine.handle.clone();
-        let place = side.client.pool.place(&Arc::new(request::origin(origin, side.package)?));
-        Self::own(side, place)
+        let handle = engine.handle.clone();
+        let reservation = handle.client.pool.place(&Arc::new(request::origin(origin, handle.package)?));
+        Self::single(handle, reservation)
     }
 
-    /// A connection of the caller's own over a network stream that he brought, speaking HTTP/1.1 or HTTP/2.
+    /// Returns a single connection over an `httpcore.NetworkStream` or `httpcore.AsyncNetworkStream` of the user, by HTTP/1.1 or
+    /// HTTP/2.
     #[staticmethod]
     fn over(
         py: Python<'_>,
@@ -137,73 +140,79 @@ impl Connection {
         is_async: bool,
         http2: bool,
     ) -> PyResult<Self> {
-        let side = engine.handle.clone();
-        let origin = Arc::new(request::origin(origin, side.package)?);
-        let stream =
-            Stream::External(Box::new(ExternalIo::new(external::handle(stream, is_async, http2, &side.client.owner))));
-        let mut place = side.client.pool.place(&origin);
-        if let Some(status) = place.status() {
+        let handle = engine.handle.clone();
+        let origin = Arc::new(request::origin(origin, handle.package)?);
+        let stream = Stream::External(Box::new(ExternalIo::new(external::handle(
+            stream,
+            is_async,
+            http2,
+            &handle.client.owner,
+        ))));
+        let mut reservation = handle.client.pool.place(&origin);
+        if let Some(status) = reservation.status() {
             status.set_link(Arc::new(stream.link()), &origin);
             status.mark_connected();
         }
-        let failed = |fault: Fault| fault.into_pyerr_of(py, side.package);
+        let failed = |fault: Fault| fault.into_pyerr_of(py, handle.package);
         let connection = if http2 {
             let connection =
-                Http2::new(stream, origin, side.client.connector.keep_alive).map_err(|error| failed(error.into()))?;
-            if let Some(slot) = place.slot_mut() {
-                // Its bytes are moved by the requests on it.
+                Http2::new(stream, origin, handle.client.connector.keep_alive).map_err(|error| failed(error.into()))?;
+            if let Some(slot) = reservation.slot_mut() {
+                // The requests on the connection move its bytes: it belongs to no loop.
                 client::share(&connection, slot, ANY_LOOP);
             }
             client::HttpConnection::Http2(connection)
         } else {
-            // hyper's handshake waits for nothing.
+            // hyper's handshake does not wait.
             let made = pin!(Http1::new(stream, origin)).poll(&mut Context::from_waker(Waker::noop()));
             let Poll::Ready(made) = made else {
                 return Err(PyRuntimeError::new_err("hyper waited for a stream that never lets wait"));
             };
             client::HttpConnection::Http1(Box::new(made.map_err(|error| failed(error.into()))?))
         };
-        place.fill(connection);
-        Self::own(side, place)
+        reservation.fill(connection);
+        Self::single(handle, reservation)
     }
 
-    /// Sends an `httpcore.Request` over this connection. Returns its response, or an `Operation` that has it as its result.
+    /// Sends an `httpcore.Request` over this connection from this thread. Returns its `httpcore.Response`, or an `Operation` that has
+    /// it as its result.
     fn handle_request<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
-        let place = self.begin(request, namespace, 0)?;
-        let (parsed, place) = self.read(request, namespace, place)?;
-        self.side.send(request, namespace, parsed, place)
+        let choice = self.begin(request, namespace, 0)?;
+        let (parsed, choice) = self.read(request, namespace, choice)?;
+        self.handle.send(request, namespace, parsed, choice)
     }
 
-    /// Begins to send an `httpcore.Request` over this connection from a task of `host`'s loop.
+    /// Returns an `Operation` that sends an `httpcore.Request` over this connection from a task of the host's loop. Its result is an
+    /// `httpcore.Response`.
     fn start(&self, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let namespace = Namespace::of(request)?;
-        let place = self.begin(request, namespace, host.get().shared.reactor.id())?;
-        let (parsed, place) = self.read(request, namespace, place)?;
-        self.side.start(host, request, namespace, parsed, place)
+        let choice = self.begin(request, namespace, host.get().shared.reactor.id())?;
+        let (parsed, choice) = self.read(request, namespace, choice)?;
+        self.handle.start(host, request, namespace, parsed, choice)
     }
 
-    /// Closes the connection, also one in use. One that was never connected stays as it is. Returns what is to be called to close
-    /// external streams, if there are any.
+    /// Closes the connection, even during a request. A connection that was never made stays as it is. With `log`, writes a debug
+    /// record. Returns a callable that closes external streams, or `None` if there are none.
     fn close<'py>(&self, py: Python<'py>, log: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.end(py, log)?;
-        self.side.closing(py, None)
+        self.handle.closing(py, None)
     }
 
-    /// The same in a task. Returns whether there may be external streams, for `close_streams()`.
+    /// Closes the connection like `close()`, for a task. Returns whether there may be external streams, which `close_streams()` closes.
     fn aclose(&self, py: Python<'_>, log: bool) -> PyResult<bool> {
         self.end(py, log)?;
-        Ok(self.side.has_external_streams())
+        Ok(self.handle.has_external_streams())
     }
 
-    /// What is to be awaited to close external streams, if there are any.
+    /// Returns an awaitable that closes external streams, or `None` if there are none.
     fn close_streams<'py>(&self, py: Python<'py>, host: Py<Host>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.side.closing(py, Some(&host))
+        self.handle.closing(py, Some(&host))
     }
 
-    /// How the connection leads to its origin: `"direct"`, `"forward"`, `"tunnel"` or `"socks5"`.
+    /// Returns how the connection reaches its origin: `"direct"`, `"forward"`, `"tunnel"` or `"socks5"`.
     fn route(&self) -> &'static str {
-        match self.side.client.connector.route(&self.status().origin) {
+        match self.handle.client.connector.route(&self.status().origin) {
             ProxyRoute::Direct => "direct",
             ProxyRoute::Forward => "forward",
             ProxyRoute::Tunnel => "tunnel",
@@ -211,34 +220,34 @@ impl Connection {
         }
     }
 
-    /// Origin, protocol, state and number of requests, in httpcore's words.
+    /// Returns the origin, protocol, state and number of requests, in httpcore's words.
     fn info(&self) -> String {
         self.status().to_string()
     }
 
-    /// The same without the protocol.
+    /// Returns the text of `info()` without the protocol.
     fn state(&self) -> String {
         self.status().without_protocol()
     }
 
-    /// How many requests at a time the peer of an HTTP/2 connection takes, once that is known.
+    /// Returns the number of concurrent requests that the peer of an HTTP/2 connection allows; `None` while that is unknown.
     fn max_requests(&self) -> Option<usize> {
         self.status().peer_limit()
     }
 
-    /// Whether the connection has no request on it.
+    /// Returns whether the connection has no request.
     fn is_idle(&self) -> bool {
         let status = self.status();
         status.phase() == Phase::Idle || status.has_failed()
     }
 
-    /// Whether the connection can take a request now.
+    /// Returns whether the connection can take a request now.
     fn is_available(&self) -> bool {
         self.status().is_available()
     }
 
-    /// Whether the connection has been idle for longer than the pool keeps it, or was closed by the server meanwhile. If only an
-    /// external stream can tell, that stream.
+    /// Returns whether the connection has been idle for longer than `keepalive_expiry`, or was closed by the server while it was idle.
+    /// Returns an external stream if only that can tell: its extra info `"is_readable"` is the answer.
     fn has_expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let status = self.status();
         match client::idle_external_stream(&status).filter(|_| !status.has_expired()) {
@@ -247,12 +256,12 @@ impl Connection {
         }
     }
 
-    /// Whether the connection is closed.
+    /// Returns whether the connection is closed.
     fn is_closed(&self) -> bool {
         self.status().phase() == Phase::Closed
     }
 
-    /// Whether requests to this `httpcore.Origin` may go over the connection.
+    /// Returns whether the connection leads to this `httpcore.Origin`.
     fn can_handle_request(&self, origin: &Bound<'_, PyAny>) -> PyResult<bool> {
         let own = &self.status().origin;
         let (scheme, host) = (origin.getattr("scheme")?, origin.getattr("host")?);
@@ -261,7 +270,7 @@ impl Connection {
         Ok(scheme == own.scheme.as_str().as_bytes() && host == own.host.as_bytes() && port == own.port)
     }
 
-    /// The same for all views of one connection.
+    /// Objects for the same connection have the same hash.
     fn __hash__(&self) -> usize {
         Arc::as_ptr(&self.status()).addr()
     }
@@ -277,21 +286,21 @@ impl Connection {
         if !status.is_connected() {
             return Ok(());
         }
-        let unused = self.place.lock().unused.take();
+        let unused = self.held.lock().unused.take();
         py.detach(|| {
             drop(unused.and_then(Reservation::take));
-            self.side.client.pool.close_one(&status);
+            self.handle.client.pool.close_one(&status);
         });
-        self.side.log_closed(py, usize::from(log))
+        self.handle.log_closed(py, usize::from(log))
     }
 
-    fn own(side: ClientHandle, place: Reservation<client::HttpConnection>) -> PyResult<Self> {
+    fn single(handle: ClientHandle, reservation: Reservation<client::HttpConnection>) -> PyResult<Self> {
         let status =
-            place.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a place without a status"))?;
+            reservation.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a place without a status"))?;
         Ok(Self {
-            side,
-            place: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: Some(place) }),
-            is_own: true,
+            handle,
+            held: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: Some(reservation) }),
+            is_single: true,
         })
     }
 }

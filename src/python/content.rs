@@ -1,4 +1,4 @@
-//! A response body that is collected while it arrives.
+//! The whole body of a response, collected while it arrives.
 
 use bytes::Bytes;
 use pyo3::exceptions::PyMemoryError;
@@ -10,12 +10,12 @@ use super::response;
 use crate::client::Collect;
 use crate::error::{Error, Kind, Result};
 
-/// Pieces are kept as they are up to this size, in bytes, and joined at the end.
+/// Pieces of a body of less than this size, in bytes, are kept and joined at the end.
 const LARGE: usize = 1024 * 1024;
 /// The buffer of a large body doubles up to this size, in bytes.
 const DOUBLING: usize = 8 * 1024 * 1024;
-/// Then it grows by so many bytes at a time. What is not written to yet takes no memory, and a block of this size is mapped: it can
-/// move without a copy, and leaves nothing behind on the heap.
+/// A larger buffer grows by this number of bytes at a time. Pages that are not written to take no memory, and a block of this size is
+/// mapped by the allocator: it can move without a copy, and leaves nothing behind on the heap.
 const GROWTH: usize = 64 * 1024 * 1024;
 
 mod raw {
@@ -27,8 +27,8 @@ mod raw {
     }
 }
 
-/// What has arrived of a body. A large one is written straight into the `bytes` object that the caller gets: it is in memory
-/// once, and copied without the interpreter.
+/// The part of a body that has arrived. A large body is written directly into the `bytes` object of the response: it is in memory
+/// once, and is copied without the interpreter lock.
 #[derive(Default)]
 pub struct ResponseContent {
     pieces: Vec<Bytes>,
@@ -36,14 +36,14 @@ pub struct ResponseContent {
     buffer: Option<Buffer>,
 }
 
-/// A `bytes` object that nothing else refers to yet.
+/// A `bytes` object that has no other reference yet.
 struct Buffer {
     object: *mut ffi::PyObject,
     capacity: usize,
 }
 
-// SAFETY: the object is referred to from here only; it is touched by the thread that has the buffer, and allocated, resized and
-// freed with the interpreter.
+// SAFETY: this is the only reference to the object. Only the thread that owns the buffer writes to it, and it is allocated, resized and
+// freed with the interpreter lock held.
 unsafe impl Send for Buffer {}
 
 impl Collect for ResponseContent {
@@ -52,16 +52,15 @@ impl Collect for ResponseContent {
         if length < LARGE {
             self.pieces.push(piece);
         } else {
-            let needed = length;
             let mut position = self.length;
             let buffer = if let Some(buffer) = &mut self.buffer {
                 buffer
             } else {
                 position = 0;
-                self.buffer.insert(Buffer::with_capacity(needed.saturating_mul(2))?)
+                self.buffer.insert(Buffer::with_capacity(length.saturating_mul(2))?)
             };
-            if needed > buffer.capacity {
-                buffer.grow(needed.saturating_add(if needed < DOUBLING { needed } else { GROWTH }))?;
+            if length > buffer.capacity {
+                buffer.grow(grown(length))?;
             }
             for piece in self.pieces.drain(..).chain(std::iter::once(piece)) {
                 buffer.write(position, &piece);
@@ -73,15 +72,20 @@ impl Collect for ResponseContent {
     }
 }
 
+/// Returns the new capacity of a buffer that is too small for `length` bytes.
+fn grown(length: usize) -> usize {
+    length.saturating_add(if length < DOUBLING { length } else { GROWTH })
+}
+
 impl ResponseContent {
-    /// The whole body.
+    /// Returns the whole body.
     pub fn into_bytes(self, py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
         match self.buffer {
             None => response::join(py, self.pieces.iter()),
             Some(mut buffer) => {
                 buffer.resize(py, self.length)?;
                 let object = std::mem::replace(&mut buffer.object, std::ptr::null_mut());
-                // SAFETY: it is a `bytes` object, and its only reference is handed over.
+                // SAFETY: the object is a `bytes` object, and its only reference is handed over.
                 Ok(unsafe { Bound::from_owned_ptr(py, object).cast_into_unchecked() })
             }
         }
@@ -104,8 +108,8 @@ impl Buffer {
 
     fn resize(&mut self, py: Python<'_>, capacity: usize) -> PyResult<()> {
         let size = ffi::Py_ssize_t::try_from(capacity).map_err(|_| PyMemoryError::new_err(()))?;
-        // SAFETY: the object is a `bytes` object with one reference, which is what this is for. On failure it is freed and the
-        // pointer set to null.
+        // SAFETY: the object is a `bytes` object with one reference, as the function requires. On failure it frees the object and
+        // sets the pointer to null.
         if unsafe { raw::_PyBytes_Resize(&raw mut self.object, size) } < 0 {
             self.capacity = 0;
             return Err(PyErr::fetch(py));
@@ -116,7 +120,7 @@ impl Buffer {
 
     fn write(&mut self, position: usize, piece: &[u8]) {
         debug_assert!(position + piece.len() <= self.capacity);
-        // SAFETY: `capacity` bytes can be written behind this pointer, the piece lies within them, and it is no part of them.
+        // SAFETY: `capacity` bytes can be written from this pointer on, the piece fits into them, and it does not overlap them.
         unsafe {
             let start = ffi::PyBytes_AS_STRING(self.object).cast::<u8>().cast_mut();
             std::ptr::copy_nonoverlapping(piece.as_ptr(), start.add(position), piece.len());
@@ -127,7 +131,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if !self.object.is_null() {
-            // SAFETY: it is the only reference, which is given up. An interpreter that is being finalized keeps the memory.
+            // SAFETY: this is the only reference, and it is given up. An interpreter that is being finalized keeps the memory.
             Python::try_attach(|_| unsafe { ffi::Py_DECREF(self.object) });
         }
     }
@@ -135,4 +139,29 @@ impl Drop for Buffer {
 
 fn failed(exception: PyErr) -> Error {
     super::errors::raised(Kind::Raised, exception)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_body_is_kept_in_its_pieces() {
+        let mut content = ResponseContent::default();
+        for piece in [b"one".as_slice(), b"", b"two"] {
+            content.push(Bytes::from_static(piece)).expect("no buffer is needed");
+        }
+        assert_eq!(content.pieces.concat(), b"onetwo");
+        assert_eq!(content.length, 6);
+        assert!(content.buffer.is_none());
+    }
+
+    #[test]
+    fn a_buffer_doubles_and_then_grows_by_a_fixed_size() {
+        assert_eq!(grown(LARGE), 2 * LARGE);
+        assert_eq!(grown(DOUBLING - 1), 2 * (DOUBLING - 1));
+        assert_eq!(grown(DOUBLING), DOUBLING + GROWTH);
+        assert_eq!(grown(10 * GROWTH), 11 * GROWTH);
+        assert_eq!(grown(usize::MAX), usize::MAX);
+    }
 }

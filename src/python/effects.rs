@@ -10,10 +10,10 @@ use bytes::Bytes;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::awaited::AwaitedEffect;
 use super::callbacks::RequestCallbacks;
 use super::external_calls;
 use super::helpers::{helper, nothing, partial};
-use super::pending::PendingEffect;
 use super::performer::Performer;
 use crate::error::{Error, Kind};
 use crate::io::wait_set;
@@ -22,7 +22,7 @@ use crate::operation::{Effect, Fields, Reply, TraceEvent};
 /// The next thing to do about an effect.
 pub enum Performed<'py> {
     /// The drive loop calls or awaits the object. The reply is set with its outcome.
-    ByPython(Bound<'py, PyAny>, PendingEffect),
+    ByPython(Bound<'py, PyAny>, AwaitedEffect),
     /// The reply is set already.
     Done,
 }
@@ -56,7 +56,7 @@ pub fn perform<'py>(
             return Ok(Performed::Done);
         }
     };
-    Ok(Performed::ByPython(object, PendingEffect::External(call)))
+    Ok(Performed::ByPython(object, AwaitedEffect::External(call)))
 }
 
 /// Asks for the next chunk of the request body; before the first one, for the body's iterator.
@@ -72,7 +72,7 @@ fn next_chunk<'py>(
     };
     if let Some(body) = upload.take_stream(py) {
         let begin = helper(py, if performer.is_task() { "async_iterator" } else { "iter" })?;
-        return Ok(Performed::ByPython(partial(py, (begin, body), None)?, PendingEffect::Iterator(reply)));
+        return Ok(Performed::ByPython(partial(py, (begin, body), None)?, AwaitedEffect::Iterator(reply)));
     }
     let Some(iterator) = upload.iterator(py) else {
         reply.set(Ok(None));
@@ -82,7 +82,7 @@ fn next_chunk<'py>(
         Performer::Thread => partial(py, (helper(py, "next")?, iterator), None)?,
         Performer::Task(_) => performer.later(py, (iterator.getattr(intern!(py, "__anext__"))?,), None)?,
     };
-    Ok(Performed::ByPython(effect, PendingEffect::Chunk(reply)))
+    Ok(Performed::ByPython(effect, AwaitedEffect::Chunk(reply)))
 }
 
 /// Asks for the fields that follow the request body.
@@ -92,7 +92,7 @@ fn trailers<'py>(py: Python<'py>, reply: Reply<Fields>, callbacks: &RequestCallb
         return Ok(Performed::Done);
     };
     let effect = partial(py, (helper(py, "list")?, trailers), None)?;
-    Ok(Performed::ByPython(effect, PendingEffect::Trailers(reply)))
+    Ok(Performed::ByPython(effect, AwaitedEffect::Trailers(reply)))
 }
 
 /// Calls the trace callback with an event.
@@ -109,7 +109,7 @@ fn trace<'py>(
     };
     let ((logger, name, info), error) = tracer.report(py, trace_event)?;
     let effect = performer.later(py, (tracer.callable(py), logger, name, info), None)?;
-    Ok(Performed::ByPython(effect, PendingEffect::Traced(error, reply)))
+    Ok(Performed::ByPython(effect, AwaitedEffect::Traced(error, reply)))
 }
 
 /// Looks a host name up. The lookup ends at the deadline of the operation's last poll.
@@ -126,7 +126,7 @@ fn resolve<'py>(
         Performer::Task(event_loop) => event_loop.get().resolver(py),
     };
     let effect = performer.later(py, (&resolve, &host, port, timeout), None)?;
-    Ok(Performed::ByPython(effect, PendingEffect::Addresses(host, reply)))
+    Ok(Performed::ByPython(effect, AwaitedEffect::Addresses(host, reply)))
 }
 
 /// Lets other tasks of the loop run. Threads are preempted anyway; their signal handlers run before the drive loop's next call.
@@ -135,7 +135,7 @@ fn yield_now<'py>(py: Python<'py>, reply: Reply<()>, performer: Performer<'_>) -
         Performer::Thread => nothing(py)?,
         Performer::Task(host) => host.get().checkpoint(py)?,
     };
-    Ok(Performed::ByPython(effect, PendingEffect::Done(reply)))
+    Ok(Performed::ByPython(effect, AwaitedEffect::Done(reply)))
 }
 
 fn remaining(deadline: Instant) -> f64 {

@@ -1,4 +1,4 @@
-//! The engine behind one pool.
+//! The methods of `Engine`, the engine of one pool.
 
 use std::sync::Arc;
 
@@ -32,14 +32,14 @@ impl Engine {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&*self.handle.arguments)?;
-        // Locked only while somebody reads or writes it, and then this object is alive.
+        // Locked during a call only, and that call keeps this object alive.
         match self.handle.client.connector.backend.try_lock() {
             Ok(backend) => backend.as_ref().map_or(Ok(()), |backend| backend::traverse(backend, &visit)),
             Err(_) => Ok(()),
         }
     }
 
-    /// The caller's own `network_backend`, if he brought one.
+    /// The `network_backend` of the pool, or `None` if the engine connects by itself.
     #[getter]
     fn get_network_backend<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let backend = lock(&self.handle.client.connector.backend).clone();
@@ -102,31 +102,31 @@ impl Engine {
         Ok(fetching.map(|fetching| Operation::in_task(host, fetching)))
     }
 
-    /// The connections in the order in which they were made.
+    /// Returns the connections of the pool in the order in which they were made.
     fn connections(&self) -> Vec<Connection> {
         let statuses = self.handle.client.pool.statuses();
         statuses.into_iter().map(|status| Connection::of_pool(self.handle.clone(), status)).collect()
     }
 
-    /// Closes every connection; operations that wait for one end with a `ReadError`. Returns what is to be called to close
-    /// external streams, if there are any.
+    /// Closes all connections. Operations that use one raise a `ReadError`. Returns a callable that closes external streams, or
+    /// `None` if there are none.
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.handle.close(py)?;
         self.handle.closing(py, None)
     }
 
-    /// The same in a task. Returns whether there may be external streams, for `close_streams()`.
+    /// Closes all connections, for a task. Returns whether there may be external streams, which `close_streams()` closes.
     fn aclose(&self, py: Python<'_>) -> PyResult<bool> {
         self.handle.close(py)?;
         Ok(self.handle.has_external_streams())
     }
 
-    /// What is to be awaited to close external streams, if there are any.
+    /// Returns an awaitable that closes external streams, or `None` if there are none.
     fn close_streams<'py>(&self, py: Python<'py>, host: Py<Host>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.handle.closing(py, Some(&host))
     }
 
-    /// Active and queued requests and active and idle connections, in httpcore's words.
+    /// Returns the numbers of active and queued requests and of active and idle connections, in httpcore's words.
     fn summary(&self) -> String {
         let Snapshot { connections, active: requests, queued } = self.handle.client.pool.snapshot();
         let idle = connections.iter().filter(|connection| connection.is_idle).count();

@@ -1,4 +1,4 @@
-//! The one place where an error of the engine becomes an exception.
+//! The conversion of the engine's errors into exceptions, and back.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use super::namespace::{Namespace, Package};
 use crate::error::{Error, Kind, OsError};
 
-/// What ends an exchange early: the engine's error, or an exception of the caller's own code that passes through unchanged.
+/// The failure of a step that involves Python: an error of the engine, or an exception of user code, which is raised unchanged.
 pub enum Fault {
     Engine(Error),
     Python(PyErr),
@@ -28,6 +28,7 @@ impl From<PyErr> for Fault {
 }
 
 impl Fault {
+    /// Returns the exception of the namespace for an error, or the exception of user code.
     pub fn into_pyerr(self, py: Python<'_>, namespace: &Namespace) -> PyErr {
         match self {
             Self::Engine(error) => to_pyerr(py, namespace, error),
@@ -35,7 +36,7 @@ impl Fault {
         }
     }
 
-    /// The same where the package may not have been imported yet.
+    /// Returns the same exception where the package may not have been imported yet.
     pub fn into_pyerr_of(self, py: Python<'_>, package: Package) -> PyErr {
         match package.namespace(py) {
             Ok(namespace) => self.into_pyerr(py, namespace),
@@ -44,7 +45,7 @@ impl Fault {
     }
 }
 
-/// An exception that has been shown to a listener already: the caller gets the same one.
+/// An exception that was made before, by user code or for a trace callback. The same object is raised.
 #[derive(Debug)]
 struct Raised(PyErr);
 
@@ -56,17 +57,17 @@ impl fmt::Display for Raised {
 
 impl std::error::Error for Raised {}
 
-/// The error that stands for an exception made before.
+/// Returns the error that stands for an exception that was made before.
 pub fn raised(kind: Kind, exception: PyErr) -> Error {
     Error::new(kind, exception.to_string()).with_source(Raised(exception))
 }
 
-/// The error for an exception that the caller's own code raised: of httpcore's kind, if the exception is.
+/// Returns the error for an exception that user code raised. An exception of httpcore keeps its kind.
 pub fn from_exception(py: Python<'_>, exception: PyErr) -> Error {
     raised(Namespace::kind_of(py, &exception), exception)
 }
 
-/// The exception of the caller's namespace, with what caused it as its `__cause__`.
+/// Returns the exception of the namespace for an error, with the source of the error as its `__cause__`.
 pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
     let (kind, message) = (error.kind(), error.message().to_owned());
     let mut cause = None;
@@ -89,7 +90,7 @@ pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
     exception
 }
 
-/// An `OSError`, of the subclass that fits its number (`ConnectionRefusedError`, ...).
+/// Returns the `OSError` for an error of the operating system. Its subclass follows from the number (`ConnectionRefusedError`, ...).
 pub fn os_error(py: Python<'_>, error: &io::Error) -> PyErr {
     let class = py.get_type::<PyOSError>();
     let exception = match error.raw_os_error() {

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::thread_driver::is_green;
+use super::greenlets::is_green;
 use crate::operation::{ExternalHandle, ExternalStream, StreamOwner};
 
 /// An external stream, as the engine knows it.

@@ -188,3 +188,49 @@ fn reason(exception: &Bound<'_, PyBaseException>) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(call: &ExternalCall, kind: Kind) -> String {
+        call.message(kind).expect("a message")
+    }
+
+    #[test]
+    fn a_timeout_names_the_phase_the_limit_and_the_option() {
+        let limit = Some(Duration::from_millis(2500));
+        let read = ExternalCall::Read(limit, Reply::default());
+        assert_eq!(
+            message(&read, Kind::ReadTimeout),
+            "reading from the network stream took longer than 2.5 s (read timeout)"
+        );
+        let write = ExternalCall::Write(None, Reply::default());
+        assert_eq!(message(&write, Kind::WriteTimeout), "writing to the network stream took longer (write timeout)");
+    }
+
+    #[test]
+    fn a_failure_to_connect_names_the_peer() {
+        let event = Event::ConnectUnixSocket { path: "/run/app".to_owned(), timeout: None };
+        let call = ExternalCall::Stream(event, Reply::default());
+        assert_eq!(message(&call, Kind::ConnectError), "connecting to /run/app failed");
+        let event = Event::StartTls {
+            server_hostname: "example.org".to_owned(),
+            timeout: Some(Duration::from_secs(1)),
+            by_backend: true,
+            hop: crate::operation::Hop::Direct,
+        };
+        let call = ExternalCall::Stream(event, Reply::default());
+        assert_eq!(
+            message(&call, Kind::ConnectTimeout),
+            "the TLS handshake with example.org took longer than 1.0 s (connect timeout)"
+        );
+    }
+
+    #[test]
+    fn exceptions_of_other_kinds_and_calls_keep_their_empty_message() {
+        assert_eq!(ExternalCall::Read(None, Reply::default()).message(Kind::Raised), None);
+        assert_eq!(ExternalCall::Readable(Reply::default()).message(Kind::ReadError), None);
+        assert_eq!(ExternalCall::Sleep(Reply::default()).message(Kind::ReadError), None);
+    }
+}

@@ -1,9 +1,20 @@
-//! What Python sees. The only place that knows pyo3: thin classes over the engine, the driver that runs operations in threads
-//! and tasks ([`operation`]), effects as Python carries them out ([`effects`]), and one file each for errors, requests and
-//! responses.
+//! The classes that Python sees, and the drivers that run operations of the engine. The only place that knows pyo3.
+//!
+//! | part | modules |
+//! |---|---|
+//! | pools and connections | [`engine`], [`connection`], [`client`], [`options`], [`arguments`], [`proxy`], [`tls`] |
+//! | requests and responses | [`request`], [`request_arguments`], [`response`], [`content`], [`streams`], [`network_stream`] |
+//! | operations and their drivers | [`operation`], [`operations`], [`execution`], [`thread_driver`], [`greenlets`], [`signals`], [`host`] |
+//! | effects, carried out in Python | [`effects`], [`awaited`], [`performer`], [`external_calls`], [`helpers`], [`closing`], [`ssl`] |
+//! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`] |
+//! | conversions | [`values`], [`addresses`], [`errors`], [`namespace`], [`calls`] |
+//!
+//! Pyclasses are thin: each method converts its arguments, makes one call and converts the result. Code of users is never called with
+//! a frame of the engine below it: it runs in the drive loops of `httpcore_rs._drive`.
 
 mod addresses;
 mod arguments;
+mod awaited;
 mod backend;
 mod callbacks;
 mod calls;
@@ -18,6 +29,7 @@ mod errors;
 mod execution;
 mod external;
 mod external_calls;
+mod greenlets;
 mod helpers;
 mod host;
 mod namespace;
@@ -25,7 +37,6 @@ mod network_stream;
 mod operation;
 mod operations;
 mod options;
-mod pending;
 mod performer;
 mod proxy;
 mod request;
@@ -42,7 +53,7 @@ mod values;
 
 use pyo3::prelude::*;
 
-/// The native part of `httpcore_rs`; use the names that `httpcore_rs` exports.
+/// The native part of `httpcore_rs`. Its names are internal: programs use those that `httpcore_rs` exports.
 #[pymodule(name = "_engine", gil_used = true)]
 mod engine_module {
     #[pymodule_export]
@@ -62,22 +73,22 @@ mod engine_module {
 
     use pyo3::prelude::*;
 
-    /// Tells the engine that this process is a forked child. Registered with `os.register_at_fork`.
+    /// Tells the engine that this process is a forked child. It is registered with `os.register_at_fork()`.
     #[pyfunction]
     fn forked(py: Python<'_>) {
         crate::fork::forked();
         super::signals::forked(py);
     }
 
-    /// Tells the engine which thread runs signal handlers, by the interpreter's number for it.
+    /// Tells the engine which thread runs signal handlers. `ident` is its `threading.get_ident()`.
     #[pyfunction]
     fn set_main_thread(ident: u64) {
         super::signals::set_main_thread(ident);
     }
 
-    /// Tells the engine that `select` is monkey-patched: threads then wait by it.
+    /// Tells the engine that `select.select` is monkey-patched: threads wait by calling it from now on.
     #[pyfunction]
     fn set_green() {
-        super::thread_driver::set_green();
+        super::greenlets::set_green();
     }
 }

@@ -1,5 +1,6 @@
-//! Whose types and exceptions a caller gets: httpcore's, or those of its fork httpcore2, as his request is one's or the other's.
-//! The choice is made here and nowhere else, and neither package is imported before somebody needs it.
+//! Selects the types and exceptions of httpcore or of its fork httpcore2, by the class of the request.
+//!
+//! The choice is made in this file only. Each package is imported when it is first needed.
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -10,7 +11,7 @@ use pyo3::types::{PyDict, PyType, PyTypeMethods};
 use super::calls::call_method;
 use crate::error::Kind;
 
-/// The two packages.
+/// The package that a request, a response or an exception belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Package {
     Httpcore,
@@ -20,7 +21,7 @@ pub enum Package {
 /// The names of one package that the engine needs.
 pub struct Namespace {
     pub package: Package,
-    /// Its loggers, and where each keeps what it found out about its level.
+    /// The loggers of the package, each with its cache: the answers of `isEnabledFor()` by level.
     loggers: Vec<(Py<PyAny>, Option<Py<PyDict>>)>,
     pub url: Py<PyAny>,
     request: Py<PyAny>,
@@ -30,13 +31,15 @@ pub struct Namespace {
     module: Py<PyModule>,
 }
 
-/// The last of them only hear of proxies.
+/// The loggers of a package; the last two log the events of proxies.
 const LOGGERS: [&str; 5] = ["connection", "http11", "http2", "proxy", "socks"];
+/// The number of loggers for proxies.
 const OF_PROXIES: usize = 2;
 
 impl Package {
     const BOTH: [Self; 2] = [Self::Httpcore, Self::Httpcore2];
 
+    /// Returns the package with this name. Raises `ValueError` for other names.
     pub fn named(name: &str) -> PyResult<Self> {
         let named = Self::BOTH.into_iter().find(|package| package.name() == name);
         named.ok_or_else(|| PyValueError::new_err(format!("there is no package {name:?} of httpcore's kind")))
@@ -49,7 +52,7 @@ impl Package {
         }
     }
 
-    /// The package that an object's class, or one that it inherits from, was defined in.
+    /// Returns the package that defines the class of an object, or one of its base classes.
     pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
         for base in object.get_type().mro() {
             let module: String = base.getattr(intern!(object.py(), "__module__"))?.extract().unwrap_or_default();
@@ -61,12 +64,12 @@ impl Package {
         Ok(None)
     }
 
-    /// What the package holds. It is imported the first time.
+    /// Returns the names of the package, which is imported on the first call.
     pub fn namespace(self, py: Python<'_>) -> PyResult<&'static Namespace> {
         self.cell().get_or_try_init(py, || Namespace::load(py, self))
     }
 
-    /// The same if it was imported already.
+    /// Returns the names of the package if it has been imported.
     fn loaded(self, py: Python<'_>) -> Option<&'static Namespace> {
         self.cell().get(py)
     }
@@ -83,7 +86,7 @@ impl Package {
 }
 
 impl Namespace {
-    /// The namespace that `request` belongs to.
+    /// Returns the namespace that `request` belongs to. Raises `TypeError` for other objects than requests.
     pub fn of(request: &Bound<'_, PyAny>) -> PyResult<&'static Self> {
         let py = request.py();
         let class = request.get_type();
@@ -92,14 +95,14 @@ impl Namespace {
                 return Ok(namespace);
             }
         }
-        // The first request, or one of a subclass.
+        // The first request of the package, or one of a subclass.
         match Package::of(request)? {
             Some(package) => package.namespace(py),
             None => Err(PyTypeError::new_err(format!("request must be an httpcore.Request, not {}", class.name()?))),
         }
     }
 
-    /// A namespace for what belongs to no request: one that was needed before.
+    /// Returns the namespace to use where there is no request: one that has been imported.
     pub fn at_hand(py: Python<'_>) -> PyResult<&'static Self> {
         match Self::all_loaded(py).next() {
             Some(namespace) => Ok(namespace),
@@ -111,8 +114,8 @@ impl Namespace {
         Package::BOTH.into_iter().filter_map(move |package| package.loaded(py))
     }
 
-    /// Whether one of the package's loggers takes debug records, those of proxies included if there is one. Costs next to nothing
-    /// while none does.
+    /// Returns whether debug logging is enabled for one of the package's loggers; those for proxies count if there is a proxy. The
+    /// caches of the loggers make this cheap.
     pub fn is_debugging(&self, py: Python<'_>, has_proxy: bool) -> PyResult<bool> {
         const DEBUG: i32 = 10;
 
@@ -133,12 +136,12 @@ impl Namespace {
         Ok(false)
     }
 
-    /// A `Response` without its attributes. Its constructor would check and copy headers that cannot be wrong.
+    /// Returns a `Response` without attributes. Its constructor would check and copy headers that are correct already.
     pub fn empty_response<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.new.bind(py).call1((self.response.bind(py),))
     }
 
-    /// The exception class for a kind of error.
+    /// Returns the exception class for a kind of error.
     pub fn exception<'py>(&self, py: Python<'py>, kind: Kind) -> PyResult<Bound<'py, PyType>> {
         let name = match kind {
             Kind::ConnectError => intern!(py, "ConnectError"),
@@ -153,13 +156,13 @@ impl Namespace {
             Kind::UnsupportedProtocol => intern!(py, "UnsupportedProtocol"),
             Kind::ProxyError => intern!(py, "ProxyError"),
             Kind::ConnectionNotAvailable => intern!(py, "ConnectionNotAvailable"),
-            // An exception that is raised again is not made here.
+            // An exception of user code is raised again as it is and needs no class.
             Kind::Raised | Kind::Internal => return Ok(py.get_type::<PyRuntimeError>()),
         };
         Ok(self.module.bind(py).getattr(name)?.cast_into()?)
     }
 
-    /// The class of streams that have left HTTP: it hands out first what came behind the response head.
+    /// Returns the class for upgraded streams. Its `read()` returns the bytes that followed the response head first.
     pub fn upgrade_stream<'py>(&self, py: Python<'py>, is_async: bool) -> PyResult<Bound<'py, PyAny>> {
         let (module, class) = if is_async {
             ("_async.http11", "AsyncHTTP11UpgradeStream")
@@ -169,7 +172,7 @@ impl Namespace {
         py.import(format!("{}.{module}", self.package.name()))?.getattr(class)
     }
 
-    /// The kind of error that an exception of either package stands for; [`Kind::Raised`] for all others.
+    /// Returns the kind of error for an exception of either package; [`Kind::Raised`] for others.
     pub fn kind_of(py: Python<'_>, exception: &PyErr) -> Kind {
         for namespace in Self::all_loaded(py) {
             for kind in Kind::OF_HTTPCORE {

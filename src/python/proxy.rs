@@ -1,4 +1,4 @@
-//! The proxy of a pool, as httpcore describes it.
+//! Reading an `httpcore.Proxy`.
 
 use bytes::Bytes;
 use pyo3::exceptions::PyTypeError;
@@ -13,8 +13,8 @@ use crate::error::{Error, Kind};
 use crate::operation::Fields;
 use crate::origin::Scheme;
 
-/// Reads an `httpcore.Proxy`. Raises `UnsupportedProtocol` if it is none that we can speak to, and `LocalProtocolError` if its
-/// headers or credentials cannot be sent: those of `package`.
+/// Reads an `httpcore.Proxy`. Raises `UnsupportedProtocol` of `package` for other schemes than those of HTTP and SOCKS5, and
+/// `LocalProtocolError` for headers or credentials that cannot be sent.
 pub fn read(proxy: &Bound<'_, PyAny>, package: Package) -> PyResult<Proxy> {
     let py = proxy.py();
     let url = proxy.getattr_opt(intern!(py, "url"))?.ok_or_else(|| {
@@ -62,7 +62,7 @@ fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
     headers.try_iter()?.map(|field| pair(&field?)).collect()
 }
 
-/// Two `bytes`, as `httpcore.Proxy` holds them.
+/// Reads a pair of `bytes`.
 fn pair(pair: &Bound<'_, PyAny>) -> PyResult<(Bytes, Bytes)> {
     let (first, second): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
     let bytes = |value| values::bytes_of(value, "proxy headers and credentials").map(Bytes::copy_from_slice);

@@ -1,4 +1,4 @@
-//! Making a response of the caller's namespace.
+//! Building an `httpcore.Response` from the parts of a response.
 
 use bytes::Bytes;
 use pyo3::intern;
@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use super::namespace::Namespace;
 use crate::message::ResponseHead;
 
-/// A `bytes` object that is made once.
+/// Returns a `bytes` object that is made once.
 macro_rules! intern_bytes {
     ($py:expr, $bytes:literal) => {{
         static BYTES: pyo3::sync::PyOnceLock<Py<PyBytes>> = pyo3::sync::PyOnceLock::new();
@@ -16,7 +16,7 @@ macro_rules! intern_bytes {
     }};
 }
 
-/// A response whose body is read from `stream`. If it has been read already, `content` is what came of it.
+/// Returns a response whose body is read from `stream`. `content` is the body, if that has been read already.
 pub fn build<'py>(
     py: Python<'py>,
     namespace: &Namespace,
@@ -39,7 +39,7 @@ pub fn build<'py>(
     Ok(response)
 }
 
-/// What the response's extensions say, `network_stream` included. `trailing_headers` is there where fields may follow the body.
+/// Returns the extensions of a response. `trailing_headers` is among them if fields may follow the body.
 pub fn extensions<'py>(
     py: Python<'py>,
     head: &ResponseHead,
@@ -66,7 +66,7 @@ pub fn extensions<'py>(
     Ok(extensions)
 }
 
-/// The version as httpcore says it.
+/// Returns the HTTP version in the form of httpcore: `b"HTTP/1.1"` or `b"HTTP/2"`.
 pub fn version<'py>(py: Python<'py>, head: &ResponseHead) -> Bound<'py, PyBytes> {
     match head {
         ResponseHead::Http1(head) => match head.version() {
@@ -77,7 +77,7 @@ pub fn version<'py>(py: Python<'py>, head: &ResponseHead) -> Bound<'py, PyBytes>
     }
 }
 
-/// The list for the fields that may follow the body, empty until they have come; `None` where none can.
+/// Returns the list for the fields that follow the body, which is filled when they arrive; `None` if there can be none.
 pub fn trailers<'py>(py: Python<'py>, head: &ResponseHead) -> Option<Bound<'py, PyList>> {
     let can_have = match head {
         ResponseHead::Http1(head) => head.is_chunked(),
@@ -86,13 +86,13 @@ pub fn trailers<'py>(py: Python<'py>, head: &ResponseHead) -> Option<Bound<'py, 
     can_have.then(|| PyList::empty(py))
 }
 
-/// Puts the fields that came into their list.
+/// Appends the fields that have arrived to their list.
 pub fn fill(trailers: &Bound<'_, PyList>, fields: &[(Bytes, Bytes)]) -> PyResult<()> {
     let py = trailers.py();
     fields.iter().try_for_each(|(name, value)| trailers.append((PyBytes::new(py, name), PyBytes::new(py, value))))
 }
 
-/// Names and values as they came, in a list of pairs.
+/// Returns the header fields as a list of pairs of `bytes`, in the order in which they arrived.
 pub fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyList>> {
     let pair = |name: &[u8], value: &[u8]| (PyBytes::new(py, name), PyBytes::new(py, value));
     match head {
@@ -104,7 +104,7 @@ pub fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py,
     }
 }
 
-/// The pieces of a body as one object.
+/// Returns the pieces of a body as one `bytes` object.
 pub fn join<'a, 'py>(
     py: Python<'py>,
     pieces: impl Iterator<Item = &'a Bytes> + Clone,

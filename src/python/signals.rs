@@ -1,10 +1,9 @@
-//! How the main thread learns of signals while it sleeps.
+//! The wake-up of the main thread by signals while it sleeps.
 //!
-//! Python's C handler only takes a note; the handler in Python runs when the main thread executes bytecode again. A signal that
-//! arrives during a sleep of this thread ends that sleep. One that another thread received, or that came just before the
-//! sleep, does not. So a first sleep is short. If it was not enough, Python is asked to write to this thread's wake-up pipe
-//! whenever there is a signal (`signal.set_wakeup_fd`), bytecode is executed once, and from then on the thread sleeps for as
-//! long as it has to.
+//! Python's C handler only sets a flag; the handler in Python runs when the main thread executes bytecode again. A signal that
+//! arrives during a sleep of the main thread ends that sleep. One that another thread receives, or that arrives just before the
+//! sleep, does not. The first sleep is therefore short. If it ends without a result, Python is told to write to the wake-up pipe of
+//! the thread at each signal (`signal.set_wakeup_fd`) and executes bytecode once; from then on sleeps have no limit.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -19,20 +18,20 @@ use super::calls::thread_ident;
 use crate::io::notifier::Notifier;
 use crate::io::wait_set::WaitSet;
 
-/// The interpreter's number for the thread that runs signal handlers; 0 while it is not known.
+/// The interpreter's number of the thread that runs signal handlers; 0 while it is unknown.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
-/// No descriptor, in the words of `signal.set_wakeup_fd`.
+/// The value of `signal.set_wakeup_fd()` for no descriptor.
 const NONE: RawFd = -1;
-/// The descriptor that the wake-up descriptor was set to here.
+/// The wake-up descriptor that the engine has set; [`NONE`] if it has set none.
 static WATCHED: AtomicI32 = AtomicI32::new(NONE);
 
-/// Says which thread runs signal handlers.
+/// Sets the thread that runs signal handlers.
 pub fn set_main_thread(ident: u64) {
     MAIN_THREAD.store(ident, Ordering::Relaxed);
 }
 
-/// Called in a forked child: its signals are not the parent's. The thread that forked is the only one here.
+/// Called in a forked child, whose signals are not those of the parent. The thread that forked is the only one in the child.
 pub fn forked(py: Python<'_>) {
     set_main_thread(thread_ident());
     let descriptor = WATCHED.swap(NONE, Ordering::Relaxed);
@@ -41,16 +40,17 @@ pub fn forked(py: Python<'_>) {
     }
 }
 
+/// Returns whether the calling thread runs signal handlers.
 pub fn is_main_thread() -> bool {
     MAIN_THREAD.load(Ordering::Relaxed) == thread_ident()
 }
 
-/// How long the first sleep lasts.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
-/// Where the wake-up descriptor is in use by the program, sleeps end from time to time, ever less often up to this.
-const LAST_LOOK: Duration = Duration::from_secs(1);
+/// The limit of the first sleep.
+const FIRST_POLL: Duration = Duration::from_millis(50);
+/// The longest pause between two polls for signals, where the program uses the wake-up descriptor itself.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The main thread's watch for signals during one operation.
+/// The signal poll of the main thread during one operation.
 #[derive(Default)]
 pub struct SignalWatch {
     state: SignalState,
@@ -60,66 +60,66 @@ pub struct SignalWatch {
 enum SignalState {
     #[default]
     Unwatched,
-    /// Bytecode is executed at this time, and at ever longer pauses from then on.
-    Looking { at: Instant, pause: Duration },
-    /// The wake-up pipe tells of signals.
+    /// Bytecode is executed at this time, then after pauses that double.
+    Polling { at: Instant, pause: Duration },
+    /// Signals write to the wake-up pipe.
     Watching(Arc<Notifier>),
 }
 
 impl SignalState {
-    fn looking(pause: Duration) -> Self {
-        Self::Looking { at: Instant::now() + pause, pause }
+    fn polling(pause: Duration) -> Self {
+        Self::Polling { at: Instant::now() + pause, pause }
     }
 }
 
 impl SignalWatch {
-    /// Before a sleep: ends it when it is time to look.
-    pub fn limit(&mut self, park: &mut WaitSet) {
+    /// Called before a sleep: limits the sleep to the time of the next signal poll.
+    pub fn limit(&mut self, wait_set: &mut WaitSet) {
         if let SignalState::Unwatched = self.state {
-            self.state = SignalState::looking(FIRST_LOOK);
+            self.state = SignalState::polling(FIRST_POLL);
         }
-        if let SignalState::Looking { at, .. } = self.state {
-            park.wake_at(at);
+        if let SignalState::Polling { at, .. } = self.state {
+            wait_set.wake_at(at);
         }
     }
 
-    /// After a sleep: whether it is time to look.
+    /// Called after a sleep: returns whether it is time for a signal poll.
     pub fn is_due(&self) -> bool {
-        matches!(self.state, SignalState::Looking { at, .. } if Instant::now() >= at)
+        matches!(self.state, SignalState::Polling { at, .. } if Instant::now() >= at)
     }
 
-    /// Before a look: from now on the pipe is told of signals, unless the program has a descriptor of its own for that.
+    /// Called before a signal poll: has signals write to the pipe from now on, unless the program uses the wake-up descriptor itself.
     pub fn watch(&mut self, py: Python<'_>) {
-        let SignalState::Looking { pause, .. } = self.state else { return };
+        let SignalState::Polling { pause, .. } = self.state else { return };
         self.state = match Notifier::of_this_thread() {
-            Ok(bell) if claim(py, &bell) => SignalState::Watching(bell),
-            _ => SignalState::looking((pause * 2).min(LAST_LOOK)),
+            Ok(notifier) if claim(py, &notifier) => SignalState::Watching(notifier),
+            _ => SignalState::polling((pause * 2).min(LONGEST_PAUSE)),
         };
     }
 
-    /// After a look: a signal handler may have set the wake-up descriptor for its own purposes, or forked.
+    /// Called after a signal poll, in which a handler may have set the wake-up descriptor, or forked.
     pub fn resume(&mut self, py: Python<'_>) {
-        let SignalState::Watching(bell) = &self.state else { return };
-        let is_here = Notifier::of_this_thread().is_ok_and(|here| Arc::ptr_eq(&here, bell));
-        if !(is_here && claim(py, bell)) {
-            self.state = SignalState::looking(FIRST_LOOK);
+        let SignalState::Watching(notifier) = &self.state else { return };
+        let is_here = Notifier::of_this_thread().is_ok_and(|here| Arc::ptr_eq(&here, notifier));
+        if !(is_here && claim(py, notifier)) {
+            self.state = SignalState::polling(FIRST_POLL);
         }
     }
 
-    /// The thread goes back to Python for something else than a look.
+    /// Called when the thread returns to Python for another reason than a signal poll.
     pub fn end(&mut self, py: Python<'_>) {
-        if let SignalState::Watching(bell) = std::mem::take(&mut self.state) {
+        if let SignalState::Watching(notifier) = std::mem::take(&mut self.state) {
             WATCHED.store(NONE, Ordering::Relaxed);
-            release(py, bell.writer());
+            release(py, notifier.writer());
         }
     }
 }
 
-/// An operation that is given up while it looks: a handler has raised an exception.
+/// Dropped during a signal poll when a handler has raised an exception.
 impl Drop for SignalWatch {
     fn drop(&mut self) {
         if matches!(self.state, SignalState::Watching(_)) && is_main_thread() {
-            // Unless the interpreter is being finalized.
+            // Does nothing while the interpreter is being finalized.
             Python::try_attach(|py| {
                 let raised_before = PyErr::take(py);
                 self.end(py);
@@ -131,24 +131,24 @@ impl Drop for SignalWatch {
     }
 }
 
-/// Sets the wake-up descriptor to the pipe's, unless the program has set one.
-fn claim(py: Python<'_>, bell: &Notifier) -> bool {
-    let Ok(before) = set_wakeup_descriptor(py, bell.writer()) else { return false };
-    if before == NONE || before == bell.writer() {
-        WATCHED.store(bell.writer(), Ordering::Relaxed);
+/// Sets the wake-up descriptor to that of the pipe. Returns `false` if the program has set one, which is then kept.
+fn claim(py: Python<'_>, notifier: &Notifier) -> bool {
+    let Ok(before) = set_wakeup_descriptor(py, notifier.writer()) else { return false };
+    if before == NONE || before == notifier.writer() {
+        WATCHED.store(notifier.writer(), Ordering::Relaxed);
         return true;
     }
-    // It can only fail if the program has closed its descriptor.
+    // This fails only if the program has closed its descriptor.
     let _ = set_wakeup_descriptor(py, before);
-    let missed = bell.take_signals();
+    let missed = notifier.take_signals();
     if !missed.is_empty() {
-        // Signals that came between the two calls: the program waits for them.
+        // The program waits for the signals that arrived between the two calls.
         let _ = write(py, before, &missed);
     }
     false
 }
 
-/// Sets the wake-up descriptor back, unless the program has set one meanwhile.
+/// Resets the wake-up descriptor, unless the program has set one meanwhile.
 fn release(py: Python<'_>, descriptor: RawFd) {
     if let Ok(before) = set_wakeup_descriptor(py, NONE)
         && before != NONE
@@ -158,17 +158,70 @@ fn release(py: Python<'_>, descriptor: RawFd) {
     }
 }
 
-/// `os.write()`, which runs no bytecode.
+/// Calls `os.write()`, which runs no bytecode.
 fn write(py: Python<'_>, descriptor: RawFd, bytes: &[u8]) -> PyResult<()> {
     let module = py.import(intern!(py, "posix"))?;
     module.call_method1(intern!(py, "write"), (descriptor, PyBytes::new(py, bytes)))?;
     Ok(())
 }
 
-/// `signal.set_wakeup_fd()`, which runs no bytecode. Returns the descriptor before, -1 for none.
+/// Calls `signal.set_wakeup_fd()`, which runs no bytecode. Returns the previous descriptor, -1 for none.
 fn set_wakeup_descriptor(py: Python<'_>, descriptor: RawFd) -> PyResult<RawFd> {
     let keywords = PyDict::new(py);
     keywords.set_item(intern!(py, "warn_on_full_buffer"), false)?;
     let module = py.import(intern!(py, "_signal"))?;
     module.call_method(intern!(py, "set_wakeup_fd"), (descriptor,), Some(&keywords))?.extract()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sleep_is_short() {
+        let mut signals = SignalWatch::default();
+        assert!(!signals.is_due());
+        let before = Instant::now();
+        let mut wait_set = WaitSet::default();
+        signals.limit(&mut wait_set);
+        let deadline = wait_set.deadline.expect("the sleep is limited");
+        assert!(deadline >= before + FIRST_POLL);
+        assert!(deadline <= Instant::now() + FIRST_POLL);
+    }
+
+    #[test]
+    fn an_earlier_deadline_stays() {
+        let now = Instant::now();
+        let mut wait_set = WaitSet { deadline: Some(now), ..WaitSet::default() };
+        SignalWatch::default().limit(&mut wait_set);
+        assert_eq!(wait_set.deadline, Some(now));
+    }
+
+    #[test]
+    fn later_sleeps_end_at_the_same_time() {
+        let mut signals = SignalWatch::default();
+        let (mut first, mut second) = (WaitSet::default(), WaitSet::default());
+        signals.limit(&mut first);
+        signals.limit(&mut second);
+        assert_eq!(first.deadline, second.deadline);
+    }
+
+    #[test]
+    fn a_poll_is_due_when_its_time_has_come() {
+        let at = |at| SignalWatch { state: SignalState::Polling { at, pause: FIRST_POLL } };
+        assert!(at(Instant::now()).is_due());
+        assert!(!at(Instant::now() + Duration::from_secs(3600)).is_due());
+    }
+
+    #[test]
+    fn the_wake_up_pipe_needs_no_limit() {
+        let notifier = Notifier::of_this_thread().expect("a pipe");
+        let mut signals = SignalWatch { state: SignalState::Watching(notifier) };
+        let mut wait_set = WaitSet::default();
+        signals.limit(&mut wait_set);
+        assert_eq!(wait_set.deadline, None);
+        assert!(!signals.is_due());
+        // Dropping this state would need an interpreter.
+        signals.state = SignalState::Unwatched;
+    }
 }

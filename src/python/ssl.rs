@@ -1,7 +1,7 @@
-//! Steps of TLS sessions, as `httpcore_rs._ssl_session` takes them with Python's `ssl`.
+//! TLS by Python's `ssl`: the sessions of an `ssl.SSLContext`, and their steps, which `httpcore_rs._ssl_session` takes.
 //!
-//! A step is an effect. [`next_step`] makes it for the sessions that the last polls of this thread left in [`park`], and
-//! [`TlsStep::finish`] takes what came of it.
+//! A step is an effect. [`next_step`] prepares it for a session that the last polls of this thread have queued in
+//! [`python_ssl::needs_step`], and [`TlsStep::finish`] takes its outcome.
 
 use std::any::Any;
 use std::future::Future;
@@ -24,40 +24,51 @@ use crate::operation::{DeferredWork, EffectChannel, StreamOwner};
 use crate::tls::Tls;
 use crate::tls::python_ssl::{self, SessionFault, SslEngine, SslSession, StepInput, StepOutput};
 
-// As in `_ssl_session`.
+// The flags of a session's state, with the values of `_ssl_session`.
 const HANDSHAKEN: u8 = 1;
 const CLOSED: u8 = 2;
 const HOLDING: u8 = 4;
 
-/// What does TLS for a pool or a proxy with this `ssl_context`, whose default is that of `package`.
+/// Returns the TLS of a pool or a proxy with this `ssl_context`: rustls, or Python's `ssl`. The default is that of `package`.
 pub fn tls(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>, package: Package) -> PyResult<Tls> {
     if let Some(config) = tls::from_argument(py, ssl_context, package)? {
         return Ok(Tls::Rustls(config));
     }
     let given = ssl_context.map(|context| context.clone().unbind());
-    let context = SslContext { given, package, made: PyOnceLock::new() };
+    let context = SslContext { given, package, context: PyOnceLock::new() };
     Ok(Tls::Python(Arc::new(ContextEngine { context: Arc::new(context) })))
 }
 
-/// A pool's `ssl.SSLContext`.
+/// The `ssl.SSLContext` of a pool.
 struct SslContext {
     given: Option<Py<PyAny>>,
     package: Package,
-    /// The same if it is a context, else one that does what it says. Made when it is needed.
-    made: PyOnceLock<Py<PyAny>>,
+    /// The `ssl.SSLContext` that was given, or an equivalent one. Made when it is needed.
+    context: PyOnceLock<Py<PyAny>>,
 }
 
 impl SslContext {
     fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        let made = self.made.get_or_try_init(py, || {
-            let module = py.import(intern!(py, "httpcore_rs._ssl_context"))?;
-            let arguments = (&self.given, false, self.package.name());
-            PyResult::Ok(calls::call(&module.getattr("for_backend")?, arguments)?.unbind())
-        })?;
-        Ok(made.bind(py))
+        let given = self.given.as_ref().map(|given| given.bind(py));
+        let context = self
+            .context
+            .get_or_try_init(py, || Ok::<_, PyErr>(equivalent(py, given, false, self.package)?.unbind()))?;
+        Ok(context.bind(py))
     }
 }
 
+/// Returns the `ssl.SSLContext` that was given as `ssl_context`, or one that is equivalent to the TLS of the engine itself.
+pub fn equivalent<'py>(
+    py: Python<'py>,
+    given: Option<&Bound<'py, PyAny>>,
+    http2: bool,
+    package: Package,
+) -> PyResult<Bound<'py, PyAny>> {
+    let module = py.import(intern!(py, "httpcore_rs._ssl_context"))?;
+    calls::call(&module.getattr(intern!(py, "for_backend"))?, (given, http2, package.name()))
+}
+
+/// The TLS of a pool that Python's `ssl` does.
 struct ContextEngine {
     context: Arc<SslContext>,
 }
@@ -69,21 +80,22 @@ impl SslEngine for ContextEngine {
     }
 }
 
-/// A session, as it is known here.
+/// The part of a session that belongs to Python's `ssl`.
 struct Session {
     context: Arc<SslContext>,
     name: String,
     protocols: &'static [&'static [u8]],
+    /// Set by the first step.
     begun: OnceLock<Begun>,
 }
 
-/// Its `_ssl_session.Session`, and that one's method `step` as an effect, which is needed often.
+/// A session that has begun: its `_ssl_session.Session`, and the method `step` of that as an effect, which is used often.
 struct Begun {
     object: Py<PyAny>,
     step: Py<PyAny>,
 }
 
-/// A step that is under way. If it is not finished, its session has failed.
+/// A step that is being taken. Dropping it before its end fails the session.
 pub struct TlsStep {
     session: Arc<SslSession>,
     is_over: bool,
@@ -97,8 +109,8 @@ impl Drop for TlsStep {
     }
 }
 
-/// The step that a session needs, as an effect, and what takes its outcome; `None` if it needs none, or has failed because there
-/// cannot be one.
+/// Returns the step that a session needs, as an effect, with the [`TlsStep`] that takes its outcome; `None` if the session needs none, or
+/// has failed because the step could not be prepared.
 fn effect<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<(Bound<'py, PyAny>, TlsStep)>> {
     let Some(input) = session.begin_step() else { return Ok(None) };
     let step = TlsStep { session: Arc::clone(session), is_over: false };
@@ -112,8 +124,8 @@ impl Session {
     fn effect<'py>(&self, py: Python<'py>, input: StepInput) -> PyResult<Bound<'py, PyAny>> {
         match (self.begun.get(), input) {
             (Some(begun), StepInput::Data { ciphertext, plaintext }) => {
-                // As attributes, since a `partial` for each step costs more. Nothing else sets them before it is called: one driver
-                // at a time takes a step.
+                // Passed as attributes: a `partial` for each step costs more. One driver at a time takes a step, so that nothing else
+                // sets them before the call.
                 let object = begun.object.bind(py);
                 object.setattr(intern!(py, "ciphertext"), PyBytes::new(py, &ciphertext))?;
                 object.setattr(intern!(py, "plaintext"), PyBytes::new(py, &plaintext))?;
@@ -133,7 +145,7 @@ impl Session {
 }
 
 impl TlsStep {
-    /// Takes what the call returned or raised. An `Exception` is the session's affair, any other the caller's.
+    /// Takes the outcome of the call. An `Exception` fails the session; any other exception is returned.
     pub fn finish(mut self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
         let session = Arc::clone(&self.session);
         let finished = self.finish_step(py, result);
@@ -158,7 +170,7 @@ impl TlsStep {
     fn take(&mut self, returned: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = returned.py();
         let returned = returned.cast::<PyTuple>()?;
-        // `begin` returns the session before all else, and a handshake the protocol behind it.
+        // `begin` returns the session as the first item, a handshake the protocol as the last one.
         let first = returned.len().saturating_sub(4);
         let known = known(&self.session)?;
         if returned.len() == 5 {
@@ -188,17 +200,17 @@ impl TlsStep {
     }
 }
 
-/// The next step that the polls of this thread have noted, as an effect, and what takes its outcome.
+/// Returns the next step that the polls of this thread have made necessary, as an effect, with the [`TlsStep`] that takes its outcome.
 pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, TlsStep)>> {
     let mut sessions = python_ssl::take_steps().into_iter();
     let next = sessions.find_map(|session| effect(py, &session).transpose()).transpose();
-    // The others come later.
+    // The other sessions have their steps later.
     sessions.for_each(|session| python_ssl::needs_step(&session));
     next
 }
 
-/// Leaves the steps that a thread has noted outside of an operation, by closing or dropping a response, to the next operation of
-/// its pool: there is a reset to be put in a record.
+/// Leaves the steps that became necessary outside of an operation, when a thread closed a response, to the next operation of the pool:
+/// a reset has to be encrypted.
 pub fn leave_steps(owner: &StreamOwner) {
     if python_ssl::has_steps() {
         for session in python_ssl::take_steps() {
@@ -207,15 +219,15 @@ pub fn leave_steps(owner: &StreamOwner) {
     }
 }
 
-/// Takes the steps that a thread has noted by dropping a response: the peer is to be told at once. What Python raises has nothing to be
-/// raised in.
+/// Takes the steps that became necessary when a response was dropped, so that the peer gets the reset at once. Exceptions are
+/// reported by `sys.unraisablehook`.
 pub fn take_dropped_steps() {
     const MOST: usize = 8;
 
     if !python_ssl::has_steps() {
         return;
     }
-    // Unless the interpreter is being finalized.
+    // Does nothing while the interpreter is being finalized.
     Python::try_attach(|py| {
         let raised_before = PyErr::take(py);
         for _ in 0..MOST {
@@ -236,6 +248,7 @@ pub fn take_dropped_steps() {
     });
 }
 
+/// A step that is left to the next operation.
 struct LeftStep(Arc<SslSession>);
 
 impl DeferredWork for LeftStep {
@@ -252,7 +265,7 @@ impl DeferredWork for LeftStep {
     }
 }
 
-/// Returns the `ssl.SSLObject` of a session, once it has begun.
+/// Returns the `ssl.SSLObject` of a session, or `None` before its first step.
 pub fn object<'py>(py: Python<'py>, session: &(dyn Any + Send + Sync)) -> PyResult<Option<Bound<'py, PyAny>>> {
     let session = session.downcast_ref().ok_or_else(unknown)?;
     let begun = known(session)?.begun.get();

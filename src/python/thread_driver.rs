@@ -1,80 +1,47 @@
 //! Running an operation on the calling thread.
 //!
-//! The interpreter is released while the thread polls its operation and sleeps in `poll(2)`. When the operation needs Python,
-//! or a signal has arrived, the thread stops and says why; the drive loop, in Python, sees to that and lets it go on.
-//!
-//! Where sockets are monkey-patched (gevent, eventlet) the thread does not sleep: waiting is an effect as well, and other
-//! greenlets run meanwhile.
+//! The thread polls its operation and sleeps in `poll(2)` without the interpreter lock. It stops and returns the reason when the
+//! operation needs Python or a signal may have arrived. The drive loop, in Python, acts on the reason and runs the operation again.
 
-use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use pyo3::prelude::*;
 
+use super::greenlets::{Greenlet, SelectArguments, is_green};
 use super::operations::PollOperation;
 use super::signals::{self, SignalWatch};
 use crate::error::{Error, Kind, Result};
 use crate::io::block_on::{Progress, advance};
-use crate::io::notifier::Notifier;
-use crate::io::parker::{BLIND, Parker};
-use crate::io::sleep::{WakeCause, sleep};
-use crate::io::source::Direction;
+use crate::io::parker::Parker;
+use crate::io::sleep::WakeCause;
 use crate::io::strand;
 use crate::io::wait_set::{self, WaitSet};
 use crate::operation::{Effect, EffectChannel};
 use crate::tls::python_ssl;
 
-/// Whether sockets are monkey-patched in this process.
-static IS_GREEN: AtomicBool = AtomicBool::new(false);
-
-/// From now on waiting is left to the patched `select`.
-pub fn set_green() {
-    IS_GREEN.store(true, Ordering::Relaxed);
-}
-
-pub fn is_green() -> bool {
-    IS_GREEN.load(Ordering::Relaxed)
-}
-
-/// Why the thread has stopped.
+/// The reason why a thread has stopped running its operation.
 pub enum Stop {
     Ready(Result<()>),
     Effect(Effect),
     /// TLS sessions of Python's `ssl` need steps.
     Steps,
     /// There may be signal handlers to run.
-    Look,
-    /// A traced operation was interrupted where nothing reports it.
+    SignalPoll,
+    /// A traced operation was interrupted before it could report that to its trace callback.
     Interrupted(Error),
-    /// Python has to wait: by the patched `select`.
+    /// A greenlet waits, by the patched `select`.
     Wait,
 }
 
-/// How a thread runs one operation.
+/// The driver of one operation in a thread.
 pub struct ThreadDriver {
     parker: Arc<Parker>,
+    /// `Some` in the main thread.
     signals: Option<SignalWatch>,
-    /// What a greenlet waits with.
-    green: Option<Green>,
-}
-
-/// What a greenlet has in place of the thread's own sleep.
-struct Green {
-    strand: u64,
-    /// Wakes this greenlet only.
-    bell: Option<Arc<Notifier>>,
-    waiting: Option<WaitSet>,
-}
-
-/// What a greenlet waits for.
-pub struct Wait {
-    pub readers: Vec<i32>,
-    pub writers: Vec<i32>,
-    pub timeout: Option<f64>,
+    /// `Some` where sockets are monkey-patched.
+    greenlet: Option<Greenlet>,
 }
 
 impl ThreadDriver {
@@ -83,7 +50,7 @@ impl ThreadDriver {
         Self {
             parker: Arc::default(),
             signals: (!is_green && signals::is_main_thread()).then(SignalWatch::default),
-            green: is_green.then(Green::new),
+            greenlet: is_green.then(Greenlet::new),
         }
     }
 
@@ -95,14 +62,14 @@ impl ThreadDriver {
         let stop = py.detach(|| {
             let stop = self.run_detached(operation, effects);
             if !matches!(stop, Stop::Effect(_)) {
-                // What the last poll waited for does not concern the next operation.
+                // The wait set of the last poll does not concern the next operation.
                 wait_set::clear();
             }
             strand::set_strand(0);
             stop
         });
         match &mut self.signals {
-            Some(signals) if matches!(stop, Stop::Look) => signals.watch(py),
+            Some(signals) if matches!(stop, Stop::SignalPoll) => signals.watch(py),
             Some(signals) => signals.end(py),
             None => {}
         }
@@ -112,8 +79,8 @@ impl ThreadDriver {
     fn run_detached(&mut self, operation: &mut dyn PollOperation, effects: &EffectChannel) -> Stop {
         let waker = Waker::from(Arc::clone(&self.parker));
         let mut cx = Context::from_waker(&waker);
-        if let Some(green) = &mut self.green {
-            green.begin();
+        if let Some(greenlet) = &mut self.greenlet {
+            greenlet.begin();
         }
         loop {
             let poll = || poll_caught(operation, &mut cx);
@@ -125,14 +92,14 @@ impl ThreadDriver {
                 Progress::Stuck(error) => return Stop::Ready(Err(error)),
                 Progress::Waits(wait_set) => wait_set,
             };
-            if let Some(green) = &mut self.green {
-                if green.prepare(wait_set, &self.parker) {
+            if let Some(greenlet) = &mut self.greenlet {
+                if greenlet.prepare(wait_set, &self.parker) {
                     return Stop::Wait;
                 }
                 continue;
             }
             match self.sleep(wait_set) {
-                Ok(WakeCause::BySignal) => return Stop::Look,
+                Ok(WakeCause::BySignal) => return Stop::SignalPoll,
                 Ok(WakeCause::Otherwise) => {}
                 Err(error) => return Stop::Ready(Err(error)),
             }
@@ -147,67 +114,25 @@ impl ThreadDriver {
         Ok(if signals.is_due() { WakeCause::BySignal } else { woken })
     }
 
-    /// The operation ends because of an exception.
+    /// Called when the operation ends because of an exception.
     pub fn end(&mut self, py: Python<'_>) {
         if let Some(signals) = &mut self.signals {
             signals.end(py);
         }
     }
 
-    /// What to wait for in Python.
-    pub fn waiting(&self) -> Wait {
-        let mut wait = Wait { readers: Vec::new(), writers: Vec::new(), timeout: None };
-        let Some(Green { bell, waiting: Some(park), .. }) = &self.green else { return wait };
-        for (socket, direction) in &park.interests {
-            match direction {
-                Direction::Read => wait.readers.push(socket.as_raw_fd()),
-                Direction::Write => wait.writers.push(socket.as_raw_fd()),
-            }
-        }
-        wait.readers.extend(bell.as_ref().map(|bell| bell.as_fd().as_raw_fd()));
-        wait.timeout = park.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64());
-        wait
+    /// Returns the arguments of the `select` that a greenlet waits by.
+    pub fn select_arguments(&self) -> SelectArguments {
+        self.greenlet.as_ref().map(Greenlet::select_arguments).unwrap_or_default()
     }
 }
 
-impl Green {
-    fn new() -> Self {
-        // Numbers of threads are small.
-        static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
-        Self { strand: NEXT.fetch_add(1, Ordering::Relaxed), bell: None, waiting: None }
-    }
-
-    /// Before polls: takes note of what has happened during the wait.
-    fn begin(&mut self) {
-        strand::set_strand(self.strand);
-        if let Some(mut park) = self.waiting.take() {
-            park.deadline = Some(Instant::now());
-            // An error leaves everything as it was: the next wait ends at once.
-            let _ = sleep(&park, self.bell.as_deref());
-        }
-    }
-
-    /// Before a wait; `false` if there is nothing to wait for any more.
-    fn prepare(&mut self, mut park: WaitSet, parker: &Parker) -> bool {
-        if (park.waits_for_waker || park.interests.is_empty()) && self.bell.is_none() {
-            self.bell = Notifier::new().ok().map(Arc::new);
-            if self.bell.is_none() {
-                park.wake_at(Instant::now() + BLIND);
-            }
-        }
-        if let Some(bell) = &self.bell {
-            parker.wake_through(Arc::clone(bell));
-        }
-        self.waiting = Some(park);
-        !parker.is_woken()
-    }
-}
-
-/// Polls; a panic becomes an error like any other, so that dropping the operation frees what it held.
+/// Polls an operation. A panic becomes an error, so that the operation is dropped and frees its resources.
 pub fn poll_caught(operation: &mut dyn PollOperation, cx: &mut Context<'_>) -> Poll<Result<()>> {
     catch_unwind(AssertUnwindSafe(|| operation.poll(cx))).unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
 }
 
+/// Returns the error for a panic.
 pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let why = panic
         .downcast_ref::<String>()

@@ -1,4 +1,4 @@
-//! The TLS configuration that Python sees.
+//! `TLSConfig`: the configuration of rustls, in arguments as for httpx.
 
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ use crate::tls::{ConfigError, Identity, Rules, TlsConfig, TlsOptions, Trust, Tru
 #[expect(clippy::doc_markdown, reason = "`help()` shows this as text")]
 #[pyclass(frozen, module = "httpcore_rs", name = "TLSConfig")]
 pub struct TLSConfig {
-    /// `None` where Python's `ssl` does TLS.
+    /// `None` if Python's `ssl` does TLS.
     config: Option<TlsConfig>,
     verify: Option<Py<PyAny>>,
     cert: Option<Py<PyAny>>,
@@ -89,7 +89,7 @@ impl TLSConfig {
         let identity = cert.map(identity).transpose()?;
         let config = match identity {
             Some(Key::Encrypted) => {
-                // Its files are looked at now as well.
+                // Python's `ssl` reads the files at once as well, and raises their errors.
                 let arguments = (verify, cert, trust_env, system_store, cadata, minimum_version);
                 py.import(intern!(py, "httpcore_rs._ssl_context"))?.call_method1(intern!(py, "make"), arguments)?;
                 None
@@ -112,47 +112,47 @@ impl TLSConfig {
         })
     }
 
-    /// `verify` as it was given.
+    /// The argument `verify`.
     #[getter]
     fn verify(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.verify.as_ref().map(|verify| verify.clone_ref(py))
     }
 
-    /// `cert` as it was given.
+    /// The argument `cert`.
     #[getter]
     fn cert(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.cert.as_ref().map(|cert| cert.clone_ref(py))
     }
 
-    /// `trust_env` as it was given.
+    /// The argument `trust_env`.
     #[getter]
     fn trust_env(&self) -> bool {
         self.trust_env
     }
 
-    /// `system_store` as it was given.
+    /// The argument `system_store`.
     #[getter]
     fn system_store(&self) -> bool {
         self.system_store
     }
 
-    /// `cadata` as it was given.
+    /// The argument `cadata`.
     #[getter]
     fn cadata(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.cadata.as_ref().map(|cadata| cadata.clone_ref(py))
     }
 
-    /// `minimum_version` as it was given.
+    /// The argument `minimum_version`.
     #[getter]
     fn minimum_version(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.minimum_version.as_ref().map(|version| version.clone_ref(py))
     }
 }
 
-/// Where OpenSSL finds certificates in files; elsewhere the operating system keeps them for itself.
+/// Whether the operating system has its certificates in files, where OpenSSL finds them.
 const HAS_SYSTEM_STORE: bool = cfg!(not(any(target_os = "macos", windows)));
 
-/// The configuration for a pool's `ssl_context` argument, with the default of `package`; `None` if Python's `ssl` does TLS.
+/// Returns the configuration for the `ssl_context` argument of a pool, with the default of `package`; `None` if Python's `ssl` does TLS.
 pub fn from_argument(
     py: Python<'_>,
     ssl_context: Option<&Bound<'_, PyAny>>,
@@ -168,8 +168,9 @@ pub fn from_argument(
     Err(PyTypeError::new_err(format!("ssl_context cannot be of type {}", given.get_type().name()?)))
 }
 
-/// What the packages' `default_ssl_context()` trusts. httpcore: certifi's authorities beside those of OpenSSL's default paths, which
-/// the environment sets. httpcore2: those that the environment names, else the operating system's.
+/// Returns the configuration that trusts the same authorities as the package's `default_ssl_context()`. httpcore: those of certifi and
+/// those in OpenSSL's default paths, as the environment sets them. httpcore2: those that the environment names, or else those of the
+/// operating system.
 fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
     let trust = match package {
         Package::Httpcore => {
@@ -186,8 +187,8 @@ fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
     Ok(Some(TlsConfig::lazy(TlsOptions { rules: rules(py, &trust), trust, needs_tls13: false })))
 }
 
-/// What Python's `ssl` would ask of the chains. Since 3.13 `ssl.create_default_context()` sets `VERIFY_X509_PARTIAL_CHAIN` and
-/// `VERIFY_X509_STRICT`; the context that httpx2 makes for the operating system's authorities has neither.
+/// Returns the rules that Python's `ssl` would verify chains by. Since 3.13 `ssl.create_default_context()` sets
+/// `VERIFY_X509_PARTIAL_CHAIN` and `VERIFY_X509_STRICT`; httpx2's context for the authorities of the operating system sets neither.
 fn rules(py: Python<'_>, trust: &Trust) -> Rules {
     let is_systems = match trust {
         Trust::Anything => true,
@@ -202,7 +203,7 @@ fn is_context(given: &Bound<'_, PyAny>) -> PyResult<bool> {
     given.is_instance(&py.import(intern!(py, "ssl"))?.getattr(intern!(py, "SSLContext"))?)
 }
 
-/// Whom `verify` and `cadata` name.
+/// Returns the authorities that the arguments name.
 fn trust(
     py: Python<'_>,
     verify: Option<&Bound<'_, PyAny>>,
@@ -241,7 +242,7 @@ fn authorities(cadata: &Bound<'_, PyAny>) -> PyResult<TrustSource> {
     if let Ok(bytes) = cadata.cast::<PyBytes>() {
         return Ok(TrustSource::Given(bytes.as_bytes().into()));
     }
-    // A buffer knows its own length. A sequence only claims one: nothing is allocated by that.
+    // A `memoryview` of a buffer has a real length. That of a sequence may be wrong: no memory is allocated by it.
     let py = cadata.py();
     match py.get_type::<PyMemoryView>().call1((cadata,)) {
         Ok(view) => {
@@ -252,7 +253,7 @@ fn authorities(cadata: &Bound<'_, PyAny>) -> PyResult<TrustSource> {
     }
 }
 
-/// Whether an `ssl.TLSVersion` leaves out TLS 1.2.
+/// Returns whether an `ssl.TLSVersion` excludes TLS 1.2. Raises `ValueError` for other objects.
 fn needs_tls13(minimum: &Bound<'_, PyAny>) -> PyResult<bool> {
     // TLSVersion.MAXIMUM_SUPPORTED is -1, MINIMUM_SUPPORTED -2; the others are the numbers of the protocol.
     const TLS_1_2: i64 = 0x0303;
@@ -265,7 +266,7 @@ fn needs_tls13(minimum: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
 }
 
-/// What `verify=True` trusts. As in httpx the file comes instead of the folders.
+/// Returns the authorities that `verify=True` trusts. As in httpx, the file of the environment replaces the folders.
 fn usual(py: Python<'_>, trust_env: bool, system_store: bool) -> PyResult<TrustSource> {
     match if trust_env { from_environment() } else { (None, Vec::new()) } {
         (Some(file), _) => Ok(TrustSource::Named(file)),
@@ -275,7 +276,7 @@ fn usual(py: Python<'_>, trust_env: bool, system_store: bool) -> PyResult<TrustS
     }
 }
 
-/// Where the operating system's authorities are.
+/// Returns the paths of the operating system's authorities.
 fn this_system(py: Python<'_>) -> PyResult<TrustSource> {
     static PATHS: PyOnceLock<(Option<PathBuf>, Option<PathBuf>)> = PyOnceLock::new();
     let (file, folder) = PATHS.get_or_try_init(py, || {
@@ -284,14 +285,14 @@ fn this_system(py: Python<'_>) -> PyResult<TrustSource> {
     Ok(TrustSource::System { file: file.clone(), folder: folder.clone() })
 }
 
-/// The file `SSL_CERT_FILE`, and the folders in the list `SSL_CERT_DIR`.
+/// Returns the file `SSL_CERT_FILE` and the folders of the list `SSL_CERT_DIR`.
 fn from_environment() -> (Option<PathBuf>, Vec<PathBuf>) {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let folders = set("SSL_CERT_DIR").map(|list| std::env::split_paths(&list).collect());
     (set("SSL_CERT_FILE").map(PathBuf::from), folders.unwrap_or_default())
 }
 
-/// The path of certifi's bundle.
+/// Returns the path of certifi's bundle.
 fn bundle(py: Python<'_>) -> PyResult<PathBuf> {
     static BUNDLE: PyOnceLock<PathBuf> = PyOnceLock::new();
     let bundle = BUNDLE.get_or_try_init(py, || {
@@ -300,10 +301,10 @@ fn bundle(py: Python<'_>) -> PyResult<PathBuf> {
     bundle.cloned()
 }
 
-/// The client's certificate, and what its key needs.
+/// The client certificate and its key.
 enum Key {
     Plain(Identity),
-    /// With a password: for Python's `ssl`.
+    /// The key has a password: only Python's `ssl` can read it.
     Encrypted,
 }
 
@@ -331,7 +332,7 @@ fn identity(cert: &Bound<'_, PyAny>) -> PyResult<Key> {
 fn to_pyerr(py: Python<'_>, error: ConfigError) -> PyErr {
     if let Some(source) = &error.source {
         let exception = os_error(py, source);
-        // As `open()` says which file it was.
+        // The attribute that `open()` sets as well.
         let named = exception.value(py).setattr(intern!(py, "filename"), error.path.as_os_str());
         return named.err().unwrap_or(exception);
     }

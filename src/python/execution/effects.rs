@@ -6,13 +6,13 @@ use pyo3::prelude::*;
 
 use super::{Driver, Execution, NewOperation, NextEffect};
 use crate::operation::{Background, Effect, EffectChannel, Reply};
+use crate::python::awaited::AwaitedEffect;
 use crate::python::callbacks::RequestCallbacks;
 use crate::python::closing::closing;
 use crate::python::effects::{Performed, perform};
 use crate::python::host::Host;
 use crate::python::operation::Operation;
 use crate::python::operations::upload::RunUpload;
-use crate::python::pending::PendingEffect;
 use crate::python::ssl;
 use crate::tls::python_ssl;
 
@@ -20,7 +20,7 @@ impl Execution {
     /// Prepares an effect for Python. Returns `None` if its reply is there already.
     pub(super) fn perform<'py>(&mut self, py: Python<'py>, effect: Effect) -> Option<NextEffect<'py>> {
         match self.prepare(py, effect) {
-            Ok(Performed::ByPython(effect, pending)) => Some(self.wait_for(effect, pending)),
+            Ok(Performed::ByPython(effect, awaited)) => Some(self.wait_for(effect, awaited)),
             Ok(Performed::Done) => None,
             Err(exception) => Some(Err(exception)),
         }
@@ -43,7 +43,7 @@ impl Execution {
             }
             (Effect::CloseDropped(reply), driver) => {
                 if let Some(closing) = closing(py, driver.performer(), self.namespace, &self.owner)? {
-                    return Ok(Performed::ByPython(closing, PendingEffect::Closed(reply)));
+                    return Ok(Performed::ByPython(closing, AwaitedEffect::Closed(reply)));
                 }
                 reply.set(Ok(()));
                 Ok(Performed::Done)
@@ -80,14 +80,14 @@ impl Execution {
             return Ok(None);
         }
         match ssl::next_step(py)? {
-            Some((effect, step)) => self.wait_for(effect, PendingEffect::Step(step)),
+            Some((effect, step)) => self.wait_for(effect, AwaitedEffect::Step(step)),
             None => Ok(None),
         }
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "it is the result of the callers")]
-    pub(super) fn wait_for<'py>(&mut self, effect: Bound<'py, PyAny>, pending: PendingEffect) -> NextEffect<'py> {
-        self.pending = Some(pending);
+    pub(super) fn wait_for<'py>(&mut self, effect: Bound<'py, PyAny>, awaited: AwaitedEffect) -> NextEffect<'py> {
+        self.awaited = Some(awaited);
         Ok(Some(effect))
     }
 }

@@ -14,11 +14,11 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use super::awaited::{AfterEffect, AwaitedEffect};
 use super::callbacks::RequestCallbacks;
 use super::host::{Host, Task};
 use super::namespace::Namespace;
 use super::operations::{Completion, PollOperation};
-use super::pending::{AfterEffect, PendingEffect};
 use super::performer::Performer;
 use super::ssl::TlsStep;
 use super::thread_driver::ThreadDriver;
@@ -48,7 +48,7 @@ pub struct Execution {
     callbacks: RequestCallbacks,
     owner: Arc<StreamOwner>,
     /// The effect that Python carries out at the moment.
-    pending: Option<PendingEffect>,
+    awaited: Option<AwaitedEffect>,
     /// The first effect, if the operation was polled before the drive loop began.
     first: Option<Py<PyAny>>,
     /// The outcome, while external streams are being closed before it is reported.
@@ -86,7 +86,7 @@ impl Execution {
             namespace,
             callbacks,
             owner: Arc::clone(owner),
-            pending: None,
+            awaited: None,
             first: None,
             ended: None,
             yields_first: false,
@@ -115,20 +115,20 @@ impl Execution {
         if let Some(first) = self.first.take() {
             return Ok(Some(first.into_bound(py)));
         }
-        let pending = self.pending.take();
-        if let Some(PendingEffect::Step(step)) = pending {
+        let awaited = self.awaited.take();
+        if let Some(AwaitedEffect::Step(step)) = awaited {
             return self.end_step(py, step, Ok(reply.clone()));
         }
         if self.ended.is_some() {
             return self.finish(py);
         }
-        let Some(pending) = pending else { return self.advance(py) };
+        let Some(awaited) = awaited else { return self.advance(py) };
         // Streams that are made on a loop are closed by the loop.
         let owner = match &self.driver {
             Driver::Thread(_) => &self.owner,
             Driver::Task { host, .. } => &host.get().shared.owner,
         };
-        match pending.returned(reply, &mut self.callbacks, self.driver.performer(), owner) {
+        match awaited.returned(reply, &mut self.callbacks, self.driver.performer(), owner) {
             Ok(AfterEffect::Advance) => self.advance(py),
             Ok(AfterEffect::Perform(effect)) => self.perform_next(py, effect),
             Err(exception) => self.interrupt(py, exception),
@@ -142,8 +142,8 @@ impl Execution {
         if let Driver::Thread(driver) = &mut self.driver {
             driver.end(py);
         }
-        let pending = self.pending.take();
-        if let Some(PendingEffect::Step(step)) = pending {
+        let awaited = self.awaited.take();
+        if let Some(AwaitedEffect::Step(step)) = awaited {
             return self.end_step(py, step, Err(exception));
         }
         if let Some(ended) = self.ended.take() {
@@ -151,9 +151,9 @@ impl Execution {
             self.operation = None;
             return Err(ended.err().unwrap_or(exception));
         }
-        match pending {
-            Some(pending) if pending.is_trace() => self.abandon(py, exception),
-            Some(pending) => match pending.raised(py, exception) {
+        match awaited {
+            Some(awaited) if awaited.is_trace() => self.abandon(py, exception),
+            Some(awaited) => match awaited.raised(py, exception) {
                 Ok(()) => self.advance(py),
                 Err(exception) => self.interrupt(py, exception),
             },

@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 
 use super::{Driver, Execution, NextEffect, over};
 use crate::io::wait_set;
+use crate::python::awaited::AwaitedEffect;
 use crate::python::host::{Host, Task};
-use crate::python::pending::PendingEffect;
 use crate::python::thread_driver::poll_caught;
 
 /// The reason why a run of the engine for a task has ended.
@@ -27,7 +27,7 @@ impl Execution {
         let (host, task) = (host.clone_ref(py), Arc::clone(task));
         let host = host.get();
         if std::mem::take(&mut self.yields_first) {
-            return self.wait_for(host.checkpoint(py)?, PendingEffect::Nothing);
+            return self.wait_for(host.checkpoint(py)?, AwaitedEffect::Nothing);
         }
         let running = host.shared.enter();
         match self.run_in_task(py, host, &task) {
@@ -37,7 +37,7 @@ impl Execution {
             }
             TaskStop::Parked(parked) => {
                 host.leave_parked(py, running)?;
-                self.pending = Some(PendingEffect::Nothing);
+                self.awaited = Some(AwaitedEffect::Nothing);
                 parked
             }
             TaskStop::Raised(exception) => {

@@ -3,8 +3,8 @@
 use pyo3::prelude::*;
 
 use super::{Driver, Execution, NextEffect, over};
+use crate::python::awaited::AwaitedEffect;
 use crate::python::helpers::{helper, nothing, partial};
-use crate::python::pending::PendingEffect;
 use crate::python::thread_driver::Stop;
 
 impl Execution {
@@ -21,11 +21,11 @@ impl Execution {
                         return Ok(Some(effect));
                     }
                 }
-                Stop::Look => return self.wait_for(nothing(py)?, PendingEffect::Nothing),
+                Stop::SignalPoll => return self.wait_for(nothing(py)?, AwaitedEffect::Nothing),
                 Stop::Wait => {
-                    let waiting = driver.waiting();
-                    let call = (helper(py, "wait")?, waiting.readers, waiting.writers, waiting.timeout);
-                    return self.wait_for(partial(py, call, None)?, PendingEffect::Nothing);
+                    let select = driver.select_arguments();
+                    let call = (helper(py, "wait")?, select.readers, select.writers, select.timeout);
+                    return self.wait_for(partial(py, call, None)?, AwaitedEffect::Nothing);
                 }
                 Stop::Effect(effect) => {
                     if let Some(next) = self.perform(py, effect) {

@@ -180,3 +180,66 @@ impl Wake for Task {
         Arc::clone(self).wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::OwnerLoop;
+
+    fn host() -> Arc<HostState> {
+        let reactor = Arc::new(Reactor::new().expect("a poller"));
+        let event_loop: Arc<dyn OwnerLoop> = Arc::<Reactor>::clone(&reactor);
+        let owner = StreamOwner::event_loop(reactor.id(), Arc::downgrade(&event_loop));
+        Arc::new(HostState::new(reactor, owner))
+    }
+
+    #[test]
+    fn a_wake_up_during_a_poll_is_seen_after_it() {
+        let task = Task::new(&host());
+        task.begin_poll();
+        assert!(!task.was_woken());
+        Waker::from(Arc::clone(&task)).wake();
+        assert!(task.was_woken());
+        task.begin_poll();
+        assert!(!task.was_woken());
+    }
+
+    #[test]
+    fn only_a_parked_task_is_queued() {
+        let host = host();
+        let task = Task::new(&host);
+        task.begin_poll();
+        Waker::from(Arc::clone(&task)).wake();
+        task.finish();
+        Waker::from(task).wake();
+        assert!(host.woken_here.lock().is_empty());
+        assert!(lock(&host.woken_elsewhere).is_empty());
+    }
+
+    #[test]
+    fn a_parked_task_is_queued_once_where_it_was_woken() {
+        for is_here in [true, false] {
+            let host = host();
+            let task = Task::new(&host);
+            task.state.store(PARKED, Ordering::Release);
+            let running = is_here.then(|| host.enter());
+            let waker = Waker::from(task);
+            waker.wake_by_ref();
+            waker.wake();
+            assert_eq!(host.woken_here.lock().len(), usize::from(is_here));
+            assert_eq!(lock(&host.woken_elsewhere).len(), usize::from(!is_here));
+            drop(running);
+        }
+    }
+
+    #[test]
+    fn a_finished_task_has_no_timer() {
+        let host = host();
+        let task = Task::new(&host);
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        task.set_timer(Some(deadline));
+        assert_eq!(host.reactor.expire(Instant::now()), Some(deadline));
+        task.finish();
+        assert_eq!(host.reactor.expire(Instant::now()), None);
+    }
+}

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::operation::{Effect, Fields, Reply, StreamOwner};
 
 /// An effect that Python carries out at the moment, and the reply that its outcome is for.
-pub enum PendingEffect {
+pub enum AwaitedEffect {
     /// `iter(body)`: the iterator of a request body. Its first chunk is the reply.
     Iterator(Reply<Option<Bytes>>),
     /// The next chunk of a request body.
@@ -46,7 +46,7 @@ pub enum AfterEffect {
     Perform(Effect),
 }
 
-impl PendingEffect {
+impl AwaitedEffect {
     /// Takes the value that Python returned.
     pub fn returned(
         self,
