@@ -47,8 +47,8 @@ pub fn failed_lookup(py: Python<'_>, host: &str, exception: PyErr) -> Result<Err
     Ok(Error::new(Kind::ConnectError, message).with_source(exception))
 }
 
-/// Returns an address as Python's `socket` module has it: `(host, port)`, `(host, port, flowinfo, scope_id)`, or the path of a Unix
-/// socket as a `str`.
+/// Returns an address as Python's `socket` module has it: `(host, port)`, `(host, port, flowinfo, scope_id)`, or the path of a
+/// Unix socket as a `str`.
 pub fn address_tuple<'py>(py: Python<'py>, address: &SockAddr) -> PyResult<Bound<'py, PyAny>> {
     if let Some(path) = address.as_pathname() {
         return Ok(path.as_os_str().into_pyobject(py)?.into_any());

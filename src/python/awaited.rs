@@ -38,7 +38,7 @@ pub enum AwaitedEffect {
     Nothing,
 }
 
-/// What follows after an effect was carried out.
+/// The next thing to do after an effect was carried out.
 pub enum AfterEffect {
     /// The operation is polled.
     Advance,

@@ -82,8 +82,8 @@ impl ClientHandle {
         })
     }
 
-    /// Returns the operation that sends a request and reads its response to the end; `None` if httpcore has to check the arguments
-    /// and make an `httpcore.Request` of them.
+    /// Returns the operation that sends a request and reads its response to the end; `None` if httpcore has to check the
+    /// arguments and make an `httpcore.Request` of them.
     pub fn fetching(
         &self,
         py: Python<'_>,
@@ -119,8 +119,8 @@ impl ClientHandle {
         !self.client.owner.is_empty() || lock(&self.client.connector.backend).is_some()
     }
 
-    /// Returns the effect that closes the external streams that were dropped, for a thread or for a task of the host's loop; `None` if
-    /// there are none.
+    /// Returns the effect that closes the external streams that were dropped, for a thread or for a task of the host's loop;
+    /// `None` if there are none.
     pub fn closing<'py>(&self, py: Python<'py>, host: Option<&Py<Host>>) -> NextEffect<'py> {
         let performer = host.map_or(Performer::Thread, Performer::Task);
         closing(py, performer, self.package.namespace(py)?, &self.client.owner)

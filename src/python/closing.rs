@@ -1,8 +1,8 @@
 //! Deferred closing of external streams.
 //!
-//! A stream of a user's `network_backend` may be dropped anywhere, but closing it takes Python, and may have to be awaited. Dropped
-//! streams are therefore queued with their owner. Both drivers close them at the end of an operation, the loop closes those that
-//! are dropped outside of operations.
+//! A stream of a user's `network_backend` may be dropped anywhere, but closing it takes Python, and may have to be awaited.
+//! Dropped streams are therefore queued with their owner. Both drivers close them at the end of an operation, the loop closes
+//! those that are dropped outside of operations.
 
 use std::sync::Arc;
 

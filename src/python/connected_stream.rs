@@ -8,8 +8,8 @@ use super::{external, response, ssl};
 use crate::message::ResponseHead;
 use crate::operation::{Endpoints, Outcome};
 
-/// The stream that `connect_tcp` and `start_tls` return in trace events. It answers `get_extra_info()` only; the engine itself reads
-/// and writes the connection.
+/// The stream that `connect_tcp` and `start_tls` return in trace events. It answers `get_extra_info()` only; the engine itself
+/// reads and writes the connection.
 #[pyclass(frozen, module = "httpcore_rs")]
 struct ConnectedStream {
     endpoints: Box<Endpoints>,

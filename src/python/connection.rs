@@ -26,8 +26,8 @@ use crate::io::stream::Stream;
 use crate::lock::{Rank, RankedMutex};
 use crate::pool::{ANY_LOOP, Phase, Reservation, Status};
 
-/// The connection behind an `HTTPConnection` or `AsyncHTTPConnection`: one of a pool, or one that is used without a pool. Its methods
-/// return the state at the time of the call.
+/// The connection behind an `HTTPConnection` or `AsyncHTTPConnection`: one of a pool, or one that is used without a pool. Its
+/// methods return the state at the time of the call.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Connection {
     handle: ClientHandle,
@@ -86,7 +86,8 @@ impl Connection {
         let HeldSlot { status, .. } = &*held;
         match client.pool.take(status, loop_id) {
             Some(reservation) => Ok(ConnectionChoice::This(reservation)),
-            // Requests wait for a single connection that they share, or will share if it becomes HTTP/2. One of a pool is assigned by the pool.
+            // Requests wait for a single connection that they share, or will share if it becomes HTTP/2. One of a pool is
+            // assigned by the pool.
             None if self.is_single && (status.is_multiplexed() || client.connector.may_multiplex(&status.origin)) => {
                 Ok(ConnectionChoice::QueueFor(status.id))
             }
@@ -174,8 +175,8 @@ impl Connection {
         Self::single(handle, reservation)
     }
 
-    /// Sends an `httpcore.Request` over this connection from this thread. Returns its `httpcore.Response`, or an `Operation` that has
-    /// it as its result.
+    /// Sends an `httpcore.Request` over this connection from this thread. Returns its `httpcore.Response`, or an `Operation` that
+    /// has it as its result.
     fn handle_request<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
         let choice = self.begin(request, namespace, 0)?;
@@ -183,8 +184,8 @@ impl Connection {
         self.handle.send(request, namespace, parsed, choice)
     }
 
-    /// Returns an `Operation` that sends an `httpcore.Request` over this connection from a task of the host's loop. Its result is an
-    /// `httpcore.Response`.
+    /// Returns an `Operation` that sends an `httpcore.Request` over this connection from a task of the host's loop. Its result is
+    /// an `httpcore.Response`.
     fn start(&self, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let namespace = Namespace::of(request)?;
         let choice = self.begin(request, namespace, host.get().shared.reactor.id())?;
@@ -199,7 +200,8 @@ impl Connection {
         self.handle.closing(py, None)
     }
 
-    /// Closes the connection like `close()`, for a task. Returns whether there may be external streams, which `close_streams()` closes.
+    /// Closes the connection like `close()`, for a task. Returns whether there may be external streams, which `close_streams()`
+    /// closes.
     fn aclose(&self, py: Python<'_>, log: bool) -> PyResult<bool> {
         self.end(py, log)?;
         Ok(self.handle.has_external_streams())
@@ -246,8 +248,8 @@ impl Connection {
         self.status().is_available()
     }
 
-    /// Returns whether the connection has been idle for longer than `keepalive_expiry`, or was closed by the server while it was idle.
-    /// Returns an external stream if only that can tell: its extra info `"is_readable"` is the answer.
+    /// Returns whether the connection has been idle for longer than `keepalive_expiry`, or was closed by the server while it was
+    /// idle. Returns an external stream if only that can tell: its extra info `"is_readable"` is the answer.
     fn has_expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let status = self.status();
         match client::idle_external_stream(&status).filter(|_| !status.has_expired()) {

@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 const LARGE: usize = 1024 * 1024;
 /// The buffer of a large body doubles up to this size, in bytes.
 const DOUBLING: usize = 8 * 1024 * 1024;
-/// A larger buffer grows by this number of bytes at a time. Pages that are not written to take no memory, and a block of this size is
-/// mapped by the allocator: it can move without a copy, and leaves nothing behind on the heap.
+/// A larger buffer grows by this number of bytes at a time. Pages that are not written to take no memory, and a block of this
+/// size is mapped by the allocator: it can move without a copy, and leaves nothing behind on the heap.
 const GROWTH: usize = 64 * 1024 * 1024;
 
 mod raw {
@@ -42,8 +42,8 @@ struct Buffer {
     capacity: usize,
 }
 
-// SAFETY: this is the only reference to the object. Only the thread that owns the buffer writes to it, and it is allocated, resized and
-// freed with the interpreter lock held.
+// SAFETY: this is the only reference to the object. Only the thread that owns the buffer writes to it, and it is allocated,
+// resized and freed with the interpreter lock held.
 unsafe impl Send for Buffer {}
 
 impl Collect for ResponseContent {

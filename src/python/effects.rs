@@ -1,7 +1,7 @@
 //! Effects in the form in which Python carries them out.
 //!
-//! An effect becomes a `functools.partial`, which the drive loop calls, or a coroutine, which it awaits. Code of users thus runs in
-//! the frames of the drive loop: no Rust frame is below it, and no lock is held.
+//! An effect becomes a `functools.partial`, which the drive loop calls, or a coroutine, which it awaits. Code of users thus runs
+//! in the frames of the drive loop: no Rust frame is below it, and no lock is held.
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -53,7 +53,8 @@ impl Engine {
         drop(before);
     }
 
-    /// Sends an `httpcore.Request` from this thread. Returns its `httpcore.Response`, or an `Operation` that has it as its result.
+    /// Sends an `httpcore.Request` from this thread. Returns its `httpcore.Response`, or an `Operation` that has it as its
+    /// result.
     fn handle_request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
         let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
@@ -76,15 +77,16 @@ impl Engine {
         fetching.map(|fetching| operation::run(py, fetching)).transpose()
     }
 
-    /// Returns an `Operation` that sends an `httpcore.Request` from a task of the host's loop. Its result is an `httpcore.Response`.
+    /// Returns an `Operation` that sends an `httpcore.Request` from a task of the host's loop. Its result is an
+    /// `httpcore.Response`.
     fn start(&self, py: Python<'_>, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let namespace = Namespace::of(request)?;
         let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
         self.handle.start(host, request, namespace, parsed, ConnectionChoice::Any)
     }
 
-    /// Returns an `Operation` that sends a request from a task of the host's loop. Its result is an `httpcore.Response`, read to the
-    /// end. Returns `None` if the arguments are of unusual types: httpcore has to check them.
+    /// Returns an `Operation` that sends a request from a task of the host's loop. Its result is an `httpcore.Response`, read to
+    /// the end. Returns `None` if the arguments are of unusual types: httpcore has to check them.
     #[expect(clippy::too_many_arguments, reason = "the arguments of httpcore's `request()`")]
     fn fetch(
         &self,

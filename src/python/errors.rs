@@ -90,7 +90,8 @@ pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
     exception
 }
 
-/// Returns the `OSError` for an error of the operating system. Its subclass follows from the number (`ConnectionRefusedError`, ...).
+/// Returns the `OSError` for an error of the operating system. Its subclass follows from the number (`ConnectionRefusedError`,
+/// ...).
 pub fn os_error(py: Python<'_>, error: &io::Error) -> PyErr {
     let class = py.get_type::<PyOSError>();
     let exception = match error.raw_os_error() {

@@ -1,7 +1,7 @@
 //! Waiting where sockets are monkey-patched (gevent, eventlet): threads are greenlets, and must not block their thread.
 //!
-//! A greenlet does not sleep in `poll(2)`. Its wait is an effect: `httpcore_rs._effects.wait` calls the patched `select`, and other
-//! greenlets run meanwhile.
+//! A greenlet does not sleep in `poll(2)`. Its wait is an effect: `httpcore_rs._effects.wait` calls the patched `select`, and
+//! other greenlets run meanwhile.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::io::source::Direction;
 use crate::io::strand;
 use crate::io::wait_set::WaitSet;
 
-/// Whether sockets are monkey-patched in this process.
+/// Set if sockets are monkey-patched in this process.
 static IS_GREEN: AtomicBool = AtomicBool::new(false);
 
 /// Has threads wait by the patched `select` from now on.

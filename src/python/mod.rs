@@ -9,8 +9,8 @@
 //! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`] |
 //! | conversions | [`values`], [`addresses`], [`errors`], [`namespace`], [`calls`] |
 //!
-//! Pyclasses are thin: each method converts its arguments, makes one call and converts the result. Code of users is never called with
-//! a frame of the engine below it: it runs in the drive loops of `httpcore_rs._drive`.
+//! Pyclasses are thin: each method converts its arguments, makes one call and converts the result. Code of users is never called
+//! with a frame of the engine below it: it runs in the drive loops of `httpcore_rs._drive`.
 
 mod addresses;
 mod arguments;

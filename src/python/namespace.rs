@@ -114,8 +114,8 @@ impl Namespace {
         Package::BOTH.into_iter().filter_map(move |package| package.loaded(py))
     }
 
-    /// Returns whether debug logging is enabled for one of the package's loggers; those for proxies count if there is a proxy. The
-    /// caches of the loggers make this cheap.
+    /// Returns whether debug logging is enabled for one of the package's loggers; those for proxies count if there is a proxy.
+    /// The caches of the loggers make this cheap.
     pub fn is_debugging(&self, py: Python<'_>, has_proxy: bool) -> PyResult<bool> {
         const DEBUG: i32 = 10;
 

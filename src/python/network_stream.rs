@@ -88,8 +88,8 @@ impl ViewedStream {
 
 #[pymethods]
 impl NetworkStream {
-    /// Reads up to `max_bytes` from an upgraded stream, within `timeout` seconds (`None`: no limit). Returns the bytes, none at the end
-    /// of the stream, or an `Operation` that has them as its result.
+    /// Reads up to `max_bytes` from an upgraded stream, within `timeout` seconds (`None`: no limit). Returns the bytes, none at
+    /// the end of the stream, or an `Operation` that has them as its result.
     fn start_read<'py>(
         &self,
         py: Python<'py>,
@@ -121,8 +121,8 @@ impl NetworkStream {
     }
 
     /// Returns the local or the peer's address for `"client_addr"` and `"server_addr"`, as in Python's `socket` module; for
-    /// `"is_readable"` a `bool`; for `"socket"` a duplicate of the socket, which is closed when it is dropped; for `"ssl_object"` the
-    /// `ssl.SSLObject`, if Python's `ssl` does TLS. Otherwise returns `None`.
+    /// `"is_readable"` a `bool`; for `"socket"` a duplicate of the socket, which is closed when it is dropped; for `"ssl_object"`
+    /// the `ssl.SSLObject`, if Python's `ssl` does TLS. Otherwise returns `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.stream.extra_info(py, info)
     }
@@ -130,8 +130,8 @@ impl NetworkStream {
 
 #[pymethods]
 impl AsyncNetworkStream {
-    /// Returns an `Operation` that reads up to `max_bytes` from an upgraded stream, within `timeout` seconds (`None`: no limit). Its
-    /// result is the bytes, none at the end of the stream.
+    /// Returns an `Operation` that reads up to `max_bytes` from an upgraded stream, within `timeout` seconds (`None`: no limit).
+    /// Its result is the bytes, none at the end of the stream.
     fn start_read(&self, host: Py<Host>, max_bytes: usize, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Operation> {
         Ok(Operation::in_task(host, self.stream.reading(max_bytes, timeout)?))
     }
@@ -158,8 +158,8 @@ impl AsyncNetworkStream {
     }
 
     /// Returns the local or the peer's address for `"client_addr"` and `"server_addr"`, as in Python's `socket` module; for
-    /// `"is_readable"` a `bool`; for `"socket"` a duplicate of the socket, which is closed when it is dropped; for `"ssl_object"` the
-    /// `ssl.SSLObject`, if Python's `ssl` does TLS. Otherwise returns `None`.
+    /// `"is_readable"` a `bool`; for `"socket"` a duplicate of the socket, which is closed when it is dropped; for `"ssl_object"`
+    /// the `ssl.SSLObject`, if Python's `ssl` does TLS. Otherwise returns `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.stream.extra_info(py, info)
     }

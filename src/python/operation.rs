@@ -16,10 +16,10 @@ use crate::lock::lock;
 
 /// An operation of the engine, run by a drive loop in a thread or in a task.
 ///
-/// `poll(reply)` returns the next effect, or `None` when `result()` is available. An effect that is a `functools.partial` is called,
-/// any other one is awaited. The returned value is the reply for the next `poll()`; the first reply is `None`. An exception is
-/// passed to `throw(exception)`, which returns the next effect if the engine handles the exception. Otherwise the operation ends: the
-/// connection of its request is closed, its slot is given back, and the exception is raised.
+/// `poll(reply)` returns the next effect, or `None` when `result()` is available. An effect that is a `functools.partial` is
+/// called, any other one is awaited. The returned value is the reply for the next `poll()`; the first reply is `None`. An
+/// exception is passed to `throw(exception)`, which returns the next effect if the engine handles the exception. Otherwise the
+/// operation ends: the connection of its request is closed, its slot is given back, and the exception is raised.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Operation {
     /// `None` during a call, and after the operation was collected as garbage.

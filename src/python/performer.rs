@@ -12,7 +12,7 @@ use super::helpers::{helper, partial};
 use super::host::Host;
 use crate::operation::ExternalHandle;
 
-/// Where the effects of an operation are carried out.
+/// The place where the effects of an operation are carried out.
 #[derive(Clone, Copy)]
 pub enum Performer<'a> {
     /// The drive loop of the calling thread calls them.

@@ -1,7 +1,7 @@
 //! The fast path of `pool.request()`: reading its arguments without making an `httpcore.Request` of them.
 //!
-//! It takes arguments of the usual types, for requests that are not traced. For all others it returns `None`; httpcore then checks the
-//! arguments and makes the request.
+//! It takes arguments of the usual types, for requests that are not traced. For all others it returns `None`; httpcore then
+//! checks the arguments and makes the request.
 
 use bytes::Bytes;
 use pyo3::intern;

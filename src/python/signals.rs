@@ -2,8 +2,8 @@
 //!
 //! Python's C handler only sets a flag; the handler in Python runs when the main thread executes bytecode again. A signal that
 //! arrives during a sleep of the main thread ends that sleep. One that another thread receives, or that arrives just before the
-//! sleep, does not. The first sleep is therefore short. If it ends without a result, Python is told to write to the wake-up pipe of
-//! the thread at each signal (`signal.set_wakeup_fd`) and executes bytecode once; from then on sleeps have no limit.
+//! sleep, does not. The first sleep is therefore short. If it ends without a result, Python is told to write to the wake-up pipe
+//! of the thread at each signal (`signal.set_wakeup_fd`) and executes bytecode once; from then on sleeps have no limit.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -88,7 +88,8 @@ impl SignalWatch {
         matches!(self.state, SignalState::Polling { at, .. } if Instant::now() >= at)
     }
 
-    /// Called before a signal poll: has signals write to the pipe from now on, unless the program uses the wake-up descriptor itself.
+    /// Called before a signal poll: has signals write to the pipe from now on, unless the program uses the wake-up descriptor
+    /// itself.
     pub fn watch(&mut self, py: Python<'_>) {
         let SignalState::Polling { pause, .. } = self.state else { return };
         self.state = match Notifier::of_this_thread() {

@@ -109,8 +109,8 @@ impl Drop for TlsStep {
     }
 }
 
-/// Returns the step that a session needs, as an effect, with the [`TlsStep`] that takes its outcome; `None` if the session needs none, or
-/// has failed because the step could not be prepared.
+/// Returns the step that a session needs, as an effect, with the [`TlsStep`] that takes its outcome; `None` if the session needs
+/// none, or has failed because the step could not be prepared.
 fn effect<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<(Bound<'py, PyAny>, TlsStep)>> {
     let Some(input) = session.begin_step() else { return Ok(None) };
     let step = TlsStep { session: Arc::clone(session), is_over: false };
@@ -124,8 +124,8 @@ impl Session {
     fn effect<'py>(&self, py: Python<'py>, input: StepInput) -> PyResult<Bound<'py, PyAny>> {
         match (self.begun.get(), input) {
             (Some(begun), StepInput::Data { ciphertext, plaintext }) => {
-                // Passed as attributes: a `partial` for each step costs more. One driver at a time takes a step, so that nothing else
-                // sets them before the call.
+                // Passed as attributes: a `partial` for each step costs more. One driver at a time takes a step, so that nothing
+                // else sets them before the call.
                 let object = begun.object.bind(py);
                 object.setattr(intern!(py, "ciphertext"), PyBytes::new(py, &ciphertext))?;
                 object.setattr(intern!(py, "plaintext"), PyBytes::new(py, &plaintext))?;
@@ -200,7 +200,8 @@ impl TlsStep {
     }
 }
 
-/// Returns the next step that the polls of this thread have made necessary, as an effect, with the [`TlsStep`] that takes its outcome.
+/// Returns the next step that the polls of this thread have made necessary, as an effect, with the [`TlsStep`] that takes its
+/// outcome.
 pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, TlsStep)>> {
     let mut sessions = python_ssl::take_steps().into_iter();
     let next = sessions.find_map(|session| effect(py, &session).transpose()).transpose();
@@ -209,8 +210,8 @@ pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, TlsStep)>
     next
 }
 
-/// Leaves the steps that became necessary outside of an operation, when a thread closed a response, to the next operation of the pool:
-/// a reset has to be encrypted.
+/// Leaves the steps that became necessary outside of an operation, when a thread closed a response, to the next operation of the
+/// pool: a reset has to be encrypted.
 pub fn leave_steps(owner: &StreamOwner) {
     if python_ssl::has_steps() {
         for session in python_ssl::take_steps() {

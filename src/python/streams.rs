@@ -61,9 +61,9 @@ impl ResponseStream {
 
 /// The body of a response: an asynchronous iterator over `bytes`. Each chunk is returned as it arrives.
 ///
-/// Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`. `await aclose()` gives the connection back to its pool if the body
-/// was read to its end; otherwise it closes the connection. Dropping the object does the same, and so does cancelling a task that
-/// waits for a chunk.
+/// Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`. `await aclose()` gives the connection back to its pool if the
+/// body was read to its end; otherwise it closes the connection. Dropping the object does the same, and so does cancelling a task
+/// that waits for a chunk.
 #[pyclass(frozen, module = "httpcore_rs")]
 pub struct AsyncResponseStream {
     body: ClosedOnDrop,

@@ -1,7 +1,8 @@
 //! Running an operation on the calling thread.
 //!
 //! The thread polls its operation and sleeps in `poll(2)` without the interpreter lock. It stops and returns the reason when the
-//! operation needs Python or a signal may have arrived. The drive loop, in Python, acts on the reason and runs the operation again.
+//! operation needs Python or a signal may have arrived. The drive loop, in Python, acts on the reason and runs the operation
+//! again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

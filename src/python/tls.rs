@@ -149,10 +149,11 @@ impl TLSConfig {
     }
 }
 
-/// Whether the operating system has its certificates in files, where OpenSSL finds them.
+/// Set if the operating system keeps its certificates in files, where OpenSSL finds them.
 const HAS_SYSTEM_STORE: bool = cfg!(not(any(target_os = "macos", windows)));
 
-/// Returns the configuration for the `ssl_context` argument of a pool, with the default of `package`; `None` if Python's `ssl` does TLS.
+/// Returns the configuration for the `ssl_context` argument of a pool, with the default of `package`; `None` if Python's `ssl`
+/// does TLS.
 pub fn from_argument(
     py: Python<'_>,
     ssl_context: Option<&Bound<'_, PyAny>>,
@@ -168,9 +169,9 @@ pub fn from_argument(
     Err(PyTypeError::new_err(format!("ssl_context cannot be of type {}", given.get_type().name()?)))
 }
 
-/// Returns the configuration that trusts the same authorities as the package's `default_ssl_context()`. httpcore: those of certifi and
-/// those in OpenSSL's default paths, as the environment sets them. httpcore2: those that the environment names, or else those of the
-/// operating system.
+/// Returns the configuration that trusts the same authorities as the package's `default_ssl_context()`. httpcore: those of
+/// certifi and those in OpenSSL's default paths, as the environment sets them. httpcore2: those that the environment names, or
+/// else those of the operating system.
 fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
     let trust = match package {
         Package::Httpcore => {
@@ -188,7 +189,8 @@ fn default(py: Python<'_>, package: Package) -> PyResult<Option<TlsConfig>> {
 }
 
 /// Returns the rules that Python's `ssl` would verify chains by. Since 3.13 `ssl.create_default_context()` sets
-/// `VERIFY_X509_PARTIAL_CHAIN` and `VERIFY_X509_STRICT`; httpx2's context for the authorities of the operating system sets neither.
+/// `VERIFY_X509_PARTIAL_CHAIN` and `VERIFY_X509_STRICT`; httpx2's context for the authorities of the operating system sets
+/// neither.
 fn rules(py: Python<'_>, trust: &Trust) -> Rules {
     let is_systems = match trust {
         Trust::Anything => true,

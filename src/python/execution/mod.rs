@@ -1,7 +1,7 @@
 //! The execution of an operation: its state between two effects, and the two drivers, for a thread and for a task.
 //!
-//! [`thread`] and [`task`] poll the operation until it needs Python or has ended, [`effects`] has its effects prepared, [`ending`]
-//! ends it. Each returns the next effect for the drive loop, or `None` at the end.
+//! [`thread`] and [`task`] poll the operation until it needs Python or has ended, [`effects`] has its effects prepared,
+//! [`ending`] ends it. Each returns the next effect for the drive loop, or `None` at the end.
 
 mod effects;
 mod ending;

@@ -53,7 +53,7 @@ struct LoopCalls {
     spawn: Py<PyAny>,
 }
 
-/// How a waiting task is resumed.
+/// The way in which a waiting task is resumed.
 enum Resumption {
     /// By setting the result of the future that it awaits.
     Future,

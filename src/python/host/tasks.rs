@@ -65,8 +65,8 @@ impl HostState {
         lock(&self.parked).try_remove(key)
     }
 
-    /// Has the loop call `turn()` for the external streams that no operation closes at its end, and for the steps of TLS that none
-    /// takes.
+    /// Has the loop call `turn()` for the external streams that no operation closes at its end, and for the steps of TLS that
+    /// none takes.
     pub(super) fn leave_rest_to_turn(&self) {
         if !self.owner.is_empty() || python_ssl::has_steps() {
             self.reactor.notify();

@@ -1,4 +1,5 @@
-//! The methods that the event loop calls: `turn()` when the reactor's descriptor is readable, `expire()` when a deadline has passed.
+//! The methods that the event loop calls: `turn()` when the reactor's descriptor is readable, `expire()` when a deadline has
+//! passed.
 
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};

@@ -100,8 +100,8 @@ impl ReadBody {
     }
 }
 
-/// Dropped before its end when a signal handler raises an exception between two calls of the drive loop. The body is closed: its effect gets
-/// no reply any more, and the sources of the rest of the request are gone.
+/// Dropped before its end when a signal handler raises an exception between two calls of the drive loop. The body is closed: its
+/// effect gets no reply any more, and the sources of the rest of the request are gone.
 impl Drop for ReadBody {
     fn drop(&mut self) {
         if !self.is_over {

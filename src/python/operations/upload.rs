@@ -34,8 +34,8 @@ impl PollOperation for RunUpload {
         }
     }
 
-    /// An exception of the body's iterator is raised by the exchange that the upload belongs to. Only a cancellation of this task is
-    /// raised here.
+    /// An exception of the body's iterator is raised by the exchange that the upload belongs to. Only a cancellation of this task
+    /// is raised here.
     fn give_up(&mut self, py: Python<'_>, exception: &PyErr) -> bool {
         self.running = None;
         self.upload.fail(raised(Kind::Raised, exception.clone_ref(py)));
