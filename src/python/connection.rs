@@ -167,7 +167,7 @@ impl Connection {
             // hyper's handshake does not wait.
             let made = pin!(Http1::new(stream, origin)).poll(&mut Context::from_waker(Waker::noop()));
             let Poll::Ready(made) = made else {
-                return Err(PyRuntimeError::new_err("hyper waited for a stream that never lets wait"));
+                return Err(PyRuntimeError::new_err("hyper's handshake waited for its stream"));
             };
             client::HttpConnection::Http1(Box::new(made.map_err(|error| failed(error.into()))?))
         };
@@ -298,7 +298,7 @@ impl Connection {
 
     fn single(handle: ClientHandle, reservation: Reservation<client::HttpConnection>) -> PyResult<Self> {
         let status =
-            reservation.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a place without a status"))?;
+            reservation.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a slot without a status"))?;
         Ok(Self {
             handle,
             held: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: Some(reservation) }),

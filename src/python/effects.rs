@@ -52,7 +52,7 @@ pub fn perform<'py>(
         Effect::IsReadable { stream, reply } => external_calls::is_readable(py, &stream, reply)?,
         Effect::Sleep { backend, delay, reply } => external_calls::sleep(py, performer, &backend, delay, reply)?,
         Effect::Spawn { reply, .. } | Effect::CloseDropped(reply) => {
-            reply.set(Err(Error::new(Kind::Internal, "the effect is its driver's to carry out")));
+            reply.set(Err(Error::new(Kind::Internal, "this effect is carried out by the driver itself")));
             return Ok(Performed::Done);
         }
     };

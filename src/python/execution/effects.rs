@@ -85,7 +85,7 @@ impl Execution {
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "it is the result of the callers")]
+    #[expect(clippy::unnecessary_wraps, reason = "every function that calls it returns its result")]
     pub(super) fn wait_for<'py>(&mut self, effect: Bound<'py, PyAny>, awaited: AwaitedEffect) -> NextEffect<'py> {
         self.awaited = Some(awaited);
         Ok(Some(effect))

@@ -22,7 +22,7 @@ use crate::python::ssl;
 impl Host {
     #[new]
     #[pyo3(signature = (token, *, wait, arm, checkpoint, resolve, spawn, current = None, resume = None))]
-    #[expect(clippy::too_many_arguments, reason = "they are named")]
+    #[expect(clippy::too_many_arguments, reason = "the functions of a loop's library, passed by name")]
     fn new(
         token: Py<PyAny>,
         wait: Py<PyAny>,
