@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from certificates import Certificates
-    from conftest import Serve, ServeH2
     from flavours import Flavour
-    from h2_peer import Session
+    from h2_peer import ServeH2, Session
     from libraries import Library
+    from peers import Serve
 
 # Peers of this module use TLS, by rustls.
 OVER = ("rustls",)

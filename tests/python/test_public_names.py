@@ -18,9 +18,9 @@ from peers import echo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Serve
     from flavours import Flavour
     from libraries import Library
+    from peers import Serve
 
 # By module: the names of this project in it, and the package whose names the others are.
 MODULES: dict[str, tuple[list[str], str]] = {
