@@ -121,15 +121,23 @@ def test_a_subclass_is_named_in_the_message() -> None:
         Pool(no_such_option=1)  # type: ignore[call-arg]
 
 
+SECONDS = [
+    ("long", TypeError, "a number of seconds, not str"),
+    (-1.0, ValueError, "a number of seconds from 0 on, not -1"),
+]
+# By option: wrong values, and what is raised for them.
+WRONG: dict[str, list[tuple[Any, type[Exception], str]]] = {
+    "http2_ping_interval": SECONDS,
+    "http2_ping_timeout": SECONDS,
+}
+
+
 @pytest.mark.parametrize("name", both(POOLS + CONNECTIONS))
 @pytest.mark.parametrize("option", DEFAULTS)
 def test_a_wrong_value_is_refused_by_name(module: Any, name: str, option: str) -> None:
-    # The timeout is only looked at with an interval, and so both are given.
-    options = {"http2_ping_interval": 5.0}
-    with pytest.raises(TypeError, match=f"^{option} must be a number of seconds, not str"):
-        make(module, name, **{**options, option: "long"})
-    with pytest.raises(ValueError, match=f"^{option} must be a number of seconds from 0 on, not -1"):
-        make(module, name, **{**options, option: -1.0})
+    for value, exception, expected in WRONG[option]:
+        with pytest.raises(exception, match=f"^{option} must be {expected}"):
+            make(module, name, **{option: value})
 
 
 @pytest.mark.parametrize(
