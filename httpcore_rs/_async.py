@@ -29,6 +29,7 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend, AsyncConnectionInterface
     cancellation goes on.
     """
 
+    _is_async = True
     _connection_classes = ASYNC_CONNECTION_CLASSES
 
     def _make_default_backend(self) -> AsyncNetworkBackend:

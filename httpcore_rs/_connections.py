@@ -166,8 +166,10 @@ class _OriginConnection(Generic[Backend]):
         engine = _engine(
             origin,
             {
-                **_DEFAULTS,
                 "ssl_context": ssl_context,
+                "proxy": None,
+                "max_connections": None,
+                "max_keepalive_connections": None,
                 "keepalive_expiry": keepalive_expiry,
                 "http1": http1,
                 "http2": http2,

@@ -104,9 +104,10 @@ def _prepare(cls: typing.Any, transport: type[RustPoolTransportMixin[typing.Any]
         except TypeError as exc:
             raise TypeError(f"{cls.__qualname__}.__init__() {exc}") from None
         bound.apply_defaults()
-        arguments = dict(bound.arguments)
+        arguments = {**_State.options, **bound.arguments, **options}
         del arguments["self"]
-        self._pool = transport.make_pool(**{**_State.options, **arguments, **options})
+        own = {name: arguments.pop(name) for name in ("verify", "cert", "trust_env", "limits", "proxy", "uds")}
+        self._pool = transport.make_pool(**own, arguments=arguments)
 
     _State.changed[cls] = original, init
     return original, init

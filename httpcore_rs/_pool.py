@@ -27,6 +27,7 @@ class PoolBase(Generic[Backend, Interface]):
     """A pool without the methods that send requests."""
 
     _package: Package = HTTPCORE
+    _is_async: typing.ClassVar[bool]
     # By the route that a connection takes to its origin.
     _connection_classes: typing.Mapping[str, typing.Any]
 
@@ -50,7 +51,8 @@ class PoolBase(Generic[Backend, Interface]):
 
         Raises `TypeError` for an option of a wrong type and `ValueError` for one of a wrong value.
         """
-        detect_monkey_patches()
+        if not self._is_async:
+            detect_monkey_patches()
         self._engine = Engine(
             {
                 "ssl_context": ssl_context,

@@ -95,18 +95,18 @@ class HTTPProxyMixin(PoolBase[Backend, Interface]):
         proxy = _proxy(self._package, proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
         self._proxy_url = proxy.url
         super().__init__(
-            ssl_context=ssl_context,
-            proxy=proxy,
-            max_connections=max_connections,
-            max_keepalive_connections=max_keepalive_connections,
-            keepalive_expiry=keepalive_expiry,
-            http1=http1,
-            http2=http2,
-            retries=retries,
-            local_address=local_address,
-            uds=uds,
-            network_backend=network_backend,
-            socket_options=socket_options,
+            ssl_context,
+            proxy,
+            max_connections,
+            max_keepalive_connections,
+            keepalive_expiry,
+            http1,
+            http2,
+            retries,
+            local_address,
+            uds,
+            network_backend,
+            socket_options,
             **options,
         )
 
@@ -147,17 +147,18 @@ class SOCKSProxyMixin(PoolBase[Backend, Interface]):
         proxy = _proxy(self._package, proxy_url, proxy_auth)
         self._proxy_url = proxy.url
         super().__init__(
-            ssl_context=ssl_context,
-            proxy=proxy,
-            max_connections=max_connections,
-            max_keepalive_connections=max_keepalive_connections,
-            keepalive_expiry=keepalive_expiry,
-            http1=http1,
-            http2=http2,
-            retries=retries,
-            local_address=local_address,
-            network_backend=network_backend,
-            socket_options=socket_options,
+            ssl_context,
+            proxy,
+            max_connections,
+            max_keepalive_connections,
+            keepalive_expiry,
+            http1,
+            http2,
+            retries,
+            local_address,
+            None,
+            network_backend,
+            socket_options,
             **options,
         )
 

@@ -24,6 +24,7 @@ class ConnectionPool(PoolBase[NetworkBackend, ConnectionInterface], SyncContextM
     The calling thread moves its own bytes. Meanwhile the GIL is released, and Ctrl-C is handled at once.
     """
 
+    _is_async = False
     _connection_classes = SYNC_CONNECTION_CLASSES
 
     def _make_default_backend(self) -> NetworkBackend:

@@ -86,34 +86,29 @@ class RustPoolTransportMixin(Generic[Backend]):
         Raises `TypeError` for an option of a wrong type, `ValueError` for one of a wrong value or for a proxy of
         another scheme, and `ssl.SSLError` or `OSError` for certificates that cannot be read.
         """
-        reject_unknown(self, options)
-        self._pool = self.make_pool(
-            verify=verify,
-            cert=cert,
-            trust_env=trust_env,
-            http1=http1,
-            http2=http2,
-            limits=limits,
-            proxy=proxy,
-            uds=uds,
-            local_address=local_address,
-            retries=retries,
-            socket_options=socket_options,
-            network_backend=network_backend,
+        if options:
+            reject_unknown(self, options)
+        arguments: dict[str, typing.Any] = {
+            "http1": http1,
+            "http2": http2,
+            "retries": retries,
+            "local_address": local_address,
+            "network_backend": network_backend,
+            "socket_options": socket_options,
             **options,
-        )
+        }
+        self._pool = self.make_pool(verify, cert, trust_env, limits, proxy, uds, arguments)
 
     @classmethod
     def make_pool(
         cls,
-        *,
         verify: VerifyTypes,
         cert: CertTypes | None,
         trust_env: bool,
         limits: httpx.Limits | DefaultLimits,
         proxy: ProxyTypes | None,
         uds: str | None,
-        **arguments: typing.Any,
+        arguments: dict[str, typing.Any],
     ) -> typing.Any:
         """Returns the pool for the arguments of a transport. `arguments` are those that a pool takes as well."""
         arguments["ssl_context"] = cls._ssl_context(verify, cert, trust_env)
