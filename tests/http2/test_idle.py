@@ -199,7 +199,7 @@ async def test_an_unanswered_ping_ends_requests_and_their_connection(flavour: Fl
 
     go = threading.Event()
     peer = serve_h2(script)
-    async with http2_pool(flavour, max_connections=1, http2_ping_interval=0.05, http2_ping_timeout=0.5) as pool:
+    async with http2_pool(flavour, max_connections=1, http2_ping_interval=0.05, http2_ping_timeout=1.5) as pool:
         await pool.request("GET", peer.url)
         tasks = [flavour.start(lambda: pool.request("POST", peer.url)) for _ in range(3)]
         for task in tasks:
@@ -219,7 +219,7 @@ async def test_an_unanswered_ping_closes_an_idle_connection(async_flavour: Flavo
 
     go = threading.Event()
     peer = serve_h2(script)
-    async with http2_pool(async_flavour, http2_ping_interval=0.05, http2_ping_timeout=0.5) as pool:
+    async with http2_pool(async_flavour, http2_ping_interval=0.05, http2_ping_timeout=1.5) as pool:
         await pool.request("GET", peer.url)
         await async_flavour.until(lambda: not pool.connections)
         go.set()

@@ -95,7 +95,7 @@ async def test_a_connection_that_connects_and_fails(flavour: Flavour) -> None:
     name = flavour.prefixed("HTTPConnection")
     with full_backlog() as (host, port):
         async with flavour.pool() as pool:
-            task = flavour.start(getting(pool, f"http://{host}:{port}/", timeout={"connect": 0.3}))
+            task = flavour.start(getting(pool, f"http://{host}:{port}/", timeout={"connect": 1.0}))
             await flavour.until(lambda: pool.connections)
             (connection,) = pool.connections
             assert repr(connection) == f"<{name} [CONNECTING]>"
@@ -230,7 +230,7 @@ async def test_a_waiter_that_times_out_does_not_delay_those_behind_it(flavour: F
     peer = serve(OK)
     async with flavour.pool(max_connections=1) as pool:
         async with pool.stream("GET", peer.url):
-            impatient = flavour.start(getting(pool, peer.url, timeout={"pool": 0.1}))
+            impatient = flavour.start(getting(pool, peer.url, timeout={"pool": 1.0}))
             await flavour.until(lambda: requests(1, 1) in repr(pool))
             patient = await waiting(pool, peer.url, 1, start=1)
             with pytest.raises(httpcore.PoolTimeout):

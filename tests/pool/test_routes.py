@@ -62,7 +62,7 @@ async def test_open_connections_serve_their_origins_while_another_waits_for_a_sl
     async with secure_pool(flavour, certificates, max_connections=2) as pool:
         held = [flavour.start(getting(pool, peer.url + "held")) for peer in healthy]
         await flavour.until(lambda: all(peer.streams for peer in healthy))
-        impatient = flavour.start(getting(pool, third.url, pool=0.3))
+        impatient = flavour.start(getting(pool, third.url, pool=1.0))
         patient = flavour.start(getting(pool, third.url, pool=15))
         await queued(pool, 2)
         for number in range(80):
@@ -113,7 +113,7 @@ async def test_a_waiter_that_leaves_does_not_delay_another_origin(flavour: Flavo
     async with http2_pool(flavour, max_connections=1) as pool:
         held = flavour.start(getting(pool, peer.url + "held"))
         await flavour.until(lambda: peer.streams)
-        impatient = flavour.start(getting(pool, other.url, pool=0.2))
+        impatient = flavour.start(getting(pool, other.url, pool=1.0))
         await queued(pool, 1)
         assert (await pool.request("GET", peer.url + "beside")).content == b"/beside"
         with pytest.raises(httpcore.PoolTimeout):
@@ -151,7 +151,7 @@ async def test_a_connection_that_fails_releases_all_that_wait_for_it(
     peer = serve(deafness)
     url = f"https://{peer.authority}/"
     pool = secure_pool(flavour, certificates)
-    tasks = [flavour.start(getting(pool, url, connect=0.5))]
+    tasks = [flavour.start(getting(pool, url, connect=2.0))]
     await flavour.until(lambda: len(peer.connections) == 1)
     tasks += [flavour.start(getting(pool, url, connect=20)) for _ in range(7)]
     await flavour.until(lambda: "Requests: 8 active, 0 queued" in repr(pool))
