@@ -175,7 +175,7 @@ async def test_at_the_moment_a_slot_is_handed_over(async_flavour: Flavour, serve
 
 
 @pytest.mark.parametrize("way", ["direct", "once more", "rustls", "Python's ssl", "a tunnel", "SOCKS5"])
-async def test_500_requests_cancelled_at_random_moments(
+async def test_500_requests_cancelled_at_random_times(
     async_flavour: Flavour, serve: Serve, certificates: Certificates, way: str
 ) -> None:
     dice = random.Random(way)

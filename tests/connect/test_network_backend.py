@@ -296,7 +296,7 @@ def faults(certificates: Certificates) -> dict[str, tuple[Any, bool, dict[str, f
 @pytest.mark.parametrize(
     "fault", ["no answer", "half an answer", "a reset", "no room", "no handshake", "no TLS", "refused", "unknown"]
 )
-async def test_exceptions_by_pythons_ssl_have_messages(
+async def test_exceptions_by_python_ssl_have_messages(
     flavour: Flavour, serve: Serve, certificates: Certificates, fault: str
 ) -> None:
     # Under asyncio and trio many of httpcore's exceptions have no message.

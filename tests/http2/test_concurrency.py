@@ -220,7 +220,7 @@ async def test_10_000_cancelled_requests_leave_no_stream_open(async_flavour: Fla
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_requests_cancelled_at_random_moments(async_flavour: Flavour, serve_h2: ServeH2, seed: int) -> None:
+async def test_requests_cancelled_at_random_times(async_flavour: Flavour, serve_h2: ServeH2, seed: int) -> None:
     dice = random.Random(seed)
 
     def respond(session: Session, stream: Stream) -> None:

@@ -24,7 +24,7 @@ def send_goaway(session: Session) -> None:
     session.goaway(session.streams and max(session.streams))
 
 
-FAREWELLS = {
+ENDINGS = {
     "GOAWAY": send_goaway,
     "GOAWAY and the end": lambda session: (send_goaway(session), session.hang_up()),
     "the end": lambda session: session.hang_up(),
@@ -56,7 +56,7 @@ async def test_pings_and_settings_are_answered_while_no_request_waits(
     assert len(peer.connections) == 1
 
 
-@pytest.mark.parametrize("how", FAREWELLS)
+@pytest.mark.parametrize("how", ENDINGS)
 async def test_a_connection_that_ends_while_idle_leaves_the_pool(
     async_flavour: Flavour, serve_h2: ServeH2, how: str
 ) -> None:
@@ -64,7 +64,7 @@ async def test_a_connection_that_ends_while_idle_leaves_the_pool(
         session.respond(session.read_request(), b"ok")
         if session is peer.sessions[0]:
             session.wait(idle)
-            FAREWELLS[how](session)
+            ENDINGS[how](session)
         OK(session)
 
     idle = threading.Event()
@@ -82,7 +82,7 @@ async def test_a_connection_that_ends_while_idle_leaves_the_pool(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("how", FAREWELLS)
+@pytest.mark.parametrize("how", ENDINGS)
 async def test_a_connection_that_ended_while_idle_is_not_used_again(
     flavour: Flavour, serve_h2: ServeH2, how: str, method: str
 ) -> None:
@@ -92,7 +92,7 @@ async def test_a_connection_that_ended_while_idle_is_not_used_again(
             session.wait(idle)
             # The client may close the connection as soon as it has read a part of it.
             with contextlib.suppress(ConnectionAbortedError):
-                FAREWELLS[how](session)
+                ENDINGS[how](session)
                 if not session.ended:
                     session.flush()
             ended.set()

@@ -145,7 +145,10 @@ def test_ctrl_c_ends_a_wait_and_the_connection_still_works(
 def test_ctrl_c_in_the_thread_that_reads_for_all(serve_h2: ServeH2, program: Any, certificates: Certificates) -> None:
     def respond(session: Session, stream: Stream) -> None:
         if stream.target == b"/patient":
-            session.when(lambda: peer.streams[0].reset is not None, lambda: session.respond(stream, b"patient"))
+            session.when(
+                lambda: any(each.target == b"/never" and each.reset is not None for each in peer.streams),
+                lambda: session.respond(stream, b"patient"),
+            )
 
     peer = serve_h2(always(respond))
     source = """
@@ -154,6 +157,8 @@ def test_ctrl_c_in_the_thread_that_reads_for_all(serve_h2: ServeH2, program: Any
         print(pool.request("GET", url + "patient").content.decode(), flush=True)
     def later():
         import time
+        while "1 active" not in repr(pool):
+            time.sleep(0.01)
         time.sleep(0.3)
         patient()
     thread = threading.Thread(target=later)

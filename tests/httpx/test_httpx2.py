@@ -292,7 +292,7 @@ def test_functions_of_httpcore2(serve: Serve) -> None:
         assert b"".join(response.iter_stream()) == b"ok"
 
 
-def test_pythons_ssl_by_httpcore2s_backend(serve: Serve, certificates: Certificates) -> None:
+def test_python_ssl_by_httpcore2s_backend(serve: Serve, certificates: Certificates) -> None:
     peer = serve(OK, tls=certificates.server_context())
     context = ssl.create_default_context(cafile=str(certificates.ca))
     with httpcore_rs.httpcore2.ConnectionPool(ssl_context=context) as pool:

@@ -103,7 +103,7 @@ async def test_http2(flavour: Flavour, asgi: AsgiServer, arguments: dict[str, An
         assert "HTTP/2, IDLE, Request Count: 3]" in repr(pool.connections)
 
 
-async def test_tls_by_pythons_ssl(
+async def test_tls_by_python_ssl(
     flavour: Flavour, asgi: AsgiServer, arguments: dict[str, Any], certificates: Certificates
 ) -> None:
     context = ssl.create_default_context(cafile=str(certificates.ca))

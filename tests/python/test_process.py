@@ -140,8 +140,8 @@ def test_ctrl_c_ends_the_wait_for_a_slot(serve: Serve, program: Any) -> None:
     source = """
     pool = httpcore_rs.ConnectionPool(max_connections=1)
     with pool.stream("GET", url):
-        print("waiting", flush=True)
         try:
+            print("waiting", flush=True)
             pool.request("GET", url)
         except KeyboardInterrupt:
             print(pool)
@@ -158,8 +158,8 @@ def test_ctrl_c_ends_the_wait_for_a_slot(serve: Serve, program: Any) -> None:
 def test_a_signal_that_another_thread_received(serve: Serve, program: Any) -> None:
     """Its handler runs on the main thread, whose sleep the signal does not end."""
     source = """
-    threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
     try:
+        threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
         httpcore_rs.ConnectionPool().request("GET", url)
     except KeyboardInterrupt:
         print("interrupted")

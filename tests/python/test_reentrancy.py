@@ -93,7 +93,7 @@ def test_a_signal_in_a_step_of_a_shared_session(serve_h2: ServeH2, certificates:
     assert len(peer.connections) == 1
 
 
-# Requests a response that takes a second; a signal arrives before that.
+# Requests a response that takes two seconds; a signal arrives before that.
 WHILE_IT_WAITS = """
 import time
 pool = httpcore_rs.ConnectionPool()
@@ -111,7 +111,7 @@ def wakeup_descriptor():
 def late(connection: Connection) -> None:
     while True:
         connection.read_request()
-        time.sleep(1)
+        time.sleep(2)
         connection.send(reply(b"ok"))
 
 

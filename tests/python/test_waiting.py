@@ -194,9 +194,9 @@ def test_ctrl_c_ends_a_wait_at_once(
 ) -> None:
     source = """
     ask("first")
-    print("waiting", flush=True)
     begin = time.monotonic()
     try:
+        print("waiting", flush=True)
         ask("never", read=20.0)
     except KeyboardInterrupt:
         assert time.monotonic() - begin < 15
@@ -220,8 +220,8 @@ def test_ctrl_c_ends_the_wait_of_a_thread_that_shares_a_connection(
     other = threading.Thread(target=ask, args=("never",), daemon=True)
     other.start()
     time.sleep(0.2)
-    print("waiting", flush=True)
     try:
+        print("waiting", flush=True)
         ask("neither")
     except KeyboardInterrupt:
         print(ask("").content.decode())

@@ -78,7 +78,7 @@ async def test_verify_takes_a_directory(flavour: Flavour, peer: Peer, ca_directo
         assert (await pool.request("GET", peer.url)).status == 200
 
 
-async def test_verify_false_accepts_anyone(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
+async def test_verify_false_accepts_any_certificate(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
     wrong = serve(OK, tls=certificates.server_context(certificates.authority.issue_cert("elsewhere.test")))
     async with flavour.pool(ssl_context=engines.current.verifying_nothing()) as pool:
         assert (await pool.request("GET", wrong.url)).content == b"ok"
