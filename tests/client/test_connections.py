@@ -20,12 +20,14 @@ CLASSES = ["HTTPConnection", "HTTP11Connection", "AsyncHTTPConnection", "AsyncHT
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_methods_are_httpcores(name: str) -> None:
-    ours, theirs = getattr(httpcore_rs, name), getattr(httpcore, name)
-    methods = {method for method in dir(theirs) if callable(getattr(theirs, method)) and not method.startswith("_")}
-    missing = {method for method in methods if not callable(getattr(ours, method, None))}
+    tested, reference = getattr(httpcore_rs, name), getattr(httpcore, name)
+    methods = {
+        method for method in dir(reference) if callable(getattr(reference, method)) and not method.startswith("_")
+    }
+    missing = {method for method in methods if not callable(getattr(tested, method, None))}
     assert not missing
     interface = httpcore.AsyncConnectionInterface if name.startswith("Async") else httpcore.ConnectionInterface
-    assert issubclass(ours, interface)
+    assert issubclass(tested, interface)
 
 
 class Diary:
@@ -90,8 +92,8 @@ async def test_a_connections_life_is_as_in_httpcore(flavour: Flavour) -> None:
     def connection(module: Any) -> Any:
         return getattr(module, flavour.prefixed("HTTPConnection"))(origin(), network_backend=mock(HELLO * 2))
 
-    theirs = await live(flavour, httpcore, connection(httpcore))
-    assert await live(flavour, httpcore_rs, connection(httpcore_rs)) == theirs
+    reference = await live(flavour, httpcore, connection(httpcore))
+    assert await live(flavour, httpcore_rs, connection(httpcore_rs)) == reference
 
 
 async def test_a_life_over_a_stream_is_as_in_httpcore(flavour: Flavour) -> None:
@@ -100,8 +102,8 @@ async def test_a_life_over_a_stream_is_as_in_httpcore(flavour: Flavour) -> None:
     def connection(module: Any) -> Any:
         return getattr(module, flavour.prefixed("HTTP11Connection"))(origin(), mock(list(HELLO * 2)))
 
-    theirs = await live(flavour, httpcore, connection(httpcore))
-    assert await live(flavour, httpcore_rs, connection(httpcore_rs)) == theirs
+    reference = await live(flavour, httpcore, connection(httpcore))
+    assert await live(flavour, httpcore_rs, connection(httpcore_rs)) == reference
 
 
 async def test_a_connect_that_fails_is_as_in_httpcore(flavour: Flavour) -> None:

@@ -43,19 +43,19 @@ SCRIPTS = {
 async def test_events_come_as_in_httpcore(flavour: Flavour, serve: Serve, script: Any, content: Any) -> None:
     peer = serve(script)
     method = "POST" if content else "GET"
-    theirs, ours = both(flavour)
+    reference, tested = both(flavour)
     for _ in range(2):  # on a new connection, and then on the kept one, if any
-        expected = await names_of(theirs, flavour, method, peer.url, content=content)
-        assert await names_of(ours, flavour, method, peer.url, content=content) == expected
-    await flavour.call(theirs, "close")
-    await flavour.call(ours, "close")
+        expected = await names_of(reference, flavour, method, peer.url, content=content)
+        assert await names_of(tested, flavour, method, peer.url, content=content) == expected
+    await flavour.call(reference, "close")
+    await flavour.call(tested, "close")
 
 
 async def test_a_failed_connect(flavour: Flavour) -> None:
     with refused_port() as port:
-        theirs, ours = both(flavour, retries=1)
-        expected = await names_of(theirs, flavour, "GET", f"http://127.0.0.1:{port}/")
-        assert await names_of(ours, flavour, "GET", f"http://127.0.0.1:{port}/") == expected
+        reference, tested = both(flavour, retries=1)
+        expected = await names_of(reference, flavour, "GET", f"http://127.0.0.1:{port}/")
+        assert await names_of(tested, flavour, "GET", f"http://127.0.0.1:{port}/") == expected
         assert "connection.retry.started" in expected
 
 

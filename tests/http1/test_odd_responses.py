@@ -49,7 +49,7 @@ class Case(NamedTuple):
     method: str = "GET"
     closes: bool = False  # the peer ends the connection after it
     why: str = ""  # why it is read differently from httpcore
-    ours: Outcome | None = None  # the outcome, if it differs from httpcore's
+    outcome: Outcome | None = None  # the outcome, if it differs from httpcore's
 
 
 CASES: list[Case] = []
@@ -60,9 +60,9 @@ def same(name: str, response: bytes, **about: Any) -> None:
     CASES.append(Case(name, response, **about))
 
 
-def different(name: str, response: bytes, ours: Outcome, why: str, **about: Any) -> None:
+def different(name: str, response: bytes, outcome: Outcome, why: str, **about: Any) -> None:
     """Registers a response that is read differently."""
-    CASES.append(Case(name, response, why=why, ours=ours, **about))
+    CASES.append(Case(name, response, why=why, outcome=outcome, **about))
 
 
 def answered(*headers: tuple[bytes, bytes], body: bytes = b"hi", then: str = REUSED, **rest: Any) -> Outcome:
@@ -622,12 +622,13 @@ async def test_odd_response(flavour: Flavour, serve: Serve, case: Case, segments
             first = Outcome(error=type(exc).__name__)
         await flavour.until(sent.is_set)
         second = await pool.request("GET", peer.url, extensions=EXTENSIONS)
-    ours = first._replace(then=sequel(case, peer, second.content))
+    tested = first._replace(then=sequel(case, peer, second.content))
 
-    theirs = of_httpcore(case, segments)
-    expected = case.ours or theirs
-    assert ours == expected, (
-        f"sent ({segments}): {case.response[:200]!r}\nexpected: {expected}\nours: {ours}\nhttpcore: {theirs}"
+    reference = of_httpcore(case, segments)
+    expected = case.outcome or reference
+    assert tested == expected, (
+        f"sent ({segments}): {case.response[:200]!r}\n"
+        f"expected: {expected}\nhttpcore_rs: {tested}\nhttpcore: {reference}"
     )
-    if case.ours is not None and segments == "whole":
-        assert theirs != ours, "the table calls this different, and it is not"
+    if case.outcome is not None and segments == "whole":
+        assert reference != tested, "the table calls this different, and it is not"

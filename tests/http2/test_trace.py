@@ -50,13 +50,13 @@ SCRIPTS = {
 async def test_events_come_as_in_httpcore(flavour: Flavour, serve_h2: ServeH2, script: Any, content: Any) -> None:
     peer = serve_h2(script)
     method = "POST" if content else "GET"
-    theirs, ours = both(flavour, http1=False, http2=True)
+    reference, tested = both(flavour, http1=False, http2=True)
     for _ in range(2):  # on a new connection, and then on the kept one, if any
-        names = [await names_of(pool, flavour, method, peer.url, content=content) for pool in (theirs, ours)]
+        names = [await names_of(pool, flavour, method, peer.url, content=content) for pool in (reference, tested)]
         expected, got = ([name for name in each if not name.startswith(SETTINGS)] for each in names)
         assert got == expected
-    await flavour.call(theirs, "close")
-    await flavour.call(ours, "close")
+    await flavour.call(reference, "close")
+    await flavour.call(tested, "close")
 
 
 async def test_the_contents_of_the_events(flavour: Flavour, serve_h2: ServeH2) -> None:

@@ -66,9 +66,9 @@ def test_making_a_transport_builds_no_ssl_context(
 
 async def test_a_pool_in_httpxs_transport(flavour: Flavour, library: Library, serve: Serve) -> None:
     peer = serve(OK)
-    theirs: Any = library.AsyncHTTPTransport() if flavour.is_async else library.HTTPTransport()
-    theirs._pool = flavour.pool().raw
-    async with library.client(flavour, theirs) as client:
+    transport: Any = library.AsyncHTTPTransport() if flavour.is_async else library.HTTPTransport()
+    transport._pool = flavour.pool().raw
+    async with library.client(flavour, transport) as client:
         for _ in range(2):
             assert (await client.send("GET", peer.url)).text == "ok"
     assert len(peer.connections) == 1
@@ -282,10 +282,10 @@ def test_proxies_of_the_environment_are_the_librarys(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     mounts = library.SyncTransport.environment_mounts(verify=False)
-    with library.Client(transport=library.SyncTransport(), mounts=mounts) as ours, library.Client() as theirs:
+    with library.Client(transport=library.SyncTransport(), mounts=mounts) as tested, library.Client() as reference:
         for url in ("http://a.test", "https://a.test", "http://x.test", "https://www.x.test", "ws://a.test"):
-            expected: Any = theirs._transport_for_url(library.URL(url))
-            transport: Any = ours._transport_for_url(library.URL(url))
+            expected: Any = reference._transport_for_url(library.URL(url))
+            transport: Any = tested._transport_for_url(library.URL(url))
             assert isinstance(transport, library.SyncTransport)
             assert type(transport._pool).__name__ == type(expected._pool).__name__
             assert getattr(transport._pool, "_proxy_url", None) == getattr(expected._pool, "_proxy_url", None)

@@ -47,9 +47,9 @@ def pool_class(flavour: Flavour) -> Any:
 @pytest.mark.parametrize("own", ["httpcore", "httpcore2"])
 async def test_pools_in_httpx2s_transport(flavour: Flavour, serve: Serve, own: str) -> None:
     peer = serve(answers(reply(b"ok"), b""))
-    theirs: Any = httpx2.AsyncHTTPTransport() if flavour.is_async else httpx2.HTTPTransport()
-    theirs._pool = flavour.pool().raw if own == "httpcore" else pool_class(flavour)()
-    async with LIBRARY.client(flavour, theirs) as client:
+    transport: Any = httpx2.AsyncHTTPTransport() if flavour.is_async else httpx2.HTTPTransport()
+    transport._pool = flavour.pool().raw if own == "httpcore" else pool_class(flavour)()
+    async with LIBRARY.client(flavour, transport) as client:
         assert (await client.send("GET", peer.url)).text == "ok"
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.send("POST", peer.url)
@@ -198,14 +198,14 @@ def test_the_system_store_is_a_property_of_the_config() -> None:
 # httpcore2.
 
 
-OURS = ["ConnectionPool", "HTTPConnection", "HTTP11Connection", "HTTP2Connection", "HTTPProxy", "SOCKSProxy"]
+OWN = ["ConnectionPool", "HTTPConnection", "HTTP11Connection", "HTTP2Connection", "HTTPProxy", "SOCKSProxy"]
 
 
 @pytest.mark.parametrize("name", sorted(httpcore2.__all__))
 def test_every_name_of_httpcore2_is_there(name: str) -> None:
-    ours, theirs = getattr(httpcore_rs.httpcore2, name), getattr(httpcore2, name)
-    is_ours = name in ("request", "stream") or name.removeprefix("Async") in OURS
-    assert (ours is not theirs) == is_ours
+    tested, reference = getattr(httpcore_rs.httpcore2, name), getattr(httpcore2, name)
+    is_own = name in ("request", "stream") or name.removeprefix("Async") in OWN
+    assert (tested is not reference) == is_own
     assert name in httpcore_rs.httpcore2.__all__
 
 
@@ -307,17 +307,17 @@ def test_python_ssl_by_httpcore2s_backend(serve: Serve, certificates: Certificat
 ALONE = """
 try:
     import httpx as library
-    ours = httpcore_rs
+    package = httpcore_rs
 except ModuleNotFoundError:
     import httpx2 as library
-    import httpcore_rs.httpx2 as ours
+    import httpcore_rs.httpx2 as package
 
-with library.Client(transport=ours.SyncTransport()) as client:
+with library.Client(transport=package.SyncTransport()) as client:
     assert client.get(url).text == "ok"
     assert "IDLE" in repr(client._transport._pool.connections)
 
 async def main():
-    async with library.AsyncClient(transport=ours.AsyncTransport()) as client:
+    async with library.AsyncClient(transport=package.AsyncTransport()) as client:
         assert (await client.get(url)).text == "ok"
         assert "IDLE" in repr(client._transport._pool.connections)
 

@@ -132,11 +132,11 @@ def test_a_patch_on_top_stays(library: Library, monkeypatch: pytest.MonkeyPatch)
     seen: list[Any] = []
     with monkeypatch.context() as patching:
         httpcore_rs.install()
-        ours = library.HTTPTransport.__init__
+        installed = library.HTTPTransport.__init__
 
         def patched(self: Any, *args: Any, **kwargs: Any) -> None:
             seen.append(self)
-            ours(self, *args, **kwargs)
+            installed(self, *args, **kwargs)
 
         patching.setattr(library.HTTPTransport, "__init__", patched)
         assert is_ours(library.HTTPTransport()._pool)

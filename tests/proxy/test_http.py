@@ -49,11 +49,11 @@ async def test_a_forwarded_request_is_httpcores(flavour: Flavour, serve: Serve, 
         )
         await flavour.call(pool, "request", "GET", "http://origin.test:8080/")
         await flavour.call(pool, "close")
-    theirs, ours = peer.requests[:2], peer.requests[2:]
-    assert ours == theirs
-    assert theirs[0].target == f"http://origin.test/{path}".encode()
-    assert (theirs[0].header(b"host"), theirs[0].header(b"proxy-authorization")) == (b"origin.test", BASIC)
-    assert theirs[1].target == b"http://origin.test:8080/"
+    reference, tested = peer.requests[:2], peer.requests[2:]
+    assert tested == reference
+    assert reference[0].target == f"http://origin.test/{path}".encode()
+    assert (reference[0].header(b"host"), reference[0].header(b"proxy-authorization")) == (b"origin.test", BASIC)
+    assert reference[1].target == b"http://origin.test:8080/"
 
 
 async def test_a_request_for_a_tunnel_is_httpcores(flavour: Flavour, serve: Serve, certificates: Certificates) -> None:
@@ -64,9 +64,11 @@ async def test_a_request_for_a_tunnel_is_httpcores(flavour: Flavour, serve: Serv
     for pool in both(flavour, **arguments):
         assert (await flavour.call(pool, "request", "GET", origin.url)).status == 200
         await flavour.call(pool, "close")
-    theirs, ours = peer.requests
-    assert ours == theirs
-    assert ours.head.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % (origin.port, origin.port))
+    reference, tested = peer.requests
+    assert tested == reference
+    assert tested.head.startswith(
+        b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % (origin.port, origin.port)
+    )
 
 
 @pytest.mark.parametrize("given", [{"Host": "other.test"}, {"accept": "text/html"}])
@@ -82,8 +84,8 @@ async def test_headers_for_the_proxy_replace_those_of_a_tunnel(
         with pytest.raises(httpcore.ProxyError, match=r"^403 No$"):
             await flavour.call(pool, "request", "GET", "https://origin.test/")
         await flavour.call(pool, "close")
-    theirs, ours = peer.requests
-    assert ours == theirs
+    reference, tested = peer.requests
+    assert tested == reference
 
 
 async def test_nothing_for_the_proxy_reaches_an_origin_through_a_tunnel(

@@ -27,12 +27,12 @@ async def test_events_come_as_in_httpcore(flavour: Flavour, serve: Serve, certif
     peer = serve(script)
     url = f"socks5://{peer.authority}" if way.startswith("socks5") else peer.url
     context = ssl.create_default_context(cafile=str(certificates.ca))
-    theirs, ours = both(flavour, proxy=httpcore.Proxy(url), ssl_context=context)
+    reference, tested = both(flavour, proxy=httpcore.Proxy(url), ssl_context=context)
     for _ in range(2):  # on a new connection, and then on the kept one, if any
-        expected = await names_of(theirs, flavour, "GET", origin.url)
-        assert await names_of(ours, flavour, "GET", origin.url) == expected
-    await flavour.call(theirs, "close")
-    await flavour.call(ours, "close")
+        expected = await names_of(reference, flavour, "GET", origin.url)
+        assert await names_of(tested, flavour, "GET", origin.url) == expected
+    await flavour.call(reference, "close")
+    await flavour.call(tested, "close")
 
 
 async def test_events_of_a_refused_tunnel_come_as_in_httpcore(flavour: Flavour, serve: Serve) -> None:

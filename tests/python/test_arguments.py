@@ -68,19 +68,19 @@ async def test_they_become_the_same_bytes(flavour: Flavour, serve: Serve, argume
     for pool in pools(flavour):
         assert await outcome(flavour, pool, {"method": "GET", "url": url, **arguments}) == b"hello"
         await flavour.call(pool, "close")
-    theirs, ours = (connection.received for connection in peer.connections)
+    reference, tested = (connection.received for connection in peer.connections)
     # h11 moves Host to the front. The engine keeps the caller's order.
-    assert sorted(ours.split(b"\r\n")) == sorted(theirs.split(b"\r\n"))
+    assert sorted(tested.split(b"\r\n")) == sorted(reference.split(b"\r\n"))
     if "Host" not in str(arguments) and "host" not in str(arguments):
-        assert ours == theirs
+        assert tested == reference
 
 
 @pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())
 async def test_they_are_refused_alike(flavour: Flavour, arguments: dict[str, Any]) -> None:
-    theirs, ours = pools(flavour)
+    reference, tested = pools(flavour)
     complete = {"method": "GET", "url": "http://127.0.0.1:1/", **arguments}
-    expected = await outcome(flavour, theirs, complete)
-    assert await outcome(flavour, ours, complete) == expected
+    expected = await outcome(flavour, reference, complete)
+    assert await outcome(flavour, tested, complete) == expected
     assert expected[0] in (TypeError, ValueError)
 
 

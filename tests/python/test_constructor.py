@@ -24,33 +24,33 @@ def parameters(function: Any) -> list[tuple[str, Any, Any]]:
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("method", ["__init__", "request", "stream"])
 def test_signatures_are_httpcores(name: str, method: str) -> None:
-    ours = parameters(getattr(getattr(httpcore_rs, name), method))
-    theirs = parameters(getattr(getattr(httpcore, name), method))
-    assert ours[: len(theirs)] == theirs
+    tested = parameters(getattr(getattr(httpcore_rs, name), method))
+    reference = parameters(getattr(getattr(httpcore, name), method))
+    assert tested[: len(reference)] == reference
     # Arguments that httpcore does not have can be passed by name only.
-    added = [(name, kind) for name, kind, _ in ours[len(theirs) :]]
+    added = [(name, kind) for name, kind, _ in tested[len(reference) :]]
     assert all(kind is inspect.Parameter.KEYWORD_ONLY and name.startswith("http2_ping_") for name, kind in added)
 
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_signatures_of_proxies_are_httpcores(name: str) -> None:
-    ours = parameters(getattr(httpcore_rs, name).__init__)
-    theirs = parameters(getattr(httpcore, name).__init__)
-    assert ours[: len(theirs)] == theirs
-    assert all(kind is inspect.Parameter.KEYWORD_ONLY for _, kind, _ in ours[len(theirs) :])
+    tested = parameters(getattr(httpcore_rs, name).__init__)
+    reference = parameters(getattr(httpcore, name).__init__)
+    assert tested[: len(reference)] == reference
+    assert all(kind is inspect.Parameter.KEYWORD_ONLY for _, kind, _ in tested[len(reference) :])
 
 
-@pytest.mark.parametrize(("name", "theirs"), TRANSPORTS.items())
-def test_transports_take_httpxs_arguments(name: str, theirs: Any) -> None:
-    ours = dict(inspect.signature(getattr(httpcore_rs, name)).parameters)
-    for parameter in inspect.signature(theirs).parameters.values():
-        assert parameter.name in ours
+@pytest.mark.parametrize(("name", "reference"), TRANSPORTS.items())
+def test_transports_take_httpxs_arguments(name: str, reference: Any) -> None:
+    tested = dict(inspect.signature(getattr(httpcore_rs, name)).parameters)
+    for parameter in inspect.signature(reference).parameters.values():
+        assert parameter.name in tested
         if parameter.name != "limits":
-            assert ours[parameter.name].default == parameter.default
-    limits = ours["limits"].default
-    theirs_limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+            assert tested[parameter.name].default == parameter.default
+    limits = tested["limits"].default
+    expected = httpx.Limits(max_connections=100, max_keepalive_connections=20)
     for attribute in ("max_connections", "max_keepalive_connections", "keepalive_expiry"):
-        assert getattr(limits, attribute) == getattr(theirs_limits, attribute)
+        assert getattr(limits, attribute) == getattr(expected, attribute)
 
 
 @pytest.mark.parametrize("name", sorted({*httpcore_rs.__all__} - {"SOCKET_OPTION", "request", "stream"}))

@@ -132,10 +132,10 @@ def test_an_exception_of_a_handler_leaves_no_wakeup_descriptor(serve: Serve, pro
 
 def test_a_wakeup_descriptor_that_a_handler_sets_stays(serve: Serve, program: Any) -> None:
     source = """
-    theirs, ours = os.pipe()
-    os.set_blocking(ours, False)
-    signal.signal(signal.SIGUSR1, lambda number, frame: signal.set_wakeup_fd(ours))
-    print(signalled_request(0.4), wakeup_descriptor() == ours)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.signal(signal.SIGUSR1, lambda number, frame: signal.set_wakeup_fd(write_end))
+    print(signalled_request(0.4), wakeup_descriptor() == write_end)
     """
     assert program(WHILE_IT_WAITS + dedent(source), serve(late).url).output() == "b'ok' True\n"
 
@@ -143,22 +143,22 @@ def test_a_wakeup_descriptor_that_a_handler_sets_stays(serve: Serve, program: An
 def test_a_signal_while_the_wakeup_descriptor_of_the_program_is_read(serve: Serve, program: Any) -> None:
     source = """
     import _signal
-    theirs, ours = os.pipe()
-    os.set_blocking(ours, False)
-    os.set_blocking(theirs, False)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    os.set_blocking(read_end, False)
     signal.signal(signal.SIGUSR1, lambda number, frame: None)
-    signal.set_wakeup_fd(ours)
+    signal.set_wakeup_fd(write_end)
     set_wakeup_fd = _signal.set_wakeup_fd
 
     def at_the_wrong_moment(descriptor, **arguments):
         before = set_wakeup_fd(descriptor, **arguments)
-        if before == ours:
+        if before == write_end:
             signal.raise_signal(signal.SIGUSR1)
         return before
 
     _signal.set_wakeup_fd = at_the_wrong_moment
     print(pool.request("GET", url).content)
-    print(set(os.read(theirs, 100)) == {signal.SIGUSR1})
+    print(set(os.read(read_end, 100)) == {signal.SIGUSR1})
     """
     assert program(WHILE_IT_WAITS + dedent(source), serve(late).url).output() == "b'ok'\nTrue\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import http.client
 import os
 import shutil
 import socket
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class AsgiServer:
     """Serves `asgi_app` over `http` and `https`, in HTTP/1.1 and HTTP/2.
 
-    The sockets listen before the process starts, so that clients can connect at once.
+    The sockets listen before the process starts, so that the kernel chooses the ports. The first response is awaited:
+    the start may take longer than the default timeouts of clients.
     """
 
     def __init__(self, certificates: Certificates) -> None:
@@ -37,6 +39,10 @@ class AsgiServer:
         command += ["--insecure-bind", f"fd://{descriptors[0]}", "--bind", f"fd://{descriptors[1]}"]
         command += ["--certfile", str(self.certificates.chain), "--keyfile", str(self.certificates.key)]
         self.process = subprocess.Popen(command, cwd=Path(__file__).parent, pass_fds=descriptors)
+        connection = http.client.HTTPConnection(*self.plain.getsockname(), timeout=60)
+        connection.request("GET", "/bytes/1")
+        connection.getresponse().read()
+        connection.close()
         self.plain.close()
         self.secure.close()
         return self

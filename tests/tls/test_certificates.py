@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # The comparison.
 
 
-def ours(port: int, host: str, config: Any) -> str:
+def verdict_on(port: int, host: str, config: Any) -> str:
     """Returns `accepted`, or the reason for which the engine refused the certificate."""
     with httpcore_rs.ConnectionPool(ssl_context=config) as pool:
         return asked(pool, port, host)
@@ -65,7 +65,7 @@ def test_the_verdict_is_that_of_openssl(serve: Serve, tmp_path: Path, name: str)
     bundle.write_bytes(b"".join(issued.pem for issued in trusted))
     of_openssl = openssls(port, host, ssl.create_default_context(cafile=str(bundle)))
     for config in (httpcore_rs.TLSConfig(verify=bundle), httpcore_rs.TLSConfig(cadata=bundle.read_bytes())):
-        verdict = ours(port, host, config)
+        verdict = verdict_on(port, host, config)
         if of_openssl != ACCEPTED or expected == STRICTER:
             assert "[CERTIFICATE_VERIFY_FAILED] certificate verify failed: " in verdict
         else:
@@ -85,12 +85,12 @@ def test_an_authority_expires_under_a_configuration_that_was_made_before(serve: 
     bundle = tmp_path / "trusted.pem"
     bundle.write_bytes(authority.pem)
     config = httpcore_rs.TLSConfig(verify=bundle)
-    verdict = ours(port, HOST, config)
+    verdict = verdict_on(port, HOST, config)
     if time.time() < expiry - 1:  # Otherwise the machine was too slow to observe it.
         assert verdict == ACCEPTED
     while time.time() < expiry + 1:
         time.sleep(0.1)
-    assert "certificate has expired" in ours(port, HOST, config)
+    assert "certificate has expired" in verdict_on(port, HOST, config)
 
 
 # Sources of trusted certificates.
@@ -137,8 +137,8 @@ def test_a_trusted_certificate_vouches_for_itself_only(
         monkeypatch.setenv(variable, str(file if variable == "SSL_CERT_FILE" else folder))
         if "TLSConfig" in way:
             config = httpcore_rs.TLSConfig()
-    assert ours(pinned.right, HOST, config) == ACCEPTED
-    assert "invalid CA certificate" in ours(pinned.forged, HOST, config)
+    assert verdict_on(pinned.right, HOST, config) == ACCEPTED
+    assert "invalid CA certificate" in verdict_on(pinned.forged, HOST, config)
 
 
 @pytest.fixture
@@ -153,10 +153,10 @@ def three(serve: Serve, tmp_path: Path) -> list[tuple[Issued, int]]:
 
 
 def verdicts(three: list[tuple[Issued, int]], config: Any = None) -> list[bool]:
-    return [ours(port, HOST, config) == ACCEPTED for _, port in three]
+    return [verdict_on(port, HOST, config) == ACCEPTED for _, port in three]
 
 
-def theirs(three: list[tuple[Issued, int]], context: ssl.SSLContext) -> list[bool]:
+def verdicts_of_openssl(three: list[tuple[Issued, int]], context: ssl.SSLContext) -> list[bool]:
     return [openssls(port, HOST, context) == ACCEPTED for _, port in three]
 
 
@@ -173,13 +173,19 @@ def test_the_environment_names_a_file_and_folders(
     missing = tmp_path / "missing"
     monkeypatch.setenv("SSL_CERT_DIR", os.pathsep.join(map(str, (folders[0], missing, folders[1]))))
     everything = [False, True, True]
-    assert verdicts(three) == theirs(three, httpcore.default_ssl_context()) == everything
-    assert verdicts(three, httpcore_rs.TLSConfig()) == theirs(three, httpx.create_ssl_context()) == everything
+    assert verdicts(three) == verdicts_of_openssl(three, httpcore.default_ssl_context()) == everything
+    assert (
+        verdicts(three, httpcore_rs.TLSConfig()) == verdicts_of_openssl(three, httpx.create_ssl_context()) == everything
+    )
     # httpcore trusts both; httpx uses the file instead of the folders.
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    assert verdicts(three) == theirs(three, httpcore.default_ssl_context()) == [True, True, True]
+    assert verdicts(three) == verdicts_of_openssl(three, httpcore.default_ssl_context()) == [True, True, True]
     only_the_file = [True, False, False]
-    assert verdicts(three, httpcore_rs.TLSConfig()) == theirs(three, httpx.create_ssl_context()) == only_the_file
+    assert (
+        verdicts(three, httpcore_rs.TLSConfig())
+        == verdicts_of_openssl(three, httpx.create_ssl_context())
+        == only_the_file
+    )
     assert verdicts(three, httpcore_rs.TLSConfig(trust_env=False)) == [False, False, False]
 
 
@@ -196,7 +202,11 @@ def test_in_a_folder_only_hashed_names_count(three: list[tuple[Issued, int]], tm
     (right / hashed_name(b.certificate, 1)).write_bytes(b.pem)
     (right / hashed_name(c.certificate).upper().replace(".0", ".00")).write_bytes(c.pem)
     context = ssl.create_default_context(capath=str(right))
-    assert verdicts(three, httpcore_rs.TLSConfig(verify=right)) == theirs(three, context) == [True, False, False]
+    assert (
+        verdicts(three, httpcore_rs.TLSConfig(verify=right))
+        == verdicts_of_openssl(three, context)
+        == [True, False, False]
+    )
     with pytest.raises(ssl.SSLError, match="openssl rehash"):
         httpcore_rs.TLSConfig(verify=wrong)
 
@@ -211,4 +221,8 @@ def test_several_authorities_of_one_name_in_a_folder(serve: Serve, tmp_path: Pat
         context = server_context([leaf(authority)], tmp_path / f"{number}.pem")
         three.append((authority, serve(always(reply(b"ok")), tls=context).port))
     context = ssl.create_default_context(capath=str(folder))
-    assert verdicts(three, httpcore_rs.TLSConfig(verify=folder)) == theirs(three, context) == [True, True, True]
+    assert (
+        verdicts(three, httpcore_rs.TLSConfig(verify=folder))
+        == verdicts_of_openssl(three, context)
+        == [True, True, True]
+    )
