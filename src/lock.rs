@@ -35,6 +35,8 @@ pub enum Rank {
     Http2Sender,
     /// The stream of an HTTP connection and the bytes on their way.
     Wire,
+    /// The exchanges that wait on an HTTP/2 connection, and which of them reads it.
+    LeaderFollowers,
     /// The buffers of a TLS session of Python's `ssl`. Those of a session inside another one are taken before those of the outer
     /// session, which carries it: the only rank that may be taken while it is held.
     TlsBuffers,

@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
+use crate::io::sys::{self, OptionValue};
 use crate::io::wait_set;
 
 /// RFC 8305, 5: "Connection Attempt Delay".
@@ -26,14 +27,6 @@ pub struct SocketOption {
     pub level: i32,
     pub name: i32,
     pub value: OptionValue,
-}
-
-#[derive(Clone, Debug)]
-pub enum OptionValue {
-    Integer(i32),
-    Bytes(Vec<u8>),
-    /// No value, only a length, as in Python's `setsockopt(level, name, None, length)`.
-    Null(u32),
 }
 
 /// The settings of sockets before they connect.
@@ -54,14 +47,14 @@ impl SocketConfig {
             socket.set_tcp_nodelay(true)?;
         }
         for option in &self.options {
-            set_option(&socket, option)?;
+            sys::set_option(&socket, option.level, option.name, &option.value)?;
         }
         if let (Some(local_address), false) = (self.local_address, is_unix) {
             socket.bind(&SocketAddr::new(local_address, 0).into())?;
         }
         let under_way = match socket.connect(address) {
             Ok(()) => false,
-            Err(error) if is_in_progress(&error) && !(is_unix && error.kind() == io::ErrorKind::WouldBlock) => true,
+            Err(error) if sys::is_connecting(&error) && !(is_unix && error.kind() == io::ErrorKind::WouldBlock) => true,
             Err(error) => return Err(error),
         };
         // Registered only now: a poller would report an unconnected socket as hung up.
@@ -76,27 +69,6 @@ impl SocketConfig {
     fn suits(&self, address: &SocketAddr) -> bool {
         self.local_address.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
     }
-}
-
-fn is_in_progress(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINPROGRESS)
-        || error.kind() == io::ErrorKind::WouldBlock
-        || error.kind() == io::ErrorKind::Interrupted
-}
-
-fn set_option(socket: &socket2::Socket, option: &SocketOption) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-
-    let (value, length) = match &option.value {
-        OptionValue::Integer(value) => (std::ptr::from_ref(value).cast(), size_of::<i32>()),
-        OptionValue::Bytes(value) => (value.as_ptr().cast(), value.len()),
-        OptionValue::Null(length) => (std::ptr::null(), *length as usize),
-    };
-    let length = libc::socklen_t::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: `value` points to `length` readable bytes that outlive the call, or is null, which the kernel refuses with
-    // EFAULT where an option needs a value. The descriptor is open: `socket` is borrowed.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), option.level, option.name, value, length) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Connects to the first of `addresses` that answers.

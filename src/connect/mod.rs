@@ -18,6 +18,7 @@ mod tests;
 mod tunnel;
 
 pub use self::connector::{Attempt, Connector};
-pub use self::happy_eyeballs::{OptionValue, SocketOption};
+pub use self::happy_eyeballs::SocketOption;
 pub use self::proxy::{Proxy, ProxyProtocol, ProxyRoute};
 pub use self::socks5::Credentials;
+pub use crate::io::sys::OptionValue;

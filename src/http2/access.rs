@@ -9,7 +9,6 @@ use super::connection::Http2;
 use super::leader_followers::WaitRegistration;
 use crate::error::Error;
 use crate::io::wait_set;
-use crate::lock::lock;
 use crate::operation::EffectChannel;
 
 /// An exchange's access to its connection. Dropping it hands what the exchange did for the others to one of them.
@@ -127,7 +126,7 @@ impl ExchangeIo {
             && stream.is_write_wanted()
         {
             stream.ask(effects, &mut self.registration.pending_io, None, Some(timeout));
-            lock(&connection.leader_followers).set_busy(&mut self.registration);
+            connection.leader_followers.lock().set_busy(&mut self.registration);
             return false;
         }
         drop(wire);
@@ -155,11 +154,11 @@ impl ExchangeIo {
         }
         let mut wire = connection.wire.lock();
         let Some(stream) = wire.stream().external() else { return false };
-        if !stream.is_write_wanted() || lock(&connection.leader_followers).has_followers() {
+        if !stream.is_write_wanted() || connection.leader_followers.lock().has_followers() {
             return false;
         }
         stream.ask(request.effects, &mut self.registration.pending_io, None, request.write_timeout);
-        lock(&connection.leader_followers).set_busy(&mut self.registration);
+        connection.leader_followers.lock().set_busy(&mut self.registration);
         true
     }
 
@@ -171,7 +170,7 @@ impl ExchangeIo {
         }
         let connection = &self.connection;
         let mut wire = connection.wire.lock();
-        let leads = lock(&connection.leader_followers).sleep(&mut self.registration, cx.waker());
+        let leads = connection.leader_followers.lock().sleep(&mut self.registration, cx.waker());
         match wire.stream().socket() {
             // Registered in any case: the followers rely on it, whatever the last poll has registered.
             Some(socket) if leads => socket.wait_to_read(cx),
@@ -197,7 +196,7 @@ impl ExchangeIo {
         }
         let is_more_wanted = stream.is_anything_wanted();
         drop(wire);
-        let mut leader_followers = lock(&connection.leader_followers);
+        let mut leader_followers = connection.leader_followers.lock();
         if pending_io.is_nothing() {
             leader_followers.follow(&mut self.registration, cx.waker());
             wait_set::waits_for_waker();
@@ -221,7 +220,7 @@ impl ExchangeIo {
             stream.abandon(std::mem::take(&mut self.registration.pending_io));
         }
         let successor = {
-            let mut leader_followers = lock(&connection.leader_followers);
+            let mut leader_followers = connection.leader_followers.lock();
             let successor = leader_followers.leave(&mut self.registration);
             if connection.is_external { successor.or_else(|| leader_followers.take_follower()) } else { successor }
         };

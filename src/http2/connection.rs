@@ -29,7 +29,7 @@ pub struct Http2 {
     pub(super) connection_waker: Arc<ConnectionWaker>,
     /// The same, as h2 takes it.
     waker: Waker,
-    pub(super) leader_followers: Mutex<LeaderFollowers>,
+    pub(super) leader_followers: RankedMutex<LeaderFollowers>,
     /// Exchanges that are under way.
     pub(super) exchanges: AtomicUsize,
     /// Bytes of all response bodies that were read so far.
@@ -72,7 +72,7 @@ impl Http2 {
                 is_external,
                 waker: Waker::from(Arc::clone(&connection_waker)),
                 connection_waker,
-                leader_followers: Mutex::default(),
+                leader_followers: RankedMutex::new(Rank::LeaderFollowers, LeaderFollowers::default()),
                 exchanges: AtomicUsize::new(0),
                 bytes_read: AtomicU64::new(0),
                 is_traced: AtomicBool::new(false),
@@ -133,7 +133,7 @@ impl Http2 {
         let is_read = if self.is_job() {
             self.exchanges.load(Ordering::Acquire) > 0
         } else {
-            lock(&self.leader_followers).leader().is_some()
+            self.leader_followers.lock().leader().is_some()
         };
         if is_read {
             // The exchange that reads the connection has processed all that has arrived.
@@ -224,7 +224,7 @@ impl Http2 {
     /// Wakes the leader, if there may be something to do that its socket does not tell.
     pub(super) fn wake_leader(&self) {
         if self.has_more() || self.wire.lock().is_write_blocked() {
-            let leader = lock(&self.leader_followers).leader();
+            let leader = self.leader_followers.lock().leader();
             if let Some(leader) = leader {
                 leader.wake();
             }

@@ -13,7 +13,6 @@ use std::time::Duration;
 use super::access::ExchangeIo;
 use super::connection::Http2;
 use crate::error::Result;
-use crate::lock::lock;
 use crate::operation::{DeferredWork, EffectChannel};
 
 /// The time for which a peer that receives nothing may hold up the operation that sends a reset.
@@ -34,7 +33,7 @@ pub fn defer_reset(connection: &Arc<Http2>) {
             _ => return,
         }
     };
-    if lock(&connection.leader_followers).has_followers() || connection.has_deferred_reset.swap(true, Ordering::AcqRel)
+    if connection.leader_followers.lock().has_followers() || connection.has_deferred_reset.swap(true, Ordering::AcqRel)
     {
         return;
     }

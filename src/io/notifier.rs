@@ -1,17 +1,19 @@
-//! A wake-up pipe: what ends the sleep of a thread that polls descriptors, when another thread has something for it.
+//! A notifier ends the sleep of a thread that polls descriptors, when another thread or a signal handler has something for it.
+//!
+//! [`notify`](Notifier::notify) makes the notifier's descriptor readable and writes no second byte until the sleeping thread has
+//! called [`drain`](Notifier::drain). Python's signal handler writes to the same pipe: the number of the signal, which is never 0.
+//! Dropping the notifier closes the pipe.
 
 use std::cell::RefCell;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::sys::{RawDescriptor, WakePair};
 use crate::fork::Generation;
 
-/// A pipe. The thread that sleeps on it silences it afterwards.
 pub struct Notifier {
-    reader: PipeReader,
-    writer: PipeWriter,
+    wake_pair: WakePair,
     is_notified: AtomicBool,
 }
 
@@ -21,36 +23,31 @@ thread_local! {
 
 impl Notifier {
     pub fn new() -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        // Signal handlers write to it as well: they must not wait for room.
-        rustix::io::ioctl_fionbio(&writer, true)?;
-        rustix::io::ioctl_fionbio(&reader, true)?;
-        Ok(Self { reader, writer, is_notified: AtomicBool::new(false) })
+        Ok(Self { wake_pair: WakePair::new()?, is_notified: AtomicBool::new(false) })
     }
 
-    /// The bell of the calling thread: made once, and closed with the thread.
+    /// Returns the notifier of the calling thread, which is made once and lives as long as the thread. A forked child makes its
+    /// own: the pipe is shared with the parent.
     pub fn of_this_thread() -> io::Result<Arc<Self>> {
         let generation = Generation::current();
-        OF_THIS_THREAD.with_borrow_mut(|bell| match bell {
-            Some((made, bell)) if *made == generation => Ok(Arc::clone(bell)),
+        OF_THIS_THREAD.with_borrow_mut(|known| match known {
+            Some((made, notifier)) if *made == generation => Ok(Arc::clone(notifier)),
             _ => {
-                let new = Arc::new(Self::new()?);
-                *bell = Some((generation, Arc::clone(&new)));
-                Ok(new)
+                let notifier = Arc::new(Self::new()?);
+                *known = Some((generation, Arc::clone(&notifier)));
+                Ok(notifier)
             }
         })
     }
 
-    /// Turns its descriptor readable.
+    /// Makes the descriptor readable.
     pub fn notify(&self) {
         if !self.is_notified.swap(true, Ordering::AcqRel) {
-            // If there is no room for one more byte, the descriptor is readable. The reader is held: no SIGPIPE.
-            let _ = (&self.writer).write(&[0]);
+            self.wake_pair.wake();
         }
     }
 
-    /// To be called when its descriptor was found readable: empties the pipe. Returns whether a signal was among what rang:
-    /// Python's signal handler writes the signal's number.
+    /// Empties the pipe when its descriptor was found readable. Returns whether a signal had been written to it.
     pub fn drain(&self) -> bool {
         !self.take_signals().is_empty()
     }
@@ -58,60 +55,69 @@ impl Notifier {
     /// Empties the pipe, and returns the numbers of the signals that were written to it.
     pub fn take_signals(&self) -> Vec<u8> {
         let mut bytes = [0; 64];
-        let length = (&self.reader).read(&mut bytes).unwrap_or_default();
+        let length = self.wake_pair.read(&mut bytes);
         self.is_notified.store(false, Ordering::Release);
         bytes[..length].iter().copied().filter(|&byte| byte != 0).collect()
     }
 
-    /// Where signal handlers write to.
-    pub fn writer(&self) -> RawFd {
-        self.writer.as_raw_fd()
+    /// Returns the descriptor that signal handlers write to.
+    pub fn writer(&self) -> RawDescriptor {
+        self.wake_pair.writer()
     }
-}
 
-impl AsFd for Notifier {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
+    /// Returns the descriptor that becomes readable.
+    pub fn descriptor(&self) -> RawDescriptor {
+        self.wake_pair.reader()
+    }
+
+    pub(super) fn wake_pair(&self) -> &WakePair {
+        &self.wake_pair
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::sys::PollSet;
     use super::*;
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::time::Duration;
 
-    fn is_heard(bell: &Notifier) -> bool {
-        let mut descriptors = [PollFd::new(bell, PollFlags::IN)];
-        poll(&mut descriptors, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready == 1)
+    fn is_readable(notifier: &Notifier) -> bool {
+        let mut set = PollSet::with_capacity(1);
+        set.add_wake_pair(notifier.wake_pair());
+        assert!(set.wait(Some(Duration::ZERO)).expect("poll(2) works"));
+        set.readiness(0).readable
     }
 
     #[test]
-    fn it_rings_until_it_is_silenced() -> io::Result<()> {
-        let bell = Notifier::new()?;
+    fn a_notification_lasts_until_it_is_drained() -> io::Result<()> {
+        let notifier = Notifier::new()?;
         for _ in 0..2 {
-            assert!(!is_heard(&bell));
-            bell.notify();
-            bell.notify();
-            assert!(is_heard(&bell));
-            assert!(!bell.drain());
+            assert!(!is_readable(&notifier));
+            notifier.notify();
+            notifier.notify();
+            assert!(is_readable(&notifier));
+            assert!(!notifier.drain());
         }
-        assert!(!is_heard(&bell));
+        assert!(!is_readable(&notifier));
         Ok(())
     }
 
     #[test]
-    fn signals_are_told_from_rings() -> io::Result<()> {
-        let bell = Notifier::new()?;
-        bell.notify();
-        (&bell.writer).write_all(&[2])?;
-        assert!(bell.drain());
-        assert!(!is_heard(&bell));
+    fn signals_are_told_from_notifications() -> io::Result<()> {
+        let notifier = Notifier::new()?;
+        notifier.notify();
+        notifier.wake_pair().write(2);
+        assert_eq!(notifier.take_signals(), [2]);
+        assert!(!is_readable(&notifier));
         Ok(())
     }
 
     #[test]
-    fn a_thread_keeps_its_bell() -> io::Result<()> {
-        assert!(Arc::ptr_eq(&Notifier::of_this_thread()?, &Notifier::of_this_thread()?));
+    fn a_thread_keeps_its_notifier() -> io::Result<()> {
+        let here = Notifier::of_this_thread()?;
+        assert!(Arc::ptr_eq(&here, &Notifier::of_this_thread()?));
+        let other = std::thread::spawn(Notifier::of_this_thread).join().expect("a thread that ends")?;
+        assert!(!Arc::ptr_eq(&here, &other));
         Ok(())
     }
 }

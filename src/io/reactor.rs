@@ -1,47 +1,57 @@
-//! The sockets and deadlines of one event loop.
+//! The sockets, deadlines and jobs of one event loop.
 //!
-//! The host loop watches one descriptor, the poller's own. When that turns readable, [`Reactor::turn`] collects the events
-//! without blocking and wakes those who wait. Another thread makes it readable with [`Reactor::notify`].
+//! The host loop (asyncio, uvloop, trio) watches one descriptor: that of the reactor's poller. When it turns readable, the host
+//! calls [`Reactor::turn`], which collects the events without blocking and wakes what waits for them. [`Reactor::notify`] makes
+//! the descriptor readable from another thread.
 //!
-//! Connections that several exchanges share are nobody's to poll: they are jobs of the loop, done when something has woken them.
+//! A connection that several exchanges share is polled by none of their tasks. It is a [`Job`]: the reactor runs it when its
+//! waker has scheduled it, either before control returns to the host loop or in the next turn.
+//!
+//! Rules:
+//! * Tasks are resumed on the loop's thread only. Work of the engine there is enclosed by [`Reactor::enter`] and the drop of
+//!   [`Running`]; a waker that is called in between is served at once, any other one notifies the loop.
+//! * A forked child does not touch the poller, which it shares with its parent.
+//!
+//! Dropping the reactor closes the poller. Sockets that are still registered find that out when they are dropped or attached to
+//! another reactor.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Events, Poll, Registry, Token};
 use slab::Slab;
 
 use super::source::Source;
 use super::strand;
+use super::sys::{self, RawDescriptor, Readiness};
 use super::timers::{TimerKey, Timers};
 use crate::fork;
 use crate::lock::{Rank, RankedMutex, lock};
 use crate::operation::OwnerLoop;
 
-/// Collected in one turn; what is left keeps the descriptor readable for the next one.
+/// The events of one turn; what is left keeps the descriptor readable for the next one.
 const EVENTS_PER_TURN: usize = 1024;
-/// The poller's own wake-up; sockets count from zero and never get there.
+/// The poller's own wake-up. Sockets count from zero and do not reach it.
 const NOTIFY: Token = Token(usize::MAX);
 
-/// What a loop does on nobody's behalf.
+/// Work of a loop that belongs to none of its tasks.
 pub trait Job: Send + Sync {
     /// Does what can be done now, on the loop's thread.
     fn run(self: Arc<Self>);
 
-    /// Whether there is nothing to gain from doing it later, together with what comes meanwhile.
+    /// Returns whether the job is run before control returns to the host loop. Otherwise it is run in the next turn, together with
+    /// what is scheduled until then.
     fn is_urgent(&self) -> bool;
 }
 
 pub struct Reactor {
-    /// Tells it from all others that there have been.
+    /// Differs from that of every other reactor of the process.
     id: u64,
     poll: RankedMutex<(Poll, Events)>,
-    descriptor: RawFd,
+    descriptor: RawDescriptor,
     registry: Registry,
     notify: mio::Waker,
     sockets: Mutex<Slab<Arc<Source>>>,
@@ -49,7 +59,7 @@ pub struct Reactor {
     /// A job has added a timer that the host loop may not know of.
     is_timer_new: AtomicBool,
     jobs: Mutex<Vec<Arc<dyn Job>>>,
-    /// Somebody has seen to it that there will be a turn.
+    /// The descriptor was made readable for the sake of jobs, and there was no turn since.
     is_notified: AtomicBool,
     /// The loop's thread.
     home: u64,
@@ -68,7 +78,7 @@ impl Reactor {
         let notify = mio::Waker::new(&registry, NOTIFY)?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            descriptor: poll.as_raw_fd(),
+            descriptor: sys::poller_descriptor(&poll),
             poll: RankedMutex::new(Rank::Poller, (poll, Events::with_capacity(EVENTS_PER_TURN))),
             registry,
             notify,
@@ -87,25 +97,25 @@ impl Reactor {
         self.id
     }
 
-    /// Begins a stretch of the engine's work for the loop. On another thread than the loop's it changes nothing: what is woken
-    /// there has to be resumed by the loop.
+    /// Begins work of the engine for the loop. On another thread than the loop's it changes nothing: what is woken there is resumed
+    /// by the loop.
     pub fn enter(&self) -> Running<'_> {
         let here = strand::thread();
         let before = (here == self.home).then(|| self.running_on.swap(here, Ordering::AcqRel));
         Running { reactor: self, before }
     }
 
-    /// Whether it is this thread that runs the engine for the loop, now.
+    /// Returns whether this thread runs the engine for the loop, now.
     pub fn is_running_here(&self) -> bool {
         self.running_on.load(Ordering::Acquire) == strand::thread()
     }
 
-    /// The descriptor that the host loop watches for readability.
-    pub fn descriptor(&self) -> RawFd {
+    /// Returns the descriptor that the host loop watches for readability.
+    pub fn descriptor(&self) -> RawDescriptor {
         self.descriptor
     }
 
-    /// Collects what has happened to the sockets and wakes those who wait for it. Does not block.
+    /// Collects what has happened to the sockets, wakes what waits for it, and runs all jobs. Does not block.
     pub fn turn(&self) -> io::Result<()> {
         self.is_notified.store(false, Ordering::Release);
         let mut guard = self.poll.lock();
@@ -117,8 +127,9 @@ impl Reactor {
         for event in events.iter().filter(|event| event.token() != NOTIFY) {
             let socket = lock(&self.sockets).get(event.token().0).cloned();
             if let Some(socket) = socket {
-                let closed = event.is_read_closed() || event.is_error();
-                socket.set_ready(event.is_readable(), event.is_writable() || closed, closed);
+                let read_closed = event.is_read_closed() || event.is_error();
+                let (readable, writable) = (event.is_readable(), event.is_writable() || read_closed);
+                socket.set_ready(Readiness { readable, writable, read_closed });
             }
         }
         drop(guard);
@@ -126,7 +137,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Has a job done before the loop goes on, or in its next turn.
+    /// Has a job run before control returns to the host loop, or in the next turn.
     pub fn schedule(&self, job: Arc<dyn Job>) {
         lock(&self.jobs).push(job);
         if !self.is_running_here() {
@@ -134,7 +145,8 @@ impl Reactor {
         }
     }
 
-    /// Does the jobs that are due, all of them or those that are urgent; what is left, or new, has its turn.
+    /// Runs the jobs that were scheduled until now, all of them or those that are urgent. What is left or new then is run in the next
+    /// turn.
     pub fn run_jobs(&self, all: bool) {
         let due = {
             let mut jobs = lock(&self.jobs);
@@ -149,7 +161,7 @@ impl Reactor {
         self.postpone_jobs();
     }
 
-    /// Sees to it that the jobs that are due have their turn.
+    /// Notifies the loop if jobs are scheduled, so that there is a turn for them.
     pub fn postpone_jobs(&self) {
         if !lock(&self.jobs).is_empty() {
             self.notify_once();
@@ -162,7 +174,7 @@ impl Reactor {
         }
     }
 
-    /// Wakes everybody whose deadline has passed; the earliest that is left is returned.
+    /// Wakes what waits for a deadline that has passed, and returns the earliest deadline that is left.
     pub fn expire(&self, now: Instant) -> Option<Instant> {
         let (expired, earliest) = {
             let mut timers = lock(&self.timers);
@@ -178,33 +190,35 @@ impl Reactor {
         lock(&self.timers).insert(deadline, waker)
     }
 
-    /// A timer of a job: nobody waits for it who would tell the host loop.
+    /// Adds a timer of a job. No task tells the host loop of its deadline: [`Self::take_new_deadline`] does.
     pub fn add_job_timer(&self, deadline: Instant, waker: Waker) -> TimerKey {
         self.is_timer_new.store(true, Ordering::Release);
         self.add_timer(deadline, waker)
     }
 
-    /// The earliest deadline, if a job has added one since this was asked last.
+    /// Returns the earliest deadline if a job has added a timer since the last call.
     pub fn take_new_deadline(&self) -> Option<Instant> {
         if self.is_timer_new.swap(false, Ordering::AcqRel) { lock(&self.timers).earliest() } else { None }
     }
 
     pub fn remove_timer(&self, key: TimerKey) {
-        lock(&self.timers).remove(key);
+        let removed = lock(&self.timers).remove(key);
+        // A waker may hold the last reference to a task: it is dropped without the lock.
+        drop(removed);
     }
 
     /// Makes the descriptor readable, from any thread.
     pub fn notify(&self) {
-        // It can only fail when the poller is gone, and then nobody waits on it.
+        // It fails only if the poller is gone, and with it the loop that watched it.
         let _ = self.notify.wake();
     }
 
     /// Watches a socket in both directions, edge-triggered.
     pub(super) fn register(self: &Arc<Self>, socket: &Arc<Source>) -> io::Result<Registration> {
-        let descriptor = socket.as_raw_fd();
+        let descriptor = socket.descriptor();
         let key = lock(&self.sockets).insert(Arc::clone(socket));
         let registration = Registration { reactor: Arc::downgrade(self), key, descriptor };
-        self.registry.register(&mut SourceFd(&descriptor), Token(key), Interest::READABLE | Interest::WRITABLE)?;
+        sys::register(&self.registry, descriptor, Token(key))?;
         Ok(registration)
     }
 }
@@ -219,10 +233,10 @@ impl OwnerLoop for Reactor {
     }
 }
 
-/// The engine runs on this thread for a loop.
+/// Work of the engine for a loop, on the loop's thread, until this is dropped.
 pub struct Running<'a> {
     reactor: &'a Reactor,
-    /// `None` on another thread than the loop's.
+    /// The thread of the work that encloses this one; `None` on another thread than the loop's.
     before: Option<u64>,
 }
 
@@ -234,11 +248,11 @@ impl Drop for Running<'_> {
     }
 }
 
-/// A socket's place in a reactor, given up when dropped.
+/// A socket's entry in a reactor. Dropping it ends the watch.
 pub struct Registration {
     reactor: Weak<Reactor>,
     key: usize,
-    descriptor: RawFd,
+    descriptor: RawDescriptor,
 }
 
 impl Registration {
@@ -252,9 +266,13 @@ impl Drop for Registration {
         let Some(reactor) = self.reactor.upgrade() else { return };
         // A forked child shares the kernel's poller with its parent: taking the socket out here would take it out there.
         if reactor.generation.is_current() {
-            // Failing means that the descriptor was not watched (any more).
-            let _ = reactor.registry.deregister(&mut SourceFd(&self.descriptor));
-            lock(&reactor.sockets).try_remove(self.key);
+            // It fails if the registration did: then the descriptor is not watched.
+            let _ = sys::deregister(&reactor.registry, self.descriptor);
+            let source = lock(&reactor.sockets).try_remove(self.key);
+            drop(source);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,64 +1,45 @@
-//! Sleeping in `poll(2)`: how a thread without an event loop waits.
+//! Sleeping on descriptors: how a thread without an event loop waits.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use std::time::Instant;
 
 use super::notifier::Notifier;
-use super::source::Direction;
+use super::sys::PollSet;
 use super::wait_set::WaitSet;
 
-/// What ended a sleep.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The end of a sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WakeCause {
-    /// Python may have a signal handler to run.
+    /// A signal has arrived: Python may have a handler to run.
     BySignal,
-    /// What it slept for, or its deadline.
+    /// A socket is ready, the notifier was notified or the deadline has passed.
     Otherwise,
 }
 
-/// Sleeps until something that `park` waits for has happened, the bell rings, or a signal arrives.
-pub fn sleep(park: &WaitSet, bell: Option<&Notifier>) -> io::Result<WakeCause> {
+/// Sleeps until something that `wait_set` names has happened, `notifier` is notified, or a signal arrives. The readiness of the sockets
+/// is recorded in them; a notifier is drained.
+pub fn sleep(wait_set: &WaitSet, notifier: Option<&Notifier>) -> io::Result<WakeCause> {
+    let interests = &wait_set.interests;
     // One exchange waits for one socket, or a few while it races addresses.
-    let mut descriptors: Vec<PollFd<'_>> = Vec::with_capacity(park.interests.len() + 1);
-    for (socket, direction) in &park.interests {
-        let flags = match direction {
-            Direction::Read => PollFlags::IN,
-            Direction::Write => PollFlags::OUT,
-        };
-        descriptors.push(PollFd::from_borrowed_fd(socket.as_fd(), flags));
+    let mut set = PollSet::with_capacity(interests.len() + 1);
+    for (source, direction) in interests {
+        set.add_socket(source.socket(), *direction);
     }
-    if let Some(bell) = bell {
-        descriptors.push(PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN));
+    if let Some(notifier) = notifier {
+        set.add_wake_pair(notifier.wake_pair());
     }
-    let timeout = park.deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
-    match poll(&mut descriptors, timeout.as_ref()) {
-        Ok(_) => {}
-        Err(Errno::INTR) => return Ok(WakeCause::BySignal),
-        Err(error) => return Err(error.into()),
+    let timeout = wait_set.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if !set.wait(timeout)? {
+        return Ok(WakeCause::BySignal);
     }
-    for ((socket, _), descriptor) in park.interests.iter().zip(&descriptors) {
-        let events = descriptor.revents();
-        let closed = events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
-        let readable = events.contains(PollFlags::IN) || closed;
-        let writable = events.contains(PollFlags::OUT) || closed;
-        if readable || writable {
-            socket.set_ready(readable, writable, closed);
+    for (index, (source, _)) in interests.iter().enumerate() {
+        let readiness = set.readiness(index);
+        if readiness.readable || readiness.writable {
+            source.set_ready(readiness);
         }
     }
-    let is_notified = descriptors.get(park.interests.len()).is_some_and(|bell| !bell.revents().is_empty());
-    match bell {
-        Some(bell) if is_notified && bell.drain() => Ok(WakeCause::BySignal),
+    match notifier {
+        Some(notifier) if set.readiness(interests.len()).readable && notifier.drain() => Ok(WakeCause::BySignal),
         _ => Ok(WakeCause::Otherwise),
     }
-}
-
-/// Rounded up to the next millisecond, the resolution of `poll(2)` where there is no `ppoll`: never early, never a busy loop.
-fn timespec(duration: Duration) -> Timespec {
-    let millis = duration.as_nanos().div_ceil(1_000_000);
-    let millis = u64::try_from(millis).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
-    Timespec { tv_sec: (millis / 1000).cast_signed() as _, tv_nsec: ((millis % 1000) * 1_000_000).cast_signed() as _ }
 }

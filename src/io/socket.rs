@@ -1,7 +1,10 @@
 //! A non-blocking stream socket that remembers its readiness.
 //!
-//! The kernel is asked only when there is reason to believe in an answer: after `EAGAIN` or a short read the socket counts as
-//! drained until `poll(2)` or the reactor says otherwise, so that waiting for a response costs no failing system call.
+//! After `EAGAIN` or a short read the socket counts as drained: no further call is made until `poll(2)` or the reactor has reported
+//! it ready. So waiting for a response costs no system call that fails.
+//!
+//! A poll that has to wait says so in one of two places: a socket with a reactor registers the waker of the poll, one without adds
+//! itself to the wait set of the thread.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,16 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::reactor::{Reactor, Registration};
 use super::source::{Direction, READ_CLOSED, READABLE, Source, WRITABLE};
+use super::sys::SEND_FLAGS;
 use super::wait_set;
 
-/// Neither side of a socket that the peer has closed may raise `SIGPIPE` in the user's process.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
-/// Here socket2 sets `SO_NOSIGPIPE` when it makes the socket.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-const SEND_FLAGS: i32 = 0;
-
-/// A socket and its place in a reactor, if it has one. Dropping it closes the descriptor, with no goodbye.
+/// A socket, and its registration with a reactor if it has one. Dropping it closes the descriptor, without `close_notify`, and wakes
+/// what waits for it.
 pub struct Socket {
     // Dropped before `source`: the reactor lets go of the descriptor while it is still open.
     registration: Option<Registration>,
@@ -37,7 +35,7 @@ impl Socket {
         Ok(this)
     }
 
-    /// Moves the socket to the loop of the caller, or to no loop: an idle connection outlives the loop that made it.
+    /// Moves the socket to the event loop of its next user, or to none: an idle connection outlives the loop that made it.
     pub fn attach(&mut self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
         if let (Some(registration), Some(reactor)) = (&self.registration, reactor)
             && registration.belongs_to(reactor)
@@ -45,7 +43,7 @@ impl Socket {
             return Ok(());
         }
         self.registration = None;
-        // What an old watcher knew is worth nothing to the new one.
+        // What was seen by the reactor before is not known to the next one.
         self.source.set(READABLE | WRITABLE);
         if let Some(reactor) = reactor {
             self.registration = Some(reactor.register(&self.source)?);
@@ -57,19 +55,22 @@ impl Socket {
         self.source.socket()
     }
 
+    /// Returns whether a read would return at once.
     pub fn is_readable(&self) -> bool {
         self.source.is_readable()
     }
 
+    /// Returns whether this process made the socket, and not one that it was forked from.
     pub fn is_current(&self) -> bool {
         self.source.is_current()
     }
 
-    /// Bytes sent and received so far.
+    /// Returns the number of bytes sent and received so far.
     pub fn moved(&self) -> u64 {
         self.moved
     }
 
+    /// Ends both directions.
     pub fn shutdown(&self) {
         self.source.shutdown();
     }
@@ -78,27 +79,27 @@ impl Socket {
         Arc::downgrade(&self.source)
     }
 
-    /// Makes the next read ask the kernel, even if the socket was drained when it was last looked at.
+    /// Makes the next read ask the kernel, even if the socket counts as drained.
     pub fn expect_readable(&self) {
         self.source.set(READABLE);
     }
 
-    /// Makes the next write wait for the kernel's word: what a connect in progress needs.
+    /// Makes the next read and write wait until the kernel reports the socket ready, as a connect in progress needs it.
     pub fn expect_blocked(&self) {
         self.source.clear(READABLE | WRITABLE);
     }
 
-    /// Completes when the socket can be written to: when a connect in progress has ended, well or not.
+    /// Completes when the socket can be written to. A connect in progress has then ended, with success or an error.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.source.is(WRITABLE) { Poll::Ready(()) } else { self.wait(cx, Direction::Write) }
     }
 
-    /// Notes that somebody waits for something to read.
+    /// Notes that the poll waits for something to read.
     pub fn wait_to_read(&self, cx: &Context<'_>) {
         let _: Poll<()> = self.wait(cx, Direction::Read);
     }
 
-    /// Takes that back: another thread sees to it.
+    /// Takes that back: another thread reads the socket.
     pub fn leave_reading_to_others(&self) {
         wait_set::leave_reading_to_others(&self.source);
     }
@@ -133,7 +134,6 @@ impl Socket {
 }
 
 impl Drop for Socket {
-    /// What still waits for the socket finds it gone.
     fn drop(&mut self) {
         self.source.wake_all();
     }
@@ -151,7 +151,7 @@ impl AsyncRead for Socket {
             match self.source.socket().recv(unfilled) {
                 Ok(received) => {
                     if received < wanted && !self.source.is(READ_CLOSED) {
-                        // The kernel had no more. Edge-triggered watchers report whatever comes after this.
+                        // The kernel had no more. An edge-triggered poller reports what comes after this.
                         self.source.clear(READABLE);
                     }
                     // SAFETY: `recv` has just initialised that many bytes from the start of the slice.

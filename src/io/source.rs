@@ -1,28 +1,26 @@
-//! A socket with its readiness: what its stream shares with the reactor, a sleeping thread and the pool.
+//! A socket with its readiness: what its stream shares with the reactor, with a sleeping thread and with the pool.
+//!
+//! A flag is set when the kernel says that the socket is ready, and cleared when a call says that it is not. Only the stream clears
+//! flags; the reactor and sleeping threads set them, and wake what waits for them. Dropping the last handle closes the descriptor.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
+pub use super::sys::Direction;
+use super::sys::{self, RawDescriptor, Readiness};
 use crate::fork::Generation;
 use crate::lock::lock;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    Read,
-    Write,
-}
 
 pub(super) const READABLE: u8 = 1;
 pub(super) const WRITABLE: u8 = 2;
 /// The peer has closed its side: reads never block again.
 pub(super) const READ_CLOSED: u8 = 4;
 
-/// A socket, its readiness, and the wakers of what waits for it.
+/// A socket, its readiness, and the wakers of what waits for it: at most one for each direction.
 pub struct Source {
     socket: socket2::Socket,
     flags: AtomicU8,
@@ -37,7 +35,7 @@ struct Wakers {
 }
 
 impl Source {
-    /// A source whose readiness is not known yet, of a socket that has been made non-blocking.
+    /// Returns a source whose readiness is not known yet, of a socket that has been made non-blocking.
     pub(super) fn new(socket: socket2::Socket) -> Self {
         Self { socket, flags: AtomicU8::new(0), wakers: Mutex::default(), generation: Generation::current() }
     }
@@ -46,16 +44,21 @@ impl Source {
         &self.socket
     }
 
+    /// Returns the number by which Python and the poller know the socket.
+    pub fn descriptor(&self) -> RawDescriptor {
+        sys::descriptor(&self.socket)
+    }
+
     /// Records what the kernel said, and wakes what waits for it.
-    pub fn set_ready(&self, readable: bool, writable: bool, read_closed: bool) {
+    pub fn set_ready(&self, readiness: Readiness) {
         let mut flags = 0;
-        if readable {
+        if readiness.readable {
             flags |= READABLE;
         }
-        if writable {
+        if readiness.writable {
             flags |= WRITABLE;
         }
-        if read_closed {
+        if readiness.read_closed {
             flags |= READABLE | READ_CLOSED;
         }
         self.set(flags);
@@ -79,7 +82,7 @@ impl Source {
         }
     }
 
-    /// Sets what is woken when the socket is ready.
+    /// Sets what is woken when the socket is ready, in place of what was set before for this direction.
     pub(super) fn register(&self, direction: Direction, waker: &Waker) {
         let mut wakers = lock(&self.wakers);
         let slot = match direction {
@@ -109,34 +112,22 @@ impl Source {
         self.generation.is_current()
     }
 
-    /// Ends both directions: everything that waits for this socket wakes up and finds it closed.
+    /// Ends both directions: everything that waits for this socket wakes up and finds it closed. A forked child does nothing: the
+    /// stream is also its parent's.
     pub fn shutdown(&self) {
         if !self.generation.is_current() {
-            // The stream is the parent's, too.
             return;
         }
-        // An error means that it was not connected (any more), which is just as well.
+        // The only error says that the socket is not connected: there is nothing to end.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// Returns whether a read would return at once: with data, end of stream or an error.
+    /// Asks the kernel, and returns whether a read would return at once: with data, end of stream or an error.
     pub fn is_readable(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         match self.socket.peek(&mut byte) {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
-    }
-}
-
-impl AsFd for Source {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for Source {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
     }
 }

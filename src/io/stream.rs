@@ -1,4 +1,7 @@
 //! The byte stream under an HTTP connection: a socket with layers of TLS on it, or an external stream.
+//!
+//! One owner reads and writes a stream. Others know it by a [`StreamLink`], with which the pool can end it or look whether it is readable.
+//! Dropping a stream closes its socket, or leaves an external stream to its owner to be closed.
 
 use std::any::Any;
 use std::io::{self, IoSlice};
@@ -14,9 +17,10 @@ use super::socket::Socket;
 use super::source::Source;
 use crate::operation::ExternalHandle;
 
+/// A byte stream that a protocol reads from and writes to.
 pub enum Stream {
     Plain(Socket),
-    /// The stream below may have a TLS session, too: that of a proxy.
+    /// The stream below may have a TLS session as well: that with a proxy.
     Tls(Box<dyn TlsLayer>),
     External(Box<ExternalIo>),
 }
@@ -31,21 +35,21 @@ pub trait TlsLayer: AsyncRead + AsyncWrite + Send + Unpin {
     /// Returns whether ALPN has chosen this protocol.
     fn has_chosen(&self, protocol: &[u8]) -> bool;
 
-    /// Returns the session, if it is one that a driver knows and takes steps of.
+    /// Returns the session, if a driver takes its steps.
     fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
     }
 
-    /// Sets what polls the stream from now on, and has to after each step of the session.
+    /// Sets the job that polls the stream from now on. It is run after each step of the session.
     fn set_owner(&self, _: &Weak<dyn Job>) {}
 
-    /// Completes when the session has no step to take for what has arrived or is to be sent.
+    /// Completes when the session needs no step for what has arrived or is to be sent.
     fn poll_settled(&self, _: &Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 }
 
-/// A handle on a stream that is in use elsewhere. It does not keep a socket open.
+/// A handle on a stream that is in use elsewhere. It does not keep a socket open, and dropping it has no effect.
 pub enum StreamLink {
     Socket(Weak<Source>),
     External(ExternalHandle),
@@ -64,7 +68,7 @@ impl StreamLink {
         }
     }
 
-    /// Returns whether a read would return at once. An external stream, which only Python can ask, is not readable here.
+    /// Returns whether a read would return at once; `false` for an external stream, which only Python can ask.
     pub fn is_readable(&self) -> bool {
         match self {
             Self::Socket(socket) => socket.upgrade().is_some_and(|socket| socket.is_readable()),
@@ -83,7 +87,7 @@ impl Stream {
         }
     }
 
-    /// Returns the external stream, if that is what it is. TLS on it is the backend's.
+    /// Returns the external stream, if the stream is one. The backend does TLS on it, so that no layer of TLS can be above.
     pub fn external(&mut self) -> Option<&mut ExternalIo> {
         match self {
             Self::Plain(_) | Self::Tls(_) => None,
@@ -91,7 +95,7 @@ impl Stream {
         }
     }
 
-    /// Returns the uppermost TLS session, if it is one that a driver knows.
+    /// Returns the uppermost TLS session, if a driver takes its steps.
     pub fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         match self {
             Self::Tls(layer) => layer.session(),
@@ -99,7 +103,7 @@ impl Stream {
         }
     }
 
-    /// Returns the number of bytes that were moved so far, those of TLS included.
+    /// Returns the number of bytes sent and received so far, counted below TLS.
     pub fn moved(&self) -> u64 {
         match self {
             Self::Plain(socket) => socket.moved(),
@@ -117,7 +121,7 @@ impl Stream {
         }
     }
 
-    /// Moves the socket to the loop of its next user, or to no loop.
+    /// Moves the socket to the event loop of its next user, or to none.
     pub fn attach(&mut self, reactor: Option<&Arc<Reactor>>) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.attach(reactor),
@@ -135,7 +139,7 @@ impl Stream {
         }
     }
 
-    /// Sets what polls the stream from now on, and has to after each step of a TLS session.
+    /// Sets the job that polls the stream from now on. It is run after each step of a TLS session.
     pub fn set_owner(&self, owner: &Weak<dyn Job>) {
         if let Self::Tls(layer) = self {
             layer.set_owner(owner);
@@ -143,7 +147,7 @@ impl Stream {
         }
     }
 
-    /// Completes when no TLS session has to take a step for what has arrived or is to be sent.
+    /// Completes when no TLS session needs a step for what has arrived or is to be sent.
     pub fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
         let Self::Tls(layer) = self else { return Poll::Ready(()) };
         ready!(layer.poll_settled(cx));

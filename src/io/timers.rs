@@ -1,12 +1,13 @@
-//! The deadlines of one event loop, so that one host timer serves them all.
+//! The deadlines of one event loop, in their order, so that one timer of the host loop serves them all.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
 
-/// Names one deadline, so that it can be taken back.
+/// The key of a deadline, by which it can be removed. The number tells equal deadlines apart.
 pub type TimerKey = (Instant, u64);
 
+/// Deadlines and their wakers. Dropping it wakes nothing.
 #[derive(Default)]
 pub struct Timers {
     deadlines: BTreeMap<TimerKey, Waker>,
@@ -21,15 +22,16 @@ impl Timers {
         key
     }
 
-    pub fn remove(&mut self, key: TimerKey) {
-        self.deadlines.remove(&key);
+    /// Removes a deadline and returns its waker, if the deadline has not expired.
+    pub fn remove(&mut self, key: TimerKey) -> Option<Waker> {
+        self.deadlines.remove(&key)
     }
 
     pub fn earliest(&self) -> Option<Instant> {
         self.deadlines.first_key_value().map(|(key, _)| key.0)
     }
 
-    /// Takes every deadline that has passed.
+    /// Removes the deadlines that have passed and returns their wakers, the earliest first.
     pub fn expire(&mut self, now: Instant) -> Vec<Waker> {
         let mut expired = Vec::new();
         while let Some(entry) = self.deadlines.first_entry() {
@@ -59,7 +61,8 @@ mod tests {
         assert_eq!(timers.expire(start).len(), 0);
         assert_eq!(timers.expire(start + Duration::from_secs(1)).len(), 2);
         assert_eq!(timers.earliest(), Some(late.0));
-        timers.remove(late);
+        assert!(timers.remove(late).is_some());
+        assert!(timers.remove(late).is_none());
         assert_eq!(timers.earliest(), None);
     }
 }

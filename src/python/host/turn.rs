@@ -1,7 +1,6 @@
 //! The methods that the event loop calls: `turn()` when the reactor's descriptor is readable, `expire()` when a deadline has
 //! passed.
 
-use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use pyo3::prelude::*;
 use super::tasks::HostState;
 use super::{Host, LoopCalls, Resumption};
 use crate::io::reactor::Reactor;
+use crate::io::sys::RawDescriptor;
 use crate::lock::lock;
 use crate::operation::{OwnerLoop, StreamOwner};
 use crate::python::closing::closing;
@@ -55,7 +55,7 @@ impl Host {
     }
 
     /// Returns the descriptor that the loop watches: `turn()` is called when it is readable.
-    fn fileno(&self) -> RawFd {
+    fn fileno(&self) -> RawDescriptor {
         self.shared.reactor.descriptor()
     }
 

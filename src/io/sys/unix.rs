@@ -1,0 +1,227 @@
+//! Linux, macOS and the BSDs.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use socket2::Socket;
+
+use super::{Direction, OptionValue, Readiness};
+
+pub type RawDescriptor = RawFd;
+
+/// A write to a socket that the peer has closed must not raise `SIGPIPE` in the user's process.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+/// On these systems socket2 sets `SO_NOSIGPIPE` when it makes the socket.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub const SEND_FLAGS: i32 = 0;
+
+pub fn descriptor(socket: &Socket) -> RawDescriptor {
+    socket.as_raw_fd()
+}
+
+pub fn poller_descriptor(poller: &mio::Poll) -> RawDescriptor {
+    poller.as_raw_fd()
+}
+
+/// Watches a socket in both directions, edge-triggered.
+pub fn register(registry: &Registry, descriptor: RawDescriptor, token: Token) -> io::Result<()> {
+    registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE | Interest::WRITABLE)
+}
+
+/// Ends the watch of a socket that is still open.
+pub fn deregister(registry: &Registry, descriptor: RawDescriptor) -> io::Result<()> {
+    registry.deregister(&mut SourceFd(&descriptor))
+}
+
+/// Returns whether a non-blocking connect that ended with this error goes on in the background.
+pub fn is_connecting(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS)
+        || error.kind() == io::ErrorKind::WouldBlock
+        || error.kind() == io::ErrorKind::Interrupted
+}
+
+pub fn set_option(socket: &Socket, level: i32, name: i32, value: &OptionValue) -> io::Result<()> {
+    let (value, length) = match value {
+        OptionValue::Integer(value) => (std::ptr::from_ref(value).cast(), size_of::<i32>()),
+        OptionValue::Bytes(value) => (value.as_ptr().cast(), value.len()),
+        OptionValue::Null(length) => (std::ptr::null(), *length as usize),
+    };
+    let length = libc::socklen_t::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `value` points to `length` readable bytes that outlive the call, or is null, which the kernel refuses with
+    // EFAULT where an option needs a value. The descriptor is open: `socket` is borrowed.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A pipe that ends the sleep of the thread that polls its reading end.
+pub struct WakePair {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl WakePair {
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        // Signal handlers write to it as well: a full pipe must not block them.
+        rustix::io::ioctl_fionbio(&writer, true)?;
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        Ok(Self { reader, writer })
+    }
+
+    /// Makes the reading end readable.
+    pub fn wake(&self) {
+        self.write(0);
+    }
+
+    /// Writes a byte, as a signal handler does: the number of its signal.
+    pub fn write(&self, byte: u8) {
+        // A pipe without room for one more byte is readable already. The reader is held: no SIGPIPE.
+        let _ = (&self.writer).write(&[byte]);
+    }
+
+    /// Reads what was written, up to the length of `buffer`, and returns how many bytes that were.
+    pub fn read(&self, buffer: &mut [u8]) -> usize {
+        (&self.reader).read(buffer).unwrap_or_default()
+    }
+
+    /// Returns the end that signal handlers write to.
+    pub fn writer(&self) -> RawDescriptor {
+        self.writer.as_raw_fd()
+    }
+
+    /// Returns the end that becomes readable.
+    pub fn reader(&self) -> RawDescriptor {
+        self.reader.as_raw_fd()
+    }
+}
+
+/// The descriptors of one sleep in `poll(2)`.
+pub struct PollSet<'a>(Vec<PollFd<'a>>);
+
+impl<'a> PollSet<'a> {
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    pub fn add_socket(&mut self, socket: &'a Socket, direction: Direction) {
+        let flags = match direction {
+            Direction::Read => PollFlags::IN,
+            Direction::Write => PollFlags::OUT,
+        };
+        self.0.push(PollFd::from_borrowed_fd(socket.as_fd(), flags));
+    }
+
+    pub fn add_wake_pair(&mut self, wake_pair: &'a WakePair) {
+        self.0.push(PollFd::from_borrowed_fd(wake_pair.reader.as_fd(), PollFlags::IN));
+    }
+
+    /// Sleeps until one of them is ready or `timeout` has passed. Returns `false` if a signal ended the sleep.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        match poll(&mut self.0, timeout.map(timespec).as_ref()) {
+            Ok(_) => Ok(true),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns what the last sleep found, in the order in which they were added.
+    pub fn readiness(&self, index: usize) -> Readiness {
+        let events = self.0.get(index).map_or(PollFlags::empty(), PollFd::revents);
+        let closed = events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
+        Readiness {
+            readable: events.contains(PollFlags::IN) || closed,
+            writable: events.contains(PollFlags::OUT) || closed,
+            read_closed: closed,
+        }
+    }
+}
+
+/// Rounds up to the next millisecond, the resolution of `poll(2)` where there is no `ppoll`: a sleep never ends early, which would
+/// make its caller spin.
+fn timespec(duration: Duration) -> Timespec {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
+    Timespec { tv_sec: (millis / 1000).cast_signed() as _, tv_nsec: ((millis % 1000) * 1_000_000).cast_signed() as _ }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ZERO: Option<Duration> = Some(Duration::ZERO);
+
+    fn pair() -> (Socket, Socket) {
+        Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a pair of sockets")
+    }
+
+    fn polled(socket: &Socket, direction: Direction) -> Readiness {
+        let mut set = PollSet::with_capacity(1);
+        set.add_socket(socket, direction);
+        assert!(set.wait(ZERO).expect("poll(2) works"));
+        set.readiness(0)
+    }
+
+    #[test]
+    fn each_direction_is_polled_for_itself() {
+        let (here, peer) = pair();
+        assert_eq!(polled(&here, Direction::Read), Readiness::default());
+        assert_eq!(polled(&here, Direction::Write), Readiness { writable: true, ..Readiness::default() });
+        peer.send(b"x").expect("room for a byte");
+        assert_eq!(polled(&here, Direction::Read), Readiness { readable: true, ..Readiness::default() });
+    }
+
+    #[test]
+    fn a_closed_peer_makes_both_directions_ready() {
+        let (here, peer) = pair();
+        drop(peer);
+        let all = Readiness { readable: true, writable: true, read_closed: true };
+        assert_eq!(polled(&here, Direction::Read), all);
+        assert_eq!(polled(&here, Direction::Write), all);
+    }
+
+    #[test]
+    fn an_index_without_a_descriptor_is_not_ready() {
+        assert_eq!(PollSet::with_capacity(0).readiness(0), Readiness::default());
+    }
+
+    #[test]
+    fn a_full_wake_pair_does_not_block() {
+        let pair = WakePair::new().expect("a pipe");
+        // More than a pipe holds.
+        for _ in 0..100_000 {
+            pair.wake();
+        }
+        let mut buffer = [1; 64];
+        assert_eq!(pair.read(&mut buffer), 64);
+        assert_eq!(buffer, [0; 64]);
+    }
+
+    #[test]
+    fn timeouts_are_rounded_up_to_a_millisecond() {
+        let rounded = |duration| {
+            let Timespec { tv_sec, tv_nsec } = timespec(duration);
+            (tv_sec, tv_nsec)
+        };
+        assert_eq!(rounded(Duration::ZERO), (0, 0));
+        assert_eq!(rounded(Duration::from_nanos(1)), (0, 1_000_000));
+        assert_eq!(rounded(Duration::from_micros(1_500_250)), (1, 501_000_000));
+        assert_eq!(rounded(Duration::MAX), (4_294_967, 295_000_000));
+    }
+
+    #[test]
+    fn an_option_that_the_kernel_does_not_know_is_an_error() {
+        let (socket, _peer) = pair();
+        let set = |name, value| set_option(&socket, libc::SOL_SOCKET, name, &value);
+        set(libc::SO_KEEPALIVE, OptionValue::Integer(1)).expect("an integer");
+        set(libc::SO_KEEPALIVE, OptionValue::Bytes(0_i32.to_ne_bytes().to_vec())).expect("the bytes of an integer");
+        assert!(!socket.keepalive().expect("an option of sockets"));
+        assert!(set(libc::SO_KEEPALIVE, OptionValue::Null(4)).is_err());
+        assert!(set(-1, OptionValue::Integer(1)).is_err());
+    }
+}
