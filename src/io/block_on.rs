@@ -177,9 +177,12 @@ mod tests {
         let other = Arc::clone(&shared);
         let other = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
-            let mut shared = lock(&other);
-            shared.0 = true;
-            if let Some(waker) = shared.1.take() {
+            let waker = {
+                let mut shared = lock(&other);
+                shared.0 = true;
+                shared.1.take()
+            };
+            if let Some(waker) = waker {
                 waker.wake();
             }
         });

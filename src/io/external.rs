@@ -1,7 +1,14 @@
-//! A stream that is not ours: the caller's `network_backend` carries the bytes.
+//! The engine's side of an external stream: one that a user's `network_backend` made and only a driver can use.
 //!
-//! Nothing here moves a byte. A poll notes what the protocol wants, a read or a write; that becomes an [`Effect`] only when the
-//! exchange really waits for it, so that nothing is read ahead of what somebody needs: a scripted stream has no "not yet".
+//! Nothing here moves a byte. A poll of the protocol notes what it wants, a read or a write. That becomes an [`Effect`] when an exchange
+//! has to wait for it, and not before: an external stream has no non-blocking read, so that a read nothing depends on might never end.
+//!
+//! Rules:
+//! * At most one read and one write are in flight, each requested by one exchange, which keeps the [`PendingIo`].
+//! * An exchange that stops waiting calls [`ExternalIo::abandon`] with it.
+//! * After a failed or abandoned write no byte may follow: a part of the write may have gone out.
+//!
+//! Dropping an [`ExternalIo`] leaves the stream to its owner to be closed; in a forked child it does nothing.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,10 +23,10 @@ use crate::error::{Error, Kind};
 use crate::fork::Generation;
 use crate::operation::{Effect, EffectChannel, ExternalHandle, Reply};
 
-/// How much is asked for at a time: as much as httpcore asks for.
+/// The size of a read, in bytes: that of httpcore.
 const READ: usize = 64 * 1024;
 
-/// What an exchange has asked of a stream and got no reply to.
+/// The effect that an exchange has requested for an external stream and got no reply to.
 #[derive(Default)]
 pub enum PendingIo {
     #[default]
@@ -34,29 +41,57 @@ impl PendingIo {
     }
 }
 
-/// A connection's use of a stream of the caller's. Dropping it leaves the stream to be closed.
-///
-/// It reads and writes independently, each at the hands of one exchange at a time.
+/// The reading half.
+#[derive(Default)]
+enum ReadState {
+    #[default]
+    Idle,
+    /// The protocol waits for a read that no exchange has requested.
+    Wanted,
+    /// An exchange on this thread has requested a read.
+    InFlight { thread: u64 },
+    /// The next poll gets the error.
+    Failed(Error),
+    /// The peer has closed its side.
+    Ended,
+}
+
+impl ReadState {
+    fn take_failure(&mut self) -> Option<Error> {
+        match std::mem::take(self) {
+            Self::Failed(error) => Some(error),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+/// The writing half.
+#[derive(Default)]
+enum WriteState {
+    #[default]
+    Idle,
+    /// The protocol waits for a write that no exchange has requested.
+    Wanted(Bytes),
+    /// An exchange on this thread has requested a write of so many bytes.
+    InFlight { thread: u64, length: usize },
+    /// So many bytes were written. The protocol, which polls again with the same bytes, is told next.
+    Sent(usize),
+    /// The next poll gets the error.
+    Failed(Error),
+}
+
+/// A connection's use of an external stream. It reads and writes independently.
 pub struct ExternalIo {
     handle: ExternalHandle,
     generation: Generation,
     moved: u64,
-
-    wants_read: bool,
-    is_reading: bool,
-    /// The thread that reads, and the one that writes.
-    reader: u64,
-    writer: u64,
-    /// What arrived and is not read yet: a stream may give more than it was asked for.
+    reading: ReadState,
+    /// Bytes that have arrived and are not read yet: a stream may return more than the protocol has room for.
     incoming: Bytes,
-    has_ended: bool,
-    read_failed: Option<Error>,
-
-    wants_write: Option<Bytes>,
-    is_writing: Option<usize>,
-    /// Bytes of the write that has succeeded, until it is told.
-    sent: Option<usize>,
-    write_failed: Option<Error>,
+    writing: WriteState,
 }
 
 impl ExternalIo {
@@ -65,17 +100,9 @@ impl ExternalIo {
             handle,
             generation: Generation::current(),
             moved: 0,
-            wants_read: false,
-            is_reading: false,
-            reader: 0,
-            writer: 0,
+            reading: ReadState::Idle,
             incoming: Bytes::new(),
-            has_ended: false,
-            read_failed: None,
-            wants_write: None,
-            is_writing: None,
-            sent: None,
-            write_failed: None,
+            writing: WriteState::Idle,
         }
     }
 
@@ -83,17 +110,18 @@ impl ExternalIo {
         &self.handle
     }
 
-    /// Puts back what was read from the stream and is not to be lost.
+    /// Puts back bytes that were read from the stream and belong to what reads it next.
     pub fn unread(&mut self, bytes: Bytes) {
         self.incoming = bytes;
     }
 
-    /// Bytes sent and received so far.
+    /// Returns the number of bytes sent and received so far.
     pub fn moved(&self) -> u64 {
         self.moved
     }
 
-    /// The exchange waits: what is wanted is asked for, a write first, unless somebody has asked for it already.
+    /// Requests what the protocol wants and no exchange has requested: a write, or else a read. The exchange that calls this waits for
+    /// the reply, and has no other one pending.
     pub fn ask(
         &mut self,
         effects: &EffectChannel,
@@ -104,105 +132,109 @@ impl ExternalIo {
         if !pending.is_nothing() {
             return;
         }
-        let stream = self.handle.clone();
-        if self.is_writing.is_none()
-            && let Some(bytes) = self.wants_write.take()
-        {
-            self.is_writing = Some(bytes.len());
-            self.writer = strand::thread();
+        let (stream, thread) = (self.handle.clone(), strand::thread());
+        if let WriteState::Wanted(bytes) = &mut self.writing {
+            let bytes = std::mem::take(bytes);
+            self.writing = WriteState::InFlight { thread, length: bytes.len() };
             *pending = PendingIo::Write(effects.post(|reply| Effect::Write { stream, bytes, timeout: write, reply }));
-        } else if self.wants_read && !self.is_reading {
-            self.wants_read = false;
-            self.is_reading = true;
-            self.reader = strand::thread();
+        } else if let ReadState::Wanted = self.reading {
+            self.reading = ReadState::InFlight { thread };
             *pending =
                 PendingIo::Read(effects.post(|reply| Effect::Read { stream, max_bytes: READ, timeout: read, reply }));
         }
     }
 
-    /// Whether somebody writes.
+    /// Returns whether a write is in flight.
     pub fn is_writing(&self) -> bool {
-        self.is_writing.is_some()
+        matches!(self.writing, WriteState::InFlight { .. })
     }
 
-    /// Whether this thread was interrupted in a read or a write, further down its stack: a request of the handler would wait for its
-    /// own thread.
+    /// Returns whether this thread is in the middle of a read or a write, further down its stack: a signal handler or finalizer that
+    /// waited for the stream would wait for its own thread.
     pub fn is_used_here(&self) -> bool {
         let here = strand::thread();
-        let is_used = (self.is_reading && self.reader == here) || (self.is_writing.is_some() && self.writer == here);
-        is_used && self.handle.stream().is_for_threads()
+        let reads = matches!(self.reading, ReadState::InFlight { thread } if thread == here);
+        let writes = matches!(self.writing, WriteState::InFlight { thread, .. } if thread == here);
+        (reads || writes) && self.handle.stream().is_for_threads()
     }
 
-    /// Whether there is a read or a write that nobody has asked for yet.
+    /// Returns whether the protocol wants a read or a write that no exchange has requested.
     pub fn is_anything_wanted(&self) -> bool {
-        self.is_write_wanted() || (self.wants_read && !self.is_reading)
+        self.is_write_wanted() || matches!(self.reading, ReadState::Wanted)
     }
 
-    /// Whether there is a write that nobody has asked for yet.
+    /// Returns whether the protocol wants a write that no exchange has requested.
     pub fn is_write_wanted(&self) -> bool {
-        self.wants_write.is_some() && self.is_writing.is_none()
+        matches!(self.writing, WriteState::Wanted(_))
     }
 
-    /// The stream's read has failed for good.
+    /// Fails the next poll for a read.
     pub fn fail_read(&mut self, error: Error) {
-        self.read_failed = Some(error);
+        self.reading = ReadState::Failed(error);
     }
 
-    /// Takes the reply, if there is one. A read that took too long is returned: it says nothing of the stream, only that the
-    /// exchange that asked for it has waited long enough.
+    /// Takes the reply, if there is one. The error of a read that took too long is returned: it says nothing of the stream, only that
+    /// the exchange that requested the read has waited long enough.
     pub fn hear(&mut self, pending: &mut PendingIo) -> Option<Error> {
         match pending {
-            PendingIo::Nothing => return None,
+            PendingIo::Nothing => None,
             PendingIo::Read(reply) => {
                 let read = reply.take()?;
-                self.is_reading = false;
                 *pending = PendingIo::Nothing;
-                match read {
-                    Ok(bytes) => {
-                        self.moved += bytes.len() as u64;
-                        self.has_ended = bytes.is_empty();
-                        self.incoming = bytes;
-                    }
-                    Err(error) if error.kind() == Kind::ReadTimeout => return Some(error),
-                    Err(error) => self.read_failed = Some(error),
-                }
+                self.end_read(read)
             }
             PendingIo::Write(reply) => {
                 let written = reply.take()?;
-                let sending = self.is_writing.take().unwrap_or_default();
                 *pending = PendingIo::Nothing;
-                match written {
-                    Ok(()) => {
-                        self.moved += sending as u64;
-                        self.sent = Some(sending);
-                    }
-                    Err(error) => self.write_failed = Some(error),
-                }
+                self.end_write(written);
+                None
             }
         }
-        None
     }
 
-    /// The exchange does not wait for the answer any more. A read that was cancelled has read nothing; after one of a thread that was
-    /// interrupted, bytes may be missing. What was to be written may have gone out in part, so that nothing can follow it.
-    pub fn abandon(&mut self, asked: PendingIo) {
-        match asked {
+    fn end_read(&mut self, read: Result<Bytes, Error>) -> Option<Error> {
+        let (reading, timeout) = match read {
+            Ok(bytes) => {
+                self.moved += bytes.len() as u64;
+                let has_ended = bytes.is_empty();
+                self.incoming = bytes;
+                (if has_ended { ReadState::Ended } else { ReadState::Idle }, None)
+            }
+            Err(error) if error.kind() == Kind::ReadTimeout => (ReadState::Idle, Some(error)),
+            Err(error) => (ReadState::Failed(error), None),
+        };
+        self.reading = reading;
+        timeout
+    }
+
+    fn end_write(&mut self, written: Result<(), Error>) {
+        let WriteState::InFlight { length, .. } = self.writing else { return };
+        self.writing = match written {
+            Ok(()) => {
+                self.moved += length as u64;
+                WriteState::Sent(length)
+            }
+            Err(error) => WriteState::Failed(error),
+        };
+    }
+
+    /// Ends the wait for a reply. A read that was cancelled has read nothing. A thread may have been interrupted after bytes were
+    /// read: then they are missing, and reading has failed. A write may have gone out in part: nothing can follow it.
+    pub fn abandon(&mut self, pending: PendingIo) {
+        match pending {
             PendingIo::Nothing => {}
-            PendingIo::Read(reply) => {
-                self.is_reading = false;
-                if reply.is_begun() && self.handle.stream().is_for_threads() {
-                    self.fail_read(Error::new(Kind::ReadError, "a request was interrupted while it read"));
-                }
+            PendingIo::Read(reply) if reply.is_begun() && self.handle.stream().is_for_threads() => {
+                self.fail_read(Error::new(Kind::ReadError, "a request was interrupted while it read"));
             }
+            PendingIo::Read(_) => self.reading = ReadState::Idle,
             PendingIo::Write(_) => {
-                self.is_writing = None;
                 let message = "a request was cancelled while its bytes were being written";
-                self.write_failed = Some(Error::new(Kind::WriteError, message));
+                self.writing = WriteState::Failed(Error::new(Kind::WriteError, message));
             }
         }
     }
 
-    /// The stream has become part of another one, which is closed in its place.
+    /// Gives the stream up without closing it: it has become part of another one, which is closed in its place.
     pub fn release(self) {
         self.handle.release();
     }
@@ -219,11 +251,13 @@ impl Drop for ExternalIo {
 
 impl AsyncRead for ExternalIo {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(error) = self.read_failed.take() {
+        if let Some(error) = self.reading.take_failure() {
             return Poll::Ready(Err(io::Error::other(error)));
         }
-        if self.incoming.is_empty() && !self.has_ended {
-            self.wants_read = !self.is_reading;
+        if self.incoming.is_empty() && !matches!(self.reading, ReadState::Ended) {
+            if let ReadState::Idle = self.reading {
+                self.reading = ReadState::Wanted;
+            }
             return Poll::Pending;
         }
         let length = self.incoming.len().min(buf.remaining());
@@ -238,24 +272,23 @@ impl AsyncWrite for ExternalIo {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
-    /// Whoever was told to wait comes back with the same bytes, and perhaps more behind them.
+    /// A protocol that was told to wait polls again with the same bytes, and perhaps more behind them.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(error) = self.write_failed.take() {
-            return Poll::Ready(Err(io::Error::other(error)));
-        }
-        if let Some(sent) = self.sent.take() {
-            return Poll::Ready(Ok(sent));
-        }
-        if self.is_writing.is_none() && self.wants_write.is_none() {
-            let mut bytes = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
-            for buf in bufs {
-                bytes.extend_from_slice(buf);
+        match std::mem::take(&mut self.writing) {
+            WriteState::Failed(error) => return Poll::Ready(Err(io::Error::other(error))),
+            WriteState::Sent(length) => return Poll::Ready(Ok(length)),
+            WriteState::Idle => {
+                let mut bytes = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
+                for buf in bufs {
+                    bytes.extend_from_slice(buf);
+                }
+                self.writing = WriteState::Wanted(bytes.freeze());
             }
-            self.wants_write = Some(bytes.freeze());
+            waiting @ (WriteState::Wanted(_) | WriteState::InFlight { .. }) => self.writing = waiting,
         }
         Poll::Pending
     }
@@ -272,3 +305,6 @@ impl AsyncWrite for ExternalIo {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! How a thread sleeps while its future is pending, and how another thread wakes it.
+//! The sleep of a thread while its future is pending, and the wake-up by another thread.
 //!
 //! A [`Parker`] is the waker of a future that a thread polls. Between two polls the thread sleeps: in `poll(2)` on the sockets of
 //! its wait set, with the thread's notifier among the descriptors where another thread may have to end the sleep; or without a

@@ -1,4 +1,4 @@
-//! The wait set: what the current poll waits for.
+//! The wait set: all that the current poll waits for.
 //!
 //! A future that returns `Pending` has left here why: its sockets with a direction, its deadlines, and whether its waker counts. The
 //! driver that polled it takes the wait set and waits accordingly. It is a thread-local, since a `Context` has no place for it.
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::source::{Direction, Source};
 
-/// What one poll waits for.
+/// The sockets, the deadline and the wake-ups that one poll waits for.
 #[derive(Default)]
 pub struct WaitSet {
     /// The sockets that no reactor watches.

@@ -13,15 +13,15 @@ use super::*;
 
 /// Counts how often it is woken.
 #[derive(Default)]
-struct Counter(AtomicUsize);
+struct WakeCounter(AtomicUsize);
 
-impl Counter {
+impl WakeCounter {
     fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-impl Wake for Counter {
+impl Wake for WakeCounter {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
@@ -97,7 +97,7 @@ fn poll_byte(socket: &mut Socket, waker: &Waker) -> Poll<u8> {
 fn a_turn_wakes_what_waits_for_a_socket() {
     let reactor = reactor();
     let (mut socket, peer) = registered(&reactor);
-    let counter = Arc::<Counter>::default();
+    let counter = Arc::<WakeCounter>::default();
     let waker = Waker::from(Arc::clone(&counter));
     wait_set::clear();
     assert!(poll_byte(&mut socket, &waker).is_pending());
@@ -117,7 +117,7 @@ fn a_turn_wakes_what_waits_for_a_socket() {
 fn a_socket_that_is_dropped_is_watched_no_more() {
     let reactor = reactor();
     let (mut socket, peer) = registered(&reactor);
-    let counter = Arc::<Counter>::default();
+    let counter = Arc::<WakeCounter>::default();
     assert!(poll_byte(&mut socket, &Waker::from(Arc::clone(&counter))).is_pending());
     drop(socket);
     assert_eq!(counter.count(), 1, "what waits for the socket finds it gone");
@@ -130,7 +130,7 @@ fn a_socket_that_is_dropped_is_watched_no_more() {
 fn an_attached_socket_moves_to_the_other_reactor() {
     let (first, second) = (reactor(), reactor());
     let (mut socket, peer) = registered(&first);
-    let counter = Arc::<Counter>::default();
+    let counter = Arc::<WakeCounter>::default();
     let waker = Waker::from(Arc::clone(&counter));
     assert!(poll_byte(&mut socket, &waker).is_pending());
     socket.attach(Some(&second)).expect("a registration");
@@ -221,7 +221,7 @@ fn the_engine_runs_here_from_enter_to_the_drop() {
 #[test]
 fn deadlines_that_have_passed_wake_their_tasks() {
     let reactor = reactor();
-    let counter = Arc::<Counter>::default();
+    let counter = Arc::<WakeCounter>::default();
     let waker = Waker::from(Arc::clone(&counter));
     let start = Instant::now();
     let second = Duration::from_secs(1);

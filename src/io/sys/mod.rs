@@ -1,4 +1,4 @@
-//! What the engine needs of the operating system beyond the portable calls of `std`, socket2 and mio.
+//! The operating system, beyond the portable calls of `std`, socket2 and mio.
 //!
 //! Rule: outside `src/python`, calls of one family of systems stand in this folder and nowhere else. `unix.rs` is the only
 //! implementation so far; one for another family has the same items:
@@ -35,7 +35,7 @@ pub enum Direction {
     Write,
 }
 
-/// What the system says about a socket.
+/// The readiness of a socket, as the system reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     pub readable: bool,
