@@ -1,9 +1,14 @@
-//! The contract between an operation and its driver: effects and their replies.
+//! Effects and their replies.
 //!
-//! The engine never calls Python inside a poll. An operation that needs something of Python's (the next chunk of the
-//! request body, a name resolved) posts an [`Effect`] and returns `Pending`. Its driver takes the effect, has it carried out
-//! in the thread or task that awaits the operation, and polls again. Each effect carries the place for its own [`Reply`], so
-//! that a reply cannot be of another kind than the effect asked for.
+//! The engine never calls Python inside a poll. An operation that needs Python (for the next chunk of the request body, to resolve a
+//! name) requests an [`Effect`] and returns `Pending`. Its driver takes the effect, has it carried out in the thread or task that awaits
+//! the operation, and polls again.
+//!
+//! Rules:
+//! * Each effect carries its own [`Reply`], whose type says what the answer is.
+//! * One effect at a time: the next one is requested when the reply to the last has been taken or is not wanted any more.
+//! * The reply to an effect that raises an exception is that exception, as an [`Error`]. Where the operation cannot go on, the driver
+//!   drops it, or interrupts it ([`EffectChannel::interrupt`]) so that its trace callback is told first.
 
 use std::any::Any;
 use std::future::Future;
@@ -26,31 +31,33 @@ pub type Backend = Arc<dyn Any + Send + Sync>;
 /// Header fields: names and values.
 pub type Fields = Vec<(Bytes, Bytes)>;
 
-/// Something that the engine needs of Python, and the place for the reply.
+/// A request of an operation for something that only Python can do, with the place for the reply.
+///
+/// `src/python/effects.rs` turns each of them into a call or an awaitable.
 pub enum Effect {
-    /// The next chunk of the request body; `None` at its end.
+    /// Answered by the iterator of the request body: the next chunk, `None` at the end.
     NextChunk(Reply<Option<Bytes>>),
-    /// The fields that follow the request body.
+    /// Answered by the `trailers` extension of the request: the fields that follow the body.
     Trailers(Reply<Fields>),
-    /// A task of its own for work that goes on beside the operation.
+    /// Answered by the event loop, which has begun a task for work that goes on beside the operation.
     Spawn { task: Arc<dyn Background>, reply: Reply<()> },
-    /// The addresses of a host name.
+    /// Answered by Python's resolver: the addresses of a host name.
     Resolve { host: String, port: u16, reply: Reply<Vec<SocketAddr>> },
-    /// A chance for other tasks to run.
+    /// Answered when other tasks or threads had a chance to run.
     Yield(Reply<()>),
-    /// A trace event for the callback and the logs. The reply to a failure is its error, as the callback saw it.
+    /// Answered when the trace callback and the loggers have the event. The reply to a failure is its error, as the callback saw it.
     Trace { trace_event: Box<TraceEvent>, reply: Reply<Option<Error>> },
-    /// A stream of the backend: connected, or with TLS begun on `stream`.
+    /// Answered by the user's backend: a stream that is connected, or with `stream` one that has TLS on that.
     Connect { backend: Backend, stream: Option<ExternalHandle>, event: Event, reply: Reply<ExternalHandle> },
-    /// Up to `max_bytes` of an external stream, none at its end.
+    /// Answered by an external stream: up to `max_bytes`, none at its end.
     Read { stream: ExternalHandle, max_bytes: usize, timeout: Option<Duration>, reply: Reply<Bytes> },
-    /// All of `bytes` sent on an external stream.
+    /// Answered by an external stream that has sent all of `bytes`.
     Write { stream: ExternalHandle, bytes: Bytes, timeout: Option<Duration>, reply: Reply<()> },
-    /// Whether an idle external stream has anything to read.
+    /// Answered by an idle external stream: `true` if a read would return at once.
     IsReadable { stream: ExternalHandle, reply: Reply<bool> },
-    /// The external streams closed that were dropped: they still count as open connections for their servers.
+    /// Answered when the external streams that were dropped are closed: until then they count as open connections for their servers.
     CloseDropped(Reply<()>),
-    /// A pause made by the backend.
+    /// Answered by the user's backend after a pause.
     Sleep { backend: Backend, delay: Duration, reply: Reply<()> },
 }
 
@@ -66,14 +73,15 @@ pub trait Background: Send + Sync {
     fn cancel_with(&self, cancel: Waker);
 }
 
-/// Where the reply to one effect is left by the driver and found by the operation.
-pub struct Reply<T>(Arc<Place<T>>);
+/// The reply to one effect: set by the driver, taken by the operation. Dropping either end has no effect on the other.
+pub struct Reply<T>(Arc<ReplyCell<T>>);
 
-struct Place<T> {
+struct ReplyCell<T> {
     reply: Mutex<Option<Result<T>>>,
     is_begun: AtomicBool,
 }
 
+/// The other end of the same reply.
 impl<T> Clone for Reply<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
@@ -82,51 +90,59 @@ impl<T> Clone for Reply<T> {
 
 impl<T> Default for Reply<T> {
     fn default() -> Self {
-        Self(Arc::new(Place { reply: Mutex::default(), is_begun: AtomicBool::new(false) }))
+        Self(Arc::new(ReplyCell { reply: Mutex::default(), is_begun: AtomicBool::new(false) }))
     }
 }
 
 impl<T> Reply<T> {
     pub fn set(&self, reply: Result<T>) {
-        *lock(&self.0.reply) = Some(reply);
+        let before = lock(&self.0.reply).replace(reply);
+        // It may hold objects whose end takes other locks.
+        drop(before);
     }
 
     pub fn take(&self) -> Option<Result<T>> {
         lock(&self.0.reply).take()
     }
 
-    /// The driver's side: from now on the effect may have been carried out, or a part of it.
+    /// The driver's side: marks the effect as begun. From now on it may have been carried out, or a part of it.
     pub fn begin(&self) {
         self.0.is_begun.store(true, Ordering::Release);
     }
 
+    /// Returns whether the driver has begun to carry the effect out.
     pub fn is_begun(&self) -> bool {
         self.0.is_begun.load(Ordering::Acquire)
     }
 }
 
+/// The messages that each side of a channel has left for the other.
 #[derive(Default)]
-struct Line {
+struct Mailbox {
+    /// For the driver.
     effect: Option<Effect>,
+    /// For the operation.
     interruption: Option<Error>,
 }
 
-/// The line between one operation and its driver; one effect at a time.
+/// The channel between one operation and its driver.
 #[derive(Clone, Default)]
 pub struct EffectChannel {
-    line: Arc<Mutex<Line>>,
+    mailbox: Arc<Mutex<Mailbox>>,
     traced: bool,
 }
 
 impl EffectChannel {
-    /// `traced`: whether the trace events of the operation are reported.
+    /// Returns a channel for an operation; `traced` if its trace events are reported.
     pub fn new(traced: bool) -> Self {
-        Self { line: Arc::default(), traced }
+        Self { mailbox: Arc::default(), traced }
     }
 
     pub fn is_traced(&self) -> bool {
         self.traced
     }
+
+    // The effects that are waited for at once.
 
     pub async fn chunk(&self) -> Result<Option<Bytes>> {
         self.request(Effect::NextChunk).await
@@ -169,35 +185,44 @@ impl EffectChannel {
         self.request(Effect::Yield).await
     }
 
-    /// Posts an effect and waits for its reply.
+    // The operation's side.
+
+    /// Requests an effect and waits for its reply.
     pub async fn request<T>(&self, effect: impl FnOnce(Reply<T>) -> Effect) -> Result<T> {
         let reply = self.post(effect);
         std::future::poll_fn(|_| reply.take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    /// Posts an effect without waiting for its reply.
+    /// Requests an effect without waiting for its reply.
     pub fn post<T>(&self, effect: impl FnOnce(Reply<T>) -> Effect) -> Reply<T> {
         let reply = Reply::default();
-        lock(&self.line).effect = Some(effect(reply.clone()));
+        let effect = effect(reply.clone());
+        let before = lock(&self.mailbox).effect.replace(effect);
+        // An effect may hold objects whose end takes other locks.
+        drop(before);
         reply
     }
 
-    /// The driver's side: the effect that was posted, if there is one.
+    // The driver's side.
+
+    /// Takes the effect that was requested, if there is one.
     pub fn take(&self) -> Option<Effect> {
-        lock(&self.line).effect.take()
+        lock(&self.mailbox).effect.take()
     }
 
-    /// The driver's side: the operation is given up with `error`. A traced operation ends with this error, so that its
-    /// callback is told; the effect that was posted is forgotten.
+    /// Gives the operation up. A traced operation then ends with `error`, so that its callback is told. An effect that
+    /// was requested is dropped.
     pub fn interrupt(&self, error: Error) {
-        *lock(&self.line) = Line { effect: None, interruption: Some(error) };
+        let before = std::mem::replace(&mut *lock(&self.mailbox), Mailbox { effect: None, interruption: Some(error) });
+        drop(before);
     }
 
+    /// Takes the error with which the driver has given the operation up, if it has.
     pub fn take_interruption(&self) -> Option<Error> {
-        lock(&self.line).interruption.take()
+        lock(&self.mailbox).interruption.take()
     }
 
-    /// Runs `work` until it is interrupted, as only a traced operation is.
+    /// Runs `work` until the driver interrupts it, which it does with traced operations only.
     pub async fn interruptible<T>(&self, mut work: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
         std::future::poll_fn(|cx| {
             if self.traced
@@ -208,5 +233,103 @@ impl EffectChannel {
             work.as_mut().poll(cx)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Context;
+
+    use super::*;
+    use crate::error::Kind;
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_operation_goes_on_with_the_reply() {
+        let effects = EffectChannel::default();
+        let mut resolving = pin!(effects.resolve("example.com", 443));
+        assert!(poll(resolving.as_mut()).is_pending());
+        let Some(Effect::Resolve { host, port, reply }) = effects.take() else { panic!("a name is to be resolved") };
+        assert_eq!((host.as_str(), port), ("example.com", 443));
+        assert!(effects.take().is_none(), "an effect is taken once");
+        assert!(poll(resolving.as_mut()).is_pending(), "there is no reply yet");
+        let address = ([127, 0, 0, 1], 443).into();
+        reply.set(Ok(vec![address]));
+        assert!(matches!(poll(resolving), Poll::Ready(Ok(addresses)) if addresses == [address]));
+    }
+
+    #[test]
+    fn an_exception_is_the_reply_to_its_effect() {
+        let effects = EffectChannel::default();
+        let mut chunk = pin!(effects.chunk());
+        assert!(poll(chunk.as_mut()).is_pending());
+        let Some(Effect::NextChunk(reply)) = effects.take() else { panic!("a chunk is wanted") };
+        reply.set(Err(Error::new(Kind::Raised, "of the iterator")));
+        assert!(matches!(poll(chunk), Poll::Ready(Err(error)) if error.kind() == Kind::Raised));
+    }
+
+    #[test]
+    fn a_reply_is_taken_once_and_knows_whether_it_was_begun() {
+        let (here, there) = {
+            let reply = Reply::<()>::default();
+            (reply.clone(), reply)
+        };
+        assert!(here.take().is_none() && !here.is_begun());
+        there.begin();
+        there.set(Ok(()));
+        assert!(here.is_begun());
+        assert!(here.take().is_some() && here.take().is_none());
+    }
+
+    #[test]
+    fn an_operation_that_is_gone_gets_no_reply() {
+        let effects = EffectChannel::default();
+        {
+            let chunk = pin!(effects.chunk());
+            assert!(poll(chunk).is_pending());
+        }
+        let Some(Effect::NextChunk(reply)) = effects.take() else { panic!("the effect outlives the future") };
+        reply.set(Ok(None));
+        let mut next = pin!(effects.yield_now());
+        assert!(poll(next.as_mut()).is_pending(), "the next effect has a reply of its own");
+        let Some(Effect::Yield(reply)) = effects.take() else { panic!("other tasks are to run") };
+        reply.set(Ok(()));
+        assert!(matches!(poll(next), Poll::Ready(Ok(()))));
+    }
+
+    #[test]
+    fn a_traced_operation_ends_with_the_interruption() {
+        let effects = EffectChannel::new(true);
+        let mut work = pin!(effects.chunk());
+        let mut traced = pin!(effects.interruptible(work.as_mut()));
+        assert!(poll(traced.as_mut()).is_pending());
+        effects.interrupt(Error::new(Kind::Raised, "cancelled"));
+        assert!(effects.take().is_none(), "the effect is dropped");
+        assert!(matches!(poll(traced), Poll::Ready(Err(error)) if error.message() == "cancelled"));
+        assert!(effects.take_interruption().is_none());
+    }
+
+    #[test]
+    fn an_interruption_is_kept_while_the_operation_goes_on() {
+        for traced in [true, false] {
+            let effects = EffectChannel::new(traced);
+            effects.interrupt(Error::new(Kind::Raised, "cancelled"));
+            let mut next = pin!(effects.yield_now());
+            assert!(poll(next.as_mut()).is_pending());
+            assert!(effects.take().is_some());
+            assert!(effects.take_interruption().is_some(), "for the driver, if no span has taken it");
+        }
+    }
+
+    #[test]
+    fn an_operation_that_is_not_traced_ignores_interruptions() {
+        let effects = EffectChannel::default();
+        effects.interrupt(Error::new(Kind::Raised, "cancelled"));
+        let work = pin!(std::future::ready(Ok(1)));
+        assert!(matches!(poll(pin!(effects.interruptible(work))), Poll::Ready(Ok(1))));
     }
 }

@@ -1,7 +1,6 @@
-//! The moments of an exchange that a caller can follow: the events of httpcore's `trace` extension and of its debug logs.
+//! Trace events: those of httpcore's `trace` extension and of its debug logs.
 //!
-//! They are reported through the [`EffectChannel`], at their point, and only if somebody listens: an exchange that is not traced passes
-//! each of these places with one test of a flag.
+//! They are reported through the [`EffectChannel`], when they happen and only for operations that are traced.
 
 use std::any::Any;
 use std::fmt;
@@ -16,17 +15,17 @@ use super::ExternalHandle;
 use crate::error::Error;
 use crate::message::ResponseHead;
 
-/// On what a request and its response travel.
+/// The protocol of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeKind {
     Http1,
-    /// HTTP/1.1 with a proxy that is asked for a tunnel.
+    /// HTTP/1.1 with a proxy that is to make a tunnel.
     Connect,
-    /// With the number of the stream.
+    /// HTTP/2, with the number of the stream.
     Http2(u32),
 }
 
-/// The part of the way to an origin that is being made.
+/// The part of the path to an origin that is being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hop {
     /// To the origin itself.
@@ -39,7 +38,7 @@ pub enum Hop {
     ThroughSocks,
 }
 
-/// What begins, and with which arguments.
+/// The name of a trace event, with its arguments.
 #[derive(Clone, Debug)]
 pub enum Event {
     ConnectTcp {
@@ -53,17 +52,18 @@ pub enum Event {
         path: String,
         timeout: Option<Duration>,
     },
-    /// By the caller's backend, or by ourselves.
+    /// `by_backend`: the user's backend does TLS, and not the engine.
     StartTls {
         server_hostname: String,
         timeout: Option<Duration>,
         by_backend: bool,
         hop: Hop,
     },
-    /// A SOCKS proxy is asked to connect to an origin.
+    /// A SOCKS proxy connects to an origin.
     SetupSocks5(Box<SocksRequest>),
     Retry,
-    /// An idle connection makes room, or is too old, or was closed by the server. Only logged: it is on no request's behalf.
+    /// An idle connection is closed: it makes room, is too old, or was closed by the server. It is only logged, since it belongs to no
+    /// request.
     Close,
     /// An HTTP/2 connection is opened.
     SendConnectionInit,
@@ -73,7 +73,7 @@ pub enum Event {
     ResponseClosed(ExchangeKind),
 }
 
-/// What a SOCKS proxy is asked for, and on which stream.
+/// A request to a SOCKS proxy, and the stream that it is sent on.
 #[derive(Clone, Debug)]
 pub struct SocksRequest {
     pub stream: Outcome,
@@ -83,7 +83,7 @@ pub struct SocksRequest {
 }
 
 impl Event {
-    /// The logger it belongs to, without the package's name.
+    /// Returns the name of the logger, without that of the package.
     pub fn logger(&self) -> &'static str {
         match self {
             Self::ConnectTcp { hop, .. } | Self::StartTls { hop, .. } => match hop {
@@ -104,6 +104,7 @@ impl Event {
         }
     }
 
+    /// Returns the name that the trace callback gets, without the logger and the stage.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ConnectTcp { .. } => "connect_tcp",
@@ -121,7 +122,7 @@ impl Event {
     }
 }
 
-/// How it ended.
+/// The stage of a trace event.
 #[derive(Debug)]
 pub enum SpanStage {
     Started,
@@ -129,22 +130,22 @@ pub enum SpanStage {
     Failed(Error),
 }
 
-/// What it returned.
+/// The return value of what is traced.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     Nothing,
     Stream(Box<Endpoints>),
-    /// A stream of the caller's backend.
+    /// An external stream.
     External(ExternalHandle),
     Head(ResponseHead),
 }
 
-/// Who is connected to whom.
+/// The two ends of a connection.
 #[derive(Clone)]
 pub struct Endpoints {
     pub local: Option<SockAddr>,
     pub peer: Option<SockAddr>,
-    /// The TLS session between them, if it is one that the driver knows.
+    /// The TLS session between them, if a driver takes its steps.
     pub session: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -160,6 +161,7 @@ impl fmt::Debug for Endpoints {
     }
 }
 
+/// An event with its stage.
 #[derive(Debug)]
 pub struct TraceEvent {
     pub event: Event,

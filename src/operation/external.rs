@@ -1,7 +1,9 @@
 //! External streams: those that a user's `network_backend` made, whose methods only a driver can call.
 //!
-//! A stream belongs to an owner, the event loop that it was made on or, for threads, its pool. A stream that is dropped is queued with
-//! its owner, which closes it.
+//! Closing such a stream takes Python, and may have to be awaited, so that a destructor cannot do it. Each stream therefore has an owner:
+//! the event loop that it was made on or, for threads, its pool. A stream that is dropped is queued with its owner, which closes it
+//! (*deferred close*): a loop in its next turn, a pool at the end of its next call, and both before that with the operation that
+//! dropped the stream.
 
 use std::any::Any;
 use std::future::Future;
@@ -13,31 +15,31 @@ use super::EffectChannel;
 use crate::error::Result;
 use crate::lock::lock;
 
-/// The caller's stream, as far as the engine knows it.
+/// An external stream, as far as the engine knows it.
 pub trait ExternalStream: Any + Send + Sync {
-    /// Whether its methods have to be awaited.
+    /// Returns whether its methods have to be awaited.
     fn is_async(&self) -> bool;
 
-    /// Whether its TLS has chosen HTTP/2.
+    /// Returns whether its TLS has chosen HTTP/2.
     fn has_chosen_http2(&self) -> bool;
 
-    /// Whether threads use it, which a signal handler can interrupt at any point: also when a read has taken bytes from the stream.
-    /// Tasks and greenlets are cancelled where they wait.
+    /// Returns whether threads use it. The exception of a signal handler can interrupt a thread at any point, also when a read has taken
+    /// bytes from the stream; tasks and greenlets are cancelled only where they wait.
     fn is_for_threads(&self) -> bool;
 }
 
-/// A share in an external stream.
+/// A handle on an external stream. Dropping it does not close the stream.
 #[derive(Clone)]
 pub struct ExternalHandle {
     stream: Arc<dyn ExternalStream>,
     owner: Arc<StreamOwner>,
-    /// Whether its owner has been told to close it. It is closed once.
+    /// The owner has been told to close it, or another stream is closed in its place. It is closed once.
     closing: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for ExternalHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Handle")
+        f.write_str("ExternalHandle")
     }
 }
 
@@ -54,12 +56,12 @@ impl ExternalHandle {
         &self.owner
     }
 
-    /// The stream has become part of another one, which is closed in its place.
+    /// Ends the owner's duty to close the stream: it has become part of another one, which is closed in its place.
     pub fn release(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Leaves the stream to its owner to be closed: closing takes Python, and may have to be awaited.
+    /// Leaves the stream to its owner to be closed, unless that was done before.
     pub fn close_later(&self) {
         if !self.closing.swap(true, Ordering::AcqRel) {
             self.owner.add(|dropped| dropped.streams.push(Arc::clone(&self.stream)));
@@ -67,13 +69,12 @@ impl ExternalHandle {
     }
 }
 
-/// Closes the external streams that were dropped, in whatever thread that was: the event loop that a stream was made on, or,
-/// for threads, its pool.
+/// The owner of external streams, with those that were dropped, by any thread, and are not closed yet.
 pub struct StreamOwner {
     /// The number of the loop; 0 for a pool.
     id: u64,
     event_loop: Option<Weak<dyn OwnerLoop>>,
-    /// Spares the lock where nothing was dropped.
+    /// Saves taking the lock if nothing was dropped.
     is_empty: AtomicBool,
     dropped: Mutex<Dropped>,
 }
@@ -83,33 +84,34 @@ pub trait OwnerLoop: Send + Sync {
     /// Returns whether the engine runs for the loop on this thread, now.
     fn is_running_here(&self) -> bool;
 
-    /// Gives the loop a turn, from any thread.
+    /// Lets the loop have a turn, from any thread.
     fn notify(&self);
 }
 
-/// What an owner has to do, and has not done yet.
+/// The work that was left to an owner and is not done yet.
 #[derive(Default)]
 pub struct Dropped {
-    /// Before their streams are closed.
+    /// Done before the streams are closed.
     pub resets: Vec<Arc<dyn DeferredWork>>,
     pub streams: Vec<Arc<dyn ExternalStream>>,
 }
 
-/// The reset of a stream of HTTP/2 that has still to be sent over an external stream: only a driver can write to that.
+/// Bytes that have still to be sent over an external stream, to which only a driver can write: the reset of an HTTP/2 stream.
 pub trait DeferredWork: Send + Sync {
+    /// Returns whether the methods of the external stream have to be awaited.
     fn is_async(&self) -> bool;
 
-    /// Sends it, if the connection is still there.
+    /// Sends them, if the connection is still there.
     fn send(self: Arc<Self>, effects: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 }
 
 impl StreamOwner {
-    /// A pool, whose calls close what was dropped.
+    /// Returns an owner for a pool, whose calls close what was dropped.
     pub fn pool() -> Arc<Self> {
         Arc::new(Self::new(0, None))
     }
 
-    /// A loop, which is notified.
+    /// Returns an owner for an event loop, which is notified.
     pub fn event_loop(id: u64, event_loop: Weak<dyn OwnerLoop>) -> Arc<Self> {
         Arc::new(Self::new(id, Some(event_loop)))
     }
@@ -118,7 +120,7 @@ impl StreamOwner {
         Self { id, event_loop, is_empty: AtomicBool::new(true), dropped: Mutex::default() }
     }
 
-    /// Whether operations of a loop (0: of threads) can use its streams.
+    /// Returns whether operations of a loop (0: of threads) can use its streams.
     pub fn serves(&self, id: u64) -> bool {
         self.id == 0 || self.id == id
     }
@@ -127,7 +129,7 @@ impl StreamOwner {
         self.is_empty.load(Ordering::Acquire)
     }
 
-    /// Takes what is to be closed, of the streams whose methods are awaited or of the others.
+    /// Takes the work for the streams whose methods are awaited, or for the others.
     pub fn take(&self, is_async: bool) -> Dropped {
         if self.is_empty() {
             return Dropped::default();
@@ -141,10 +143,10 @@ impl StreamOwner {
         taken
     }
 
+    /// Adds work, and notifies the event loop. A loop that runs the engine on this thread looks for itself afterwards.
     pub fn add(&self, add: impl FnOnce(&mut Dropped)) {
         add(&mut lock(&self.dropped));
         self.is_empty.store(false, Ordering::Release);
-        // The end of an operation looks for itself.
         if let Some(event_loop) = self.event_loop.as_ref().and_then(Weak::upgrade)
             && !event_loop.is_running_here()
         {
@@ -161,5 +163,126 @@ impl Dropped {
     pub fn append(&mut self, mut other: Self) {
         self.resets.append(&mut other.resets);
         self.streams.append(&mut other.streams);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    struct OwnedStream {
+        is_async: bool,
+    }
+
+    impl ExternalStream for OwnedStream {
+        fn is_async(&self) -> bool {
+            self.is_async
+        }
+
+        fn has_chosen_http2(&self) -> bool {
+            false
+        }
+
+        fn is_for_threads(&self) -> bool {
+            !self.is_async
+        }
+    }
+
+    impl DeferredWork for OwnedStream {
+        fn is_async(&self) -> bool {
+            self.is_async
+        }
+
+        fn send(self: Arc<Self>, _: EffectChannel) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    #[derive(Default)]
+    struct TestLoop {
+        is_running_here: AtomicBool,
+        notified: AtomicUsize,
+    }
+
+    impl OwnerLoop for TestLoop {
+        fn is_running_here(&self) -> bool {
+            self.is_running_here.load(Ordering::SeqCst)
+        }
+
+        fn notify(&self) {
+            self.notified.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn handle(owner: &Arc<StreamOwner>, is_async: bool) -> ExternalHandle {
+        ExternalHandle::new(Arc::new(OwnedStream { is_async }), owner)
+    }
+
+    #[test]
+    fn a_stream_is_closed_once() {
+        let owner = StreamOwner::pool();
+        let first = handle(&owner, false);
+        let second = first.clone();
+        assert!(owner.is_empty());
+        first.close_later();
+        second.close_later();
+        assert!(!owner.is_empty());
+        assert_eq!(owner.take(false).streams.len(), 1);
+        assert!(owner.is_empty());
+        second.close_later();
+        assert!(owner.take(false).is_empty());
+    }
+
+    #[test]
+    fn a_released_stream_is_not_closed() {
+        let owner = StreamOwner::pool();
+        let stream = handle(&owner, false);
+        stream.release();
+        stream.close_later();
+        assert!(owner.is_empty());
+    }
+
+    #[test]
+    fn work_is_taken_by_those_who_can_do_it() {
+        let owner = StreamOwner::pool();
+        for is_async in [true, false] {
+            handle(&owner, is_async).close_later();
+            owner.add(|dropped| dropped.resets.push(Arc::new(OwnedStream { is_async })));
+        }
+        let taken = owner.take(true);
+        assert!(
+            taken.streams.iter().all(|stream| stream.is_async()) && taken.resets.iter().all(|reset| reset.is_async())
+        );
+        assert_eq!((taken.streams.len(), taken.resets.len()), (1, 1));
+        assert!(!owner.is_empty(), "the work of threads is left");
+        let mut rest = owner.take(false);
+        assert!(owner.is_empty());
+        rest.append(taken);
+        assert_eq!((rest.streams.len(), rest.resets.len()), (2, 2));
+    }
+
+    #[test]
+    fn a_loop_is_notified_unless_it_runs_the_engine_here() {
+        let event_loop = Arc::<TestLoop>::default();
+        let weak: Weak<dyn OwnerLoop> = Arc::<TestLoop>::downgrade(&event_loop);
+        let owner = StreamOwner::event_loop(7, weak);
+        handle(&owner, true).close_later();
+        assert_eq!(event_loop.notified.load(Ordering::SeqCst), 1);
+        event_loop.is_running_here.store(true, Ordering::SeqCst);
+        handle(&owner, true).close_later();
+        assert_eq!(event_loop.notified.load(Ordering::SeqCst), 1);
+        drop(event_loop);
+        handle(&owner, true).close_later();
+        assert_eq!(owner.take(true).streams.len(), 3, "also of a loop that is gone");
+    }
+
+    #[test]
+    fn streams_of_a_pool_serve_all_and_those_of_a_loop_itself() {
+        let weak: Weak<dyn OwnerLoop> = Weak::<TestLoop>::new();
+        let (pool, event_loop) = (StreamOwner::pool(), StreamOwner::event_loop(7, weak));
+        assert!(pool.serves(0) && pool.serves(7));
+        assert!(event_loop.serves(7) && !event_loop.serves(0) && !event_loop.serves(8));
     }
 }

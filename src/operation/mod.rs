@@ -1,7 +1,10 @@
-//! The contract between an operation of the engine and what drives it.
+//! The contract between an operation of the engine and its driver.
 //!
-//! An operation is a future that moves bytes by itself. What only Python can do it requests as an [`Effect`]; its driver has the
+//! An operation is a future that moves bytes by itself. What only Python can do, it requests as an [`Effect`]; its driver has the
 //! effect carried out and stores the [`Reply`]. Nothing here knows a protocol, a socket or an interpreter.
+//!
+//! A driver is a thread that polls and sleeps, or a task of an event loop. Dropping an operation cancels it; an effect that was
+//! requested and not taken is then never carried out.
 
 mod budget;
 mod effect;
