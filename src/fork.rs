@@ -21,6 +21,12 @@ impl Generation {
     pub fn is_current(self) -> bool {
         self == Self::current()
     }
+
+    /// Returns a generation that is not current, as one of a parent is not in its child.
+    #[cfg(test)]
+    pub fn of_parent() -> Self {
+        Self(CURRENT.load(Ordering::Relaxed).wrapping_sub(1))
+    }
 }
 
 /// Begins a new generation. Called in a forked child before any other function of the engine.

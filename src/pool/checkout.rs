@@ -1,6 +1,7 @@
 //! Waiting for a connection: what a request holds while it is in a wait queue of the pool.
 //!
-//! Dropping a [`QueuedRequest`] leaves the queue; a connection that was handed over at that very moment goes to the next waiter.
+//! The pool's state holds the sending end of each waiter ([`WaiterSender`]), the request the receiving end. Dropping a [`QueuedRequest`]
+//! leaves the queue; a reservation that was sent meanwhile is dropped with it, and so goes to the next waiter.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,13 +18,13 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
 use crate::timeout::Seconds;
 
-/// What a request gets of the pool.
+/// The pool's answer to a request.
 pub enum Checkout<'a, C: Poolable> {
     Ready(Reservation<C>),
     QueuedRequest(QueuedRequest<'a, C>),
 }
 
-/// A place in a wait queue.
+/// A request in a wait queue.
 pub struct QueuedRequest<'a, C: Poolable> {
     process: Arc<Process<C>>,
     destination: &'a Destination,
@@ -38,14 +39,14 @@ pub(super) struct WaiterReceiver<C: Poolable> {
     notice: Option<Arc<RouteNotice>>,
 }
 
-/// What the pool's state holds of a waiter.
+/// The sending end of a waiter.
 pub(super) struct WaiterSender<C: Poolable> {
     sender: oneshot::Sender<Reservation<C>>,
     notice: Option<Arc<RouteNotice>>,
 }
 
-/// Says that there is another shared connection on the waiter's route. Threads read from it while they wait; what a loop waits for is
-/// read by the loop.
+/// Tells a thread that waits of another shared connection on its route, which it then takes part in reading. Waiters of a loop need no
+/// notice: the loop reads its connections.
 #[derive(Default)]
 pub struct RouteNotice {
     is_set: AtomicBool,
@@ -62,12 +63,13 @@ impl RouteNotice {
     }
 
     fn poll(&self, cx: &Context<'_>) -> bool {
-        *lock(&self.waker) = Some(cx.waker().clone());
+        let before = lock(&self.waker).replace(cx.waker().clone());
+        drop(before);
         self.is_set.swap(false, Ordering::AcqRel)
     }
 }
 
-/// Makes the two ends of a waiter.
+/// Returns the two ends of a waiter.
 pub(super) fn channel<C: Poolable>(destination: &Destination) -> (WaiterSender<C>, WaiterReceiver<C>) {
     let (sender, granted) = oneshot::channel();
     let notice = (destination.loop_id == THREADS).then(Arc::<RouteNotice>::default);
@@ -75,7 +77,7 @@ pub(super) fn channel<C: Poolable>(destination: &Destination) -> (WaiterSender<C
 }
 
 impl<C: Poolable> WaiterSender<C> {
-    /// Hands over what the waiter gets. If it has left meanwhile, that is dropped, and so given back.
+    /// Sends a reservation to the waiter. If the waiter has left, the reservation is dropped, and so given back.
     pub(super) fn send(self, reservation: Reservation<C>) {
         drop(self.sender.send(reservation));
     }
@@ -100,13 +102,13 @@ impl<'a, C: Poolable> QueuedRequest<'a, C> {
         Self { process, destination, waiter, queued, since }
     }
 
-    /// Returns when a limit is over that began when the request was enqueued.
+    /// Returns the end of a limit that began when the request was enqueued.
     pub fn deadline(&self, timeout: Option<Duration>) -> Option<Instant> {
         timeout.and_then(|timeout| self.since.checked_add(timeout))
     }
 
-    /// Polls for what the request is given. While it waits, `attend` is called, and told whether there is another shared connection
-    /// on the route since the poll before.
+    /// Polls for the reservation. While there is none, `attend` is called with whether there is another shared connection on the route
+    /// since the last poll.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,7 +135,7 @@ impl<'a, C: Poolable> QueuedRequest<'a, C> {
     pub fn timed_out(&self, limit: Duration) -> Error {
         let (origin, limit) = (&self.destination.origin, Seconds(limit));
         let message = match self.destination.only {
-            // A forked child: another thread of the parent may have held the lock.
+            // A forked child does not take the lock: another thread of the parent may have held it at the fork.
             None if !self.process.generation.is_current() => {
                 format!("no connection to {origin} became free within {limit} (pool timeout)")
             }
@@ -156,7 +158,7 @@ impl<C: Poolable> Drop for QueuedRequest<'_, C> {
     }
 }
 
-/// Says how many connections a pool has, and what they are doing.
+/// Returns how many connections a pool has, and what they do, as a part of a sentence.
 fn describe(snapshot: &Snapshot) -> String {
     let connections = &snapshot.connections;
     let connecting = connections.iter().filter(|connection| connection.status.is_connecting()).count();
@@ -174,3 +176,6 @@ fn describe(snapshot: &Snapshot) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,23 @@
 //! The connection pool: which request may use which connection, and which one waits.
 //!
-//! [`state`] decides, under one lock and without I/O; this module acts on the decisions outside the lock. A connection in use is
-//! owned by its exchange together with a [`SlotGuard`] on its slot; one that carries several requests at a time is owned by all of them,
-//! each with a lease on a share of it. However an exchange ends, its lease is given back when it is dropped, and waiters are served
-//! there and then.
+//! Terms:
+//! * A **connection** is what a request is sent on. It carries one request at a time (HTTP/1.1), or is *shared* by several (HTTP/2).
+//! * A **slot** is the right to have one connection. A pool has as many as its limit says.
+//! * A **route** is an origin together with the event loop that a request comes from (or the threads). Shared connections belong to a route.
+//! * The **wait queue** of a route has its requests in the order of arrival; the **slot queue** has those that only a slot can serve.
+//! * A [`Reservation`] is what a request gets: a slot, and the connection in it if there is one already.
+//! * A [`SlotGuard`] is held by a request as long as it uses the slot. Dropping it gives the slot, or its share of the connection, back.
+//!
+//! A slot is **unique** while one request makes or uses its connection, **idle** between requests, and **shared** while it has a
+//! connection that carries several. It begins as unique. From there it becomes idle ([`SlotGuard::keep`]), shared
+//! ([`SlotGuard::share`]), or is freed (the guard is dropped). An idle one becomes unique or shared for the next request, or is freed: the
+//! connection has expired, makes room for another origin, is one too many, or the pool is closed. A shared one becomes idle with the end
+//! of its last request; if it is draining, since its peer takes no more requests, it is freed.
+//!
+//! The decisions are made by [`state`], under one lock and without I/O. This module carries them out, without the lock: it closes
+//! connections and wakes waiters. However a request ends, its guard is dropped, and waiters are served there and then.
+//!
+//! Dropping a pool drops its idle connections. Those in use are closed when their requests have ended; requests that wait fail.
 
 mod checkout;
 mod idle;
@@ -28,7 +42,7 @@ use self::checkout::WaiterSender;
 pub use self::checkout::{Checkout, QueuedRequest};
 pub use self::state::Snapshot;
 use self::state::{Decision, Grant};
-pub use self::status::{MAX_REQUESTS, Phase, Status};
+pub use self::status::{MAX_REQUESTS, Status};
 pub use self::types::{ANY_LOOP, Destination, Limits, Link, LoopId, Poolable, THREADS};
 use crate::error::{Error, Result};
 use crate::fork::Generation;
@@ -38,12 +52,12 @@ use crate::origin::Origin;
 type ProcessState<C> = state::PoolState<C, WaiterSender<C>>;
 type ProcessChanges<C> = state::Changes<C, WaiterSender<C>>;
 
-/// What is told how a shared connection fares.
+/// Is told of changes of a shared connection that the pool has to act on. No lock of the connection is held.
 pub trait StatusObserver: Send + Sync {
-    /// It takes more or fewer requests than before, as its status says.
+    /// The connection takes more or fewer requests than before, as its status says.
     fn limit_changed(self: Arc<Self>, status: &Status);
 
-    /// It takes no more requests.
+    /// The connection takes no more requests.
     fn retired(self: Arc<Self>, status: &Status);
 }
 
@@ -53,17 +67,17 @@ pub struct Pool<C: Poolable> {
     process: ArcSwap<Process<C>>,
 }
 
-/// A pool's connections belong to the process that made them.
+/// The pool in one process: connections belong to the process that made them.
 struct Process<C: Poolable> {
     generation: Generation,
     state: RankedMutex<ProcessState<C>>,
-    /// Idle connections that were closed and not told to a log yet.
+    /// The number of idle connections that were closed since the log was last told.
     discarded: AtomicUsize,
 }
 
-/// What a request was given: a connection that was idle, or only the slot for a new one.
+/// A slot for a request, with a connection that was idle or is shared, or without one.
 ///
-/// One that is not taken, because its request was cancelled at that very moment, goes to the next waiter.
+/// Dropping it, because the request was cancelled meanwhile, gives it to the next waiter.
 pub struct Reservation<C: Poolable> {
     // Dropped in this order: the descriptor is closed before the slot is given to another request.
     connection: Option<C>,
@@ -107,9 +121,9 @@ impl<C: Poolable> Pool<C> {
         Self { limits, process: ArcSwap::from_pointee(Process::new(limits)) }
     }
 
-    /// Takes a connection or a slot for a new one, or a place in a wait queue.
+    /// Returns a reservation, or else a request in a wait queue.
     ///
-    /// If there is only one connection that may be used, and it will never be free again, this fails with `ConnectionNotAvailable`.
+    /// Fails with `ConnectionNotAvailable` if the destination is one certain connection, which takes no more requests.
     pub fn checkout<'a>(&self, destination: &'a Destination) -> Result<Checkout<'a, C>> {
         let process = self.process();
         let mut queued = None;
@@ -129,19 +143,19 @@ impl<C: Poolable> Pool<C> {
         }
     }
 
-    /// Returns the shared connections that requests of a destination could join, had they room.
+    /// Returns the shared connections that requests of a destination can join as soon as they have room.
     pub fn shared(&self, destination: &Destination) -> Vec<C> {
         self.process().state().shared(destination)
     }
 
-    /// Returns a slot for a connection of the caller's own choosing, within no limits.
+    /// Returns a slot beyond the limits, for a connection that the user has asked for.
     pub fn place(&self, origin: &Arc<Origin>) -> Reservation<C> {
         let process = self.process();
         let grant = process.state().place(origin);
         SlotGuard::accept(process, grant)
     }
 
-    /// Returns this very connection, if it can take a request of this loop.
+    /// Returns a reservation of one certain connection, if it can take a request of this loop.
     pub fn take(&self, status: &Status, loop_id: LoopId) -> Option<Reservation<C>> {
         let process = self.process();
         let (grant, changes) = process.state().take(status, loop_id);
@@ -149,7 +163,7 @@ impl<C: Poolable> Pool<C> {
         Some(SlotGuard::accept(process, grant?))
     }
 
-    /// Closes this very connection, under the requests that use it.
+    /// Closes one certain connection, under the requests that use it.
     pub fn close_one(&self, status: &Status) {
         let process = self.process();
         let mut changes = process.state().remove(status);
@@ -158,10 +172,8 @@ impl<C: Poolable> Pool<C> {
         process.apply(changes);
     }
 
-    /// Closes every connection. Requests that use one wake up and find it closed; those that wait get new ones. The pool can be used
-    /// again.
-    ///
-    /// Returns how many connections there were that had been established.
+    /// Closes every connection, and returns how many of them had been established. Requests that use one wake up and find it closed;
+    /// those that wait get new ones. The pool can be used again.
     pub fn close(&self) -> usize {
         let process = self.process();
         let (statuses, mut changes) = process.state().clear();
@@ -174,7 +186,7 @@ impl<C: Poolable> Pool<C> {
         established
     }
 
-    /// Returns how many idle connections were closed, to make room or for their age, since the last call.
+    /// Returns how many idle connections were closed since the last call, to make room or for their age.
     pub fn take_discarded(&self) -> usize {
         self.process().discarded.swap(0, Ordering::Relaxed)
     }
@@ -194,8 +206,8 @@ impl<C: Poolable> Pool<C> {
         if process.generation.is_current() {
             return process;
         }
-        // A forked child. The parent's connections are not ours to use or to end. Our copies of their descriptors are closed,
-        // which says nothing to the peer; unless another thread held the lock at the fork, then all of it is left as it is.
+        // A forked child. The connections are the parent's: the child neither uses nor ends them. It closes its copies of their
+        // descriptors, of which the peers see nothing. If another thread held the lock at the fork, all is left as it is.
         let fresh = Arc::new(Process::new(self.limits));
         let before = self.process.compare_and_swap(&process, Arc::clone(&fresh));
         if !Arc::ptr_eq(&before, &process) {
@@ -222,7 +234,7 @@ impl<C: Poolable> Process<C> {
         self.state.lock()
     }
 
-    /// Does what an operation on the state has come to. The lock is free: this closes connections and wakes tasks and threads.
+    /// Carries out what was decided: closes connections and wakes tasks and threads. The lock is free.
     fn apply(self: &Arc<Self>, changes: ProcessChanges<C>) {
         let ProcessChanges { served, closing, notices } = changes;
         self.discard(closing);
@@ -262,17 +274,28 @@ impl<C: Poolable + Send> StatusObserver for Process<C> {
     }
 }
 
-/// The right to one of the pool's slots, and to the connection in it.
+/// A request's hold on a slot. Dropping it gives the slot back, and closes nothing: its connection is dropped before.
 pub struct SlotGuard<C: Poolable> {
     process: Arc<Process<C>>,
     status: Arc<Status>,
-    shared: bool,
-    has_failed: bool,
-    returned: bool,
+    on_drop: OnDrop,
+}
+
+/// The effect of dropping a guard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    /// It frees the slot.
+    Free,
+    /// It frees the slot; the waiters for its connection make their own.
+    FreeFailed,
+    /// It ends one of the requests on a shared connection.
+    EndRequest,
+    /// Nothing: the slot was given back.
+    Nothing,
 }
 
 impl<C: Poolable + Send + 'static> SlotGuard<C> {
-    /// Returns what is told how a shared connection in this slot fares.
+    /// Returns the observer of a shared connection in this slot.
     pub fn watch(&self) -> Weak<dyn StatusObserver> {
         let process: Arc<dyn StatusObserver> = Arc::<Process<C>>::clone(&self.process);
         Arc::downgrade(&process)
@@ -283,7 +306,8 @@ impl<C: Poolable> SlotGuard<C> {
     fn accept(process: Arc<Process<C>>, grant: Grant<C>) -> Reservation<C> {
         let Grant { status, connection, shared, closing } = grant;
         process.discard(closing);
-        let slot = Self { process, status, shared, has_failed: false, returned: false };
+        let on_drop = if shared { OnDrop::EndRequest } else { OnDrop::Free };
+        let slot = Self { process, status, on_drop };
         Reservation { slot: Some(slot), connection }
     }
 
@@ -291,37 +315,38 @@ impl<C: Poolable> SlotGuard<C> {
         &self.status
     }
 
-    /// Returns whether this process got the lease, and not one that it was forked from.
+    /// Returns whether this process took the slot, and not one that it was forked from.
     pub fn is_current(&self) -> bool {
         self.process.generation.is_current()
     }
 
-    /// The connection that was made in this slot can be shared: others get shares of it, too.
+    /// The connection that was made in this slot can be shared: other requests join it.
     pub fn share(&mut self, connection: C, loop_id: LoopId) {
-        self.shared = true;
+        self.on_drop = OnDrop::EndRequest;
         let changes = self.process.state().share(&self.status, connection, loop_id);
         self.process.apply(changes);
     }
 
-    /// The connection that was made in this slot is for one request at a time.
+    /// The connection that was made in this slot carries one request at a time: the waiters for it make their own.
     pub fn mark_exclusive(&self) {
         let changes = self.process.state().mark_exclusive(&self.status);
         self.process.apply(changes);
     }
 
-    /// The connection could not be made: requests that wait for it try for themselves when the lease is dropped.
+    /// The connection could not be made: when the guard is dropped, the waiters for it make their own.
     pub fn mark_failed(&mut self) {
-        self.has_failed = true;
+        if self.on_drop == OnDrop::Free {
+            self.on_drop = OnDrop::FreeFailed;
+        }
     }
 
     /// Gives the connection back for the next request.
     pub fn keep(mut self, connection: C) {
-        if self.shared {
-            // Dropping the lease is all there is to do.
+        if self.on_drop == OnDrop::EndRequest {
             drop(connection);
             return;
         }
-        self.returned = true;
+        self.on_drop = OnDrop::Nothing;
         if !self.process.generation.is_current() {
             return;
         }
@@ -332,14 +357,14 @@ impl<C: Poolable> SlotGuard<C> {
 
 impl<C: Poolable> Drop for SlotGuard<C> {
     fn drop(&mut self) {
-        if self.returned || !self.process.generation.is_current() {
+        if self.on_drop == OnDrop::Nothing || !self.process.generation.is_current() {
             return;
         }
-        let changes = if self.shared {
+        let changes = if self.on_drop == OnDrop::EndRequest {
             self.process.state().end_request(&self.status, Instant::now())
         } else {
-            self.status.set_phase(Phase::Closed);
-            self.process.state().free(&self.status, self.has_failed)
+            self.status.mark_closed();
+            self.process.state().free(&self.status, self.on_drop == OnDrop::FreeFailed)
         };
         self.process.apply(changes);
     }

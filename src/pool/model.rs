@@ -1,19 +1,19 @@
 //! A model test of the pool's decisions: random operations, after each of which the invariants are checked from scratch.
 //!
-//! The model holds what requests and connections hold: the grants that they got and the waits that have not ended. What must be true
-//! of the pool is computed from its lists of connections and waiters, without its indexes.
+//! The model holds what requests hold: the grants that they got and the waits that have not ended. [`checks`] has the invariants.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod checks;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::slots::{MAX_OVERTAKES, SlotStage};
 use super::state::{Changes, Decision, Grant, PoolState};
 use super::status::Status;
 use super::types::{Destination, Limits, LoopId, Poolable, Waiter, WaiterId};
 use crate::origin::{Origin, Scheme};
 
-/// A connection; whether it can be shared.
+/// A connection, and whether it can be shared.
 #[derive(Clone, Copy, Debug)]
 struct ModelConnection(bool);
 
@@ -23,7 +23,7 @@ impl Poolable for ModelConnection {
     }
 }
 
-/// A waiter, by a number of the model's own.
+/// A waiter, with a number by which the model knows it.
 #[derive(Debug)]
 struct Ticket(u64);
 
@@ -66,7 +66,7 @@ impl Random {
     }
 }
 
-/// What a request holds.
+/// A request with a slot, and with a connection if there is one already.
 struct HeldRequest {
     status: Arc<Status>,
     connection: Option<ModelConnection>,
@@ -88,7 +88,7 @@ struct Model {
     /// By ticket.
     waits: BTreeMap<u64, ModelWaiter>,
     tickets: u64,
-    /// Waiters for a slot that were first, and how many later requests of other origins got an idle connection meanwhile.
+    /// The first waiter for a slot, and how many later requests of other origins got an idle connection since it was first.
     overtaken: (WaiterId, usize),
     served: usize,
 }
@@ -208,7 +208,7 @@ impl Model {
         self.held.push(HeldRequest { status, connection, shared });
     }
 
-    /// A connection is made: shared, with its limit known or not, or for one request.
+    /// A connection is made: one that is shared, with its limit known or not, or one for a request at a time.
     fn establish(&mut self) -> Option<Changes<ModelConnection, Ticket>> {
         let making: Vec<_> = (0..self.held.len()).filter(|index| self.held[*index].connection.is_none()).collect();
         let index = *self.random.pick(&making)?;
@@ -219,7 +219,7 @@ impl Model {
             self.held[index].connection = Some(ModelConnection(false));
             return origin.multiplexing.then(|| self.pool.mark_exclusive(&status));
         }
-        // The loop that it was made for is the pool's to know.
+        // The pool knows the loop that it was made for.
         let pending = self.pool.slots.get(&status.id).and_then(|slot| slot.pending);
         let loop_id = pending.unwrap_or(self.random.below(3) as LoopId);
         if self.random.one_in(2) {
@@ -306,173 +306,6 @@ impl Model {
                 None => assert!(waiting.destination.only.is_some()),
             }
         }
-    }
-
-    /// The waiter that has waited longest of those that only a slot can serve, and whose origin may have one more connection.
-    fn first_for_a_slot(&self) -> Option<WaiterId> {
-        self.waiters().into_iter().filter(|(_, wants_slot, may_have)| *wants_slot && *may_have).map(|(id, ..)| id).min()
-    }
-
-    /// All waiters of routes: whether they want a slot, and whether their origin may have one more connection.
-    fn waiters(&self) -> Vec<(WaiterId, bool, bool)> {
-        let mut waiters = Vec::new();
-        for (key, entry) in self.pool.origins.iter() {
-            let slots: Vec<_> = self.pool.slots.values().filter(|slot| slot.origin == key).collect();
-            let saturated = slots
-                .iter()
-                .any(|slot| matches!(slot.stage, SlotStage::Idle(_)) && slot.status.max_requests() == Some(0));
-            let may_have = slots.len() < self.limits.max_connections_per_origin.unwrap_or(usize::MAX) || saturated;
-            for (loop_id, route) in entry.routes() {
-                let connecting = slots.iter().any(|slot| slot.pending == Some(loop_id));
-                for id in route.waiters.keys() {
-                    waiters.push((*id, !connecting || *id <= route.released, may_have));
-                }
-            }
-        }
-        waiters
-    }
-
-    /// Slots go to the longest wait, and idle connections overtake it only so often.
-    fn check_fairness(&mut self, first: Option<WaiterId>, changes: &Changes<ModelConnection, Ticket>) {
-        let Some(first) = first else { return };
-        if self.overtaken.0 != first {
-            self.overtaken = (first, 0);
-        }
-        for (Ticket(ticket), grant) in &changes.served {
-            let waiting = &self.waits[ticket];
-            let Some(grant) = grant else { continue };
-            if waiting.destination.only.is_some() || waiting.id == first {
-                // From here on another one is first.
-                self.overtaken = (0, 0);
-                return;
-            }
-            // One that came before waited for something else until now.
-            assert!(
-                grant.connection.is_some() || waiting.id < first,
-                "a slot for {}, which came after {first}",
-                waiting.id
-            );
-            if grant.connection.is_none() {
-                self.overtaken.1 = 0;
-                continue;
-            }
-            let is_other = self
-                .waits
-                .values()
-                .find(|waiting| waiting.id == first)
-                .is_some_and(|waiting| waiting.destination.origin != grant.status.origin);
-            if !grant.shared && is_other && waiting.id > first {
-                self.overtaken.1 += 1;
-                assert!(self.overtaken.1 <= MAX_OVERTAKES, "{first} starves");
-            }
-        }
-    }
-
-    fn check(&self) {
-        self.check_limits();
-        self.check_waiters();
-        self.check_nothing_is_left();
-        self.check_indexes();
-        self.check_snapshot();
-    }
-
-    fn check_limits(&self) {
-        let slots = &self.pool.slots;
-        assert!(slots.len() <= self.limits.max_connections);
-        assert!(self.pool.idle.len() <= self.limits.max_keepalive_connections);
-        if let Some(limit) = self.limits.max_connections_per_origin {
-            for (key, _) in self.pool.origins.iter() {
-                assert!(slots.values().filter(|slot| slot.origin == key).count() <= limit);
-            }
-        }
-    }
-
-    /// Every waiter is in one queue, and every wait that has not ended is that of one waiter.
-    fn check_waiters(&self) {
-        let mut queued: Vec<_> =
-            self.pool.slots.values().flat_map(|slot| slot.only.values().map(|(_, ticket)| ticket.0)).collect();
-        for (_, entry) in self.pool.origins.iter() {
-            queued.extend(entry.routes().flat_map(|(_, route)| route.waiters.values().map(|ticket| ticket.0)));
-        }
-        queued.sort_unstable();
-        assert!(queued.iter().eq(self.waits.keys()), "{queued:?}");
-    }
-
-    /// No waiter is left that could be served.
-    fn check_nothing_is_left(&self) {
-        let slots = &self.pool.slots;
-        let has_free_slot = slots.len() < self.limits.max_connections || self.pool.idle.len() > 0;
-        for waiting in self.waits.values() {
-            let Destination { origin, loop_id, only, .. } = &waiting.destination;
-            for (id, slot) in
-                slots.iter().filter(|(id, slot)| slot.status.origin == *origin && only.is_none_or(|only| only == **id))
-            {
-                match &slot.stage {
-                    SlotStage::Idle(_) => {
-                        let is_saturated = slot.status.max_requests() == Some(0);
-                        assert!(is_saturated && only.is_none(), "an idle connection is left for {}", waiting.id);
-                    }
-                    SlotStage::SharedSlot(shared) => {
-                        let is_left = shared.loop_id == *loop_id && shared.has_room();
-                        assert!(!is_left, "a stream on {id} is left for {}", waiting.id);
-                    }
-                    SlotStage::Unique => {}
-                }
-            }
-        }
-        let mut has_only: BTreeSet<_> = self.waits.values().filter_map(|waiting| waiting.destination.only).collect();
-        has_only.retain(|id| !slots.contains_key(id));
-        assert!(has_only.is_empty(), "waiters for {has_only:?}, which are gone");
-        if has_free_slot {
-            assert_eq!(self.first_for_a_slot(), None, "a slot is left");
-        }
-    }
-
-    /// The indexes say what the lists say.
-    fn check_indexes(&self) {
-        let first = self.pool.slot_queue.first().map(|(waiter, _)| waiter);
-        assert_eq!(first, self.first_for_a_slot());
-        for (key, entry) in self.pool.origins.iter() {
-            let slots: Vec<_> = self.pool.slots.iter().filter(|(_, slot)| slot.origin == key).collect();
-            assert_eq!(entry.connections, slots.len());
-            assert!(!entry.is_unused());
-            let idle = slots.iter().filter(|(_, slot)| matches!(slot.stage, SlotStage::Idle(_))).count();
-            assert_eq!(entry.idle.len() + entry.saturated.len(), idle);
-            let first = entry.routes().filter_map(|(_, route)| route.waiters.keys().next()).min().copied();
-            assert_eq!(entry.first_waiter().map(|(waiter, _)| waiter), first);
-            for (loop_id, route) in entry.routes() {
-                let pending = slots.iter().filter(|(_, slot)| slot.pending == Some(loop_id)).count();
-                assert_eq!(route.connecting, pending);
-                let of_route = slots.iter().filter_map(|(id, slot)| match &slot.stage {
-                    SlotStage::SharedSlot(shared) if shared.loop_id == loop_id && !shared.is_draining => {
-                        Some((**id, shared))
-                    }
-                    _ => None,
-                });
-                let mut open = 0;
-                let mut all = 0;
-                for (id, shared) in of_route {
-                    all += 1;
-                    open += usize::from(shared.has_room());
-                    assert!(route.shared.contains(&id));
-                    assert_eq!(route.open.contains(&id), shared.has_room());
-                    assert_eq!(shared.limit, self.pool.slots[&id].status.max_requests());
-                }
-                assert_eq!((route.shared.len(), route.open.len()), (all, open));
-            }
-        }
-    }
-
-    /// The numbers of a snapshot are those of one moment.
-    fn check_snapshot(&self) {
-        let snapshot = self.pool.snapshot();
-        assert_eq!(snapshot.connections.len(), self.pool.slots.len());
-        assert!(snapshot.connections.is_sorted_by_key(|connection| connection.status.id));
-        let known = |held: &&HeldRequest| self.pool.slots.contains_key(&held.status.id);
-        let held = self.held.iter().filter(known).count();
-        assert_eq!(snapshot.active + snapshot.queued, held + self.waits.len());
-        let busy: BTreeSet<_> = self.held.iter().filter(known).map(|held| held.status.id).collect();
-        assert_eq!(snapshot.connections.iter().filter(|connection| !connection.is_idle).count(), busy.len());
     }
 }
 

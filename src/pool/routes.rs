@@ -1,10 +1,11 @@
-//! Origins and routes: what there is to reach an origin, and the requests that wait for it.
+//! Origins and routes: the connections to an origin, and the requests that wait for one.
 //!
 //! A route is an origin together with an event loop (or the threads). It has the shared connections of that loop, the connections
-//! being made that may turn out to be shared, and its waiters. Idle connections belong to the origin: a request of any loop may take one.
+//! being made that may turn out to be shared, and its wait queue. Idle connections belong to the origin: a request of any loop may take
+//! one.
 //!
-//! Two indexes per origin save looking through its routes: the routes by their first waiter, and those of them whose first waiter wants a
-//! slot. [`Origins::refresh`] keeps them; it is called after each change of a route.
+//! Each origin has two indexes over its routes: all by their first waiter, and those whose first waiter wants a slot. [`Entry::refresh`]
+//! keeps them up to date and is called after each change of a route.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::origin::Origin;
 /// The key of an origin's entry, valid as long as the entry exists.
 pub type OriginKey = usize;
 
-/// What one loop has and waits for at one origin.
+/// The shared connections of one loop to one origin, and its wait queue.
 pub struct Route<W> {
     /// In the order of arrival.
     pub waiters: BTreeMap<WaiterId, W>,
@@ -27,11 +28,11 @@ pub struct Route<W> {
     pub shared: HashSet<u64>,
     /// Those of them that can take one more request now.
     pub open: LinkedHashSet<u64>,
-    /// How many connections are being made that may turn out to be shared.
+    /// The number of connections that are being made and may turn out to be shared.
     pub connecting: usize,
-    /// Waiters up to this one do not wait for connections being made: one has failed, or was not shared.
+    /// Waiters up to this one do not wait for connections that are being made: one has failed, or carries one request at a time.
     pub released: WaiterId,
-    /// Whether new connections on this route may turn out to be shared.
+    /// New connections on this route may turn out to be shared.
     pub multiplexing: bool,
     /// The keys of the route in its origin's indexes.
     first: Option<WaiterId>,
@@ -67,16 +68,16 @@ impl<W> Route<W> {
         self.connecting > 0 && waiter > self.released
     }
 
-    /// Returns the first waiter if nothing is being made for it.
+    /// Returns the first waiter if it wants a slot.
     pub fn first_wanting(&self) -> Option<WaiterId> {
         self.first_waiter().filter(|first| !self.awaits_connecting(*first))
     }
 }
 
-/// What there is to reach one origin.
+/// The connections to one origin, and its routes.
 pub struct Entry<W> {
     pub origin: Arc<Origin>,
-    /// How many connections of the pool lead to it.
+    /// The number of slots that it has.
     pub connections: usize,
     /// The idle connections that take requests, the one that became idle last at the back.
     pub idle: LinkedHashSet<u64>,
@@ -126,7 +127,7 @@ impl<W> Entry<W> {
         self.routes.entry(loop_id).or_default()
     }
 
-    /// Returns the waiter that has waited longest, of all loops.
+    /// Returns the waiter that has waited longest, over all routes.
     pub fn first_waiter(&self) -> Option<(WaiterId, LoopId)> {
         self.waiting.first_key_value().map(|(waiter, loop_id)| (*waiter, *loop_id))
     }
@@ -136,12 +137,12 @@ impl<W> Entry<W> {
         self.wanting.first_key_value().map(|(waiter, loop_id)| (*waiter, *loop_id))
     }
 
-    /// Returns a shared connection with room for a request of the loop.
+    /// Returns a shared connection of the loop that takes one more request.
     pub fn open(&self, loop_id: LoopId) -> Option<u64> {
         self.route(loop_id)?.open.front().copied()
     }
 
-    /// Returns the idle connection that was used last: the others may then expire.
+    /// Returns the idle connection that was used last, so that those that are not needed expire.
     pub fn newest_idle(&self) -> Option<u64> {
         self.idle.back().copied()
     }
@@ -153,7 +154,7 @@ impl<W> Entry<W> {
         taken
     }
 
-    /// Brings the indexes up to date with a route; forgets one that is of no use any more.
+    /// Brings the indexes up to date with a route; removes a route without connections and waiters.
     pub fn refresh(&mut self, loop_id: LoopId) {
         let Some(route) = self.routes.get_mut(&loop_id) else { return };
         let (first, wanting) = (route.first_waiter(), route.first_wanting());
@@ -164,7 +165,7 @@ impl<W> Entry<W> {
         }
     }
 
-    /// Forgets all connections. The waiters stay.
+    /// Removes all connections. The waiters stay.
     fn clear(&mut self) {
         self.connections = 0;
         self.idle.clear();
@@ -235,14 +236,14 @@ impl<W> Origins<W> {
         self.entries.iter()
     }
 
-    /// Forgets an origin that has neither connections nor waiters.
+    /// Removes an origin.
     pub fn remove(&mut self, key: OriginKey) {
         if let Some(entry) = self.entries.try_remove(key) {
             self.keys.remove(&entry.origin);
         }
     }
 
-    /// Forgets all connections. The waiters stay.
+    /// Removes all connections. The waiters stay.
     pub fn clear_connections(&mut self) {
         for (_, entry) in &mut self.entries {
             entry.clear();

@@ -1,18 +1,18 @@
-//! The serving step and the steps from one stage of a connection to the next: the private half of [`PoolState`].
+//! The serving step, and the steps of a slot from one stage to the next: the private half of [`PoolState`].
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::routes::OriginKey;
-use super::slots::{SharedSlot, Slot, SlotStage};
+use super::slots::{Availability, SharedSlot, Slot, SlotStage};
 use super::state::{Found, Grant, PoolState};
-use super::status::{Phase, Status};
+use super::status::Status;
 use super::types::{LoopId, Poolable, Waiter};
 
-// Serving: after each change, waiters get what there is for them.
+// Serving: after each change, waiters get the connections and slots that have become free.
 
 impl<C: Poolable, W: Waiter> PoolState<C, W> {
-    /// Serves what a connection can serve, and then the slot queue.
+    /// Serves the waiters that a connection can serve, and then the slot queue.
     pub(super) fn serve_connection(&mut self, id: u64) {
         let Some(key) = self.slots.get(&id).map(|slot| slot.origin) else { return };
         self.serve_only(id);
@@ -20,7 +20,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.serve(key);
     }
 
-    /// The serving step: an origin's idle connections go to its waiters, slots to the slot queue.
+    /// The serving step: idle connections of an origin go to its waiters, slots to the slot queue.
     pub(super) fn serve(&mut self, key: OriginKey) {
         self.refresh(key);
         loop {
@@ -31,7 +31,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// Serves the waiters for this connection and no other. They come before the waiters of its route.
+    /// Serves the waiters that may use this connection and no other, before those of its route.
     fn serve_only(&mut self, id: u64) {
         while let Some(slot) = self.slots.get(&id) {
             let Some((waiter, loop_id)) = slot.only.first_key_value().map(|(waiter, (loop_id, _))| (*waiter, *loop_id))
@@ -51,7 +51,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
     /// Gives the streams of a shared connection to the waiters of its route.
     fn serve_streams(&mut self, id: u64) {
         while let Some(Slot { origin, stage: SlotStage::SharedSlot(shared), .. }) = self.slots.get(&id)
-            && shared.is_open
+            && shared.availability == Availability::Open
         {
             let (key, loop_id) = (*origin, shared.loop_id);
             let waiters = self.origins.get(key).and_then(|entry| entry.route(loop_id)).map(|route| &route.waiters);
@@ -79,7 +79,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// Gives a slot to the first of the slot queue. Returns whether there was one.
+    /// Gives a slot to the first waiter of the slot queue. Returns whether there was a slot and a waiter.
     fn serve_slot(&mut self) -> bool {
         let Some((waiter, key)) = self.slot_queue.first() else { return false };
         let Some(closing) = self.make_room(Some(key)) else { return false };
@@ -94,12 +94,12 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         true
     }
 
-    /// Serves the slot queue when there is no connection left that waiters could use instead.
+    /// Serves the slot queue where no waiter can use a connection instead.
     pub(super) fn serve_slot_queue(&mut self) {
         while self.serve_slot() {}
     }
 
-    /// Brings an origin's place in the slot queue up to date; forgets an origin that is of no use any more.
+    /// Brings an origin's position in the slot queue up to date; removes an origin without connections and waiters.
     pub(super) fn refresh(&mut self, key: OriginKey) {
         let limit = self.limits.max_connections_per_origin.unwrap_or(usize::MAX);
         let Some(entry) = self.origins.get_mut(key) else { return };
@@ -112,15 +112,15 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
     }
 }
 
-// The stages of a connection.
+// The stages of a slot.
 
 impl<C: Poolable, W: Waiter> PoolState<C, W> {
-    /// Returns whether it is a connection of this pool, and not one of before `clear`.
+    /// Returns whether the connection has a slot: not if it is older than the last `clear`.
     pub(super) fn contains(&self, status: &Status) -> bool {
         self.slots.get(&status.id).is_some_and(|slot| std::ptr::eq(&raw const *slot.status, status))
     }
 
-    /// One more request on a shared connection.
+    /// Adds a request to a shared connection.
     pub(super) fn join(&mut self, id: u64) -> Option<Grant<C>> {
         let slot = self.slots.get_mut(&id)?;
         let SlotStage::SharedSlot(shared) = &mut slot.stage else { return None };
@@ -131,10 +131,10 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         Some(grant)
     }
 
-    /// Takes an idle connection for a request, and for others if it can be shared.
+    /// Takes an idle connection for a request. It becomes shared if it can be.
     pub(super) fn hand_out(&mut self, id: u64, loop_id: LoopId) -> Option<Grant<C>> {
         let (status, connection) = self.take_idle(id)?;
-        status.set_phase(Phase::Active);
+        status.mark_active();
         let copy = connection.share();
         let shared = copy.is_some();
         let connection = match copy {
@@ -147,11 +147,11 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         Some(Grant { status, connection: Some(connection), shared, closing: None })
     }
 
-    /// A connection carries one request, and may carry more at the same time.
+    /// Makes a slot shared: its connection carries one request, and may carry more at the same time.
     pub(super) fn add_shared(&mut self, id: u64, connection: C, loop_id: LoopId) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let limit = slot.status.max_requests();
-        let shared = SharedSlot { connection, loop_id, requests: 1, limit, is_draining: false, is_open: false };
+        let shared = SharedSlot { connection, loop_id, requests: 1, limit, availability: Availability::Full };
         slot.stage = SlotStage::SharedSlot(shared);
         self.changes.notices.extend(slot.only.values().filter_map(|(_, waiter)| waiter.notice()));
         if let Some(entry) = self.origins.get_mut(slot.origin) {
@@ -162,7 +162,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.update_open(id);
     }
 
-    /// Takes a connection out of the idle ones. What becomes of it is for the caller to say.
+    /// Takes a connection out of the idle ones. Its slot is unique until the caller changes that.
     fn take_idle(&mut self, id: u64) -> Option<(Arc<Status>, C)> {
         let slot = self.slots.get_mut(&id)?;
         let connection = match std::mem::replace(&mut slot.stage, SlotStage::Unique) {
@@ -183,11 +183,10 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         Some((status, connection))
     }
 
-    /// A connection has no request on it: it is for the next one of its origin, or is closed for somewhere else.
+    /// Makes a slot idle: the connection goes to a waiter of its origin, is kept, or is closed for another origin.
     pub(super) fn become_idle(&mut self, id: u64, connection: C, now: Instant) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        slot.status.set_phase(Phase::Idle);
-        slot.status.set_expiry(self.limits.keepalive_expiry.and_then(|expiry| now.checked_add(expiry)));
+        slot.status.mark_idle(self.limits.keepalive_expiry.and_then(|expiry| now.checked_add(expiry)));
         slot.stage = SlotStage::Idle(connection);
         let is_saturated = slot.status.max_requests() == Some(0);
         let has_only = !slot.only.is_empty();
@@ -207,7 +206,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.close_surplus(now);
     }
 
-    /// What a connection takes at a time has become known, or has changed.
+    /// Sets how many requests at a time a connection takes.
     pub(super) fn set_limit(&mut self, id: u64, limit: Option<usize>) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         match &mut slot.stage {
@@ -228,9 +227,9 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// A connection takes no more requests: it is closed at once if it has none, else with the last one.
+    /// A connection takes no more requests: it is closed at once if it carries none, or else with the last one.
     pub(super) fn drain(&mut self, id: u64) {
-        // Its limit is not known: it has failed before it could serve a waiter.
+        // Waiters that still wait for its limit make their own connections: this one has failed.
         self.resolve_connecting(id, true);
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let key = slot.origin;
@@ -241,9 +240,9 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
                 self.changes.closing.extend(idle);
             }
             SlotStage::SharedSlot(shared) => {
-                shared.is_draining = true;
+                shared.availability = Availability::Draining;
+                slot.status.set_room(false);
                 let loop_id = shared.loop_id;
-                self.update_open(id);
                 self.leave_route(key, loop_id, id);
                 self.serve_only(id);
             }
@@ -251,9 +250,9 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.serve(key);
     }
 
-    /// One request less on a shared connection.
+    /// Removes a request from a shared connection.
     pub(super) fn release_share(&mut self, id: u64, now: Instant) {
-        // If its limit is not known by now, the request has had no answer: its waiters try for themselves.
+        // If its limit is not known by now, the request had no response: the waiters make their own connections.
         self.resolve_connecting(id, true);
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let SlotStage::SharedSlot(shared) = &mut slot.stage else { return };
@@ -261,8 +260,8 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         if shared.requests > 0 {
             self.update_open(id);
             self.serve_connection(id);
-        } else if shared.is_draining {
-            slot.status.set_phase(Phase::Closed);
+        } else if shared.availability == Availability::Draining {
+            slot.status.mark_closed();
             self.remove_slot(id);
         } else {
             let (key, loop_id) = (slot.origin, shared.loop_id);
@@ -272,8 +271,8 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// The route stops waiting for a connection that was being made: its limit is known, it is for one request, or it has failed. With
-    /// `release` the route's waiters no longer wait for other such connections either: each gets a slot or waits for one.
+    /// Ends the wait of a route for a connection that was being made: its limit is known, it carries one request at a time, or it has
+    /// failed. With `release` the waiters of the route do not wait for other such connections either: each gets a slot or waits for one.
     pub(super) fn resolve_connecting(&mut self, id: u64, release: bool) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let Some(loop_id) = slot.pending.take() else { return };
@@ -288,7 +287,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// Frees a slot, with the connection in it if the pool has that.
+    /// Frees a slot. A connection that the pool has is closed.
     pub(super) fn remove_slot(&mut self, id: u64) {
         self.resolve_connecting(id, false);
         let Some(key) = self.slots.get(&id).map(|slot| slot.origin) else { return };
@@ -307,12 +306,12 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.serve(key);
     }
 
-    /// Frees the slot of an idle connection, which is to be closed.
+    /// Frees the slot of an idle connection, and returns the connection, to be closed.
     pub(super) fn close_idle(&mut self, id: u64) -> Option<C> {
         let (status, connection) = self.take_idle(id)?;
-        status.set_phase(Phase::Closed);
+        status.mark_closed();
         let slot = self.slots.remove(&id)?;
-        // A waiter for this idle connection would have been served, unless the connection cannot serve it.
+        // A waiter for this connection is left only if the connection cannot serve it: an idle one has served all others.
         self.changes.served.extend(slot.only.into_values().map(|(_, waiter)| (waiter, None)));
         self.forget_connection(slot.origin);
         self.refresh(slot.origin);
@@ -337,18 +336,19 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// Sees to it that a shared connection is among the open ones of its route exactly if it has room.
+    /// Brings the availability of a shared connection up to date, in its slot, its route and its status.
     fn update_open(&mut self, id: u64) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let SlotStage::SharedSlot(shared) = &mut slot.stage else { return };
-        let has_room = shared.has_room();
-        slot.status.set_open(has_room);
-        if has_room == shared.is_open {
+        let availability = shared.availability();
+        let is_open = availability == Availability::Open;
+        slot.status.set_room(is_open);
+        if availability == shared.availability {
             return;
         }
-        shared.is_open = has_room;
+        shared.availability = availability;
         if let Some(route) = self.origins.route_mut(slot.origin, shared.loop_id) {
-            if has_room {
+            if is_open {
                 route.open.insert(id)
             } else {
                 route.open.remove(&id)
@@ -356,7 +356,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// A shared connection is none of its route's any more.
+    /// Removes a shared connection from its route.
     fn leave_route(&mut self, key: OriginKey, loop_id: LoopId, id: u64) {
         let Some(entry) = self.origins.get_mut(key) else { return };
         if let Some(route) = entry.route_mut(loop_id) {

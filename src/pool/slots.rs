@@ -1,4 +1,4 @@
-//! Slots: the connections that the pool has, and the order in which waiters get the right to make a new one.
+//! Slots: the connections that the pool has, and the order in which waiters get a free slot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use super::routes::{OriginKey, move_key};
 use super::status::Status;
 use super::types::{LoopId, WaiterId};
 
-/// How many requests in a row may take an idle connection of their own origin before a request that has waited longer, for a slot.
+/// The number of requests in a row that may take an idle connection of their own origin while another request has waited longer, for a slot.
 ///
 /// Reuse saves a handshake, but the waiter for the slot must not starve: after so many it gets the slot of the next connection that
-/// becomes idle. So of the connections that become idle at least one in `MAX_OVERTAKES + 1` goes to the slot queue.
+/// becomes idle. So at least one in `MAX_OVERTAKES + 1` of the connections that become idle goes to the slot queue.
 pub const MAX_OVERTAKES: usize = 8;
 
-/// One connection of the pool, in use or idle, or the right to make it.
+/// A slot that is taken.
 pub struct Slot<C, W> {
     pub status: Arc<Status>,
     pub origin: OriginKey,
@@ -25,12 +25,12 @@ pub struct Slot<C, W> {
     pub only: BTreeMap<WaiterId, (LoopId, W)>,
 }
 
-/// Where the connection of a slot is.
+/// The use of a slot. The pool has the connection of an idle or shared one.
 pub enum SlotStage<C> {
-    /// With the one request that makes it or uses it.
+    /// One request makes the connection or uses it.
     Unique,
     Idle(C),
-    /// Used by several requests, each with a share of it (HTTP/2).
+    /// Several requests may use the connection (HTTP/2).
     SharedSlot(SharedSlot<C>),
 }
 
@@ -39,17 +39,30 @@ pub struct SharedSlot<C> {
     pub connection: C,
     pub loop_id: LoopId,
     pub requests: usize,
-    /// How many requests at a time, once that is known.
+    /// The number of requests that it takes at a time, once that is known.
     pub limit: Option<usize>,
-    /// It takes no more requests and ends with the last one.
-    pub is_draining: bool,
-    /// Whether the route has it among the open ones.
-    pub is_open: bool,
+    pub availability: Availability,
+}
+
+/// The answer of a shared connection to one more request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// Yes: its route has it among the open ones.
+    Open,
+    /// Not before a request on it has ended, or its limit has grown.
+    Full,
+    /// Never: it ends with the last request.
+    Draining,
 }
 
 impl<C> SharedSlot<C> {
-    pub fn has_room(&self) -> bool {
-        !self.is_draining && self.requests < self.limit.unwrap_or(1)
+    /// Returns what the number of requests comes to.
+    pub fn availability(&self) -> Availability {
+        match self.availability {
+            Availability::Draining => Availability::Draining,
+            _ if self.requests < self.limit.unwrap_or(1) => Availability::Open,
+            _ => Availability::Full,
+        }
     }
 }
 
@@ -59,7 +72,7 @@ impl<C> SharedSlot<C> {
 #[derive(Default)]
 pub struct SlotQueue {
     queue: BTreeMap<WaiterId, OriginKey>,
-    /// How many requests have overtaken the first waiter.
+    /// The number of requests that have overtaken the first waiter.
     overtaken: usize,
 }
 
@@ -68,7 +81,7 @@ impl SlotQueue {
         self.queue.first_key_value().map(|(waiter, origin)| (*waiter, *origin))
     }
 
-    /// Moves an origin to the place of the waiter `first`, or out of the queue.
+    /// Moves an origin to the position of its waiter `first`, or out of the queue.
     pub fn update(&mut self, queued_as: &mut Option<WaiterId>, first: Option<WaiterId>, origin: OriginKey) {
         move_key(&mut self.queue, queued_as, first, origin);
         if self.queue.is_empty() {

@@ -1,15 +1,17 @@
-//! The pool's decisions. Pure logic: no I/O, no waiting, no channels, no Python; the caller holds the lock and acts on what it gets.
+//! The pool's decisions. Pure logic: no I/O, no waiting, no channels, no Python. The caller holds the lock, and carries out the
+//! [`Changes`] that an operation returns when it has let go of the lock.
 //!
-//! * Each connection takes one slot ([`slots`]). Slots belong to the pool; the rest belongs to routes ([`routes`]).
-//! * A request uses what its route has: a stream on an open shared connection, or an idle connection of its origin. If a connection is
-//!   being made that may turn out to be shared, it waits for that one. Otherwise it needs a slot: a free one, or that of the connection
-//!   that has been idle longest, which is closed.
-//! * Every waiter is in the wait queue of its route, or of the one connection that it may use. The slot queue refers to the waiters
-//!   whose route has nothing for them and nothing being made, first come first served over all origins.
-//! * Every operation that changes something ends with [`PoolState::serve`], under the same lock. So whenever the lock is free,
-//!   [`PoolState::find`] would return nothing for any waiter.
+//! Rules:
+//! 1. Each connection takes one slot ([`slots`]). Slots belong to the pool; waiters and shared connections belong to routes ([`routes`]).
+//! 2. A request takes what its route has: a stream on an open shared connection, or else an idle connection of its origin. If a
+//!    connection is being made that may turn out to be shared, the request waits for it. Otherwise it needs a slot: a free one, or that
+//!    of the connection that has been idle longest, which is closed.
+//! 3. Each waiter is in the wait queue of its route, or of the one connection that it may use. The slot queue refers to the waiters
+//!    whose route has nothing for them and nothing being made; it is served in the order of arrival over all origins.
+//! 4. Each operation that changes something ends with [`PoolState::serve`], under the same lock. So whenever the lock is free,
+//!    [`PoolState::find`] would return nothing for any waiter.
 //!
-//! Every operation is O(1) in connections and origins and logarithmic in waiters, amortised over the connections that it closes and the
+//! Each operation is O(1) in connections and origins and logarithmic in waiters, amortised over the connections that it closes and the
 //! waiters that it serves; except `snapshot` and `clear`, which look at everything.
 //!
 //! [`slots`]: super::slots
@@ -23,40 +25,41 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::idle::IdleConnections;
 use super::routes::{OriginKey, Origins};
-use super::slots::{SharedSlot, Slot, SlotQueue, SlotStage};
-use super::status::{Phase, Status};
+use super::slots::{Availability, SharedSlot, Slot, SlotQueue, SlotStage};
+use super::status::Status;
 use super::types::{ANY_LOOP, Destination, Limits, LoopId, Poolable, Waiter, WaiterId};
 use crate::origin::Origin;
 
-/// Origins that are remembered for having chosen HTTP/1.1. It only saves time to know them.
+/// The number of origins that are remembered for having chosen HTTP/1.1: requests to them need not wait for the protocol of a connection that is
+/// being made.
 const REMEMBERED: usize = 1024;
 
-/// A slot, and the connection in it if there is one already.
+/// A slot for a request, and the connection in it if there is one already.
 pub struct Grant<C> {
     pub status: Arc<Status>,
     pub connection: Option<C>,
-    /// Whether others have, or may get, the same connection.
+    /// Other requests have, or may get, the same connection.
     pub shared: bool,
-    /// A connection that had to go to make room; the caller drops it outside the lock.
+    /// An idle connection that is closed to make room. It is dropped without the lock.
     pub closing: Option<C>,
 }
 
-/// What a request gets at once.
+/// The answer to a request.
 pub enum Decision<C> {
     Granted(Grant<C>),
-    /// A place in a wait queue.
+    /// The request is in a wait queue.
     Wait(WaiterId),
-    /// There is nothing, now and later.
+    /// The one connection that it may use takes no more requests.
     Never,
 }
 
-/// What the caller has to do after an operation, outside the lock.
+/// The work that an operation leaves to its caller, to be done without the lock.
 pub struct Changes<C, W: Waiter> {
-    /// Waiters and what they get; `None` if there never will be anything.
+    /// Waiters and what they get; `None` if the one connection that they may use takes no more requests.
     pub served: Vec<(W, Option<Grant<C>>)>,
     /// Connections to be closed.
     pub closing: Vec<C>,
-    /// Tell waiters that there is another shared connection on their route.
+    /// Tells waiters that there is another shared connection on their route.
     pub notices: Vec<W::Notice>,
 }
 
@@ -66,15 +69,15 @@ impl<C, W: Waiter> Default for Changes<C, W> {
     }
 }
 
-/// What there is for a destination.
+/// The connection or slot for a destination.
 pub(super) enum Found<C> {
     Grant(Grant<C>),
     Nothing,
-    /// Nothing, now and later.
+    /// Nothing, now or later.
     Never,
 }
 
-/// The pool at one moment.
+/// The connections and requests of a pool, all at the same moment.
 pub struct Snapshot {
     /// In the order in which they were made.
     pub connections: Vec<ConnectionSnapshot>,
@@ -91,20 +94,20 @@ pub struct ConnectionSnapshot {
 
 pub struct PoolState<C: Poolable, W: Waiter> {
     pub(super) limits: Limits,
-    /// Every connection, in use or idle.
+    /// All slots that are taken, by the numbers of their connections.
     pub(super) slots: HashMap<u64, Slot<C, W>>,
     pub(super) idle: IdleConnections,
     pub(super) origins: Origins<W>,
     pub(super) slot_queue: SlotQueue,
-    /// Origins that could have chosen HTTP/2 and did not.
+    /// Origins that were offered HTTP/2 and chose HTTP/1.1.
     http1_only: HashSet<Arc<Origin>>,
-    /// Of connections and waiters.
+    /// The number of the connection or waiter that came last.
     pub(super) last_id: u64,
-    /// What the operation that is under way comes to.
+    /// The changes of the operation that is under way.
     pub(super) changes: Changes<C, W>,
 }
 
-// What requests and connections do.
+// The operations, each for an event in the life of a request or a connection.
 
 impl<C: Poolable, W: Waiter> PoolState<C, W> {
     pub fn new(limits: Limits) -> Self {
@@ -122,7 +125,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
 
     /// Gives a connection or a slot at once, or enqueues the waiter that `waiter` makes.
     ///
-    /// The wait queues need not be looked at: what is free now is of no use to any waiter.
+    /// A new request overtakes no waiter: what is free now cannot serve any of them (rule 4).
     pub fn acquire(
         &mut self,
         destination: &Destination,
@@ -138,7 +141,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         (decision, std::mem::take(&mut self.changes))
     }
 
-    /// Gives up a wait; nothing happens if the waiter was served already.
+    /// Ends a wait. A waiter that was served already is in no queue any more: then nothing changes.
     pub fn leave(&mut self, destination: &Destination, waiter: WaiterId) -> Changes<C, W> {
         if let Some(id) = destination.only {
             if let Some(slot) = self.slots.get_mut(&id) {
@@ -154,12 +157,12 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Returns a slot for a connection, whatever the limits.
+    /// Takes a slot beyond the limits.
     pub fn place(&mut self, origin: &Arc<Origin>) -> Grant<C> {
         self.new_slot(origin, None)
     }
 
-    /// Returns this very connection, if it can take a request.
+    /// Takes one certain connection, if it can take a request.
     pub fn take(&mut self, status: &Status, loop_id: LoopId) -> (Option<Grant<C>>, Changes<C, W>) {
         let grant = match self.contains(status).then(|| self.find_only(status.id, loop_id)) {
             Some(Found::Grant(grant)) => Some(grant),
@@ -173,14 +176,14 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         if self.contains(status) {
             self.become_idle(status.id, connection, now);
         } else {
-            // The pool was closed meanwhile.
+            // The pool was closed since.
             self.changes.closing.push(connection);
         }
         std::mem::take(&mut self.changes)
     }
 
-    /// Frees the slot of a connection that is gone, or was never made. If it could not be made, every waiter of its route is released:
-    /// each tries for itself, so that none waits for one failure after another.
+    /// Frees the slot of a connection that is gone, or was never made. If it could not be made, all waiters of its route are released:
+    /// each makes a connection of its own, so that none waits for one failure after another.
     pub fn free(&mut self, status: &Status, has_failed: bool) -> Changes<C, W> {
         if self.contains(status) {
             self.resolve_connecting(status.id, has_failed);
@@ -189,17 +192,17 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Forgets this very connection. It is among those to be closed if it was idle or shared.
+    /// Frees the slot of a connection. If that was idle or shared, it is among those to be closed.
     pub fn remove(&mut self, status: &Status) -> Changes<C, W> {
         self.free(status, false)
     }
 
-    /// The connection in this slot can be shared, from now on with as many requests at a time as its status says. If that is not
-    /// known yet, the waiters for the connection go on waiting.
+    /// The connection in this slot can be shared, with as many requests at a time as its status says. If that is not known yet, the
+    /// waiters for the connection go on waiting.
     pub fn share(&mut self, status: &Status, connection: C, loop_id: LoopId) -> Changes<C, W> {
-        status.set_multiplexed();
+        status.mark_multiplexed();
         if !self.contains(status) {
-            // The pool was closed meanwhile.
+            // The pool was closed since.
             self.changes.closing.push(connection);
             return std::mem::take(&mut self.changes);
         }
@@ -212,7 +215,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         std::mem::take(&mut self.changes)
     }
 
-    /// The connection in this slot carries one request at a time, though it might have been otherwise: its waiters make their own.
+    /// The connection in this slot carries one request at a time, though it was offered HTTP/2: its waiters make their own.
     pub fn mark_exclusive(&mut self, status: &Status) -> Changes<C, W> {
         if self.http1_only.len() >= REMEMBERED {
             self.http1_only.clear();
@@ -243,17 +246,17 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         std::mem::take(&mut self.changes)
     }
 
-    /// One request less on a shared connection.
+    /// A request on a shared connection has ended.
     pub fn end_request(&mut self, status: &Status, now: Instant) -> Changes<C, W> {
         if self.contains(status) {
             self.release_share(status.id, now);
         } else {
-            status.set_phase(Phase::Closed);
+            status.mark_closed();
         }
         std::mem::take(&mut self.changes)
     }
 
-    /// Forgets every connection. The pool's hold on those that are idle or shared is given up.
+    /// Frees all slots. The connections that are idle or shared are among those to be closed.
     pub fn clear(&mut self) -> (Vec<Arc<Status>>, Changes<C, W>) {
         let mut statuses = Vec::with_capacity(self.slots.len());
         for (_, slot) in self.slots.drain() {
@@ -281,7 +284,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.slots.clear();
     }
 
-    /// Returns the shared connections that requests of a destination could join, had they room.
+    /// Returns the shared connections that requests of a destination can join as soon as they have room.
     pub fn shared(&self, destination: &Destination) -> Vec<C> {
         let share = |id: &u64| match &self.slots.get(id)?.stage {
             SlotStage::SharedSlot(shared) if shared.loop_id == destination.loop_id || shared.loop_id == ANY_LOOP => {
@@ -325,7 +328,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
     }
 }
 
-// What there is for a request.
+// Finding a connection or a slot for a request.
 
 impl<C: Poolable, W: Waiter> PoolState<C, W> {
     /// Takes a stream on a shared connection with room, else an idle connection, else, unless there is a connection being made that may
@@ -354,7 +357,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         Found::Grant(Grant { closing, ..grant })
     }
 
-    /// Takes this very connection. It may have room later if it is being made, or is shared.
+    /// Takes one certain connection. It may have room later if it is being made, or is shared.
     pub(super) fn find_only(&mut self, id: u64, loop_id: LoopId) -> Found<C> {
         let Some(slot) = self.slots.get(&id) else { return Found::Never };
         let (grant, may_have_room) = match &slot.stage {
@@ -362,8 +365,12 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
             SlotStage::Unique => (None, !slot.status.is_connected()),
             SlotStage::SharedSlot(shared) => {
                 let is_for_loop = shared.loop_id == loop_id || shared.loop_id == ANY_LOOP;
-                let (has_room, is_draining) = (shared.has_room(), shared.is_draining);
-                (if has_room && is_for_loop { self.join(id) } else { None }, is_for_loop && !is_draining)
+                let availability = shared.availability;
+                let is_open = availability == Availability::Open;
+                (
+                    if is_open && is_for_loop { self.join(id) } else { None },
+                    is_for_loop && availability != Availability::Draining,
+                )
             }
         };
         match grant {
@@ -373,9 +380,12 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// Finds room for one more connection to an origin: `None` if there is none, and else the connection that is closed for it, if one
-    /// has to be.
-    #[expect(clippy::option_option, reason = "no room, and room for which nothing is closed, are different answers")]
+    /// Makes room for one more connection to an origin. Returns `None` if there is none, and otherwise the idle connection that has to be
+    /// closed for it, if any.
+    #[expect(
+        clippy::option_option,
+        reason = "no room, and room for which no connection is closed, are different answers"
+    )]
     pub(super) fn make_room(&mut self, key: Option<OriginKey>) -> Option<Option<C>> {
         let entry = key.and_then(|key| self.origins.get(key));
         let limit = self.limits.max_connections_per_origin.unwrap_or(usize::MAX);
@@ -390,7 +400,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.close_idle(id).map(Some)
     }
 
-    /// Adds a slot. If `route` names a loop, and the origin is not known for HTTP/1.1, the connection may turn out to be shared.
+    /// Takes a slot. The connection may turn out to be shared if `route` names a loop and the origin is not known for HTTP/1.1.
     pub(super) fn new_slot(&mut self, origin: &Arc<Origin>, route: Option<LoopId>) -> Grant<C> {
         let (id, key) = (self.next_id(), self.origins.key_or_insert(origin));
         let pending = route.filter(|_| !self.http1_only.contains(origin));

@@ -1,11 +1,10 @@
-//! The pool's decisions, one by one.
+//! The pool's decisions, one test for each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::slots::MAX_OVERTAKES;
 use super::state::{Changes, Decision, Grant, PoolState};
-use super::status::Phase;
 use super::types::{Destination, Limits, LoopId, Poolable, Waiter, WaiterId};
 use crate::origin::{Origin, Scheme};
 
@@ -68,12 +67,12 @@ fn waiting(pool: &mut TestPool, destination: &Destination, name: &'static str, n
     }
 }
 
-/// The waiters that were served, in order.
+/// Returns the waiters that were served, in order.
 fn names(changes: &Changes<TestConnection, &'static str>) -> Vec<&'static str> {
     changes.served.iter().map(|(waiter, _)| *waiter).collect()
 }
 
-/// What the only waiter that was served got.
+/// Returns the grant of the only waiter that was served.
 fn only_grant(mut changes: Changes<TestConnection, &'static str>) -> Grant<TestConnection> {
     assert_eq!(changes.served.len(), 1);
     changes.served.pop().and_then(|(_, grant)| grant).expect("a grant")
@@ -118,7 +117,7 @@ fn keeps_no_more_idle_connections_than_allowed() {
 }
 
 #[test]
-fn closes_what_has_been_idle_for_too_long() {
+fn closes_connections_that_have_been_idle_for_too_long() {
     let (mut pool, a, now) = (pool(10, 10), origin("a"), Instant::now());
     let grant = granted(&mut pool, &to(&a), now);
     pool.keep(&grant.status, "old", now);
@@ -147,7 +146,7 @@ fn waiters_of_one_origin_are_served_in_order() {
 }
 
 #[test]
-fn a_free_slot_goes_to_the_longest_wait_of_all_origins() {
+fn a_free_slot_goes_to_the_waiter_that_has_waited_longest() {
     let (mut pool, a, b, now) = (pool(1, 1), origin("a"), origin("b"), Instant::now());
     let grant = granted(&mut pool, &to(&a), now);
     waiting(&mut pool, &to(&b), "b", now);
@@ -182,7 +181,7 @@ fn no_more_connections_to_one_origin_than_allowed() {
     let mut pool = TestPool::new(Limits { max_connections_per_origin: Some(1), ..limits(2, 2) });
     let first = granted(&mut pool, &to(&a), now);
     waiting(&mut pool, &to(&a), "a", now);
-    // The waiter in front needs something else: the free slot is for another origin.
+    // The first waiter cannot use the free slot: its origin has as many connections as it may have.
     let second = granted(&mut pool, &to(&b), now);
     waiting(&mut pool, &to(&b), "b", now);
     assert_eq!(names(&pool.free(&second.status, false)), ["b"]);
@@ -191,7 +190,7 @@ fn no_more_connections_to_one_origin_than_allowed() {
 }
 
 #[test]
-fn a_connection_that_returns_after_close_is_not_kept() {
+fn a_connection_that_is_given_back_after_close_is_not_kept() {
     let (mut pool, a, now) = (pool(1, 1), origin("a"), Instant::now());
     let grant = granted(&mut pool, &to(&a), now);
     let (statuses, changes) = pool.clear();
@@ -265,36 +264,36 @@ fn a_failed_connection_releases_all_its_waiters() {
     let changes = pool.free(&first.status, true);
     assert_eq!(names(&changes), ["second", "third", "fourth"], "as many at a time as there are slots");
     assert_eq!((pool.snapshot().active, pool.snapshot().queued), (3, 1));
-    // A newcomer waits for what is being made.
-    waiting(&mut pool, &to_a, "newcomer", now);
+    // A new request waits for the connections that are being made.
+    waiting(&mut pool, &to_a, "late", now);
     assert_eq!((pool.snapshot().active, pool.snapshot().queued), (4, 1));
     let statuses: Vec<_> = changes.served.iter().filter_map(|(_, grant)| grant.as_ref()).collect();
     assert_eq!(names(&pool.free(&statuses[0].status, true)), ["fifth"]);
-    // One of them is shared after all.
+    // One of them turns out to be shared.
     statuses[1].status.set_max_requests(10);
-    assert_eq!(names(&pool.share(&statuses[1].status, "h2", 0)), ["newcomer"]);
+    assert_eq!(names(&pool.share(&statuses[1].status, "h2", 0)), ["late"]);
 }
 
 #[test]
-fn a_cancelled_attempt_leaves_its_waiters_to_the_next() {
+fn a_cancelled_attempt_is_repeated_by_one_waiter() {
     let (mut pool, a, now) = (pool(10, 10), origin("a"), Instant::now());
     let to_a = to_shared(&a, 0);
     let first = granted(&mut pool, &to_a, now);
     waiting(&mut pool, &to_a, "second", now);
     waiting(&mut pool, &to_a, "third", now);
-    assert_eq!(names(&pool.free(&first.status, false)), ["second"], "which says nothing against the host");
+    assert_eq!(names(&pool.free(&first.status, false)), ["second"], "cancelling says nothing about the host");
     assert_eq!((pool.snapshot().queued, pool.snapshot().active), (0, 2));
 }
 
 #[test]
-fn loops_do_not_share_but_inherit() {
+fn loops_share_no_connection_but_take_over_idle_ones() {
     let (mut pool, a, now) = (pool(10, 10), origin("a"), Instant::now());
     let first = granted(&mut pool, &to_shared(&a, 1), now);
     first.status.set_max_requests(100);
     pool.share(&first.status, "h2", 1);
     assert_eq!(granted(&mut pool, &to_shared(&a, 2), now).connection, None);
     assert!(pool.end_request(&first.status, now).closing.is_empty());
-    assert_eq!(first.status.phase(), Phase::Idle);
+    assert!(first.status.is_idle());
     assert_eq!(granted(&mut pool, &to_shared(&a, 2), now).status.id, first.status.id);
 }
 
@@ -315,7 +314,7 @@ fn a_draining_connection_ends_with_its_last_request() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_for_now_gets_nothing() {
+fn a_peer_that_takes_no_requests_for_now_gets_none() {
     let (mut pool, a, now) = (pool(1, 1), origin("a"), Instant::now());
     let to_a = to_shared(&a, 0);
     let first = granted(&mut pool, &to_a, now);
@@ -326,7 +325,7 @@ fn a_peer_that_takes_nothing_for_now_gets_nothing() {
     pool.end_request(&first.status, now);
     assert_eq!(pool.snapshot().active, 0);
     let grant = granted(&mut pool, &to_a, now);
-    assert_eq!((grant.connection, grant.closing), (None, Some("h2")), "its slot is of more use to a new connection");
+    assert_eq!((grant.connection, grant.closing), (None, Some("h2")), "its slot goes to a new connection");
 }
 
 #[test]
@@ -337,7 +336,7 @@ fn an_open_connection_serves_its_origin_while_another_waits_for_a_slot() {
     first.status.set_max_requests(2);
     pool.share(&first.status, "h2", 0);
     waiting(&mut pool, &to_shared(&b, 0), "b", now);
-    // A free stream is no slot: the waiter for a slot could not use it.
+    // The waiter for a slot cannot use a free stream.
     assert_eq!(granted(&mut pool, &to_a, now).status.id, first.status.id);
     waiting(&mut pool, &to_a, "a", now);
     assert_eq!(names(&pool.end_request(&first.status, now)), ["a"]);

@@ -24,7 +24,7 @@ use crate::http2::Http2;
 use crate::io::external::ExternalIo;
 use crate::io::stream::Stream;
 use crate::lock::{Rank, RankedMutex};
-use crate::pool::{ANY_LOOP, Phase, Reservation, Status};
+use crate::pool::{ANY_LOOP, Reservation, Status};
 
 /// The connection behind an `HTTPConnection` or `AsyncHTTPConnection`: one of a pool, or one that is used without a pool. Its
 /// methods return the state at the time of the call.
@@ -240,7 +240,7 @@ impl Connection {
     /// Returns whether the connection has no request.
     fn is_idle(&self) -> bool {
         let status = self.status();
-        status.phase() == Phase::Idle || status.has_failed()
+        status.is_idle() || status.has_failed()
     }
 
     /// Returns whether the connection can take a request now.
@@ -260,7 +260,7 @@ impl Connection {
 
     /// Returns whether the connection is closed.
     fn is_closed(&self) -> bool {
-        self.status().phase() == Phase::Closed
+        self.status().is_closed()
     }
 
     /// Returns whether the connection leads to this `httpcore.Origin`.
