@@ -1,7 +1,7 @@
 //! The one error type of the engine: a kind, a message and a cause.
 //!
-//! Errors are data. Code branches on [`Kind`], never on the text; the text is for people and always names the phase, the peer
-//! and, where a limit was exceeded, the limit. `python::errors` is the only place that turns one into an exception.
+//! Errors are data. Code branches on [`Kind`], never on the text. The text is for people: it names the phase, the peer and, where a
+//! limit was exceeded, the limit. `python::errors` is the only place that turns an error into an exception.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -26,14 +26,14 @@ pub enum Kind {
     ProxyError,
     /// A single connection cannot take a request now.
     ConnectionNotAvailable,
-    /// An exception of the caller's own code, which passes through unchanged.
+    /// An exception of the user's code, which passes through unchanged.
     Raised,
-    /// A fault of the engine itself: a caught panic. Becomes a `RuntimeError`.
+    /// A fault of the engine: a caught panic. It becomes a `RuntimeError`.
     Internal,
 }
 
 impl Kind {
-    /// Those that are httpcore's.
+    /// The kinds that httpcore has an exception for, besides `ConnectionNotAvailable`.
     pub const OF_HTTPCORE: [Self; 11] = [
         Self::ConnectError,
         Self::ConnectTimeout,
@@ -49,7 +49,7 @@ impl Kind {
     ];
 }
 
-/// An error of the engine: its kind, its text and its cause.
+/// An error: its kind, its message and the error that caused it.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -62,7 +62,7 @@ impl Error {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// The same error with the fault that caused it, which becomes the exception's `__cause__`.
+    /// Returns the same error with its cause, which becomes the `__cause__` of the exception.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
@@ -77,13 +77,13 @@ impl Error {
         Self::new(Kind::LocalProtocolError, message)
     }
 
-    /// For a request over one certain connection, which cannot take it.
+    /// Returns the error of a request over one certain connection, which cannot take it.
     pub fn not_available(origin: &Origin) -> Self {
         let message = format!("the connection to {origin} takes no request now: it is in use, or closed");
         Self::new(Kind::ConnectionNotAvailable, message)
     }
 
-    /// The server ended the stream before it answered. The text is httpcore's.
+    /// Returns the error of a server that ended the stream before its response. The text is httpcore's.
     pub fn disconnected() -> Self {
         Self::remote("Server disconnected without sending a response.")
     }
@@ -96,12 +96,12 @@ impl Error {
         &self.message
     }
 
-    /// The cause, handed over: exceptions of Python travel in here and are put back as `__cause__`.
+    /// Takes the cause. An exception of Python travels in here, and is put back as `__cause__`.
     pub fn into_source(self) -> Option<Box<dyn StdError + Send + Sync>> {
         self.source
     }
 
-    /// Returns whether httpcore tries the connect again after this (`retries=`).
+    /// Returns whether httpcore repeats a connect that ended with this error (`retries=`).
     pub fn is_failed_connect(&self) -> bool {
         matches!(self.kind, Kind::ConnectError | Kind::ConnectTimeout)
     }
@@ -119,10 +119,11 @@ impl StdError for Error {
     }
 }
 
-/// The operating system's word as Python puts it: `[Errno 111] Connection refused`.
+/// An error of the operating system, formatted as Python does it: `[Errno 111] Connection refused`.
 pub struct OsError<'a>(pub &'a io::Error);
 
 impl OsError<'_> {
+    /// Returns the text without the number.
     pub fn text(&self) -> String {
         let text = self.0.to_string();
         match text.rfind(" (os error") {

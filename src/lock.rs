@@ -88,7 +88,7 @@ impl<T> RankedMutex<T> {
     /// Takes the lock if it is free and its last holder has not panicked. It waits for nothing, so that the order does not matter.
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
         match self.mutex.try_lock() {
-            Ok(guard) => Some(Guard { guard, _held: Held::push(self.rank()) }),
+            Ok(guard) => Some(Guard { guard, _held: HeldRank::push(self.rank()) }),
             Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => None,
         }
     }
@@ -112,12 +112,12 @@ impl<T> RankedMutex<T> {
 /// A lock that is held, until this is dropped.
 pub struct Guard<'a, T: ?Sized> {
     guard: MutexGuard<'a, T>,
-    _held: Held,
+    _held: HeldRank,
 }
 
 impl<'a, T: ?Sized> Guard<'a, T> {
     fn wait_for(mutex: &'a Mutex<T>, rank: Rank) -> Self {
-        let held = Held::push_in_order(rank);
+        let held = HeldRank::push_in_order(rank);
         Self { guard: mutex.lock().unwrap_or_else(PoisonError::into_inner), _held: held }
     }
 }
@@ -136,70 +136,57 @@ impl<T: ?Sized> DerefMut for Guard<'_, T> {
     }
 }
 
+/// One rank among those that this thread holds. Release builds keep nothing.
+struct HeldRank {
+    #[cfg(debug_assertions)]
+    rank: Rank,
+}
+
 #[cfg(debug_assertions)]
-use self::checked::Held;
-#[cfg(not(debug_assertions))]
-use self::unchecked::Held;
+thread_local! {
+    /// The ranks that this thread holds.
+    static HELD: std::cell::RefCell<Vec<Rank>> = const { std::cell::RefCell::new(Vec::new()) };
+}
 
-/// Debug builds: the ranks that each thread holds.
 #[cfg(debug_assertions)]
-mod checked {
-    use std::cell::RefCell;
-
-    use super::Rank;
-
-    thread_local! {
-        static HELD: RefCell<Vec<Rank>> = const { RefCell::new(Vec::new()) };
+impl HeldRank {
+    /// Adds a rank that is about to be waited for.
+    fn push_in_order(rank: Rank) -> Self {
+        let before = HELD.try_with(|held| held.borrow().iter().copied().find(|before| !before.allows(rank)));
+        if let Ok(Some(before)) = before {
+            debug_assert!(false, "lock order: {rank:?} is taken while {before:?} is held");
+        }
+        Self::push(rank)
     }
 
-    /// One rank among those that this thread holds.
-    pub(super) struct Held(Rank);
-
-    impl Held {
-        /// Adds a rank that is about to be waited for.
-        pub(super) fn push_in_order(rank: Rank) -> Self {
-            let before = HELD.try_with(|held| held.borrow().iter().copied().find(|before| !before.allows(rank)));
-            if let Ok(Some(before)) = before {
-                debug_assert!(false, "lock order: {rank:?} is taken while {before:?} is held");
-            }
-            Self::push(rank)
-        }
-
-        /// Adds a rank that was taken without waiting.
-        pub(super) fn push(rank: Rank) -> Self {
-            // At the end of a thread its list may be gone.
-            let _ = HELD.try_with(|held| held.borrow_mut().push(rank));
-            Self(rank)
-        }
-    }
-
-    impl Drop for Held {
-        fn drop(&mut self) {
-            let _ = HELD.try_with(|held| {
-                let mut held = held.borrow_mut();
-                if let Some(index) = held.iter().rposition(|rank| *rank == self.0) {
-                    held.remove(index);
-                }
-            });
-        }
+    /// Adds a rank that was taken without waiting.
+    fn push(rank: Rank) -> Self {
+        // At the end of a thread its list may be gone.
+        let _ = HELD.try_with(|held| held.borrow_mut().push(rank));
+        Self { rank }
     }
 }
 
-/// Release builds: nothing.
+#[cfg(debug_assertions)]
+impl Drop for HeldRank {
+    fn drop(&mut self) {
+        let _ = HELD.try_with(|held| {
+            let mut held = held.borrow_mut();
+            if let Some(index) = held.iter().rposition(|rank| *rank == self.rank) {
+                held.remove(index);
+            }
+        });
+    }
+}
+
 #[cfg(not(debug_assertions))]
-mod unchecked {
-    use super::Rank;
+impl HeldRank {
+    fn push_in_order(_: Rank) -> Self {
+        Self {}
+    }
 
-    pub(super) struct Held;
-
-    impl Held {
-        pub(super) fn push_in_order(_: Rank) -> Self {
-            Self
-        }
-
-        pub(super) fn push(_: Rank) -> Self {
-            Self
-        }
+    fn push(_: Rank) -> Self {
+        Self {}
     }
 }
 

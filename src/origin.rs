@@ -1,4 +1,4 @@
-//! Scheme, host and port: what a connection is made to, and what decides whether it can serve a request (RFC 9110, 4.3.1).
+//! Origins: scheme, host and port (RFC 9110, 4.3.1). A connection is made to one, and serves requests to the same one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ pub enum Scheme {
     Https,
     Ws,
     Wss,
-    /// Of a proxy; no request has it.
+    /// The scheme of a proxy; no request has it.
     Socks5,
 }
 
@@ -51,34 +51,34 @@ impl Scheme {
     }
 }
 
-/// An origin as the caller gave it: the port may still be one that no connection can have.
+/// An origin as it was given by the user: its port may be out of range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     pub scheme: Scheme,
     pub host: String,
     pub port: i64,
-    /// The name that the server was verified for, if not the host (`sni_hostname`). A connection serves requests that ask for
-    /// the same one only.
+    /// The name that the server is verified for in place of the host (`sni_hostname`). A connection serves requests with the same
+    /// name only.
     pub server_name: Option<String>,
 }
 
 impl Origin {
-    /// Returns the value of `Host`: with the port only if it is not the scheme's default.
+    /// Returns the value of `Host`: with the port only if it is not the default of the scheme.
     pub fn authority(&self) -> Cow<'_, str> {
         if self.port == self.scheme.default_port() { self.bracketed_host() } else { self.host_and_port().into() }
     }
 
-    /// The port always included.
+    /// Returns host and port, also if that is the default.
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.bracketed_host(), self.port)
     }
 
-    /// An address of IPv6 without brackets.
+    /// Returns the host, an IPv6 address without brackets.
     pub fn bare_host(&self) -> &str {
         unbracketed(&self.host).unwrap_or(&self.host)
     }
 
-    /// The port, if a connection can have such a one.
+    /// Returns the port, or an error if it is out of range.
     pub fn tcp_port(&self) -> Result<u16> {
         u16::try_from(self.port).map_err(|_| {
             let message = format!("connecting to {self} failed: {} is not a port (0-65535)", self.port);
@@ -98,12 +98,11 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Checks a host that a request goes to, whatever the way: it becomes part of request lines, of messages to proxies and of
-/// lookups, where another byte could end it or begin something else.
+/// Checks the host of a request. It becomes part of request lines, of messages to proxies and of lookups, where an illegal byte could
+/// end it or begin something else.
 ///
-/// A host is an address of IPv6, with or without brackets and with a zone or none, or a registered name (RFC 3986, 3.2.2).
-/// The latter includes addresses of IPv4, underscores, trailing dots and percent-encoding. An empty host is left to fail where
-/// it is used.
+/// A host is an IPv6 address, with or without brackets and with or without a zone, or a registered name (RFC 3986, 3.2.2). The latter
+/// includes IPv4 addresses, underscores, trailing dots and percent-encoding. An empty host is accepted, and fails where it is used.
 pub fn check_host(what: &str, host: &str) -> Result<()> {
     if host.bytes().all(is_of_name) || is_ipv6(unbracketed(host).unwrap_or(host)) {
         return Ok(());
@@ -114,7 +113,7 @@ pub fn check_host(what: &str, host: &str) -> Result<()> {
     }
 }
 
-/// The error for a part of a request that holds a byte that it cannot have. It does not show the part: that may be a secret.
+/// Returns the error for a part of a request with an illegal byte. The message does not show the part, which may be a secret.
 pub fn illegal_byte(what: &str, part: &[u8], index: usize) -> Error {
     let byte = part.get(index).copied().unwrap_or_default();
     Error::local(format!("Illegal {what}: byte b'{}' at index {index}", byte.escape_ascii()))
@@ -124,13 +123,13 @@ fn unbracketed(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
 }
 
-/// An address, behind which the name of a zone may follow (RFC 6874).
+/// Returns whether the host is an IPv6 address, with or without a zone (RFC 6874).
 fn is_ipv6(host: &str) -> bool {
     let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
     address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(|zone| !zone.is_empty() && zone.bytes().all(is_of_name))
 }
 
-/// A byte of a registered name: unreserved, `%` of an encoded one, or a sub-delimiter (RFC 3986, 3.2.2).
+/// Returns whether a registered name may have this byte: unreserved, the `%` of an encoded one, or a sub-delimiter (RFC 3986, 3.2.2).
 fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_names_and_addresses() {
+    fn hosts_are_names_or_addresses() {
         let accepted = [
             "",
             "example.com",
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_hold_no_delimiters() {
+    fn hosts_with_delimiters_are_refused() {
         for byte in (0..=0x20).chain(*b"/?#@\\[]\"<>^`{|}:\x7f") {
             let byte = char::from(byte);
             for host in [format!("a{byte}b"), format!("{byte}ab"), format!("ab{byte}")] {
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_ipv6_stand_in_brackets() {
+    fn ipv6_addresses_are_formatted_in_brackets() {
         for host in ["::1", "[::1]"] {
             let origin = Origin { scheme: Scheme::Http, host: host.to_owned(), port: 8080, server_name: None };
             assert_eq!(origin.to_string(), "http://[::1]:8080");
