@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Waker};
 
 use super::keep_alive::KeepAlive;
@@ -15,7 +15,7 @@ use crate::fork::DropIfCurrent;
 use crate::io::reactor::{Job, Reactor};
 use crate::io::stream::Stream;
 use crate::io::wait_set;
-use crate::lock::lock;
+use crate::lock::{Rank, RankedMutex};
 use crate::origin::Origin;
 
 /// A connection that speaks HTTP/2.

@@ -3,7 +3,6 @@
 //! A greenlet does not sleep in `poll(2)`. Its wait is an effect: `httpcore_rs._effects.wait` calls the patched `select`, and
 //! other greenlets run meanwhile.
 
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -82,11 +81,11 @@ impl Greenlet {
         let Some(wait_set) = &self.waiting else { return arguments };
         for (source, direction) in &wait_set.interests {
             match direction {
-                Direction::Read => arguments.readers.push(source.as_raw_fd()),
-                Direction::Write => arguments.writers.push(source.as_raw_fd()),
+                Direction::Read => arguments.readers.push(source.descriptor()),
+                Direction::Write => arguments.writers.push(source.descriptor()),
             }
         }
-        arguments.readers.extend(self.notifier.as_ref().map(|notifier| notifier.as_fd().as_raw_fd()));
+        arguments.readers.extend(self.notifier.as_ref().map(|notifier| notifier.descriptor()));
         arguments.timeout =
             wait_set.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64());
         arguments

@@ -415,7 +415,7 @@ fn clients_show_their_certificate() -> Result<()> {
 
     let load = |chain: &PathBuf, key: &PathBuf| {
         let identity = Identity { chain: chain.clone(), key: key.clone() };
-        TlsConfig::load(options(&[&root]), Some(identity)).err().expect("a failure").message
+        TlsConfig::load(options(&[&root]), Some(identity)).expect_err("a failure").message
     };
     let missing = folder.0.join("missing.pem");
     assert_says(&load(&missing, &key), &["client certificate", "missing.pem"]);
@@ -447,7 +447,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn authorities_come_from_files_and_folders() -> Result<()> {
+fn authorities_come_from_files_and_folders() {
     let root = authority();
     let shown = Shown::by(&root, &named(NAME));
     let folder = Folder::new("roots");
@@ -477,9 +477,8 @@ fn authorities_come_from_files_and_folders() -> Result<()> {
         (TrustSource::Bundle(empty.clone()), "empty.pem"),
         (TrustSource::Given((*b"neither").into()), ""),
     ] {
-        assert_says(&trusting(source).err().expect("a failure").message, &[part]);
+        assert_says(&trusting(source).expect_err("a failure").message, &[part]);
     }
-    Ok(())
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn responses_arrive(is_leaders_first: bool) {
         peer.respond(second, "second");
     });
     let leader = exchange_elsewhere(&connection);
-    while lock(&connection.leader_followers).leader().is_none() {
+    while connection.leader_followers.lock().leader().is_none() {
         thread::yield_now();
     }
     let follower = exchange_elsewhere(&connection);
