@@ -77,6 +77,12 @@ impl LeaderFollowers {
         registration.role = Role::Follower;
     }
 
+    #[cfg(test)]
+    pub fn followers(&self) -> impl Iterator<Item = &Waker> {
+        self.followers.iter().map(|(_, waker)| waker)
+    }
+
+    /// Returns whether there is a follower that could be woken.
     pub fn has_followers(&self) -> bool {
         !self.followers.is_empty()
     }

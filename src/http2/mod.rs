@@ -29,6 +29,8 @@ mod connection;
 mod deferred_reset;
 mod exchange;
 mod frames;
+#[cfg(test)]
+mod interleaving;
 mod keep_alive;
 mod leader_followers;
 mod protocol;

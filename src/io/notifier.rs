@@ -42,9 +42,18 @@ impl Notifier {
 
     /// Makes the descriptor readable.
     pub fn notify(&self) {
-        if !self.is_notified.swap(true, Ordering::AcqRel) {
-            self.wake_pair.wake();
+        if self.mark() {
+            self.write();
         }
+    }
+
+    /// Notes that a byte is on its way. Returns whether it has to be written.
+    pub(super) fn mark(&self) -> bool {
+        !self.is_notified.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn write(&self) {
+        self.wake_pair.wake();
     }
 
     /// Empties the pipe when its descriptor was found readable. Returns whether a signal had been written to it.
@@ -55,9 +64,18 @@ impl Notifier {
     /// Empties the pipe, and returns the numbers of the signals that were written to it.
     pub fn take_signals(&self) -> Vec<u8> {
         let mut bytes = [0; 64];
-        let length = self.wake_pair.read(&mut bytes);
-        self.is_notified.store(false, Ordering::Release);
+        let length = self.read(&mut bytes);
+        self.unmark();
         bytes[..length].iter().copied().filter(|&byte| byte != 0).collect()
+    }
+
+    pub(super) fn read(&self, bytes: &mut [u8]) -> usize {
+        self.wake_pair.read(bytes)
+    }
+
+    /// Lets the next notification write again.
+    pub(super) fn unmark(&self) {
+        self.is_notified.store(false, Ordering::Release);
     }
 
     /// Returns the descriptor that signal handlers write to.

@@ -74,6 +74,14 @@ impl Parker {
             .map_err(|error| Error::new(Kind::Internal, format!("poll(2) failed: {error}")).with_source(error))
     }
 
+    fn mark_woken(&self) {
+        self.is_woken.store(true, Ordering::Release);
+    }
+
+    fn take_sleeper(&self) -> Option<Sleeper> {
+        lock(&self.sleeper).take()
+    }
+
     fn set(&self, sleeper: Sleeper) {
         *lock(&self.sleeper) = Some(sleeper);
     }
@@ -98,14 +106,17 @@ impl Wake for Parker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.is_woken.store(true, Ordering::Release);
-        match lock(&self.sleeper).take() {
+        self.mark_woken();
+        match self.take_sleeper() {
             Some(Sleeper::Parked(thread)) => thread.unpark(),
             Some(Sleeper::AtNotifier(notifier)) => notifier.notify(),
             None => {}
         }
     }
 }
+
+#[cfg(test)]
+mod interleaving;
 
 #[cfg(test)]
 mod tests {
