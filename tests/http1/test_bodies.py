@@ -231,6 +231,16 @@ async def test_bytes_are_sent_with_their_length(flavour: Flavour, serve: Serve) 
     assert len(peer.connections) == 1
 
 
+@pytest.mark.parametrize("content", [b"hello", b"x" * 300_000, b""])
+async def test_bytes_are_sent_in_chunks_if_the_caller_says_so(flavour: Flavour, serve: Serve, content: bytes) -> None:
+    peer = serve(echo)
+    async with flavour.pool() as pool:
+        for _ in range(2):
+            await pool.request("POST", peer.url, headers=[("Transfer-Encoding", "chunked")], content=content)
+    assert [request.body for request in peer.requests] == [content] * 2
+    assert len(peer.connections) == 1
+
+
 @pytest.mark.parametrize(
     "chunks", [(), (b"",), (b"hello",), (b"a", b"", b"bc"), (b"x" * 100_000,) * 10, tuple([b"tiny"] * 1000)]
 )
