@@ -34,7 +34,7 @@ use crate::origin::{Origin, Scheme};
 use crate::timeout::Timeouts;
 
 /// The time after which a script that waits for the engine fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Returns `http://example.com`.
 pub fn origin() -> Arc<Origin> {
@@ -157,8 +157,8 @@ impl ScriptedPeer {
         stream: UnixStream,
         script: impl FnOnce(&mut Self) -> T + Send + 'static,
     ) -> Played<T> {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(SCRIPT_TIMEOUT)).expect("a timeout");
+        stream.set_write_timeout(Some(SCRIPT_TIMEOUT)).expect("a timeout");
         Played(thread::spawn(move || script(&mut Self { stream })))
     }
 

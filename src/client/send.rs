@@ -137,7 +137,7 @@ struct Failed {
     again: Again,
 }
 
-/// Where a request may be sent once more.
+/// The connection that a failed request may be sent on once more.
 enum Again {
     Never,
     /// On a new connection in the same slot.

@@ -14,9 +14,9 @@ use crate::io::strand::set_strand;
 
 /// A waker that remembers a wake-up until the thread begins its next poll, as a `Parker` does.
 #[derive(Default)]
-struct WakeFlag(AtomicBool);
+struct ExchangeFlag(AtomicBool);
 
-impl Wake for WakeFlag {
+impl Wake for ExchangeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -40,7 +40,7 @@ enum ThreadStep {
 struct SimulatedThread {
     step: ThreadStep,
     registration: WaitRegistration,
-    wake_flag: Arc<WakeFlag>,
+    wake_flag: Arc<ExchangeFlag>,
     successor: Option<Waker>,
     /// Its response was read, by whichever thread.
     has_response: bool,

@@ -33,7 +33,7 @@ pub struct Http2Wire {
     stream: Stream,
     /// Bytes that have to be sent before all others.
     preamble: BytesMut,
-    writing: WriteState,
+    writing: Outgoing,
     read_error: Option<Error>,
     /// Bytes and frames that were read so far, in all and in this go.
     received: u64,
@@ -46,7 +46,7 @@ pub struct Http2Wire {
 }
 
 /// The use that is made of the bytes that h2 writes.
-enum WriteState {
+enum Outgoing {
     /// It is added to the preamble: there was no request yet.
     Opening,
     /// The stream accepts it.
@@ -69,7 +69,7 @@ impl Http2WireHandle {
                 origin,
                 stream,
                 preamble: BytesMut::new(),
-                writing: WriteState::Opening,
+                writing: Outgoing::Opening,
                 read_error: None,
                 received: 0,
                 budget: 0,
@@ -98,7 +98,7 @@ impl Http2WireHandle {
 impl Http2Wire {
     /// From now on what h2 writes is sent, after the preamble.
     pub fn open(&mut self) {
-        self.writing = WriteState::Flowing;
+        self.writing = Outgoing::Flowing;
     }
 
     pub fn stream(&mut self) -> &mut Stream {
@@ -133,16 +133,16 @@ impl Http2Wire {
 
     /// Returns whether there is something to send that has to wait for the peer.
     pub fn is_write_blocked(&self) -> bool {
-        matches!(self.writing, WriteState::Blocked)
+        matches!(self.writing, Outgoing::Blocked)
     }
 
     pub fn has_write_failed(&self) -> bool {
-        matches!(self.writing, WriteState::Failed(_))
+        matches!(self.writing, Outgoing::Failed(_))
     }
 
     /// Returns the fault of the connection for one exchange: the first gets the error with its cause, all others the same text.
     pub fn fault(&mut self) -> Option<Error> {
-        let ((Some(fault), _) | (None, WriteState::Failed(fault))) = (&mut self.read_error, &mut self.writing) else {
+        let ((Some(fault), _) | (None, Outgoing::Failed(fault))) = (&mut self.read_error, &mut self.writing) else {
             return None;
         };
         let copy = Error::new(fault.kind(), fault.message().to_owned());
@@ -157,14 +157,14 @@ impl Http2Wire {
     fn poll_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
         match self.writing {
-            WriteState::Failed(_) => return Poll::Ready(Ok(offered)),
-            WriteState::Opening => {
+            Outgoing::Failed(_) => return Poll::Ready(Ok(offered)),
+            Outgoing::Opening => {
                 for buf in bufs {
                     self.preamble.extend_from_slice(buf);
                 }
                 return Poll::Ready(Ok(offered));
             }
-            WriteState::Flowing | WriteState::Blocked => {}
+            Outgoing::Flowing | Outgoing::Blocked => {}
         }
         let poll = self.poll_write_stream(cx, bufs);
         self.record_write(poll, offered)
@@ -190,7 +190,7 @@ impl Http2Wire {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.writing, WriteState::Opening | WriteState::Failed(_)) {
+        if matches!(self.writing, Outgoing::Opening | Outgoing::Failed(_)) {
             return Poll::Ready(Ok(()));
         }
         let poll = self.poll_flush_stream(cx);
@@ -212,16 +212,16 @@ impl Http2Wire {
     fn record_write<T>(&mut self, poll: Poll<io::Result<T>>, if_failed: T) -> Poll<io::Result<T>> {
         match poll {
             Poll::Ready(Ok(done)) => {
-                self.writing = WriteState::Flowing;
+                self.writing = Outgoing::Flowing;
                 Poll::Ready(Ok(done))
             }
             Poll::Ready(Err(error)) => {
-                self.writing = WriteState::Failed(failed(error, Kind::WriteError, "writing to", &self.origin));
+                self.writing = Outgoing::Failed(failed(error, Kind::WriteError, "writing to", &self.origin));
                 Poll::Ready(Ok(if_failed))
             }
             // A flush as well: what TLS has accepted may wait behind it.
             Poll::Pending => {
-                self.writing = WriteState::Blocked;
+                self.writing = Outgoing::Blocked;
                 Poll::Pending
             }
         }

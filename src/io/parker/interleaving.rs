@@ -4,9 +4,10 @@
 
 use std::collections::HashSet;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::Duration;
 
 use super::*;
+use crate::io::sys::PollSet;
 
 /// Threads that wake the sleeper once each, after something has happened.
 const WAKERS: usize = 2;
@@ -65,8 +66,9 @@ impl SleepSimulation {
 
     /// Returns whether `poll(2)` would return.
     fn is_notified(&self) -> bool {
-        let mut descriptors = [PollFd::new(&*self.notifier, PollFlags::IN)];
-        poll(&mut descriptors, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+        let mut set = PollSet::with_capacity(1);
+        set.add_wake_pair(self.notifier.wake_pair());
+        set.wait(Some(Duration::ZERO)).is_ok_and(|is_polled| is_polled && set.readiness(0).readable)
     }
 
     /// The threads that can run; the last one is the sleeper.

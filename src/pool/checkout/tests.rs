@@ -47,7 +47,7 @@ impl Wake for WakeCount {
     }
 }
 
-type TestPool = Pool<CountedConnection>;
+type CountedPool = Pool<CountedConnection>;
 type Queued<'a> = QueuedRequest<'a, CountedConnection>;
 
 fn limits(max_connections: usize) -> Limits {
@@ -64,14 +64,14 @@ fn to(host: &str, multiplexing: bool) -> Destination {
     Destination { origin: Arc::new(origin), loop_id: THREADS, multiplexing, only: None }
 }
 
-fn reserved(pool: &TestPool, destination: &Destination) -> Reservation<CountedConnection> {
+fn reserved(pool: &CountedPool, destination: &Destination) -> Reservation<CountedConnection> {
     match pool.checkout(destination).expect("a place for the request") {
         Checkout::Ready(reservation) => reservation,
         Checkout::QueuedRequest(_) => panic!("the request waits"),
     }
 }
 
-fn queued<'a>(pool: &TestPool, destination: &'a Destination) -> Queued<'a> {
+fn queued<'a>(pool: &CountedPool, destination: &'a Destination) -> Queued<'a> {
     match pool.checkout(destination).expect("a place for the request") {
         Checkout::Ready(_) => panic!("the request does not wait"),
         Checkout::QueuedRequest(queued) => queued,
@@ -96,7 +96,7 @@ fn slot(reservation: Reservation<CountedConnection>) -> SlotGuard<CountedConnect
 
 #[test]
 fn a_connection_that_is_given_back_serves_the_next_request() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", false));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", false));
     let reservation = reserved(&pool, &to_a);
     assert!(!reservation.has_connection());
     let slot = slot(reservation);
@@ -110,7 +110,7 @@ fn a_connection_that_is_given_back_serves_the_next_request() {
 
 #[test]
 fn dropping_a_guard_frees_the_slot() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", false));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", false));
     let slot = slot(reserved(&pool, &to_a));
     let status = Arc::clone(slot.status());
     drop(slot);
@@ -119,7 +119,7 @@ fn dropping_a_guard_frees_the_slot() {
 
 #[test]
 fn a_reservation_that_is_not_used_goes_to_the_next_waiter() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", false));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", false));
     let mut reservation = reserved(&pool, &to_a);
     reservation.fill(CountedConnection::new(false).0);
     let mut waiter = queued(&pool, &to_a);
@@ -133,7 +133,7 @@ fn a_reservation_that_is_not_used_goes_to_the_next_waiter() {
 
 #[test]
 fn a_waiter_that_leaves_is_not_served() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", false));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", false));
     let slot = slot(reserved(&pool, &to_a));
     let (first, mut second) = (queued(&pool, &to_a), queued(&pool, &to_a));
     assert_eq!(pool.snapshot().queued, 2);
@@ -145,7 +145,7 @@ fn a_waiter_that_leaves_is_not_served() {
 
 #[test]
 fn what_a_waiter_has_not_taken_when_it_leaves_goes_to_the_next() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", false));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", false));
     let slot = slot(reserved(&pool, &to_a));
     let (first, mut second) = (queued(&pool, &to_a), queued(&pool, &to_a));
     slot.keep(CountedConnection::new(false).0);
@@ -156,7 +156,7 @@ fn what_a_waiter_has_not_taken_when_it_leaves_goes_to_the_next() {
 
 #[test]
 fn a_failed_connection_releases_its_waiters() {
-    let (pool, to_a) = (TestPool::new(limits(3)), to("a", true));
+    let (pool, to_a) = (CountedPool::new(limits(3)), to("a", true));
     let mut slot = slot(reserved(&pool, &to_a));
     let (mut second, mut third) = (queued(&pool, &to_a), queued(&pool, &to_a));
     slot.mark_failed();
@@ -166,7 +166,7 @@ fn a_failed_connection_releases_its_waiters() {
 
 #[test]
 fn a_shared_connection_serves_its_waiters_and_ends_with_the_last_request() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", true));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", true));
     let mut slot = slot(reserved(&pool, &to_a));
     let mut waiter = queued(&pool, &to_a);
     let (connection, handles) = CountedConnection::new(true);
@@ -186,7 +186,7 @@ fn a_shared_connection_serves_its_waiters_and_ends_with_the_last_request() {
 
 #[test]
 fn a_thread_that_waits_learns_once_of_a_shared_connection() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", true));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", true));
     let mut slot = slot(reserved(&pool, &to_a));
     let mut waiter = queued(&pool, &to_a);
     let count = Arc::<WakeCount>::default();
@@ -206,7 +206,7 @@ fn a_thread_that_waits_learns_once_of_a_shared_connection() {
 
 #[test]
 fn closing_the_pool_closes_its_connections_and_serves_waiters() {
-    let (pool, to_a, to_b) = (TestPool::new(limits(2)), to("a", false), to("b", false));
+    let (pool, to_a, to_b) = (CountedPool::new(limits(2)), to("a", false), to("b", false));
     let (first, second) = (slot(reserved(&pool, &to_a)), slot(reserved(&pool, &to_a)));
     first.status().mark_connected();
     let statuses = pool.statuses();
@@ -230,7 +230,7 @@ fn closing_the_pool_closes_its_connections_and_serves_waiters() {
 
 #[test]
 fn connections_that_make_room_are_counted_once() {
-    let (pool, to_a, to_b) = (TestPool::new(limits(1)), to("a", false), to("b", false));
+    let (pool, to_a, to_b) = (CountedPool::new(limits(1)), to("a", false), to("b", false));
     slot(reserved(&pool, &to_a)).keep(CountedConnection::new(false).0);
     drop(reserved(&pool, &to_b));
     assert_eq!((pool.take_discarded(), pool.take_discarded()), (1, 0));
@@ -238,7 +238,7 @@ fn connections_that_make_room_are_counted_once() {
 
 #[test]
 fn a_waiter_for_one_connection_fails_when_that_is_gone() {
-    let (pool, mut to_a) = (TestPool::new(limits(1)), to("a", false));
+    let (pool, mut to_a) = (CountedPool::new(limits(1)), to("a", false));
     let slot = slot(pool.place(&to_a.origin));
     to_a.only = Some(slot.status().id);
     let mut waiter = queued(&pool, &to_a);
@@ -258,7 +258,7 @@ fn a_waiter_for_one_connection_fails_when_that_is_gone() {
 
 #[test]
 fn the_limit_of_a_wait_begins_with_the_request() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", false));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", false));
     let _slot = slot(reserved(&pool, &to_a));
     let waiter = queued(&pool, &to_a);
     let hour = Duration::from_secs(3600);
@@ -268,9 +268,9 @@ fn the_limit_of_a_wait_begins_with_the_request() {
 
 #[test]
 fn a_timeout_tells_what_the_connections_do() {
-    let (pool, to_a) = (TestPool::new(limits(3)), to("a", false));
+    let (pool, to_a) = (CountedPool::new(limits(3)), to("a", false));
     let is = |expected: &str| {
-        let full = TestPool::new(limits(0));
+        let full = CountedPool::new(limits(0));
         let error = queued(&full, &to_a).timed_out(Duration::from_secs(5));
         assert_eq!(error.kind(), Kind::PoolTimeout);
         let free =
@@ -297,7 +297,7 @@ fn a_timeout_tells_what_the_connections_do() {
 }
 
 /// Makes the pool one of a parent, as it is in a forked child.
-fn fork(pool: &TestPool) -> Arc<Process<CountedConnection>> {
+fn fork(pool: &CountedPool) -> Arc<Process<CountedConnection>> {
     let state = std::mem::replace(&mut *pool.process().state(), ProcessState::new(limits(1)));
     let state = RankedMutex::new(Rank::Pool, state);
     let parent = Arc::new(Process { generation: Generation::of_parent(), state, discarded: AtomicUsize::new(0) });
@@ -307,7 +307,7 @@ fn fork(pool: &TestPool) -> Arc<Process<CountedConnection>> {
 
 #[test]
 fn a_forked_child_begins_with_an_empty_pool() {
-    let (pool, to_a) = (TestPool::new(limits(1)), to("a", false));
+    let (pool, to_a) = (CountedPool::new(limits(1)), to("a", false));
     let (connection, handles) = CountedConnection::new(false);
     slot(reserved(&pool, &to_a)).keep(connection);
     let parent = fork(&pool);
@@ -325,7 +325,7 @@ fn a_forked_child_begins_with_an_empty_pool() {
 
 #[test]
 fn a_forked_child_leaves_a_pool_as_it_is_that_was_locked() {
-    let pool = TestPool::new(limits(1));
+    let pool = CountedPool::new(limits(1));
     let (connection, handles) = CountedConnection::new(false);
     slot(reserved(&pool, &to("a", false))).keep(connection);
     let parent = fork(&pool);

@@ -24,9 +24,9 @@ impl Link for TestLink {
     }
 }
 
-struct WakeFlag(AtomicBool);
+struct WokenFlag(AtomicBool);
 
-impl Wake for WakeFlag {
+impl Wake for WokenFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -130,7 +130,7 @@ fn a_closed_connection_stays_closed() {
 #[test]
 fn closing_an_attempt_wakes_the_task_that_makes_it() {
     let status = status();
-    let flag = Arc::new(WakeFlag(AtomicBool::new(false)));
+    let flag = Arc::new(WokenFlag(AtomicBool::new(false)));
     let waker = Waker::from(Arc::clone(&flag));
     assert!(!status.poll_closed_by_pool(&Context::from_waker(&waker)));
     status.close();
