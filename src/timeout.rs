@@ -40,7 +40,7 @@ impl Error {
     }
 }
 
-/// A duration as error messages tell it: `5.0 s`, `0.25 s`.
+/// A duration as error messages show it: `5.0 s`, `0.25 s`.
 pub struct Seconds(pub Duration);
 
 impl fmt::Display for Seconds {

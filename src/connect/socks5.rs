@@ -251,21 +251,15 @@ impl Dialogue<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use super::super::tests::{external, origin};
     use super::*;
     use crate::io::block_on::block_on;
     use crate::io::external::ExternalIo;
-    use crate::operation::{ExternalHandle, ExternalStream, StreamOwner};
     use crate::origin::Scheme;
     use crate::testing::{Answers, Played, ScriptedPeer, run};
 
     const REPLY: &[u8] = &[5, 0, 0, IPV4, 127, 0, 0, 1, 4, 56];
     const ACCEPTED: &[u8] = &[5, NO_AUTHENTICATION];
-
-    fn origin(scheme: Scheme, host: &str, port: i64) -> Origin {
-        Origin { scheme, host: host.to_owned(), port, server_name: None }
-    }
 
     fn proxy() -> Origin {
         origin(Scheme::Socks5, "proxy", 1080)
@@ -452,26 +446,9 @@ mod tests {
         }
     }
 
-    struct Scripted;
-
-    impl ExternalStream for Scripted {
-        fn is_async(&self) -> bool {
-            false
-        }
-
-        fn has_chosen_http2(&self) -> bool {
-            false
-        }
-
-        fn is_for_threads(&self) -> bool {
-            true
-        }
-    }
-
     #[test]
     fn an_external_stream_may_return_more_than_was_asked_for() {
-        let handle = ExternalHandle::new(Arc::new(Scripted), &StreamOwner::pool());
-        let stream = Stream::External(Box::new(ExternalIo::new(handle)));
+        let stream = Stream::External(Box::new(ExternalIo::new(external())));
         let effects = EffectChannel::default();
         let mut arriving = vec![[&[5, 0][..], REPLY, b"early"].concat()];
         let mut sent = Vec::new();

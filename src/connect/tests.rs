@@ -10,13 +10,34 @@ use super::*;
 use crate::error::{Error, Kind, Result};
 use crate::io::block_on::block_on;
 use crate::io::stream::Stream;
-use crate::operation::Effect;
+use crate::operation::{Effect, EffectChannel, ExternalHandle, ExternalStream, StreamOwner};
 use crate::origin::{Origin, Scheme};
 use crate::testing::Answers;
 use crate::tls::{Rules, Tls, TlsConfig, TlsOptions, Trust};
 
 pub(super) fn origin(scheme: Scheme, host: &str, port: i64) -> Origin {
     Origin { scheme, host: host.to_owned(), port, server_name: None }
+}
+
+/// A stream of a `network_backend`, which does nothing by itself.
+struct Scripted;
+
+impl ExternalStream for Scripted {
+    fn is_async(&self) -> bool {
+        false
+    }
+
+    fn has_chosen_http2(&self) -> bool {
+        true
+    }
+
+    fn is_for_threads(&self) -> bool {
+        true
+    }
+}
+
+pub(super) fn external() -> ExternalHandle {
+    ExternalHandle::new(Arc::new(Scripted), &StreamOwner::pool())
 }
 
 /// Returns a configuration of TLS that trusts any certificate.
@@ -260,4 +281,53 @@ fn a_unix_socket_takes_the_place_of_the_origin() {
     assert!(connected.is_ok());
     assert_eq!(events, ["connection.connect_unix_socket.complete"]);
     std::fs::remove_file(&path).expect("the socket's file");
+}
+
+/// Connects through a `network_backend` of which the first `failures` connects fail. Returns the effects that it was asked for, too.
+fn connect_by_backend(connector: Connector, origin: &Origin, failures: usize) -> (Result<Stream>, Vec<String>) {
+    let connector = Connector { backend: Mutex::new(Some(Arc::new(()))), ..connector };
+    let effects = EffectChannel::default();
+    let attempt = Attempt { origin, timeout: None, reactor: None, effects: &effects };
+    let (mut log, mut failures) = (Vec::new(), failures);
+    let connected = block_on(connector.connect(&attempt), &effects, |effect| match effect {
+        Effect::Connect { stream, event, reply, .. } => {
+            log.push(format!("{}{}", event.name(), if stream.is_some() { " on a stream" } else { "" }));
+            let fails = failures > 0;
+            failures = failures.saturating_sub(1);
+            reply.set(if fails { Err(Error::new(Kind::ConnectError, "unreachable")) } else { Ok(external()) });
+        }
+        Effect::Sleep { delay, reply, .. } => {
+            log.push(format!("sleep {delay:?}"));
+            reply.set(Ok(()));
+        }
+        Effect::CloseDropped(reply) => reply.set(Ok(())),
+        _ => panic!("a backend connects and sleeps"),
+    });
+    (connected.expect("no error of the driver"), log)
+}
+
+#[test]
+fn a_backend_makes_streams_and_begins_tls_on_them() {
+    let plain = origin(Scheme::Http, "example.com", 80);
+    let (connected, log) = connect_by_backend(connector(), &plain, 0);
+    assert!(matches!(connected, Ok(Stream::External(_))));
+    assert_eq!(log, ["connect_tcp"]);
+    let secure = origin(Scheme::Https, "example.com", 443);
+    let (connected, log) = connect_by_backend(connector(), &secure, 0);
+    assert!(connector().speaks_http2(&secure, &connected.expect("a connection")));
+    assert_eq!(log, ["connect_tcp", "start_tls on a stream"]);
+    let (_, log) = connect_by_backend(Connector { uds: Some("path".to_owned()), ..connector() }, &plain, 0);
+    assert_eq!(log, ["connect_unix_socket"]);
+}
+
+#[test]
+fn a_backend_makes_the_pauses_between_attempts() {
+    let target = origin(Scheme::Http, "example.com", 80);
+    let (connected, log) = connect_by_backend(Connector { retries: 3, ..connector() }, &target, 3);
+    assert!(connected.is_ok());
+    let connect = "connect_tcp";
+    assert_eq!(log, [connect, "sleep 0ns", connect, "sleep 500ms", connect, "sleep 1s", connect]);
+    let (connected, log) = connect_by_backend(Connector { retries: 1, ..connector() }, &target, 2);
+    assert_eq!(connected.err().expect("a failure").message(), "unreachable");
+    assert_eq!(log.len(), 3);
 }

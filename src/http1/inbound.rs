@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `Idle` | nothing: there is no exchange | `Sending` when an exchange begins |
 //! | `Sending` | nothing: the request is still going out | `Head` when the request is out, or cannot go out any further |
-//! | `Head` | nothing yet: the engine reads the head; `1xx` heads are skipped | `Body` after a final head; `Upgraded` after `101`, and after `2xx` to CONNECT |
+//! | `Head` | nothing: the engine reads the heads, and skips `1xx` | `Body` after a final head; `Upgraded` after `101` or `2xx` to CONNECT |
 //! | `Body` | the short head, then the body | `Idle` when the response is complete; `Surplus` if more than the response has arrived |
 //! | `Upgraded` | nothing: the connection has left HTTP, and the caller reads the stream | none |
 //! | `Surplus` | nothing | none: the connection is closed |

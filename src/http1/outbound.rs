@@ -68,7 +68,7 @@ impl OutgoingHead {
         count
     }
 
-    /// Counts `sent` bytes of those slices. Returns how many bytes of the offered slices that stands for, once the head is out.
+    /// Counts `sent` bytes of those slices. Once the head is out, returns the number of offered bytes that were taken, hyper's head included.
     pub fn advance(&mut self, sent: usize, offered: &[IoSlice<'_>]) -> Option<usize> {
         if sent < self.0.len() {
             self.0.advance(sent);

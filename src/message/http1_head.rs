@@ -435,7 +435,7 @@ mod tests {
                     assert!(!name.is_empty() && name.iter().copied().all(is_token));
                     assert!(!value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')), "{}", value.escape_ascii());
                 }
-                // What hyper gets is a head as well, and as long as it says.
+                // hyper gets one complete head.
                 if let Ok(for_hyper) = head.framing_head() {
                     assert_eq!(Http1Head::find_end(&for_hyper, 0), Some(for_hyper.len()));
                     assert!(Http1Head::parse(for_hyper.freeze()).is_ok());
