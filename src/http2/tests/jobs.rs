@@ -301,3 +301,45 @@ fn an_upload_task_fails_the_exchange_if_the_server_takes_nothing() {
     event_loop.uploads.clear();
     event_loop.finish(connection, peer);
 }
+
+/// A connection that is idle moves from the loop to threads and back.
+#[test]
+fn a_connection_moves_between_loops_and_threads() {
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[]);
+        for _ in 0..3 {
+            let stream = peer.expect_request();
+            peer.respond(stream, "content");
+        }
+    });
+    let effects = EffectChannel::default();
+    for _ in 0..2 {
+        let mut event_loop = EventLoop::without_bodies();
+        event_loop.attach(&connection);
+        let content = event_loop.run(&effects, exchange_of_task(&connection, &effects));
+        assert_eq!(content.expect("a response"), "content");
+        event_loop.turn_until(|| Arc::strong_count(&connection) == 1);
+    }
+    connection.attach(None).expect("threads use the connection");
+    assert_eq!(exchange(&connection, &get()).expect("a response"), (200, "content".into()));
+    finish(connection, peer);
+}
+
+#[test]
+fn a_loop_sends_pings_of_an_idle_connection() {
+    let keep_alive = KeepAlive { interval: 5 * MILLISECONDS, timeout: 40 * MILLISECONDS };
+    let (connection, peer) = connect_with(Some(keep_alive), |peer| {
+        peer.open(&[]);
+        let stream = peer.expect_request();
+        peer.respond(stream, "content");
+        let ping = peer.next();
+        assert_eq!(ping.kind, kind::PING);
+    });
+    let mut event_loop = EventLoop::without_bodies();
+    event_loop.attach(&connection);
+    let effects = EffectChannel::default();
+    let content = event_loop.run(&effects, exchange_of_task(&connection, &effects));
+    assert_eq!(content.expect("a response"), "content");
+    event_loop.turn_until(|| !connection.is_open());
+    event_loop.finish(connection, peer);
+}

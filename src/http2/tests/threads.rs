@@ -153,6 +153,8 @@ fn the_limit_is_reported_before_an_exchange_ends() {
                 }),
             );
         });
+        // Dropped with this closure, so that a failure ends the thread too.
+        let end = end;
         has_begun.recv().expect("the thread reads the limit");
         assert_eq!(reports.all(), ["no limit"]);
         drop(response);

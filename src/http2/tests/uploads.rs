@@ -1,6 +1,8 @@
 //! Requests with bodies.
 
+use std::net::Shutdown;
 use std::sync::mpsc;
+use std::thread;
 
 use super::peer::{CANCEL, END_STREAM, INITIAL_WINDOW_SIZE, NO_ERROR, REFUSED_STREAM};
 use super::*;
@@ -159,5 +161,60 @@ fn a_failure_says_whether_the_body_was_begun() {
     let mut answers = Answers::with_chunks(&["one"]);
     let failure = send_with(&mut answers, &connection, &post(Content::Streamed, 3)).err().expect("a refusal");
     assert_eq!((failure.cause, failure.has_begun_body), (FailureCause::Unprocessed, true));
+    finish(connection, peer);
+}
+
+/// Plays a server that closes its receiving direction in the middle of an upload, does `then`, and closes the rest when the sender that
+/// is returned is dropped.
+fn connect_deaf(
+    then: impl FnOnce(&mut FramePeer<'_>, u32) + Send + 'static,
+) -> (Arc<Http2>, Played<()>, mpsc::Sender<()>) {
+    let (stream, server) = stream_pair();
+    let (keep_open, is_closed) = mpsc::channel();
+    let receiving = server.try_clone().expect("a descriptor");
+    let peer = ScriptedPeer::play_on(server, move |peer| {
+        let mut peer = FramePeer::new(peer);
+        peer.open(&[]);
+        let stream = peer.expect_head();
+        peer.receive_body(stream, 65_535);
+        receiving.shutdown(Shutdown::Read).expect("an open stream");
+        peer.window_update(0, 1_000_000);
+        peer.window_update(stream, 1_000_000);
+        then(&mut peer, stream);
+        assert!(is_closed.recv().is_err());
+    });
+    let connection = Http2::new(stream, origin(), None).expect("no I/O takes place");
+    connection.attach(None).expect("threads use the connection");
+    (connection, peer, keep_open)
+}
+
+#[test]
+fn a_response_is_read_after_a_failed_write() {
+    let (connection, peer, keep_open) = connect_deaf(|peer, stream| peer.respond(stream, "too large"));
+    let reports = Reports::of(&connection);
+    let large = post(Content::Inline(vec![0; 1_000_000].into()), 1_000_000);
+    assert_eq!(exchange(&connection, &large).expect("a response"), (200, "too large".into()));
+    assert!(!connection.is_open(), "nothing can be sent any more");
+    assert!(reports.all().contains(&"retired".to_owned()), "{:?}", reports.all());
+    drop(keep_open);
+    finish(connection, peer);
+}
+
+#[test]
+fn a_failed_write_is_the_error_if_there_is_no_response() {
+    let reports = Reports::default();
+    let of_server = reports.clone();
+    let (connection, peer, keep_open) = connect_deaf(move |peer, _| {
+        while !of_server.all().contains(&"retired".to_owned()) {
+            thread::sleep(MILLISECONDS);
+        }
+        peer.peer.end();
+    });
+    connection.observe(Box::new(reports));
+    let large = post(Content::Inline(vec![0; 1_000_000].into()), 1_000_000);
+    let failure = send(&connection, &large).err().expect("the end of the stream");
+    assert_eq!((failure.error.kind(), failure.cause), (Kind::WriteError, FailureCause::CutOff), "{}", failure.error);
+    assert!(failure.error.message().contains("writing to"), "{}", failure.error);
+    drop(keep_open);
     finish(connection, peer);
 }
