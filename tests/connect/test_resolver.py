@@ -42,6 +42,7 @@ class Names:
     def __init__(self) -> None:
         self.lookups: Counter[tuple[str, int]] = Counter()
         self.running = 0
+        self.callers: list[int] = []  # the threads that have asked for an address
         self.answer = threading.Event()
         self.error: BaseException | None = None  # raised by each lookup that is answered
 
@@ -81,6 +82,14 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     async def of_asyncio(_: Any, *args: Any, **kwargs: Any) -> list[Any]:
         return await made.of_loop(*args, **kwargs)
 
+    class Lookup(_resolver._Lookup):
+        __slots__ = ()
+
+        def __init__(self, runner: Any) -> None:
+            super().__init__(runner)
+            made.callers.append(self.owner)
+
+    monkeypatch.setattr(_resolver, "_Lookup", Lookup)
     monkeypatch.setattr(socket, "getaddrinfo", made)
     monkeypatch.setattr(trio.socket, "getaddrinfo", made.of_loop)
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", of_asyncio)
@@ -106,10 +115,15 @@ def asking(flavour: Flavour, count: int, *arguments: Any) -> list[Any]:
     return [flavour.start(lambda: resolve(*arguments)) for _ in range(count)]
 
 
-async def test_concurrent_callers_share_one_lookup(flavour: Flavour, names: Names) -> None:
-    tasks = asking(flavour, 20, HOST, 80, 10.0)
-    await flavour.until(lambda: names.running)
+async def all_wait(flavour: Flavour, names: Names, count: int) -> None:
+    """Waits until this many callers wait for a lookup: threads begin late on a busy machine, tasks do not."""
+    await flavour.until(lambda: names.running and (flavour.is_async or len(names.callers) == count))
     await flavour.sleep(0.05)
+
+
+async def test_concurrent_callers_share_one_lookup(flavour: Flavour, names: Names) -> None:
+    tasks = asking(flavour, 20, HOST, 80, 60.0)
+    await all_wait(flavour, names, 20)
     names.answer.set()
     assert [await task.wait() for task in tasks] == [addresses(80)] * 20
     assert names.lookups == {(HOST, 80): 1}
@@ -136,8 +150,7 @@ async def test_nothing_is_cached(flavour: Flavour, names: Names) -> None:
 async def test_an_error_reaches_every_caller_as_its_own_exception(flavour: Flavour, names: Names) -> None:
     names.error = FAILURE
     tasks = asking(flavour, 10, HOST, 80, None)
-    await flavour.until(lambda: names.running)
-    await flavour.sleep(0.05)
+    await all_wait(flavour, names, 10)
     names.answer.set()
     errors = []
     for task in tasks:
@@ -242,10 +255,12 @@ def test_a_waiter_runs_the_lookup_again_when_its_thread_is_interrupted(names: Na
     threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
         thread.start()
+    while len(names.callers) < 5:
+        time.sleep(0.005)
     time.sleep(0.05)
     names.answer.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     # One of the waiters may have been fast enough to get the second interruption.
     assert outcomes.count(addresses(80)) + outcomes.count("interrupted") == 5
     assert addresses(80) in outcomes
@@ -354,8 +369,7 @@ async def test_sixty_requests_to_one_name_make_one_lookup(flavour: Flavour, name
     peer = serve(always(reply(b"ok")))
     async with flavour.pool(max_connections=60) as pool:
         tasks = [flavour.start(lambda: pool.request("GET", f"http://{HOST}:{peer.port}/")) for _ in range(60)]
-        await flavour.until(lambda: names.running)
-        await flavour.sleep(0.3)
+        await all_wait(flavour, names, 60)
         names.answer.set()
         assert {(await task.wait()).content for task in tasks} == {b"ok"}
     assert names.lookups == {(HOST, peer.port): 1}
