@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import http.client
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -158,9 +160,16 @@ class ProxyServer:
 
 
 def free_port() -> int:
-    """Returns a port that was free at the time of the call."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+    """Returns a port that was free at the time of the call.
+
+    It is below the range from which the kernel takes the ports of connections: another test could get one of those
+    before the server listens.
+    """
+    dice = random.SystemRandom()
+    while True:
+        port = dice.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def started(command: Sequence[str | None], port: int) -> subprocess.Popen[bytes]:
