@@ -34,12 +34,13 @@ def status(name):
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 class Pauses:
-    longest, count, running = 0.0, 0, True
+    running = True
 
     def __init__(self, *clocks):
         self.clocks = clocks
 
     def begin(self):
+        self.longest, self.count = 0.0, 0
         self.last = [clock() for clock in self.clocks]
 
     def note(self):
@@ -79,8 +80,12 @@ SYNC = """
 pool = httpcore_rs.ConnectionPool(**arguments)
 pool.request("GET", url + "short")
 # The thread pauses while another one computes and holds the interpreter.
-pauses = Pauses(time.process_time, time_without_queue)
+clocks = [time.process_time]
+if os.path.exists("/proc/thread-self/schedstat"):
+    clocks.append(time_without_queue)
+pauses = Pauses(*clocks)
 thread = threading.Thread(target=pauses.in_thread)
+pauses.begin()
 baseline = begin()
 thread.start()
 while not pauses.count:
