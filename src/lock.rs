@@ -116,6 +116,7 @@ pub struct Guard<'a, T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> Guard<'a, T> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits for a mutex")]
     fn wait_for(mutex: &'a Mutex<T>, rank: Rank) -> Self {
         let held = HeldRank::push_in_order(rank);
         Self { guard: mutex.lock().unwrap_or_else(PoisonError::into_inner), _held: held }

@@ -29,7 +29,7 @@ use crate::io::block_on::block_on;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::message::{Content, HeadWriter, Request};
-use crate::operation::{Effect, EffectChannel, Fields, SpanStage, TraceEvent};
+use crate::operation::{Effect, EffectChannel, ExternalStream, Fields, SpanStage, TraceEvent};
 use crate::origin::{Origin, Scheme};
 use crate::timeout::Timeouts;
 
@@ -52,6 +52,27 @@ pub fn socket_pair() -> (Socket, UnixStream) {
     let (ours, peer) = UnixStream::pair().expect("a socket pair");
     ours.set_nonblocking(true).expect("a non-blocking socket");
     (Socket::new(OwnedFd::from(ours).into(), None).expect("a socket"), peer)
+}
+
+/// An external stream on which nothing is called: a test replies to the effects in its place.
+#[derive(Default)]
+pub struct ExternalStub {
+    pub is_async: bool,
+    pub has_chosen_http2: bool,
+}
+
+impl ExternalStream for ExternalStub {
+    fn is_async(&self) -> bool {
+        self.is_async
+    }
+
+    fn has_chosen_http2(&self) -> bool {
+        self.has_chosen_http2
+    }
+
+    fn is_for_threads(&self) -> bool {
+        !self.is_async
+    }
 }
 
 /// Returns a request to [`origin`]. `Host` comes first.

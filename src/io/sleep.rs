@@ -43,3 +43,76 @@ pub fn sleep(wait_set: &WaitSet, notifier: Option<&Notifier>) -> io::Result<Wake
         _ => Ok(WakeCause::Otherwise),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::source::{Direction, READABLE, Source};
+    use super::*;
+
+    fn pair() -> (Arc<Source>, socket2::Socket) {
+        let (here, peer) =
+            socket2::Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a pair of sockets");
+        (Arc::new(Source::new(here)), peer)
+    }
+
+    fn readable(source: &Arc<Source>, deadline: Option<Instant>) -> WaitSet {
+        WaitSet { interests: vec![(Arc::clone(source), Direction::Read)], deadline, ..WaitSet::default() }
+    }
+
+    /// A deadline in the far future, so that a sleep that does not end shows as a test that hangs.
+    fn far() -> Option<Instant> {
+        Instant::now().checked_add(Duration::from_secs(600))
+    }
+
+    #[test]
+    fn a_deadline_ends_the_sleep() {
+        let (source, _peer) = pair();
+        let notifier = Notifier::new().expect("a pipe");
+        let deadline = Instant::now() + Duration::from_millis(5);
+        let cause = sleep(&readable(&source, Some(deadline)), Some(&notifier)).expect("poll(2) works");
+        assert_eq!(cause, WakeCause::Otherwise);
+        assert!(Instant::now() >= deadline && !source.is(READABLE));
+        sleep(&WaitSet { deadline: Some(deadline), ..WaitSet::default() }, None).expect("poll(2) works");
+    }
+
+    #[test]
+    fn a_socket_ends_the_sleep_and_is_reported() {
+        let (source, peer) = pair();
+        let (other, _other_peer) = pair();
+        peer.send(b"x").expect("room for a byte");
+        let mut wait_set = readable(&other, far());
+        wait_set.interests.push((Arc::clone(&source), Direction::Read));
+        assert_eq!(sleep(&wait_set, None).expect("poll(2) works"), WakeCause::Otherwise);
+        assert!(source.is(READABLE) && !other.is(READABLE));
+    }
+
+    #[test]
+    fn a_notification_ends_the_sleep_and_is_drained() {
+        let (source, _peer) = pair();
+        let notifier = Arc::new(Notifier::new().expect("a pipe"));
+        let other = Arc::clone(&notifier);
+        let other = thread::spawn(move || other.notify());
+        let cause = sleep(&readable(&source, far()), Some(&notifier)).expect("poll(2) works");
+        other.join().expect("a thread that ends");
+        assert_eq!(cause, WakeCause::Otherwise);
+        assert!(!source.is(READABLE));
+        let cause = sleep(&readable(&source, Some(Instant::now())), Some(&notifier)).expect("poll(2) works");
+        assert_eq!((cause, notifier.take_signals()), (WakeCause::Otherwise, vec![]));
+    }
+
+    #[test]
+    fn a_signal_ends_the_sleep_and_is_told_apart() {
+        let (source, peer) = pair();
+        let notifier = Notifier::new().expect("a pipe");
+        notifier.notify();
+        notifier.wake_pair().write(2);
+        peer.send(b"x").expect("room for a byte");
+        let cause = sleep(&readable(&source, far()), Some(&notifier)).expect("poll(2) works");
+        assert_eq!(cause, WakeCause::BySignal);
+        assert!(source.is(READABLE), "what the sockets are ready for is not lost");
+    }
+}

@@ -206,3 +206,80 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::operation::StreamOwner;
+    use crate::testing::{ExternalStub, stream_pair};
+
+    fn external() -> (Stream, Arc<StreamOwner>) {
+        let owner = StreamOwner::pool();
+        let handle = ExternalHandle::new(Arc::new(ExternalStub { is_async: true, has_chosen_http2: true }), &owner);
+        (Stream::External(Box::new(ExternalIo::new(handle))), owner)
+    }
+
+    fn has_ended(mut peer: &UnixStream) -> bool {
+        peer.read(&mut [0]).expect("the end of the stream") == 0
+    }
+
+    #[test]
+    fn a_link_sees_and_ends_the_stream() {
+        let (stream, peer) = stream_pair();
+        let link = stream.link();
+        assert!(!link.is_readable());
+        (&peer).write_all(b"x").expect("room for a byte");
+        assert!(link.is_readable());
+        link.shutdown();
+        assert!(has_ended(&peer));
+    }
+
+    #[test]
+    fn a_link_does_not_keep_the_socket_open() {
+        let (stream, peer) = stream_pair();
+        let link = stream.link();
+        drop(stream);
+        assert!(has_ended(&peer));
+        assert!(!link.is_readable());
+        link.shutdown();
+    }
+
+    #[test]
+    fn a_link_to_an_external_stream_leaves_it_to_its_owner() {
+        let (stream, owner) = external();
+        let link = stream.link();
+        assert!(!link.is_readable() && owner.is_empty());
+        link.shutdown();
+        drop(stream);
+        assert_eq!(owner.take(true).streams.len(), 1, "it is closed once");
+    }
+
+    #[test]
+    fn a_backend_tells_the_protocol_of_its_stream() {
+        let (mut external, _owner) = external();
+        assert!(external.has_chosen_http2() && external.socket().is_none() && external.external().is_some());
+        let (mut plain, _peer) = stream_pair();
+        assert!(!plain.has_chosen_http2() && plain.socket().is_some() && plain.external().is_none());
+        assert!(plain.session().is_none() && external.session().is_none());
+        assert!(plain.poll_settled(&Context::from_waker(std::task::Waker::noop())).is_ready());
+    }
+
+    #[test]
+    fn bytes_pass_through_a_plain_stream() {
+        let (mut stream, peer) = stream_pair();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let slices = [IoSlice::new(b"ab"), IoSlice::new(b"c")];
+        assert!(stream.is_write_vectored());
+        assert!(matches!(Pin::new(&mut stream).poll_write_vectored(&mut cx, &slices), Poll::Ready(Ok(3))));
+        assert!(matches!(Pin::new(&mut stream).poll_write(&mut cx, b"d"), Poll::Ready(Ok(1))));
+        assert!(matches!(Pin::new(&mut stream).poll_flush(&mut cx), Poll::Ready(Ok(()))));
+        (&peer).write_all(b"xy").expect("room for two bytes");
+        let mut bytes = [0; 4];
+        let mut buf = ReadBuf::new(&mut bytes);
+        assert!(matches!(Pin::new(&mut stream).poll_read(&mut cx, &mut buf), Poll::Ready(Ok(()))));
+        assert_eq!((buf.filled(), stream.moved()), (&b"xy"[..], 6));
+    }
+}

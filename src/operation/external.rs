@@ -171,26 +171,13 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
+    use crate::testing::ExternalStub;
 
-    struct OwnedStream {
+    struct OwnedReset {
         is_async: bool,
     }
 
-    impl ExternalStream for OwnedStream {
-        fn is_async(&self) -> bool {
-            self.is_async
-        }
-
-        fn has_chosen_http2(&self) -> bool {
-            false
-        }
-
-        fn is_for_threads(&self) -> bool {
-            !self.is_async
-        }
-    }
-
-    impl DeferredWork for OwnedStream {
+    impl DeferredWork for OwnedReset {
         fn is_async(&self) -> bool {
             self.is_async
         }
@@ -217,7 +204,7 @@ mod tests {
     }
 
     fn handle(owner: &Arc<StreamOwner>, is_async: bool) -> ExternalHandle {
-        ExternalHandle::new(Arc::new(OwnedStream { is_async }), owner)
+        ExternalHandle::new(Arc::new(ExternalStub { is_async, ..ExternalStub::default() }), owner)
     }
 
     #[test]
@@ -249,7 +236,7 @@ mod tests {
         let owner = StreamOwner::pool();
         for is_async in [true, false] {
             handle(&owner, is_async).close_later();
-            owner.add(|dropped| dropped.resets.push(Arc::new(OwnedStream { is_async })));
+            owner.add(|dropped| dropped.resets.push(Arc::new(OwnedReset { is_async })));
         }
         let taken = owner.take(true);
         assert!(

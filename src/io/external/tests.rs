@@ -4,26 +4,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::*;
-use crate::operation::{ExternalStream, StreamOwner};
-
-/// A stream that nothing is asked of: the tests reply in its place.
-struct TestStream {
-    is_for_threads: bool,
-}
-
-impl ExternalStream for TestStream {
-    fn is_async(&self) -> bool {
-        false
-    }
-
-    fn has_chosen_http2(&self) -> bool {
-        false
-    }
-
-    fn is_for_threads(&self) -> bool {
-        self.is_for_threads
-    }
-}
+use crate::operation::StreamOwner;
+use crate::testing::ExternalStub;
 
 struct Fixture {
     owner: Arc<StreamOwner>,
@@ -35,7 +17,8 @@ struct Fixture {
 impl Fixture {
     fn new(is_for_threads: bool) -> Self {
         let owner = StreamOwner::pool();
-        let handle = ExternalHandle::new(Arc::new(TestStream { is_for_threads }), &owner);
+        let stream = ExternalStub { is_async: !is_for_threads, ..ExternalStub::default() };
+        let handle = ExternalHandle::new(Arc::new(stream), &owner);
         let (io, effects, pending) = (ExternalIo::new(handle), EffectChannel::default(), PendingIo::Nothing);
         Self { owner, io, effects, pending }
     }
@@ -218,12 +201,12 @@ fn only_the_stream_of_a_thread_can_be_used_further_down_the_stack() {
 fn dropping_leaves_the_stream_to_its_owner() {
     let Fixture { owner, io, .. } = Fixture::new(false);
     drop(io);
-    assert_eq!(owner.take(false).streams.len(), 1);
+    assert_eq!(owner.take(true).streams.len(), 1);
 }
 
 #[test]
 fn a_stream_that_has_become_part_of_another_is_not_closed() {
     let Fixture { owner, io, .. } = Fixture::new(false);
     io.release();
-    assert!(owner.is_empty() && owner.take(false).is_empty());
+    assert!(owner.is_empty() && owner.take(true).is_empty());
 }

@@ -1,15 +1,17 @@
 //! The reactor with socket pairs; the host loop's look at the descriptor is a `poll(2)` that does not wait.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Wake};
 
-use socket2::{Domain, Type};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::socket::Socket;
 use super::super::wait_set;
 use super::*;
+use crate::testing::socket_pair;
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -75,10 +77,10 @@ fn wants_turn(reactor: &Reactor) -> bool {
     rustix::event::poll(&mut descriptors, Some(&zero)).expect("poll(2) works") == 1
 }
 
-fn registered(reactor: &Arc<Reactor>) -> (Socket, socket2::Socket) {
-    let (here, peer) = socket2::Socket::pair(Domain::UNIX, Type::STREAM, None).expect("a pair of sockets");
-    here.set_nonblocking(true).expect("a non-blocking socket");
-    (Socket::new(here, Some(reactor)).expect("a registration"), peer)
+fn registered(reactor: &Arc<Reactor>) -> (Socket, UnixStream) {
+    let (mut socket, peer) = socket_pair();
+    socket.attach(Some(reactor)).expect("a registration");
+    (socket, peer)
 }
 
 fn poll_byte(socket: &mut Socket, waker: &Waker) -> Poll<u8> {
@@ -105,7 +107,7 @@ fn a_turn_wakes_what_waits_for_a_socket() {
     reactor.turn().expect("a turn without events for the reader");
     assert_eq!(counter.count(), 0);
 
-    peer.send(b"x").expect("room for a byte");
+    (&peer).write_all(b"x").expect("room for a byte");
     assert!(wants_turn(&reactor));
     reactor.turn().expect("a turn");
     assert_eq!(counter.count(), 1);
@@ -136,7 +138,7 @@ fn an_attached_socket_moves_to_the_other_reactor() {
     socket.attach(Some(&second)).expect("a registration");
     assert!(poll_byte(&mut socket, &waker).is_pending());
     second.turn().expect("a turn: the socket is writable");
-    peer.send(b"x").expect("room for a byte");
+    (&peer).write_all(b"x").expect("room for a byte");
     first.turn().expect("a turn without events");
     assert_eq!(counter.count(), 0);
     second.turn().expect("a turn");

@@ -193,8 +193,8 @@ fn a_thread_that_waits_learns_once_of_a_shared_connection() {
     let waker = Waker::from(Arc::clone(&count));
     let mut notices = Vec::new();
     let mut attend = |waiter: &mut Queued<'_>| {
-        let waiting = waiter.poll(&mut Context::from_waker(&waker), |_, is_new| notices.push(is_new));
-        assert!(waiting.is_pending());
+        let polled = waiter.poll(&mut Context::from_waker(&waker), |_, is_new| notices.push(is_new));
+        assert!(polled.is_pending());
     };
     attend(&mut waiter);
     slot.share(CountedConnection::new(true).0, THREADS);
