@@ -1,7 +1,8 @@
 //! The operating system, beyond the portable calls of `std`, socket2 and mio.
 //!
-//! Rule: outside `src/python`, calls of one family of systems stand in this folder and nowhere else. `unix.rs` is the only
-//! implementation so far; one for another family has the same items:
+//! Rule: calls of one family of systems stand in this folder. The exceptions are `src/python`, where Python itself speaks of
+//! descriptors (signals, the `"socket"` of a network stream), and `tls/trust.rs`, which compares files by their inodes where there are
+//! any. `unix.rs` is the only implementation so far; one for another family has the same items:
 //!
 //! | item | contract |
 //! |---|---|
