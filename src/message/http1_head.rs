@@ -129,7 +129,13 @@ impl Http1Head {
         for (name, value) in self.headers() {
             let is = |framing: &[u8]| name.eq_ignore_ascii_case(framing);
             let relevant = match name.len() {
-                10 => is(b"connection") && !close,
+                10 if is(b"connection") => {
+                    // Read here: hyper passes over a value with a byte that is not ASCII, and over the `close` in it.
+                    close |= value
+                        .split(|&byte| byte == b',')
+                        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
+                    false
+                }
                 14 => is(b"content-length"),
                 17 => is(b"transfer-encoding"),
                 _ => false,
@@ -333,7 +339,7 @@ mod tests {
             parse(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-LENGTH: 5\r\nConnection: close\r\nSet-Cookie: a\r\n\r\n")
                 .expect("well-formed");
         let for_hyper = head.framing_head().expect("framed");
-        assert_eq!(for_hyper, "HTTP/1.1 200 \r\nContent-LENGTH: 5\r\nConnection: close\r\n\r\n");
+        assert_eq!(for_hyper, "HTTP/1.1 200 \r\nContent-LENGTH: 5\r\nconnection: close\r\n\r\n");
     }
 
     #[test]
@@ -342,6 +348,8 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice(),
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: Identity\r\n\r\n",
             b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nConnection: x, Close\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nConnection: \xe9, close\r\nConnection: keep-alive\r\n\r\n",
             b"HTTP/2.0 200 OK\r\n\r\n",
         ] {
             let head = parse(raw).and_then(|head| head.framing_head()).expect("framed");
