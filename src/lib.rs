@@ -19,6 +19,8 @@ mod client;
 mod connect;
 mod error;
 mod fork;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http1;
 mod http2;
 mod io;

@@ -21,4 +21,6 @@ pub use self::connector::{Attempt, Connector};
 pub use self::happy_eyeballs::SocketOption;
 pub use self::proxy::{Proxy, ProxyProtocol, ProxyRoute};
 pub use self::socks5::Credentials;
+#[cfg(any(test, fuzzing))]
+pub use self::{socks5::connect as socks5_connect, tunnel::open as open_tunnel};
 pub use crate::io::sys::OptionValue;

@@ -57,8 +57,10 @@ pub fn advance<T>(
     if wait_set.waits_for_itself { Progress::Stuck(Error::local(WAITS_FOR_ITSELF)) } else { Progress::Waits(wait_set) }
 }
 
+#[cfg(test)]
+pub use self::without_python::block_on;
 #[cfg(any(test, fuzzing))]
-pub use self::without_python::{block_on, drive};
+pub use self::without_python::drive;
 
 #[cfg(any(test, fuzzing))]
 mod without_python {
@@ -73,6 +75,7 @@ mod without_python {
     /// Runs `future` to its end on the calling thread. `answer` carries out its effects.
     ///
     /// The error of the outer result is one of the driver: `poll(2)` failed, the future waits for itself.
+    #[cfg(test)]
     pub fn block_on<F: Future>(future: F, effects: &EffectChannel, answer: impl FnMut(Effect)) -> Result<F::Output> {
         drive(future, effects, answer, |parker, wait_set| parker.sleep(wait_set, false).map(drop))
     }
