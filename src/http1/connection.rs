@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 
 use super::hyper_driver::HyperDriver;
 use super::upload::OutgoingBody;
@@ -50,7 +51,7 @@ pub enum BodyFault {
 impl Http1 {
     pub async fn new(stream: Stream, origin: Arc<Origin>) -> Result<Self> {
         let wire = Http1WireHandle::new(stream, Arc::clone(&origin));
-        let (sender, connection) = http1::handshake(wire.clone())
+        let (sender, connection) = http1::handshake(TokioIo::new(wire.clone()))
             .await
             .map_err(|error| Error::new(Kind::ConnectError, format!("{origin}: {error}")))?;
         let driver = HyperDriver::new(connection, wire);

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 
 use super::upload::OutgoingBody;
 use super::wire::Http1WireHandle;
@@ -21,7 +22,7 @@ use crate::operation::Fields;
 
 /// hyper's connection, and what polls it.
 pub struct HyperDriver {
-    connection: http1::Connection<Http1WireHandle, OutgoingBody>,
+    connection: http1::Connection<TokioIo<Http1WireHandle>, OutgoingBody>,
     has_ended: bool,
     pub wire: Http1WireHandle,
     flag: Arc<WakeFlag>,
@@ -32,7 +33,7 @@ pub struct HyperDriver {
 }
 
 impl HyperDriver {
-    pub fn new(connection: http1::Connection<Http1WireHandle, OutgoingBody>, wire: Http1WireHandle) -> Self {
+    pub fn new(connection: http1::Connection<TokioIo<Http1WireHandle>, OutgoingBody>, wire: Http1WireHandle) -> Self {
         let flag = Arc::new(WakeFlag::default());
         let waker = Waker::from(Arc::clone(&flag));
         Self { connection, has_ended: false, wire, flag, waker, trailers: Vec::new() }

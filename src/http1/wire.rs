@@ -1,6 +1,6 @@
 //! The stream under hyper: what goes out and comes in is what the caller and the server wrote.
 //!
-//! hyper reads and writes through [`Http1WireHandle`]. On the way out the head that hyper wrote is replaced by the caller's
+//! hyper reads and writes through [`Http1WireHandle`], adapted by hyper-util's `TokioIo`. On the way out the head that hyper wrote is replaced by the caller's
 //! ([`super::outbound`]); on the way in heads are read here and hyper gets short ones ([`super::inbound`]). hyper keeps what it is best
 //! at: framing, limits, and whether the connection can be used again.
 //!
@@ -24,7 +24,6 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::inbound::{BodyReader, HeadStep, Inbound};
@@ -308,17 +307,17 @@ impl Http1Wire {
 
 /// For hyper: reading.
 impl Http1Wire {
-    fn poll_read(&mut self, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Inbound::Head(_) = self.inbound {
             ready!(self.poll_head())?;
         }
         match &mut self.inbound {
             Inbound::Body(body) => {
-                if let Some(bytes) = body.take_buffered(cursor.remaining()) {
-                    cursor.put_slice(&bytes);
+                if let Some(bytes) = body.take_buffered(buf.remaining()) {
+                    buf.put_slice(&bytes);
                     return Poll::Ready(Ok(()));
                 }
-                self.poll_read_body(cursor)
+                self.poll_read_body(buf)
             }
             // The stream has ended in the middle of a head. hyper sees the end, and the exchange the fault.
             Inbound::Head(_) => Poll::Ready(Ok(())),
@@ -367,19 +366,16 @@ impl Http1Wire {
         self.record_read(poll, length).map_ok(|()| length)
     }
 
-    fn poll_read_body(&mut self, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read_body(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut cx = Context::from_waker(&self.waker);
-        // SAFETY: the slice is only handed to `ReadBuf`, which de-initialises nothing.
-        let mut buf = ReadBuf::uninit(unsafe { cursor.as_mut() });
-        let poll = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf);
-        let length = buf.filled().len();
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(&mut cx, buf);
+        let arrived = &buf.filled()[before..];
         let has_content = match &mut self.inbound {
-            Inbound::Body(body) => body.count(buf.filled()),
+            Inbound::Body(body) => body.count(arrived),
             _ => true,
         };
-        // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes, from the start.
-        unsafe { cursor.advance(length) };
-        let poll = self.record_read(poll, length);
+        let poll = self.record_read(poll, arrived.len());
         if !has_content {
             self.fault = Some(BodyReader::no_content(&self.origin));
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
@@ -404,13 +400,13 @@ impl Http1Wire {
     }
 }
 
-impl hyper::rt::Read for Http1WireHandle {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        self.lock().poll_read(&mut cursor)
+impl AsyncRead for Http1WireHandle {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.lock().poll_read(buf)
     }
 }
 
-impl hyper::rt::Write for Http1WireHandle {
+impl AsyncWrite for Http1WireHandle {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.lock().poll_write(&[IoSlice::new(buf)])
     }
