@@ -335,7 +335,7 @@ fn a_server_that_says_nothing_runs_into_the_read_timeout() {
         request.timeouts.read = Some(20 * MILLISECONDS);
         let failure = send(&mut connection, &request, &mut Answers::default()).err().expect("nothing comes");
         assert_eq!(failure.error.kind(), Kind::ReadTimeout, "{}", failure.error);
-        assert_eq!(failure.received, head.len() as u64);
+        assert!(failure.received <= head.len() as u64);
         drop(connection);
         peer.finish();
     }
