@@ -7,6 +7,8 @@ mod connection;
 mod http1_body;
 mod send;
 mod stream_view;
+#[cfg(test)]
+mod tests;
 
 pub use self::body::{Chunk, ResponseBody};
 pub use self::connection::{Client, HttpConnection, idle_external_stream, share};
