@@ -17,7 +17,7 @@ PLACES = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Cargo.toml", "pyproject.toml", "tox.ini"),
 ]
 KINDS = {"", ".rs", ".py", ".pyi", ".md", ".sh", ".toml", ".ini", ".yml", ".yaml", ".dot"}
-SKIPPED = {"__pycache__", "target", "corpus", "artifacts"}
+SKIPPED = {"__pycache__", "target", "corpus", ".corpus", "artifacts"}
 
 # The subject of a sentence is the thing that acts, so that it can be found in the code.
 PERSON = "name the thing: the thread, the task, the caller, the peer, the connection; no request, each waiter"

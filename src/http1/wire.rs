@@ -128,7 +128,7 @@ impl Http1Wire {
             self.waker.clone_from(waker);
         }
         if let Some(stream) = self.stream.external()
-            && let Some(timeout) = stream.hear(&mut self.pending_io)
+            && let Some(timeout) = stream.take_reply(&mut self.pending_io)
         {
             stream.fail_read(timeout);
         }
@@ -137,7 +137,7 @@ impl Http1Wire {
     /// Requests what the exchange waits for from an external stream.
     pub fn request_io(&mut self, effects: &EffectChannel, read: Option<Duration>, write: Option<Duration>) {
         if let Some(stream) = self.stream.external() {
-            stream.ask(effects, &mut self.pending_io, read, write);
+            stream.request(effects, &mut self.pending_io, read, write);
         }
     }
 

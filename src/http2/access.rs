@@ -125,7 +125,7 @@ impl ExchangeIo {
         if let Some(stream) = wire.stream().external()
             && stream.is_write_wanted()
         {
-            stream.ask(effects, &mut self.registration.pending_io, None, Some(timeout));
+            stream.request(effects, &mut self.registration.pending_io, None, Some(timeout));
             connection.leader_followers.lock().set_busy(&mut self.registration);
             return false;
         }
@@ -139,7 +139,7 @@ impl ExchangeIo {
         if !self.registration.pending_io.is_nothing()
             && let Some(stream) = self.connection.wire.lock().stream().external()
         {
-            self.timed_out = stream.hear(&mut self.registration.pending_io);
+            self.timed_out = stream.take_reply(&mut self.registration.pending_io);
         }
         self.registration.pending_io.is_nothing()
     }
@@ -157,7 +157,7 @@ impl ExchangeIo {
         if !stream.is_write_wanted() || connection.leader_followers.lock().has_followers() {
             return false;
         }
-        stream.ask(request.effects, &mut self.registration.pending_io, None, request.write_timeout);
+        stream.request(request.effects, &mut self.registration.pending_io, None, request.write_timeout);
         connection.leader_followers.lock().set_busy(&mut self.registration);
         true
     }
@@ -192,7 +192,7 @@ impl ExchangeIo {
         // The write that is under way may open this exchange's stream, which can send from then on. An exchange in the middle of a read
         // would not be woken by that.
         if !(request.activity == Activity::Sending && stream.is_writing()) {
-            stream.ask(request.effects, pending_io, request.read_timeout, request.write_timeout);
+            stream.request(request.effects, pending_io, request.read_timeout, request.write_timeout);
         }
         let is_more_wanted = stream.is_anything_wanted();
         drop(wire);

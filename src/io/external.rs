@@ -122,7 +122,7 @@ impl ExternalIo {
 
     /// Requests what the protocol wants and no exchange has requested: a write, or else a read. The exchange that calls this waits for
     /// the reply, and has no other one pending.
-    pub fn ask(
+    pub fn request(
         &mut self,
         effects: &EffectChannel,
         pending: &mut PendingIo,
@@ -175,7 +175,7 @@ impl ExternalIo {
 
     /// Takes the reply, if there is one. The error of a read that took too long is returned: it says nothing of the stream, only that
     /// the exchange that requested the read has waited long enough.
-    pub fn hear(&mut self, pending: &mut PendingIo) -> Option<Error> {
+    pub fn take_reply(&mut self, pending: &mut PendingIo) -> Option<Error> {
         match pending {
             PendingIo::Nothing => None,
             PendingIo::Read(reply) => {

@@ -34,14 +34,14 @@ impl Fixture {
         Pin::new(&mut self.io).poll_write(&mut Context::from_waker(Waker::noop()), bytes)
     }
 
-    fn ask(&mut self) -> Option<Effect> {
-        self.io.ask(&self.effects, &mut self.pending, None, None);
+    fn request(&mut self) -> Option<Effect> {
+        self.io.request(&self.effects, &mut self.pending, None, None);
         self.effects.take()
     }
 
     fn asked_read(&mut self) -> Reply<Bytes> {
         assert!(self.read().is_pending());
-        match self.ask() {
+        match self.request() {
             Some(Effect::Read { max_bytes: READ, reply, .. }) => reply,
             _ => panic!("a read is wanted"),
         }
@@ -49,14 +49,14 @@ impl Fixture {
 
     fn asked_write(&mut self, expected: &[u8]) -> Reply<()> {
         assert!(self.write(expected).is_pending());
-        match self.ask() {
+        match self.request() {
             Some(Effect::Write { bytes, reply, .. }) if bytes == expected => reply,
             _ => panic!("a write is wanted"),
         }
     }
 
-    fn hear(&mut self) -> Option<Error> {
-        self.io.hear(&mut self.pending)
+    fn take_reply(&mut self) -> Option<Error> {
+        self.io.take_reply(&mut self.pending)
     }
 
     fn abandon(&mut self) {
@@ -81,14 +81,14 @@ fn bytes(poll: Poll<io::Result<Vec<u8>>>) -> Vec<u8> {
 #[test]
 fn a_read_is_requested_when_the_protocol_wants_it() {
     let mut fixture = Fixture::new(false);
-    assert!(fixture.ask().is_none(), "nothing is wanted yet");
+    assert!(fixture.request().is_none(), "nothing is wanted yet");
     let reply = fixture.asked_read();
     assert!(fixture.read().is_pending());
-    assert!(!fixture.io.is_anything_wanted() && fixture.ask().is_none(), "one read at a time");
-    assert!(fixture.hear().is_none() && !fixture.pending.is_nothing());
+    assert!(!fixture.io.is_anything_wanted() && fixture.request().is_none(), "one read at a time");
+    assert!(fixture.take_reply().is_none() && !fixture.pending.is_nothing());
 
     reply.set(Ok(Bytes::from_static(b"abcdef")));
-    assert!(fixture.hear().is_none() && fixture.pending.is_nothing());
+    assert!(fixture.take_reply().is_none() && fixture.pending.is_nothing());
     assert_eq!(bytes(fixture.read()), b"abcd");
     assert_eq!(bytes(fixture.read()), b"ef", "the rest needs no other read");
     assert_eq!(fixture.io.moved(), 6);
@@ -99,11 +99,11 @@ fn a_read_is_requested_when_the_protocol_wants_it() {
 fn an_empty_read_is_the_end_of_the_stream() {
     let mut fixture = Fixture::new(false);
     fixture.asked_read().set(Ok(Bytes::new()));
-    assert!(fixture.hear().is_none());
+    assert!(fixture.take_reply().is_none());
     for _ in 0..2 {
         assert_eq!(bytes(fixture.read()), b"");
     }
-    assert!(fixture.ask().is_none());
+    assert!(fixture.request().is_none());
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn bytes_that_are_put_back_come_first() {
 fn a_read_that_fails_fails_one_poll() {
     let mut fixture = Fixture::new(false);
     fixture.asked_read().set(Err(Error::new(Kind::ReadError, "reset")));
-    assert!(fixture.hear().is_none());
+    assert!(fixture.take_reply().is_none());
     assert_eq!(error_of(fixture.read()), "reset");
     assert!(fixture.read().is_pending());
 }
@@ -127,9 +127,9 @@ fn a_read_that_fails_fails_one_poll() {
 fn a_read_that_took_too_long_concerns_its_exchange_alone() {
     let mut fixture = Fixture::new(false);
     fixture.asked_read().set(Err(Error::new(Kind::ReadTimeout, "too long")));
-    assert_eq!(fixture.hear().map(|error| error.kind()), Some(Kind::ReadTimeout));
+    assert_eq!(fixture.take_reply().map(|error| error.kind()), Some(Kind::ReadTimeout));
     fixture.asked_read().set(Ok(Bytes::from_static(b"late")));
-    assert!(fixture.hear().is_none());
+    assert!(fixture.take_reply().is_none());
     assert_eq!(bytes(fixture.read()), b"late");
 }
 
@@ -140,7 +140,7 @@ fn a_write_is_sent_as_it_was_when_it_was_wanted() {
     assert!(fixture.io.is_writing() && !fixture.io.is_write_wanted());
     assert!(fixture.write(b"abcdef").is_pending(), "more has come behind the same bytes");
     reply.set(Ok(()));
-    assert!(fixture.hear().is_none() && !fixture.io.is_writing());
+    assert!(fixture.take_reply().is_none() && !fixture.io.is_writing());
     assert!(matches!(fixture.write(b"abcdef"), Poll::Ready(Ok(3))));
     assert_eq!(fixture.io.moved(), 3);
     drop(fixture.asked_write(b"def"));
@@ -152,8 +152,8 @@ fn a_write_is_requested_before_a_read() {
     assert!(fixture.read().is_pending());
     fixture.asked_write(b"abc").set(Ok(()));
     assert!(fixture.io.is_anything_wanted(), "another exchange may request the read");
-    assert!(fixture.hear().is_none());
-    assert!(matches!(fixture.ask(), Some(Effect::Read { .. })));
+    assert!(fixture.take_reply().is_none());
+    assert!(matches!(fixture.request(), Some(Effect::Read { .. })));
 }
 
 #[test]
