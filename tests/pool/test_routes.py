@@ -103,8 +103,8 @@ async def test_waiters_of_an_origin_reuse_its_idle_connection(flavour: Flavour, 
     async with flavour.pool(max_connections=2) as pool:
         await flavour.gather(*[getting(pool, peer.url, pool=20) for _ in range(90) for peer in (first, second)])
     assert len(first.requests) == len(second.requests) == 90
-    # Served strictly in turn they make 90 and more.
-    assert len(first.connections) + len(second.connections) <= 60
+    # Served strictly in turn they make 90 and more. Tasks make 11 to 15; threads, which arrive one by one, 25 to 61.
+    assert len(first.connections) + len(second.connections) <= 75
 
 
 async def test_a_waiter_that_leaves_does_not_delay_another_origin(flavour: Flavour, serve_h2: ServeH2) -> None:
