@@ -80,15 +80,19 @@ fn a_body_without_trailers_ends_the_stream() {
 
 #[test]
 fn an_early_response_ends_the_upload() {
-    let (connection, peer) = connect(|peer| {
+    let (sent, is_sent) = std::sync::mpsc::channel();
+    let (connection, peer) = connect(move |peer| {
         peer.open(&[]);
         let stream = peer.expect_head();
         peer.head(stream, 413);
         peer.last_data(stream, "too large");
         peer.reset(stream, NO_ERROR);
+        sent.send(()).expect("the test waits");
     });
     let large = post(Content::Inline(vec![0; 1_000_000].into()), 1_000_000);
     assert_eq!(exchange(&connection, &large).expect("a response"), (413, "too large".into()));
+    // The response is complete before the reset has been sent.
+    is_sent.recv().expect("the script sends a reset");
     assert!(connection.is_open());
     finish(connection, peer);
 }
