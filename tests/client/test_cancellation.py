@@ -16,37 +16,17 @@ import httpcore_rs
 from leaks import descriptors
 from peers import always, deafness, describe, echo, full_backlog, reply, silence
 from proxies import socks5, tunnels
+from scenarios import IDLE, cancel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from certificates import Certificates
-    from flavours import Flavour, Pool
+    from flavours import Flavour
     from peers import Connection, Serve
 
-IDLE = "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]"
 OK = always(reply(b"ok"))
 BIG = b"x" * 32 * 1024 * 1024
-
-
-async def cancel(pool: Pool, job: Callable[[], Awaitable[Any]], begun: Callable[[], object], left: str = IDLE) -> None:
-    """Cancels a call when it has reached a certain point, and looks at the pool from within the cancelled task."""
-    seen: list[str] = []
-
-    async def watched() -> None:
-        try:
-            await job()
-        finally:
-            seen.append(repr(pool))
-
-    task = pool.flavour.start(watched)
-    await pool.flavour.until(begun)
-    await pool.flavour.sleep(0.01)
-    assert not task.done
-    task.cancel()
-    await task.finished()
-    assert task.cancelled
-    assert left in seen[0]
 
 
 async def test_while_waiting_for_a_slot(async_flavour: Flavour, serve: Serve) -> None:

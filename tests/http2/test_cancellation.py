@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import threading
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,14 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, WindowUpdateFrame
 
+import scenarios
 from flavours import Asyncio
 from h2_peer import MAX_CONCURRENT_STREAMS, OK, http2_pool, silence, still_works
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    from flavours import Flavour, Pool
+    from flavours import Flavour
     from h2_peer import ServeH2
     from h2_session import Session, Stream
 
@@ -131,24 +133,7 @@ async def test_an_exception_of_the_callers_body_is_the_callers(flavour: Flavour,
 # The client cancels it.
 
 
-async def cancel(pool: Pool, job: Callable[[], Awaitable[Any]], begun: Callable[[], object]) -> None:
-    """Cancels a call when it has reached a certain point, and looks at the pool from within the cancelled task."""
-    seen: list[str] = []
-
-    async def watched() -> None:
-        try:
-            await job()
-        finally:
-            seen.append(repr(pool))
-
-    task = pool.flavour.start(watched)
-    await pool.flavour.until(begun)
-    await pool.flavour.sleep(0.01)
-    assert not task.done
-    task.cancel()
-    await task.finished()
-    assert task.cancelled
-    assert "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]" in seen[0]
+cancel = functools.partial(scenarios.cancel, left="[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]")
 
 
 async def test_cancelled_while_waiting_for_the_head(async_flavour: Flavour, serve_h2: ServeH2) -> None:

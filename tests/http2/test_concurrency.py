@@ -14,7 +14,6 @@ from h2_peer import (
     MAX_CONCURRENT_STREAMS,
     OK,
     always,
-    asking,
     describe,
     echo,
     http2_pool,
@@ -23,6 +22,7 @@ from h2_peer import (
     still_works,
 )
 from leaks import descriptors
+from scenarios import asking
 
 if TYPE_CHECKING:
     from certificates import Certificates

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import pytest
 
-from flavours import FLAVOURS, Asyncio, drive
+from flavours import FLAVOURS, Asyncio
 from h2_peer import (
     OK,
     always,
-    asking,
     echo,
     http2_pool,
     only_root,
     still_works,
 )
 from leaks import descriptors
+from scenarios import asking, close_under
 
 if TYPE_CHECKING:
     from flavours import Flavour
@@ -109,13 +109,7 @@ async def test_closing_a_pool_from_another_thread_ends_its_readers(
     readers = [flavour.start(lambda: pool.request("GET", peer.url)) for _ in range(5)]
     await flavour.until(lambda: len(peer.streams) == 5)
     await flavour.sleep(0.05)
-    other = FLAVOURS[flavour.name]()
-    close = pool.close()
-    threading.Thread(target=lambda: other.run(close) if other.is_async else drive(close)).start()
-    for reader in readers:
-        with pytest.raises(httpcore.NetworkError) as raised:
-            await reader.wait()
-        assert "close" in str(raised.value)
+    await close_under(flavour, pool, readers)
     await flavour.until(lambda: peer.closed(1))
     assert "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]" in repr(pool)
 

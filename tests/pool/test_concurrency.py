@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
 
-from flavours import FLAVOURS, drive
+from flavours import FLAVOURS
 from peers import echo, reply, silence
+from scenarios import asking, close_under
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from flavours import Flavour, Pool
+    from flavours import Flavour
     from peers import Connection, Serve
-
-
-def asking(pool: Pool, url: str, name: str, count: int) -> Callable[[], Awaitable[None]]:
-    """Returns a call that sends this many requests and finds in each response its own request."""
-
-    async def ask() -> None:
-        for number in range(count):
-            target = f"{name}-{number}"
-            content = target.encode() * (number % 50)
-            described = json.loads((await pool.request("POST", url + target, content=content)).content)
-            assert described["target"] == f"/{target}"
-            assert described["length"] == len(content)
-
-    return ask
 
 
 async def test_32_callers_share_a_pool(flavour: Flavour, serve: Serve) -> None:
@@ -148,13 +134,7 @@ async def test_closing_a_pool_from_another_thread_ends_its_readers(flavour: Flav
     readers = [flavour.start(lambda: pool.request("GET", peer.url)) for _ in range(3)]
     await flavour.until(lambda: len(peer.requests) == 3)
     await flavour.sleep(0.05)
-    other = FLAVOURS[flavour.name]()
-    close = pool.close()
-    threading.Thread(target=lambda: other.run(close) if other.is_async else drive(close)).start()
-    for reader in readers:
-        with pytest.raises(httpcore.NetworkError) as raised:
-            await reader.wait()
-        assert "close" in str(raised.value)
+    await close_under(flavour, pool, readers)
     await flavour.until(lambda: peer.closed(3))
     assert "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]" in repr(pool)
 

@@ -20,7 +20,6 @@ from peers import Peer
 if TYPE_CHECKING:
     import ssl
     import threading
-    from collections.abc import Awaitable
 
     from certificates import Certificates
     from flavours import Flavour, Pool
@@ -141,20 +140,6 @@ def secure_pool(flavour: Flavour, certificates: Certificates, **arguments: Any) 
     """Returns a pool that trusts the tests' authority, and leaves the choice of the protocol to ALPN."""
     arguments = {"http2": True, "ssl_context": engines.current.trusting(certificates), **arguments}
     return flavour.pool(**arguments)
-
-
-def asking(pool: Pool, url: str, name: str, count: int) -> Callable[[], Awaitable[None]]:
-    """Returns a call that sends this many requests and finds in each response its own request."""
-
-    async def ask() -> None:
-        for number in range(count):
-            target = f"{name}-{number}"
-            content = target.encode() * (number % 50)
-            described = json.loads((await pool.request("POST", url + target, content=content)).content)
-            assert described["target"] == f"/{target}"
-            assert described["length"] == len(content)
-
-    return ask
 
 
 async def still_works(pool: Pool, peer: H2Peer) -> None:
