@@ -10,34 +10,18 @@ use super::*;
 use crate::error::{Error, Kind, Result};
 use crate::io::block_on::block_on;
 use crate::io::stream::Stream;
-use crate::operation::{Effect, EffectChannel, ExternalHandle, ExternalStream, StreamOwner};
+use crate::operation::{Effect, EffectChannel, ExternalHandle, StreamOwner};
 use crate::origin::{Origin, Scheme};
-use crate::testing::Answers;
+use crate::testing::{Answers, ExternalStub};
 use crate::tls::{Rules, Tls, TlsConfig, TlsOptions, Trust};
 
 pub(super) fn origin(scheme: Scheme, host: &str, port: i64) -> Origin {
     Origin { scheme, host: host.to_owned(), port, server_name: None }
 }
 
-/// A stream of a `network_backend`, which does nothing by itself.
-struct Scripted;
-
-impl ExternalStream for Scripted {
-    fn is_async(&self) -> bool {
-        false
-    }
-
-    fn has_chosen_http2(&self) -> bool {
-        true
-    }
-
-    fn is_for_threads(&self) -> bool {
-        true
-    }
-}
-
 pub(super) fn external() -> ExternalHandle {
-    ExternalHandle::new(Arc::new(Scripted), &StreamOwner::pool())
+    let stream = ExternalStub { is_async: false, has_chosen_http2: true };
+    ExternalHandle::new(Arc::new(stream), &StreamOwner::pool())
 }
 
 /// Returns a configuration of TLS that trusts any certificate.
