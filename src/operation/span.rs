@@ -13,16 +13,16 @@ use super::{Effect, EffectChannel, Event, ExchangeKind, Outcome, SpanStage, Trac
 use crate::error::{Error, Kind, Result};
 
 impl EffectChannel {
-    pub async fn started(&self, event: &Event) -> Result<()> {
+    async fn started(&self, event: &Event) -> Result<()> {
         self.report(event, SpanStage::Started).await
     }
 
-    pub async fn complete(&self, event: &Event, outcome: Outcome) -> Result<()> {
+    async fn complete(&self, event: &Event, outcome: Outcome) -> Result<()> {
         self.report(event, SpanStage::Complete(outcome)).await
     }
 
     /// Reports a failure and returns the error, as the exception object that the tracer saw.
-    pub async fn failed(&self, event: &Event, error: Error) -> Error {
+    async fn failed(&self, event: &Event, error: Error) -> Error {
         if !self.is_traced() {
             return error;
         }
