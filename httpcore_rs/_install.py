@@ -7,11 +7,13 @@ import importlib
 import inspect
 import typing
 
+from ._drive import adrive
 from ._options import DEFAULTS
 
 if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ._fast_path import AsyncPath, SyncPath
     from ._options import PoolOptions
     from ._transports import RustPoolTransportMixin
 
@@ -25,11 +27,29 @@ Init = typing.Callable[..., None]
 
 
 class _State:
-    """The options of `install()`, and for each changed class its own `__init__` and the one that replaces it."""
+    """The options of `install()`, and the replacements of methods by class."""
 
     is_installed = False
     options: typing.ClassVar[PoolOptions] = {}
-    changed: typing.ClassVar[dict[typing.Any, tuple[Init, Init]]] = {}
+    changed: typing.ClassVar[dict[typing.Any, list[_Replacement]]] = {}
+
+
+class _Replacement(typing.NamedTuple):
+    """A method of a class, and the one that replaces it."""
+
+    name: str
+    original: typing.Any
+    replacing: typing.Any
+
+    def put(self, cls: typing.Any) -> None:
+        """Replaces the method, unless something else is in its place."""
+        if getattr(cls, self.name) is self.original:
+            setattr(cls, self.name, self.replacing)
+
+    def undo(self, cls: typing.Any) -> None:
+        """Puts the original back. A patch on top of the replacement stays; from now on that calls the original."""
+        if getattr(cls, self.name) is self.replacing:
+            setattr(cls, self.name, self.original)
 
 
 def install(**options: Unpack[PoolOptions]) -> None:
@@ -58,9 +78,11 @@ def install(**options: Unpack[PoolOptions]) -> None:
         transports = importlib.import_module(f".{_LIBRARIES[library]}", __package__)
         for replaced, name in _TRANSPORTS.items():
             cls = getattr(importlib.import_module(library), replaced)
-            original, init = _State.changed.get(cls) or _prepare(cls, getattr(transports, name))
-            if cls.__init__ is original:
-                cls.__init__ = init
+            if cls not in _State.changed:
+                transport = getattr(transports, name)
+                _State.changed[cls] = [_constructor(cls, transport), *_handlers(transport.fast_path)]
+            for replacement in _State.changed[cls]:
+                replacement.put(cls)
     _State.options = options
     _State.is_installed = True
 
@@ -68,10 +90,9 @@ def install(**options: Unpack[PoolOptions]) -> None:
 def uninstall() -> None:
     """Undoes `install()`. Transports that were made in between keep their pools."""
     _State.is_installed = False
-    for cls, (original, init) in _State.changed.items():
-        # A patch on top of it stays in place. The `__init__` below calls the original one from now on.
-        if cls.__init__ is init:
-            cls.__init__ = original
+    for cls, replacements in _State.changed.items():
+        for replacement in replacements:
+            replacement.undo(cls)
 
 
 def _is_installed(library: str) -> bool:
@@ -84,7 +105,8 @@ def _is_installed(library: str) -> bool:
     return True
 
 
-def _prepare(cls: typing.Any, transport: type[RustPoolTransportMixin[typing.Any]]) -> tuple[Init, Init]:
+def _constructor(cls: typing.Any, transport: type[RustPoolTransportMixin[typing.Any]]) -> _Replacement:
+    """Returns the `__init__()` that makes a pool of this package."""
     original: Init = cls.__init__
     # The order of the arguments differs between versions of httpx.
     signature = inspect.signature(original)
@@ -109,5 +131,37 @@ def _prepare(cls: typing.Any, transport: type[RustPoolTransportMixin[typing.Any]
         own = {name: arguments.pop(name) for name in ("verify", "cert", "trust_env", "limits", "proxy", "uds")}
         self._pool = transport.make_pool(**own, arguments=arguments)
 
-    _State.changed[cls] = original, init
-    return original, init
+    return _Replacement("__init__", original, init)
+
+
+def _handlers(path: SyncPath | AsyncPath) -> typing.Iterator[_Replacement]:
+    """Yields the method that takes the fast path with pools of this package."""
+    original = path.library_handler
+    if original is not None:
+        # A patch that is in place now stays there, and its requests take the slow path.
+        make: typing.Any = _async_handler if inspect.iscoroutinefunction(original) else _sync_handler
+        yield _Replacement(original.__name__, original, make(path, original))
+
+
+def _sync_handler(path: SyncPath, original: typing.Any) -> typing.Any:
+    @functools.wraps(original)
+    def handle_request(self: typing.Any, request: typing.Any) -> typing.Any:
+        response = path.handle(self._pool, request)
+        return original(self, request) if response is None else response
+
+    return handle_request
+
+
+def _async_handler(path: AsyncPath, original: typing.Any) -> typing.Any:
+    @functools.wraps(original)
+    async def handle_async_request(self: typing.Any, request: typing.Any) -> typing.Any:
+        operation = path.start(self._pool, request)
+        if operation is None:
+            return await original(self, request)
+        try:
+            return await adrive(operation)
+        except Exception:
+            with path.map_exceptions():
+                raise
+
+    return handle_async_request

@@ -7,6 +7,7 @@ import ssl
 import typing
 
 from ._bases import Backend, Generic
+from ._drive import adrive
 from ._engine import TLSConfig
 from ._options import reject_unknown
 
@@ -17,6 +18,7 @@ if typing.TYPE_CHECKING:
     from httpcore import SOCKET_OPTION
     from typing_extensions import Self, Unpack
 
+    from ._fast_path import AsyncPath, SyncPath
     from ._options import PoolOptions
     from ._package import Package
 
@@ -164,3 +166,48 @@ class RustPoolTransportMixin(Generic[Backend]):
         cls, verify: bool | str | os.PathLike[str], cert: CertTypes | None, trust_env: bool
     ) -> TLSConfig | ssl.SSLContext:
         return TLSConfig(verify=verify, cert=cert, trust_env=trust_env)
+
+
+class SyncHandlerMixin:
+    """`handle_request()` of the transports for threads."""
+
+    _pool: typing.Any
+    fast_path: typing.ClassVar[SyncPath]
+
+    def handle_request(self, request: typing.Any) -> typing.Any:
+        """Sends a request and returns its response when the head has arrived.
+
+        Raises the library's exceptions. An exception of the body of `request` passes through unchanged.
+        """
+        # A patch or another base class may have put something else in the place of the library's method.
+        following: typing.Any = super(SyncHandlerMixin, type(self))
+        if following.handle_request is self.fast_path.library_handler:
+            response = self.fast_path.handle(self._pool, request)
+            if response is not None:
+                return response
+        slow: typing.Any = super()
+        return slow.handle_request(request)
+
+
+class AsyncHandlerMixin:
+    """`handle_async_request()` of the transports for event loops."""
+
+    _pool: typing.Any
+    fast_path: typing.ClassVar[AsyncPath]
+
+    async def handle_async_request(self, request: typing.Any) -> typing.Any:
+        """Sends a request and returns its response when the head has arrived.
+
+        Raises the library's exceptions. An exception of the body of `request` passes through unchanged.
+        """
+        following: typing.Any = super(AsyncHandlerMixin, type(self))
+        if following.handle_async_request is self.fast_path.library_handler:
+            operation = self.fast_path.start(self._pool, request)
+            if operation is not None:
+                try:
+                    return await adrive(operation)
+                except Exception:
+                    with self.fast_path.map_exceptions():
+                        raise
+        slow: typing.Any = super()
+        return await slow.handle_async_request(request)

@@ -10,9 +10,10 @@ import httpx2
 from . import httpcore2
 from ._bases import AsyncNetworkBackend, Backend, NetworkBackend
 from ._engine import TLSConfig
+from ._fast_path import AsyncPath, SyncPath
 from ._options import constructor
 from ._package import HTTPCORE2
-from ._transports import RustPoolTransportMixin
+from ._transports import AsyncHandlerMixin, RustPoolTransportMixin, SyncHandlerMixin
 
 if typing.TYPE_CHECKING:
     import os
@@ -40,21 +41,23 @@ class _HTTPX2Mixin(RustPoolTransportMixin[Backend]):
 
 
 @constructor
-class SyncTransport(_HTTPX2Mixin[NetworkBackend], httpx2.HTTPTransport):
+class SyncTransport(_HTTPX2Mixin[NetworkBackend], SyncHandlerMixin, httpx2.HTTPTransport):
     """`httpx2.HTTPTransport` on a `ConnectionPool` of this package: `httpx2.Client(transport=SyncTransport())`.
 
     Making one takes far less than a millisecond: unlike httpx2's own transport it builds no `ssl.SSLContext`.
     """
 
+    fast_path = SyncPath(httpx2, HTTPCORE2)
     _pools = (httpcore2.ConnectionPool, httpcore2.HTTPProxy, httpcore2.SOCKSProxy)
 
 
 @constructor
-class AsyncTransport(_HTTPX2Mixin[AsyncNetworkBackend], httpx2.AsyncHTTPTransport):
+class AsyncTransport(_HTTPX2Mixin[AsyncNetworkBackend], AsyncHandlerMixin, httpx2.AsyncHTTPTransport):
     """`httpx2.AsyncHTTPTransport` on an `AsyncConnectionPool` of this package.
 
     Used as `httpx2.AsyncClient(transport=AsyncTransport())`. Making one takes far less than a millisecond: unlike
     httpx2's own transport it builds no `ssl.SSLContext`.
     """
 
+    fast_path = AsyncPath(httpx2, HTTPCORE2)
     _pools = (httpcore2.AsyncConnectionPool, httpcore2.AsyncHTTPProxy, httpcore2.AsyncSOCKSProxy)

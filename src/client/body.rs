@@ -68,6 +68,15 @@ impl ResponseBody {
         matches!(&self.source, BodySource::Http2 { body, .. } if body.stream().is_uploading())
     }
 
+    /// Returns whether the last chunk has been read: the next poll reports the end of the body without waiting.
+    pub fn is_at_end(&mut self) -> bool {
+        match &mut self.source {
+            BodySource::Http1(body) => body.is_at_end(),
+            BodySource::Http2 { body, .. } => body.is_at_end(),
+            BodySource::Closed(is_complete, _) => *is_complete,
+        }
+    }
+
     /// Returns the trailers (RFC 9110, 6.5), once the body was read to its end.
     pub fn take_trailers(&mut self) -> Vec<(Bytes, Bytes)> {
         match &mut self.source {

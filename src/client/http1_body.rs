@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::connection::HttpConnection;
 use super::send::{closed, closed_by_pool, foreign};
@@ -55,6 +55,11 @@ impl Http1Body {
             timeout,
             trailers: Vec::new(),
         }
+    }
+
+    /// Returns whether all bytes of a body with a known length have been read.
+    pub fn is_at_end(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     /// Returns the trailers.

@@ -153,9 +153,12 @@ impl BodyReader {
     fn new(head: &Http1Head, has_content: bool, buffer: &mut BytesMut) -> Result<Self> {
         let mut for_hyper = head.framing_head()?;
         let mut chunks = Chunks::None;
-        if has_content && head.is_chunked() {
-            chunks = Chunks::begin();
-            chunks.feed(buffer);
+        if has_content {
+            head.check_lengths()?;
+            if head.is_chunked() {
+                chunks = Chunks::begin();
+                chunks.feed(buffer);
+            }
         }
         let without_content = buffer.len() as u64;
         for_hyper.extend_from_slice(buffer);

@@ -64,6 +64,13 @@ impl Http2Body {
         self.is_complete
     }
 
+    /// Returns whether the whole response has been read and the whole request sent: the next poll reports the end.
+    pub fn is_at_end(&mut self) -> bool {
+        let is_sent = !self.stream.is_uploading() && !self.stream.has_upload_task();
+        self.is_complete
+            || (is_sent && self.stream.is_current() && self.stream.body().is_some_and(|body| body.is_end_stream()))
+    }
+
     pub fn take_reader(&mut self) -> Option<Waker> {
         self.reader.take()
     }

@@ -171,6 +171,20 @@ impl Http1Head {
         Ok(head)
     }
 
+    /// Checks that all lengths that the server declared are the same. A list of equal numbers is one number (RFC 9110, 8.6); equal
+    /// means the same digits.
+    pub fn check_lengths(&self) -> Result<()> {
+        let lengths = self.headers().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
+        let mut members = lengths.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+        let first = members.next();
+        // The text is h11's.
+        if members.all(|length| Some(length) == first) {
+            Ok(())
+        } else {
+            Err(Error::remote("conflicting Content-Length headers"))
+        }
+    }
+
     /// Returns the length that the server declared for the body, for messages.
     pub fn content_length(&self) -> Option<u64> {
         self.headers()
@@ -340,6 +354,22 @@ mod tests {
                 .expect("well-formed");
         let for_hyper = head.framing_head().expect("framed");
         assert_eq!(for_hyper, "HTTP/1.1 200 \r\nContent-LENGTH: 5\r\nconnection: close\r\n\r\n");
+    }
+
+    #[test]
+    fn lengths_that_are_not_written_alike_are_refused() {
+        for (lengths, is_accepted) in [
+            ("3\r\nContent-Length: 3", true),
+            ("3, 3", true),
+            ("3\r\nContent-Length: 03", false),
+            ("3,003", false),
+            ("3,", false),
+            ("3, 4", false),
+        ] {
+            let raw = format!("HTTP/1.1 200 OK\r\nContent-Length: {lengths}\r\n\r\n");
+            let head = Http1Head::parse(raw.into_bytes().into()).expect("well-formed");
+            assert_eq!(head.check_lengths().is_ok(), is_accepted, "{lengths}");
+        }
     }
 
     #[test]

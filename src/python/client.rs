@@ -10,6 +10,7 @@ use super::calls::call;
 use super::closing::closing;
 use super::execution::{NewOperation, NextEffect};
 use super::host::Host;
+use super::httpx::HttpxModels;
 use super::namespace::{Namespace, Package};
 use super::operation::{self, Operation};
 use super::operations::send::{FetchRequest, SendRequest};
@@ -60,6 +61,31 @@ impl ClientHandle {
     ) -> PyResult<Operation> {
         let reactor = Arc::clone(&host.get().shared.reactor);
         Ok(Operation::in_task(host, self.sending(request, namespace, parsed, choice, Some(reactor))?))
+    }
+
+    /// Returns the operation that sends an `httpx.Request` and makes an `httpx.Response`; `None` if it needs an `httpcore.Request`.
+    pub fn sending_for(
+        &self,
+        request: &Bound<'_, PyAny>,
+        models: &Bound<'_, HttpxModels>,
+        reactor: Option<Arc<Reactor>>,
+    ) -> PyResult<Option<NewOperation<'_>>> {
+        let (py, namespace) = (request.py(), models.get().namespace());
+        if namespace.is_debugging(py, self.arguments.get().has_proxy(py))? {
+            // The debug log is given an `httpcore.Request`.
+            return Ok(None);
+        }
+        let parsed = models.get().read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let Some((parsed, upload)) = parsed else { return Ok(None) };
+        let effects = EffectChannel::default();
+        let sending = client::start(Arc::clone(&self.client), parsed, ConnectionChoice::Any, reactor, effects.clone());
+        Ok(Some(NewOperation {
+            operation: Box::new(SendRequest::for_httpx(sending, models)),
+            effects,
+            namespace,
+            callbacks: RequestCallbacks::new(upload, None),
+            owner: &self.client.owner,
+        }))
     }
 
     fn sending(

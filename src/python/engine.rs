@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use super::client::{ClientHandle, Engine};
 use super::connection::Connection;
 use super::host::Host;
+use super::httpx::HttpxModels;
 use super::namespace::{Namespace, Package};
 use super::operation::{self, Operation};
 use super::options::PoolOptions;
@@ -102,6 +103,30 @@ impl Engine {
         let reactor = Arc::clone(&host.get().shared.reactor);
         let fetching = self.handle.fetching(py, arguments, Some(reactor))?;
         Ok(fetching.map(|fetching| Operation::in_task(host, fetching)))
+    }
+
+    /// Sends an `httpx.Request` from this thread. Returns its `httpx.Response`, or an `Operation` that has it as its result. Returns
+    /// `None` if an `httpcore.Request` has to be made.
+    fn handle_httpx_request<'py>(
+        &self,
+        request: &Bound<'py, PyAny>,
+        models: &Bound<'py, HttpxModels>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let sending = self.handle.sending_for(request, models, None)?;
+        sending.map(|sending| operation::run(request.py(), sending)).transpose()
+    }
+
+    /// Returns an `Operation` that sends an `httpx.Request` from a task of the host's loop. Its result is an `httpx.Response`.
+    /// Returns `None` if an `httpcore.Request` has to be made.
+    fn start_httpx_request(
+        &self,
+        host: Py<Host>,
+        request: &Bound<'_, PyAny>,
+        models: &Bound<'_, HttpxModels>,
+    ) -> PyResult<Option<Operation>> {
+        let reactor = Arc::clone(&host.get().shared.reactor);
+        let sending = self.handle.sending_for(request, models, Some(reactor))?;
+        Ok(sending.map(|sending| Operation::in_task(host, sending)))
     }
 
     /// Returns the connections of the pool in the order in which they were made.

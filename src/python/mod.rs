@@ -32,6 +32,7 @@ mod external_calls;
 mod greenlets;
 mod helpers;
 mod host;
+mod httpx;
 mod namespace;
 mod network_stream;
 mod operation;
@@ -63,6 +64,8 @@ mod engine_module {
     #[pymodule_export]
     use super::host::Host;
     #[pymodule_export]
+    use super::httpx::HttpxModels;
+    #[pymodule_export]
     use super::network_stream::{AsyncNetworkStream, NetworkStream};
     #[pymodule_export]
     use super::operation::Operation;
@@ -84,6 +87,14 @@ mod engine_module {
     #[pyfunction]
     fn set_main_thread(ident: u64) {
         super::signals::set_main_thread(ident);
+    }
+
+    /// Returns scheme, host, port and target of a URL, or `None` for one of an unusual form: `pool.request()` makes an
+    /// `httpcore.URL` of that.
+    #[pyfunction]
+    fn read_url(url: &str) -> Option<(&str, &str, Option<u16>, std::borrow::Cow<'_, str>)> {
+        let url = crate::message::UsualUrl::read(url.as_bytes())?;
+        Some((url.scheme.as_str(), url.host, url.port, url.target))
     }
 
     /// Tells the engine that `select.select` is monkey-patched: threads wait by calling it from now on.

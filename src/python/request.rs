@@ -184,7 +184,7 @@ fn read_server_name(name: &Bound<'_, PyAny>) -> Result<String, Fault> {
 }
 
 /// Returns the whole body if the stream only wraps bytes, as the `ByteStream` classes of httpcore and httpx do.
-fn inline(stream: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
+pub fn inline(stream: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
     // From the wrapping class to the name of the attribute with the bytes.
     static WRAPPERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 

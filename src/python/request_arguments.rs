@@ -3,6 +3,8 @@
 //! It takes arguments of the usual types, for requests that are not traced. For all others it returns `None`; httpcore then
 //! checks the arguments and makes the request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,7 +15,8 @@ use super::errors::Fault;
 use super::namespace::Namespace;
 use super::request::{Parsed, RequestExtensions, read_extensions, read_origin, tuple_of_two};
 use super::values::{copy_or_borrow, get, text};
-use crate::message::{Content, HeadWriter};
+use crate::message::{Content, HeadWriter, UsualUrl};
+use crate::origin::Origin;
 
 /// The arguments of `pool.request()`.
 #[derive(Clone, Copy)]
@@ -32,7 +35,6 @@ type HeaderPairs<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
 pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>) -> Result<Option<Parsed>, Fault> {
     let RequestArguments { method, url, headers, content, extensions } = arguments;
     let py = method.py();
-    let Some(url) = usual_url(namespace, url)? else { return Ok(None) };
     if headers.is_some_and(|headers| !headers.is_exact_instance_of::<PyList>())
         || extensions.is_some_and(|extensions| !extensions.is_exact_instance_of::<PyDict>())
         || extension(extensions, intern!(py, "trace"))?.is_some()
@@ -41,12 +43,12 @@ pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>
         // A trace callback and the debug log are given an `httpcore.Request`.
         return Ok(None);
     }
+    let Some(RequestUrl { origin, target }) = read_url(namespace, url)? else { return Ok(None) };
     let target = match extension(extensions, intern!(py, "target"))? {
-        Some(target) => target,
-        None => url.getattr(intern!(py, "target"))?,
+        Some(target) => Target::Object(target),
+        None => target,
     };
-    let origin = read_origin(&url)?;
-    let (Some(method), Some(target)) = (text(method), text(&target)) else { return Ok(None) };
+    let (Some(method), Some(target)) = (text(method), target.bytes()) else { return Ok(None) };
     let mut writer = HeadWriter::new(method, target)?;
     let Some(pairs) = pairs(headers)? else { return Ok(None) };
     if !has(&pairs, b"host") {
@@ -65,16 +67,48 @@ pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>
     Ok(Some(extensions.complete(origin, head, content, stream)))
 }
 
-/// Returns an `httpcore.URL`, made from a `str` or `bytes` if necessary; `None` for other types.
-fn usual_url<'py>(namespace: &Namespace, url: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let class = namespace.url.bind(url.py());
-    if url.get_type().is(class) {
-        Ok(Some(url.clone()))
-    } else if url.is_exact_instance_of::<PyString>() || url.is_exact_instance_of::<PyBytes>() {
-        call(class, (url,)).map(Some)
-    } else {
-        Ok(None)
+/// The URL of a request.
+struct RequestUrl<'a, 'py> {
+    origin: Origin,
+    target: Target<'a, 'py>,
+}
+
+/// The target of a request: a part of the string that the URL was given as, or an attribute.
+enum Target<'a, 'py> {
+    Read(Cow<'a, str>),
+    Object(Bound<'py, PyAny>),
+}
+
+impl Target<'_, '_> {
+    /// Returns the bytes to send; `None` for an object of another type.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Read(target) => Some(target.as_bytes()),
+            Self::Object(target) => text(target),
+        }
     }
+}
+
+/// Reads an `httpcore.URL`, a `str` or `bytes`; returns `None` for other types.
+fn read_url<'a, 'py>(namespace: &Namespace, url: &'a Bound<'py, PyAny>) -> Result<Option<RequestUrl<'a, 'py>>, Fault> {
+    let py = url.py();
+    let class = namespace.url.bind(py);
+    let made;
+    let parsed = if url.get_type().is(class) {
+        url
+    } else if url.is_exact_instance_of::<PyString>() || url.is_exact_instance_of::<PyBytes>() {
+        if let Some(UsualUrl { scheme, host, port, target }) = text(url).and_then(UsualUrl::read) {
+            let port = port.map_or(scheme.default_port(), i64::from);
+            let origin = Origin { scheme, host: host.to_owned(), port, server_name: None };
+            return Ok(Some(RequestUrl { origin, target: Target::Read(target) }));
+        }
+        made = call(class, (url,))?;
+        &made
+    } else {
+        return Ok(None);
+    };
+    let target = parsed.getattr(intern!(py, "target"))?;
+    Ok(Some(RequestUrl { origin: read_origin(parsed)?, target: Target::Object(target) }))
 }
 
 fn extension<'py>(

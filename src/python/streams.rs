@@ -45,6 +45,11 @@ impl ResponseStream {
         operation::run(py, self.body.reading())
     }
 
+    /// Returns true if the last chunk was returned and the end of the body takes no waiting: the body has ended then.
+    fn finish(&self, py: Python<'_>) -> PyResult<bool> {
+        self.body.0.finish(py)
+    }
+
     /// Closes the body. Returns an effect to call after that, or `None`. A thread that waits for a chunk at the same time gets a
     /// `ReadError`.
     fn end<'py>(&self, py: Python<'py>) -> NextEffect<'py> {
@@ -101,6 +106,11 @@ impl AsyncResponseStream {
         self.unyielded.store(0, Ordering::Relaxed);
         let operation = Operation::in_task(self.host.clone_ref(py), self.body.reading());
         Ok(Bound::new(py, if yields_first { operation.yielding_first() } else { operation })?.into_any())
+    }
+
+    /// Returns true if the last chunk was returned and the end of the body takes no waiting: the body has ended then.
+    fn finish(&self, py: Python<'_>) -> PyResult<bool> {
+        self.body.0.finish(py)
     }
 
     /// Closes the body. Returns an effect to await after that, or `None`. A task that waits for a chunk at the same time gets a

@@ -203,6 +203,7 @@ async def test_endless_informational_responses_are_refused(flavour: Flavour, ser
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", id="negative content-length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n", id="huge content-length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", id="two lengths"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2, 02\r\n\r\nab", id="two spellings of a length"),
         pytest.param(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", id="101 that was not requested"),
     ],
 )

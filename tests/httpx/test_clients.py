@@ -1,4 +1,4 @@
-"""httpx and httpx2 over the pools: their clients, exceptions and arguments; their transports are not overridden."""
+"""httpx and httpx2 over the pools: their clients, exceptions and arguments."""
 
 from __future__ import annotations
 
@@ -26,28 +26,6 @@ OK = always(reply(b"ok"))
 def test_transports_are_the_librarys_own(library: Library) -> None:
     assert issubclass(library.SyncTransport, library.HTTPTransport)
     assert issubclass(library.AsyncTransport, library.AsyncHTTPTransport)
-    # Instrumentation patches these methods on httpx's classes, and must keep working.
-    assert library.SyncTransport.handle_request is library.HTTPTransport.handle_request
-    assert library.AsyncTransport.handle_async_request is library.AsyncHTTPTransport.handle_async_request
-
-
-async def test_patches_of_httpxs_transport_apply(
-    flavour: Flavour, library: Library, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[str] = []
-    owner: Any = library.AsyncHTTPTransport if flavour.is_async else library.HTTPTransport
-    name = "handle_async_request" if flavour.is_async else "handle_request"
-    genuine = getattr(owner, name)
-
-    def patched(self: Any, request: Any) -> Any:
-        seen.append(str(request.url))
-        return genuine(self, request)
-
-    monkeypatch.setattr(owner, name, patched)
-    peer = serve(OK)
-    async with library.client(flavour) as client:
-        await client.send("GET", peer.url)
-    assert seen == [peer.url]
 
 
 @pytest.mark.parametrize("arguments", [{}, {"verify": False}, {"trust_env": False}, {"http1": True, "retries": 1}])

@@ -165,14 +165,13 @@ def test_a_patch_below(library: Library, monkeypatch: pytest.MonkeyPatch) -> Non
         genuine(self, *args, **kwargs)
 
     monkeypatch.setattr(Patched, "__init__", patched)
-    original, init = httpcore_rs._install._prepare(Patched, library.SyncTransport)
-    assert original is patched
-    monkeypatch.setattr(Patched, "__init__", init)
+    replacement = httpcore_rs._install._constructor(Patched, library.SyncTransport)
+    assert replacement.original is patched
+    monkeypatch.setattr(Patched, "__init__", replacement.replacing)
     monkeypatch.setattr(httpcore_rs._install._State, "is_installed", True)
     assert is_ours(Patched(verify=False)._pool)
     monkeypatch.setattr(httpcore_rs._install._State, "is_installed", False)
     assert not is_ours(Patched(verify=False)._pool)
-    del httpcore_rs._install._State.changed[Patched]
 
 
 @pytest.mark.usefixtures("installed")

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -11,9 +11,11 @@ use pyo3::types::PyList;
 use super::{Completion, PollOperation};
 use crate::client::{Chunk, ResponseBody};
 use crate::error::Result;
+use crate::io::wait_set;
 use crate::lock::{Rank, RankedMutex, lock};
 use crate::operation::StreamOwner;
 use crate::python::callbacks::RequestCallbacks;
+use crate::python::errors::to_pyerr;
 use crate::python::namespace::Namespace;
 use crate::python::response;
 use crate::python::thread_driver::panicked;
@@ -53,6 +55,22 @@ impl OpenBody {
             body.close();
             Poll::Ready(Err(panicked(&*panic)))
         })
+    }
+
+    /// Returns true if the last chunk has been read, and does what is due at the end of the body.
+    pub fn finish(&self, py: Python<'_>) -> PyResult<bool> {
+        if !self.body.lock().is_at_end() {
+            return Ok(false);
+        }
+        match self.poll_chunk(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(None)) => self.chunk(py, None).map(|_| true),
+            Poll::Ready(Err(error)) => Err(to_pyerr(py, self.namespace, error)),
+            Poll::Ready(Ok(Some(_))) | Poll::Pending => {
+                // The next read reports the end.
+                wait_set::clear();
+                Ok(false)
+            }
+        }
     }
 
     /// Returns a chunk as `bytes`; at the end of the body fills the list of trailers and returns Python's `None`.

@@ -12,6 +12,7 @@ use crate::client::{Fetched, Response};
 use crate::error::Result;
 use crate::python::content::ResponseContent;
 use crate::python::errors::to_pyerr;
+use crate::python::httpx::HttpxModels;
 use crate::python::performer::Performer;
 use crate::python::streams::{AsyncResponseStream, ResponseStream};
 use crate::python::{network_stream, response};
@@ -20,11 +21,21 @@ use crate::python::{network_stream, response};
 pub struct SendRequest {
     sending: BoxedFuture<Response>,
     response: Option<Response>,
+    /// The classes of httpx, for a request of httpx.
+    models: Option<Py<HttpxModels>>,
 }
 
 impl SendRequest {
     pub fn new(sending: impl Future<Output = Result<Response>> + Send + 'static) -> Self {
-        Self { sending: Box::pin(sending), response: None }
+        Self { sending: Box::pin(sending), response: None, models: None }
+    }
+
+    /// Returns the operation for a request of httpx: its value is an `httpx.Response`.
+    pub fn for_httpx(
+        sending: impl Future<Output = Result<Response>> + Send + 'static,
+        models: &Bound<'_, HttpxModels>,
+    ) -> Self {
+        Self { models: Some(models.clone().unbind()), ..Self::new(sending) }
     }
 }
 
@@ -35,7 +46,7 @@ impl PollOperation for SendRequest {
 
     fn value<'py>(&mut self, py: Python<'py>, completion: Completion<'_>) -> PyResult<Bound<'py, PyAny>> {
         match self.response.take() {
-            Some(response) => respond(py, response, None, completion),
+            Some(response) => respond(py, response, None, self.models.as_ref(), completion),
             None => Err(to_pyerr(py, completion.namespace, no_value())),
         }
     }
@@ -62,18 +73,19 @@ impl PollOperation for FetchRequest {
         match self.fetched.take() {
             Some(Fetched { response, content }) => {
                 let content = content.into_bytes(py)?;
-                respond(py, response, Some(content), completion)
+                respond(py, response, Some(content), None, completion)
             }
             None => Err(to_pyerr(py, completion.namespace, no_value())),
         }
     }
 }
 
-/// Returns the `httpcore.Response`. `content` is the body, if that was read already.
+/// Returns the `httpcore.Response`, or the response of `models`. `content` is the body, if that was read already.
 fn respond<'py>(
     py: Python<'py>,
     response: Response,
     content: Option<Bound<'py, PyBytes>>,
+    models: Option<&Py<HttpxModels>>,
     completion: Completion<'_>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let Completion { namespace, mut callbacks, performer, owner } = completion;
@@ -90,5 +102,8 @@ fn respond<'py>(
     if let Some(tracer) = tracer {
         stream = tracer.wrap(py, stream, stream_id, performer.is_task())?;
     }
-    response::build(py, namespace, &head, stream, extensions, content)
+    match models {
+        Some(models) => models.get().respond(py, &head, &stream, extensions),
+        None => response::build(py, namespace, &head, stream, extensions, content),
+    }
 }
