@@ -70,7 +70,8 @@ impl Origin {
 
     /// Returns host and port, also if that is the default.
     pub fn host_and_port(&self) -> String {
-        format!("{}:{}", self.bracketed_host(), self.port)
+        let (host, port) = (self.bracketed_host(), self.port.to_string());
+        [&host, ":", &port].concat()
     }
 
     /// Returns the host, an IPv6 address without brackets.

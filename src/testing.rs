@@ -9,7 +9,7 @@
 //!     peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 //! });
 //! let mut answers = Answers::default();
-//! let mut connection = run(&mut answers, Http1::new(stream, origin())).expect("a connection");
+//! let mut connection = Http1::new(stream, origin());
 //! ...
 //! peer.finish();
 //! ```

@@ -24,6 +24,12 @@ impl Poolable for HttpConnection {
             Self::Http2(connection) => Some(Self::Http2(Arc::clone(connection))),
         }
     }
+
+    fn rest(&mut self) {
+        if let Self::Http1(connection) = self {
+            connection.rest();
+        }
+    }
 }
 
 /// A pool, and what makes its connections.

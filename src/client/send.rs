@@ -272,7 +272,7 @@ impl Exchange<'_> {
         if connector.may_multiplex(&request.origin) {
             slot.mark_exclusive();
         }
-        Ok(HttpConnection::Http1(Box::new(Http1::new(stream, origin).await?)))
+        Ok(HttpConnection::Http1(Box::new(Http1::new(stream, origin))))
     }
 
     fn attach(&self, connection: &Http2) -> Result<()> {

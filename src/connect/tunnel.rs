@@ -33,7 +33,7 @@ pub async fn open(
         timeouts: Timeouts { read: operation_timeout, write: operation_timeout, ..Timeouts::default() },
         has_trailers: false,
     };
-    let mut connection = Http1::new(stream, Arc::clone(&proxy.origin)).await?.reporting_as(ExchangeKind::Connect);
+    let mut connection = Http1::new(stream, Arc::clone(&proxy.origin)).reporting_as(ExchangeKind::Connect);
     let response = connection.send(&request, effects).await.map_err(|failure| failure.error)?;
     let head = response.head;
     if !(200..300).contains(&head.status) {

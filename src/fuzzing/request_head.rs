@@ -108,8 +108,7 @@ fn check(head: &[u8], method: &[u8], target: &[u8], fields: &[Field<'_>]) {
 fn over_http1(request: &Request) {
     let (stream, mut peer) = TurnPeer::new([]);
     let effects = EffectChannel::default();
-    let connection = peer.run(&effects, Http1::new(stream, origin(Scheme::Http)));
-    let mut connection = connection.expect("no I/O takes place");
+    let mut connection = Http1::new(stream, origin(Scheme::Http));
     assert!(peer.run(&effects, connection.send(request, &effects)).is_err(), "there was no response");
     peer.receive();
     let Content::Inline(content) = &request.content else { return };

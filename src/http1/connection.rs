@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 
 use super::hyper_driver::HyperDriver;
-use super::upload::OutgoingBody;
 use super::wire::Http1WireHandle;
 use crate::error::{Error, Kind, Result};
 use crate::io::progress::ProgressTimer;
@@ -25,7 +22,6 @@ use crate::origin::Origin;
 /// A connection that speaks HTTP/1.1.
 pub struct Http1 {
     pub(super) origin: Arc<Origin>,
-    pub(super) sender: http1::SendRequest<OutgoingBody>,
     pub(super) driver: HyperDriver,
     /// The kind of exchange that trace events report.
     pub(super) kind: ExchangeKind,
@@ -49,13 +45,14 @@ pub enum BodyFault {
 }
 
 impl Http1 {
-    pub async fn new(stream: Stream, origin: Arc<Origin>) -> Result<Self> {
-        let wire = Http1WireHandle::new(stream, Arc::clone(&origin));
-        let (sender, connection) = http1::handshake(TokioIo::new(wire.clone()))
-            .await
-            .map_err(|error| Error::new(Kind::ConnectError, format!("{origin}: {error}")))?;
-        let driver = HyperDriver::new(connection, wire);
-        Ok(Self { origin, sender, driver, kind: ExchangeKind::Http1, got_content: false })
+    pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
+        let driver = HyperDriver::new(Http1WireHandle::new(stream, Arc::clone(&origin)));
+        Self { origin, driver, kind: ExchangeKind::Http1, got_content: false }
+    }
+
+    /// Frees the buffers of an idle connection. They are made anew for the next exchange.
+    pub fn rest(&mut self) {
+        self.driver.rest();
     }
 
     /// Sets the kind of exchange that trace events report.
@@ -69,9 +66,7 @@ impl Http1 {
 
     /// Returns the stream of a connection that has left HTTP, and the bytes that arrived on it behind the response head.
     pub fn into_stream(self) -> Option<(Stream, BytesMut)> {
-        let Self { driver, sender, .. } = self;
-        drop(sender);
-        driver.into_wire().into_stream()
+        self.driver.into_wire().into_stream()
     }
 
     /// Moves an idle connection to the event loop that is going to use it.
@@ -154,7 +149,7 @@ impl Http1 {
         while self.driver.poll_connection() {}
         // An idle connection is not waited for.
         wait_set::clear();
-        !self.driver.has_ended() && self.sender.is_ready() && self.wire().lock().is_reusable()
+        self.driver.is_ready() && self.wire().lock().is_reusable()
     }
 
     /// Returns the error of an exchange in which hyper could not go on.

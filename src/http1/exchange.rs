@@ -64,7 +64,10 @@ impl Http1 {
         let uploader = Uploader::begin(request, effects).await?;
         self.wire().lock().begin(head);
         let for_hyper = framing_request(head, uploader.body(), uploader.announced());
-        let mut response = pin!(self.sender.send_request(for_hyper));
+        let sender = self.driver.sender().await.map_err(|error| {
+            Error::new(Kind::Internal, format!("{}: a request cannot be sent: {error}", self.origin))
+        })?;
+        let mut response = pin!(sender.send_request(for_hyper));
         let mut exchange = Http1Exchange::new(uploader, request, effects);
         let mut yield_budget = YieldBudget::default();
         let body = loop {

@@ -22,7 +22,8 @@ use crate::operation::Fields;
 
 /// hyper's connection, and what polls it.
 pub struct HyperDriver {
-    connection: http1::Connection<TokioIo<Http1WireHandle>, OutgoingBody>,
+    /// `None` while the connection is at rest: hyper's half is made anew for the next exchange.
+    hyper: Option<HyperConnection>,
     has_ended: bool,
     pub wire: Http1WireHandle,
     flag: Arc<WakeFlag>,
@@ -32,11 +33,42 @@ pub struct HyperDriver {
     pub trailers: Fields,
 }
 
+/// hyper's two halves of a connection. They hold buffers of 16 KiB.
+struct HyperConnection {
+    sender: http1::SendRequest<OutgoingBody>,
+    connection: http1::Connection<TokioIo<Http1WireHandle>, OutgoingBody>,
+}
+
 impl HyperDriver {
-    pub fn new(connection: http1::Connection<TokioIo<Http1WireHandle>, OutgoingBody>, wire: Http1WireHandle) -> Self {
+    pub fn new(wire: Http1WireHandle) -> Self {
         let flag = Arc::new(WakeFlag::default());
         let waker = Waker::from(Arc::clone(&flag));
-        Self { connection, has_ended: false, wire, flag, waker, trailers: Vec::new() }
+        Self { hyper: None, has_ended: false, wire, flag, waker, trailers: Vec::new() }
+    }
+
+    /// Returns what requests are sent with. Makes hyper's half of a connection that is new or at rest.
+    pub async fn sender(&mut self) -> hyper::Result<&mut http1::SendRequest<OutgoingBody>> {
+        let hyper = match self.hyper.take() {
+            Some(hyper) => hyper,
+            None => {
+                let (sender, connection) = http1::handshake(TokioIo::new(self.wire.clone())).await?;
+                HyperConnection { sender, connection }
+            }
+        };
+        Ok(&mut self.hyper.insert(hyper).sender)
+    }
+
+    /// Returns whether another request can be sent.
+    pub fn is_ready(&self) -> bool {
+        !self.has_ended && self.hyper.as_ref().is_none_or(|hyper| hyper.sender.is_ready())
+    }
+
+    /// Frees the buffers of an idle connection.
+    pub fn rest(&mut self) {
+        if self.is_ready() {
+            self.hyper = None;
+            self.wire.lock().free_buffer();
+        }
     }
 
     /// Drops hyper's connection and returns the wire.
@@ -44,19 +76,12 @@ impl HyperDriver {
         self.wire
     }
 
-    /// Returns whether hyper serves no more requests on this connection.
-    pub fn has_ended(&self) -> bool {
-        self.has_ended
-    }
-
     /// Lets hyper do what it can. Returns whether its other half has to be polled again.
     pub fn poll_connection(&mut self) -> bool {
-        if self.has_ended {
-            return false;
-        }
+        let Some(hyper) = self.hyper.as_mut().filter(|_| !self.has_ended) else { return false };
         self.flag.0.store(false, Ordering::Relaxed);
         // Errors reach the response or the body.
-        self.has_ended = Pin::new(&mut self.connection).poll(&mut Context::from_waker(&self.waker)).is_ready();
+        self.has_ended = Pin::new(&mut hyper.connection).poll(&mut Context::from_waker(&self.waker)).is_ready();
         self.has_ended || self.flag.0.load(Ordering::Relaxed)
     }
 

@@ -17,7 +17,7 @@ const MILLISECONDS: Duration = Duration::from_millis(1);
 /// Plays a server and connects to it.
 fn connect<T: Send + 'static>(script: impl FnOnce(&mut ScriptedPeer) -> T + Send + 'static) -> (Http1, Played<T>) {
     let (stream, peer) = ScriptedPeer::play(script);
-    (run(&mut Answers::default(), Http1::new(stream, origin())).expect("no I/O takes place"), peer)
+    (Http1::new(stream, origin()), peer)
 }
 
 fn send(
@@ -87,6 +87,31 @@ fn one_connection_serves_several_exchanges() {
     assert_eq!(exchange(&mut connection, &head).expect("a response"), (200, Bytes::new()));
     assert!(connection.finish() && !is_stale(&connection));
     assert_eq!(exchange(&mut connection, &get()).expect("a response"), (204, Bytes::new()));
+    peer.finish();
+}
+
+#[test]
+fn a_connection_that_was_at_rest_serves_more_exchanges() {
+    let (mut connection, peer) = connect(|peer| {
+        for _ in 0..3 {
+            peer.expect("POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 4\r\n\r\nbody");
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        peer.receive_head();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more");
+        peer.receive_rest();
+    });
+    connection.rest();
+    for _ in 0..3 {
+        assert_eq!(exchange(&mut connection, &post("body")).expect("a response"), (200, "ok".into()));
+        assert!(connection.finish() && !is_stale(&connection));
+        connection.rest();
+    }
+    // What ends the connection is not forgotten.
+    assert_eq!(exchange(&mut connection, &get()).expect("a response"), (200, "ok".into()));
+    connection.rest();
+    assert!(!connection.finish());
+    drop(connection);
     peer.finish();
 }
 

@@ -154,6 +154,12 @@ impl Http1Wire {
     }
 
     /// Ends a complete response. From now on hyper reads nothing.
+    pub fn free_buffer(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     pub fn end_response(&mut self) {
         self.inbound.end_response();
     }

@@ -21,6 +21,8 @@ impl Poolable for ModelConnection {
     fn share(&self) -> Option<Self> {
         self.0.then_some(*self)
     }
+
+    fn rest(&mut self) {}
 }
 
 /// A waiter, with a number by which the model knows it.

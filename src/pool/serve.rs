@@ -191,7 +191,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         let is_saturated = slot.status.max_requests() == Some(0);
         let has_only = !slot.only.is_empty();
         let key = slot.origin;
-        self.idle.push(id, now);
+        let resting = self.idle.push(id, now);
         if let Some(entry) = self.origins.get_mut(key) {
             if is_saturated {
                 entry.saturated.insert(id)
@@ -203,6 +203,11 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
             self.serve_only(id);
         }
         self.serve(key);
+        if let Some(slot) = resting.and_then(|id| self.slots.get_mut(&id))
+            && let SlotStage::Idle(connection) = &mut slot.stage
+        {
+            connection.rest();
+        }
         self.close_surplus(now);
     }
 

@@ -15,6 +15,8 @@ impl Poolable for TestConnection {
     fn share(&self) -> Option<Self> {
         self.starts_with("h2").then_some(*self)
     }
+
+    fn rest(&mut self) {}
 }
 
 /// A waiter with a name, which is also its notice.

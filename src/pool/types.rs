@@ -46,6 +46,9 @@ pub struct Destination {
 pub trait Poolable: Sized {
     /// Returns another handle on the connection, for one more request at the same time; `None` if it carries one at a time.
     fn share(&self) -> Option<Self>;
+
+    /// Frees what an idle connection can make anew when it is used again.
+    fn rest(&mut self);
 }
 
 /// The stream of a connection that is in use elsewhere.

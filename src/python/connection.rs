@@ -1,9 +1,6 @@
 //! Single connections: those in `pool.connections`, and those that are used without a pool.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -164,12 +161,7 @@ impl Connection {
             }
             client::HttpConnection::Http2(connection)
         } else {
-            // hyper's handshake does not wait.
-            let made = pin!(Http1::new(stream, origin)).poll(&mut Context::from_waker(Waker::noop()));
-            let Poll::Ready(made) = made else {
-                return Err(PyRuntimeError::new_err("hyper's handshake waited for its stream"));
-            };
-            client::HttpConnection::Http1(Box::new(made.map_err(|error| failed(error.into()))?))
+            client::HttpConnection::Http1(Box::new(Http1::new(stream, origin)))
         };
         reservation.fill(connection);
         Self::single(handle, reservation)

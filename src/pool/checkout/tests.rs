@@ -30,6 +30,8 @@ impl Poolable for CountedConnection {
             Self { is_shared: true, handles: Arc::clone(&self.handles) }
         })
     }
+
+    fn rest(&mut self) {}
 }
 
 impl Drop for CountedConnection {
