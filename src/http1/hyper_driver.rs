@@ -48,12 +48,11 @@ impl HyperDriver {
 
     /// Returns what requests are sent with. Makes hyper's half of a connection that is new or at rest.
     pub async fn sender(&mut self) -> hyper::Result<&mut http1::SendRequest<OutgoingBody>> {
-        let hyper = match self.hyper.take() {
-            Some(hyper) => hyper,
-            None => {
-                let (sender, connection) = http1::handshake(TokioIo::new(self.wire.clone())).await?;
-                HyperConnection { sender, connection }
-            }
+        let hyper = if let Some(hyper) = self.hyper.take() {
+            hyper
+        } else {
+            let (sender, connection) = http1::handshake(TokioIo::new(self.wire.clone())).await?;
+            HyperConnection { sender, connection }
         };
         Ok(&mut self.hyper.insert(hyper).sender)
     }

@@ -88,7 +88,9 @@ impl ExchangeIo {
         }
         let connection = Arc::clone(&self.connection);
         self.take_reply();
-        let mut steps_first = request.activity == Activity::Receiving && !connection.is_external;
+        // A follower is woken when what it waits for has been read.
+        let is_read = request.activity == Activity::Receiving || self.registration.is_follower();
+        let mut steps_first = is_read && !connection.is_external;
         loop {
             if !steps_first {
                 connection.drive();

@@ -47,6 +47,13 @@ enum Role {
     Follower,
 }
 
+impl WaitRegistration {
+    /// Returns whether the exchange slept as a follower.
+    pub fn is_follower(&self) -> bool {
+        self.role == Role::Follower
+    }
+}
+
 impl LeaderFollowers {
     /// Registers an exchange that is going to sleep. Returns whether it is the leader.
     pub fn sleep(&mut self, registration: &mut WaitRegistration, waker: &Waker) -> bool {
