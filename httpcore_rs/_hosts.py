@@ -6,7 +6,6 @@ loop owns its host; this module holds weak references.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import sys
@@ -18,6 +17,7 @@ from ._engine import Host
 from ._resolver import AsyncioResolver, TrioResolver
 
 if typing.TYPE_CHECKING:
+    import asyncio
     import types
 
 
@@ -41,7 +41,7 @@ def current_host() -> Host:
     if trio is not None and _in_trio_task(trio):
         token, make = trio.lowlevel.current_trio_token(), _trio_host
     else:
-        token, make = asyncio.get_running_loop(), _asyncio_host
+        token, make = _running_loop(), _asyncio_host
     host = _local.last()
     if host is not None and host.token is token:
         return host
@@ -51,6 +51,19 @@ def current_host() -> Host:
         _local.all[id(token)] = host
     _local.last = weakref.ref(host)
     return host
+
+
+def _import_asyncio() -> object:
+    """Returns the running loop of asyncio. Programs without one do without asyncio, which takes long to import."""
+    global _running_loop  # noqa: PLW0603
+    from asyncio import get_running_loop
+
+    _running_loop = get_running_loop
+    return get_running_loop()
+
+
+# After the first call, the function of asyncio itself.
+_running_loop: typing.Callable[[], object] = _import_asyncio
 
 
 def shield() -> contextlib.AbstractContextManager[object]:
@@ -94,6 +107,8 @@ def _turn(host: Host) -> None:
 
 
 def _asyncio_host(loop: typing.Any) -> Host:
+    import asyncio
+
     timer: asyncio.TimerHandle | None = None
 
     def arm(seconds: float) -> None:

@@ -6,7 +6,6 @@ tasks in their event loop.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
 import socket
@@ -17,6 +16,8 @@ import typing
 import weakref
 
 if typing.TYPE_CHECKING:
+    import asyncio
+
     import trio
 
 # What `socket.getaddrinfo` returns.
@@ -158,6 +159,8 @@ class AsyncioResolver:
                 return task.result()
 
     async def _wait(self, key: _Key, timeout: float | None) -> asyncio.Task[Addresses]:
+        import asyncio
+
         lookup = self._lookups.get(key)
         # A callback removes lookups that have ended, but it may not have run yet.
         task, waiters = self._start(key) if lookup is None or lookup[0].done() else lookup

@@ -1,0 +1,34 @@
+"""What the package imports, beyond what httpcore imports anyway: that is time and memory of every program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from peers import always, reply
+
+if TYPE_CHECKING:
+    from peers import Serve
+
+REQUEST = """
+import json, sys
+import httpcore
+before = set(sys.modules)
+import httpcore_rs
+with httpcore_rs.ConnectionPool() as pool:
+    assert pool.request("GET", sys.argv[1]).status == 200
+print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
+"""
+
+# Large ones that a program with threads only does without. httpcore imports some of them itself in some versions.
+LARGE = {"asyncio", "anyio", "trio", "httpx", "httpx2", "httpcore2", "concurrent", "dataclasses", "email", "subprocess"}
+
+
+def test_a_request_from_a_thread_imports_no_large_module(serve: Serve) -> None:
+    url = serve(always(reply(b"hi"))).url
+    command = [sys.executable, "-c", REQUEST, url]
+    imported = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout)
+    assert "httpcore_rs" in imported
+    assert not LARGE & {*imported}
