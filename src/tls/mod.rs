@@ -16,6 +16,8 @@ pub mod python_ssl;
 mod refusal;
 mod rustls_stream;
 #[cfg(test)]
+mod seed_tests;
+#[cfg(test)]
 mod tests;
 mod trust;
 mod verifier;

@@ -1,4 +1,4 @@
-"""What the package imports, beyond what httpcore imports anyway: that is time and memory of every program."""
+"""Modules that the package imports beyond those of httpcore: time and memory of each program."""
 
 from __future__ import annotations
 
