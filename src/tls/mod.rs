@@ -2,6 +2,7 @@
 //!
 //! [`Tls`] is what a pool does TLS with: rustls ([`TlsConfig`]), or Python's `ssl` ([`python_ssl`]).
 
+mod bundle;
 mod certificate;
 mod chain;
 mod checks;

@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 
 use super::ConfigError;
+use super::bundle;
 use super::certificate::Certificate;
 use super::chain::Store;
 use super::name_hash::name_hash;
@@ -175,13 +176,17 @@ fn has_hash(certificate: &CertificateDer<'_>, hash: u32) -> bool {
 
 /// Returns the certificates of a file, which may be missing, or hold other things as well.
 fn read_loosely(path: &Path) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_file_iter(path).map(|certificates| certificates.flatten().collect()).unwrap_or_default()
+    let Ok(text) = std::fs::read(path) else { return Vec::new() };
+    bundle::certificates(&text).unwrap_or_else(|| CertificateDer::pem_reader_iter(text.as_slice()).flatten().collect())
 }
 
 fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| unreadable("CA bundle", path, error))
+    let failed = |error| unreadable("CA bundle", path, error);
+    let text = std::fs::read(path).map_err(|error| failed(pem::Error::Io(error)))?;
+    match bundle::certificates(&text) {
+        Some(certificates) => Ok(certificates),
+        None => CertificateDer::pem_reader_iter(text.as_slice()).collect::<Result<_, _>>().map_err(failed),
+    }
 }
 
 /// Returns the certificates in PEM, or the one in DER.
