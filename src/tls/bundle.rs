@@ -44,46 +44,57 @@ pub fn certificates(text: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
 }
 
 /// Decodes lines of base64, each with its end.
-fn decode(lines: &[u8]) -> Option<Vec<u8>> {
+fn decode(mut lines: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(lines.len() / 4 * 3);
-    let mut lines = lines.strip_suffix(b"\n")?.split(|byte| *byte == b'\n').peekable();
-    while let Some(line) = lines.next() {
+    loop {
+        let (line, rest) = lines.split_at(memchr::memchr(b'\n', lines)?);
+        lines = &rest[1..];
         let (quads, []) = line.as_chunks::<4>() else { return None };
         let (last, quads) = quads.split_last()?;
-        for quad in quads {
-            bytes.extend_from_slice(&decode_quad(*quad)?);
+        decode_quads(quads, &mut bytes)?;
+        if decode_quads(&[*last], &mut bytes).is_none() {
+            return if lines.is_empty() { decode_padded(*last, bytes) } else { None };
         }
-        match (decode_quad(*last), lines.peek()) {
-            (Some(decoded), _) => bytes.extend_from_slice(&decoded),
-            (None, None) => decode_padded(*last, &mut bytes)?,
-            (None, Some(_)) => return None,
+        if lines.is_empty() {
+            return Some(bytes);
         }
     }
-    Some(bytes)
 }
 
-fn decode_quad(quad: [u8; 4]) -> Option<[u8; 3]> {
-    let [a, b, c, d] = quad.map(|byte| VALUES[usize::from(byte)]);
-    if (a | b | c | d) == INVALID {
+/// Decodes bytes of the alphabet. Adds nothing if there are others.
+fn decode_quads(quads: &[[u8; 4]], bytes: &mut Vec<u8>) -> Option<()> {
+    let start = bytes.len();
+    bytes.resize(start + quads.len() * 3, 0);
+    let mut all = 0;
+    for (quad, decoded) in quads.iter().zip(bytes[start..].as_chunks_mut::<3>().0) {
+        let [a, b, c, d] = quad.map(|byte| VALUES[usize::from(byte)]);
+        all |= a | b | c | d;
+        *decoded = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
+    }
+    if all == INVALID {
+        bytes.truncate(start);
         return None;
     }
-    Some([a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d])
+    Some(())
 }
 
 /// Decodes the end of a section: one or two bytes, the unused bits of which are zero.
-fn decode_padded(quad: [u8; 4], bytes: &mut Vec<u8>) -> Option<()> {
+fn decode_padded(quad: [u8; 4], mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let length = match quad {
         [.., b'=', b'='] => 1,
         [.., b'='] => 2,
         _ => return None,
     };
-    let decoded = decode_quad(quad.map(|byte| if byte == b'=' { b'A' } else { byte }))?;
-    let (used, unused) = decoded.split_at(length);
-    if unused.iter().any(|byte| *byte != 0) || quad[..=length].contains(&b'=') {
+    if quad[..=length].contains(&b'=') {
         return None;
     }
-    bytes.extend_from_slice(used);
-    Some(())
+    let used = bytes.len() + length;
+    decode_quads(&[quad.map(|byte| if byte == b'=' { b'A' } else { byte })], &mut bytes)?;
+    if bytes[used..].iter().any(|byte| *byte != 0) {
+        return None;
+    }
+    bytes.truncate(used);
+    Some(bytes)
 }
 
 #[cfg(test)]
