@@ -1,113 +1,108 @@
 """Counts the client's instructions per request under callgrind. Started by scripts/instructions.
 
-Two runs that differ only in their number of requests are subtracted, so that start-up and imports cancel out. The
-server runs outside of callgrind.
+Servers run outside of callgrind. Requests are sent in lock-step with a relay, so that counts can be compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import re
-import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Callable
 
-import httpcore
-
-import httpcore_rs
-from bench.checks import SMALL, Answer, expect
-from bench.sync_clients import candidates
-from servers.nginx import nginx
+from bench.checks import SMALL
+from counting.baseline import ALLOWED, Baseline, interpreter, versions
+from counting.callgrind import instructions_per_request
+from counting.relay import relaying
+from counting.scenarios import ALL, OTHERS, SCENARIOS, TRACED
+from servers.certificates import certificates
+from servers.nginx import Ports, nginx
 from servers.process import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
-CLIENTS = ("httpcore_rs", "httpx + httpcore_rs", "httpx, no I/O")
+BASELINE = ROOT / "scripts" / "instructions.baseline"
+RECOUNTS = 2
 
 
-class Traced:
-    """A pool of httpcore_rs whose requests are traced or logged, or could be."""
-
-    def __init__(self, *, level: int | None = None, trace: bool = False) -> None:
-        if level is not None:
-            for name in ("httpcore", "httpcore.connection", "httpcore.http11"):
-                logging.getLogger(name).setLevel(level)
-            logging.getLogger("httpcore").addHandler(logging.NullHandler())
-        self._pool = httpcore_rs.ConnectionPool()
-        self._extensions = {"trace": lambda *_: None} if trace else None
-
-    def target(self, url: str) -> httpcore.URL:
-        """Returns the parsed URL."""
-        return httpcore.URL(url)
-
-    def get(self, target: httpcore.URL) -> Answer:
-        """Sends one request."""
-        response = self._pool.request("GET", target, extensions=self._extensions)
-        return response.status, len(response.content)
-
-    def close(self) -> None:
-        """Closes the pool."""
-        self._pool.close()
+def main() -> int:
+    """Counts, and compares with the baseline or replaces it."""
+    options = _options()
+    baseline = Baseline(BASELINE)
+    ports = Ports(*free_ports(4))
+    with certificates() as tls, nginx({"1k": SMALL}, ports, tls):
+        count = partial(_count, ports=ports, ca=tls.ca, keep=options.keep)
+        names = options.scenario or [*(OTHERS if options.others else TRACED if options.traced else SCENARIOS)]
+        counts = _counted(names, count)
+        if options.check:
+            return _checked(counts, baseline, count)
+    if options.update:
+        baseline.update(counts)
+        print(f"written: {BASELINE.relative_to(ROOT)}")
+    return 0
 
 
-TRACED: dict[str, Callable[[], Traced]] = {
-    "no trace, no logs": Traced,
-    "loggers at WARNING": lambda: Traced(level=logging.WARNING),
-    "loggers at DEBUG": lambda: Traced(level=logging.DEBUG),
-    "a trace callback": lambda: Traced(trace=True),
-}
-
-
-def main() -> None:
-    """Measures, or is the client process that is measured."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/instructions", description=__doc__)
-    parser.add_argument("--few", type=int, default=100, help="requests of the first run (default: 100)")
-    parser.add_argument("--many", type=int, default=600, help="requests of the second run (default: 600)")
-    parser.add_argument("--client", action="append", help=f"a candidate of the benchmark (default: {CLIENTS})")
+    parser.add_argument(
+        "--scenario", action="append", choices=list(ALL), help="one of them (default: those of the baseline)"
+    )
+    parser.add_argument("--others", action="store_true", help="httpcore, and httpx without I/O, for comparison")
     parser.add_argument("--traced", action="store_true", help="the pool with loggers, with logs, with a trace callback")
     parser.add_argument("--keep", action="store_true", help="keep callgrind's files in .cache/callgrind")
-    parser.add_argument("--requests", nargs=2, metavar=("URL", "COUNT"), help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true", help="fail if a scenario needs 3 %% more than the baseline")
+    parser.add_argument("--update", action="store_true", help="write the counts into the baseline")
     options = parser.parse_args()
-    if options.requests:
-        url, count = options.requests
-        _send(options.client[0], url, int(count))
-        return
-    ports = free_ports(1)
-    with nginx({"1k": SMALL}, ports):
-        url = f"http://127.0.0.1:{ports[0]}/1k"
-        for name in options.client or (TRACED if options.traced else CLIENTS):
-            few, many = (_count(name, url, number, options.keep) for number in (options.few, options.many))
-            per_request = (many - few) / (options.many - options.few)
-            print(f"{name}: {per_request:,.0f} instructions per GET of 1 KiB", flush=True)
+    if options.update and (options.scenario or options.others or options.traced):
+        parser.error("--update counts all scenarios of the baseline")
+    return options
 
 
-def _count(name: str, url: str, requests: int, keep: bool) -> int:
-    """Returns the instructions of a whole client process that sends that many requests."""
-    output = ROOT / ".cache" / "callgrind" / f"{re.sub('[^a-z_]+', '-', name)}.{requests}.out"
+def _counted(names: Sequence[str], count: Callable[[str], float]) -> dict[str, float]:
+    """Counts several scenarios at a time: counts do not depend on how busy the machine is."""
+    counts = {}
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        for name, counted in zip(names, executor.map(count, names)):
+            counts[name] = counted
+            print(f"{counted:>12,.0f}  {name}", flush=True)
+    return counts
+
+
+def _count(name: str, ports: Ports, ca: str, *, keep: bool) -> float:
+    server = "127.0.0.1", getattr(ports, ALL[name].server)
+    output = ROOT / ".cache" / "callgrind" / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.out"
     output.parent.mkdir(parents=True, exist_ok=True)
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", sys.executable, __file__]
-    command += ["--client", name, "--requests", url, str(requests)]
-    # A fixed order of sets and dictionaries, so that runs can be compared.
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
-    )
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    if done.returncode or found is None:
-        sys.exit(f"valgrind failed:\n{done.stderr}")
-    if not keep:
-        output.unlink()
-    return int(found[1])
+    with relaying(server) as relay:
+        arguments = [name, str(relay), server[0], str(server[1]), ca]
+        return instructions_per_request(arguments, output, keep=keep)
 
 
-def _send(name: str, url: str, requests: int) -> None:
-    client = TRACED[name]() if name in TRACED else candidates()[name]()
-    target = client.target(url)
-    for _ in range(requests):
-        expect(client.get(target), 200, SMALL)
-    client.close()
+def _checked(counts: dict[str, float], baseline: Baseline, count: Callable[[str], float]) -> int:
+    """Prints how the counts differ from the baseline, and returns the exit status."""
+    known = baseline.counts()
+    if known is None:
+        print(f"no baseline for {interpreter()}: nothing is compared. --update adds it.")
+        return 0
+    if baseline.versions() != versions():
+        print(f"the baseline was counted with {baseline.versions()}, this is {versions()}")
+    failed = []
+    for name, first in counts.items():
+        # The addresses of objects change a count by up to 2 %: one that is too high is taken again.
+        again = (count(name) for _ in range(RECOUNTS))
+        lowest = next((value for value in chain([first], again) if value <= ALLOWED * known.get(name, 0)), None)
+        if lowest is None:
+            failed.append(name)
+        change = f"{(lowest or first) / known[name] - 1:+.1%}" if name in known else "not in the baseline"
+        print(f"{change:>8}  {name}{'  TOO MANY' if lowest is None else ''}", flush=True)
+    if failed:
+        print("3 % more than the baseline are allowed. If more is meant: scripts/instructions --update, and say why")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

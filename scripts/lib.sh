@@ -53,7 +53,8 @@ make_venv() { # FOLDER
 
 install_group() { # FOLDER GROUP
     say "packages of the dependency group '$2' into ${1#"$root"/}"
-    "$1/bin/python" -m pip install --quiet --group "$2"
+    # niquests brings urllib3-future, whose wheel would replace urllib3, another candidate of the benchmark.
+    URLLIB3_NO_OVERRIDE=1 PIP_NO_BINARY=urllib3-future "$1/bin/python" -m pip install --quiet --group "$2"
 }
 
 build_dev() {

@@ -1,1 +1,1 @@
-"""The benchmark: candidates (`sync_clients`, `async_clients`), method (`measure`), tasks (`sections`)."""
+"""The benchmark: candidates (`clients`), method (`measure`), tasks (`sections`), and how results are shown."""

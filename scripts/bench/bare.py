@@ -138,9 +138,10 @@ class _Exchange(asyncio.Protocol):
 
 
 class BareProtocol:
-    """As many connections as there are tasks, each an `asyncio.Protocol`."""
+    """As many connections as there are tasks, each an `asyncio.Protocol`, with Python's TLS if there is a context."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
         self._idle: defaultdict[_Address, list[_Exchange]] = defaultdict(list)
 
     def target(self, url: str) -> tuple[_Address, bytes]:
@@ -148,7 +149,7 @@ class BareProtocol:
 
     async def get(self, target: tuple[_Address, bytes]) -> Answer:
         idle = self._idle[target[0]]
-        exchange = idle.pop() if idle else await _open(target[0])
+        exchange = idle.pop() if idle else await self._open(target[0])
         answer = await exchange.send(target[1])
         idle.append(exchange)
         return answer
@@ -158,7 +159,7 @@ class BareProtocol:
 
     async def upload(self, url: str) -> Answer:
         idle = self._idle[_address(url)]
-        exchange = idle.pop() if idle else await _open(_address(url))
+        exchange = idle.pop() if idle else await self._open(_address(url))
         answer = exchange.send(put_head(url))
         for _ in range(CHUNKS):
             exchange.transport.write(_FRAME)
@@ -174,7 +175,7 @@ class BareProtocol:
         # The transports close in the loop's next iteration.
         await asyncio.sleep(0)
 
-
-async def _open(address: _Address) -> _Exchange:
-    _, exchange = await asyncio.get_running_loop().create_connection(_Exchange, *address)
-    return exchange
+    async def _open(self, address: _Address) -> _Exchange:
+        loop = asyncio.get_running_loop()
+        _, exchange = await loop.create_connection(_Exchange, *address, ssl=self._context)
+        return exchange

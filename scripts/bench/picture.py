@@ -1,71 +1,120 @@
-"""Draws results as bars into an SVG, without a drawing library."""
+"""Pictures of a run: how many times the limit each candidate takes, as bars, with matplotlib.
+
+The length of a bar, its label and the axis all are that ratio, the median over the rounds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bench.measure import Result
+from bench.results import Result, Run
 
-_WIDTH, _LEFT, _BAR, _GAP = 860, 190, 460, 24
-_ROW, _TITLE = 22, 40
-# Longer bars are cut, so that one slow candidate does not shorten all others.
-_CUT = 10.0
-_COLOURS = {"ours": "#c2410c", "limit": "#94a3b8", "peer": "#475569"}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-
-def draw(results: Sequence[Result], path: Path, caption: str) -> None:
-    """Writes one panel for each result: time per request, and its ratio to httpcore_rs."""
-    parts: list[str] = []
-    top = 50
-    for result in results:
-        parts.append(_text(20, top + 18, result.title, size=15, weight="bold"))
-        top += _TITLE - 10
-        parts.extend(_panel(result, top))
-        top += _ROW * len(result.series) + _GAP
-    size = f'width="{_WIDTH}" height="{top + 10}"'
-    head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif">',
-        f'<rect {size} fill="#ffffff"/>',
-        _text(20, 30, caption, size=12, fill="#64748b"),
-    ]
-    path.write_text("\n".join([*head, *parts, "</svg>"]) + "\n")
+_GROUPS = {
+    "httpcore_rs": "#c2410c",
+    "httpx or httpx2 over httpcore_rs": "#fb923c",
+    "other libraries": "#475569",
+    "httpx and httpx2, over others": "#93c5fd",
+    "the limit: bare sockets, httpx without I/O": "#cbd5e1",
+}
 
 
-def _panel(result: Result, top: int) -> list[str]:
-    lines = []
-    names = sorted(result.series, key=result.time)
-    times = {name: result.time(name) for name in names}
-    base = "httpx + httpcore_rs" if "httpcore_rs" not in times else "httpcore_rs"
-    longest = min(max(times.values()), _CUT * times[base])
-    for number, name in enumerate(names):
-        y = top + _ROW * number
-        cut = times[name] > longest
-        width = _BAR * min(times[name], longest) / longest
-        colour = _COLOURS["ours" if "httpcore_rs" in name else "limit" if _is_limit(name) else "peer"]
-        lines.append(_text(_LEFT - 10, y + 15, name, anchor="end"))
-        lines.append(f'<rect x="{_LEFT}" y="{y + 3}" width="{width:.1f}" height="{_ROW - 6}" rx="2" fill="{colour}"/>')
-        if cut:
-            x = _LEFT + width - 26
-            lines.append(f'<path d="M{x} {y + _ROW} l8 -{_ROW} h6 l-8 {_ROW} z" fill="#ffffff"/>')
-        label = f"{_time(times[name])}   {result.ratio(name, base):.2f}x"
-        lines.append(_text(int(_LEFT + width + 8), y + 15, label, fill="#334155"))
-    return lines
+# Where the candidates of a panel differ by more, its axis is logarithmic.
+_LINEAR = 20
 
 
-def _is_limit(name: str) -> bool:
-    return "bare" in name or "no I/O" in name
+@dataclass(frozen=True)
+class Picture:
+    """One file: its title, and the results that it shows, in columns."""
+
+    title: str
+    keys: tuple[str, ...]
+    columns: int = 2
 
 
-def _time(microseconds: float) -> str:
-    return f"{microseconds:.0f} us" if microseconds < 10_000 else f"{microseconds / 1000:.0f} ms"
+PICTURES = {
+    "requests": Picture(
+        "GET of 1 KiB over HTTP/1.1", ("sync", "threads", "async-1", "async-20", "async-100", "tls-async-20")
+    ),
+    "http2": Picture("GET of 1 KiB over HTTP/2 and TLS", ("h2-sync", "h2-threads", "h2-async-20", "h2-async-100")),
+    "bodies": Picture(
+        "Bodies of 64 MiB",
+        (
+            *("sync-down", "sync-up", "async-down", "async-up"),
+            *("tls-sync-down", "tls-sync-up", "tls-async-down", "tls-async-up"),
+        ),
+    ),
+}
 
 
-def _text(x: int, y: int, text: str, **style: object) -> str:
-    size, weight = style.get("size", 13), style.get("weight", "normal")
-    anchor, fill = style.get("anchor", "start"), style.get("fill", "#0f172a")
-    return (
-        f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" text-anchor="{anchor}" '
-        f'fill="{fill}">{escape(text)}</text>'
+def draw(run: Run, folder: Path) -> Iterator[Path]:
+    """Draws the pictures whose results were measured."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    # Text stays text, and the same figures give the same file.
+    mpl.rcParams.update(
+        {"svg.fonttype": "none", "svg.hashsalt": "benchmark", "font.size": 8, "font.family": "sans-serif"}
     )
+    for name, picture in PICTURES.items():
+        if results := [run.results[key] for key in picture.keys if key in run.results]:
+            yield _draw(picture, results, run, folder / f"benchmark-{name}.svg")
+
+
+def _draw(picture: Picture, results: list[Result], run: Run, path: Path) -> Path:
+    from matplotlib import pyplot as plt
+    from matplotlib.patches import Patch
+
+    rows = math.ceil(len(results) / picture.columns)
+    height = 0.9 + rows * (0.6 + 0.19 * max(len(result.series) for result in results))
+    figure, axes = plt.subplots(rows, picture.columns, figsize=(11, height), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set_visible(False)
+    for axis, result in zip(axes.flat, results):
+        axis.set_visible(True)
+        _panel(axis, result)
+    machine = f"{run.about['server']}, {run.about['Python']}"
+    figure.suptitle(f"{picture.title}: times the limit, shorter is better\n{machine}")
+    handles = [Patch(color=colour, label=group) for group, colour in _GROUPS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+    return path
+
+
+def _panel(axis: Axes, result: Result) -> None:
+    ratios = {name: result.ratio(name, result.base) for name in result.series}
+    names = sorted(ratios, key=lambda name: -ratios[name])
+    bars = axis.barh(names, [ratios[name] for name in names], color=[_GROUPS[_group(name)] for name in names])
+    scale, unit = (1, "us") if result.unit == "us" else (1000, "ms")
+    labels = [f" {ratios[name]:.2f}x, {result.time(name) / scale:,.0f} {unit}" for name in names]
+    axis.bar_label(bars, labels, fontsize=7)
+    axis.set_title(f"{result.title} (x: times {result.base})", fontsize=9, loc="left")
+    _style(axis, max(ratios.values()))
+
+
+def _style(axis: Any, longest: float) -> None:
+    if longest > _LINEAR:
+        axis.set_xscale("log")
+        axis.set_xlabel("logarithmic")
+        axis.minorticks_off()
+        axis.set_xlim(0.5, longest * 4)
+    else:
+        axis.set_xlim(0, longest * 1.3)
+    axis.axvline(1, color="#94a3b8", linewidth=0.8)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _group(name: str) -> str:
+    if "bare" in name or "no I/O" in name:
+        return "the limit: bare sockets, httpx without I/O"
+    if name.startswith("httpx"):
+        return "httpx or httpx2 over httpcore_rs" if "httpcore_rs" in name else "httpx and httpx2, over others"
+    return "httpcore_rs" if name.startswith("httpcore_rs") else "other libraries"

@@ -4,46 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from bench.async_clients import AsyncClient
+from bench.clients.interface import AsyncClient, SyncClient
 from bench.measure import Effort
-from bench.sync_clients import SyncClient
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The base URLs of the servers: HTTP/1.1 and HTTP/2, plain and over TLS.
+
+    `ca` is the file of the authority that signed the certificates. `delayed` answers after 8 ms, bodies are sent to
+    `sink` and `secure_sink`. `name` is what stands behind the first four.
+    """
+
+    name: str
+    plain: str
+    secure: str
+    h2c: str
+    h2: str
+    delayed: str
+    sink: str
+    secure_sink: str
+    ca: str
+
+    @property
+    def many_origins(self) -> bool:
+        """Returns true if the first four answer at all addresses of 127.0.0.0/8, and hold 10,000 connections."""
+        return self.name.startswith("nginx")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The servers' addresses, the event loop, and the duration of a measurement.
+    """The servers, the event loop, and the duration of a measurement."""
 
-    `ports` speak HTTP/1.1. `plain` is the URL of HTTP/2, `secure` that of HTTP/2 over TLS, and `ca` the file of who
-    signed its certificate. Bodies are sent to `upload`.
-    """
-
-    ports: Sequence[int]
-    plain: str
-    secure: str
-    ca: str
-    upload: str
+    servers: Servers
     effort: Effort
+    quick: bool
     new_loop: Callable[[], asyncio.AbstractEventLoop]
-
-    def url(self, path: str, port: int = 0) -> str:
-        return f"http://127.0.0.1:{self.ports[port]}{path}"
 
     @property
     def few(self) -> Effort:
         """Returns the effort for long work."""
-        return Effort(max(3, self.effort.rounds // 2), self.effort.seconds)
+        return Effort(max(3, self.effort.rounds // 3), self.effort.seconds)
 
 
 @contextlib.contextmanager
-def made(
-    makers: Mapping[str, Callable[[], SyncClient]], without: Sequence[str] = ()
-) -> Iterator[dict[str, SyncClient]]:
-    """Yields the clients, except those in `without`."""
-    clients = {name: make() for name, make in makers.items() if name not in without}
+def made(makers: Mapping[str, Callable[[], SyncClient]]) -> Iterator[dict[str, SyncClient]]:
+    """Yields the clients, and closes them in the end."""
+    clients = {name: make() for name, make in makers.items()}
     try:
         yield clients
     finally:
@@ -53,13 +64,13 @@ def made(
 
 @contextlib.contextmanager
 def made_on_loop(
-    setting: Setting, makers: Mapping[str, Callable[[], AsyncClient]], without: Sequence[str] = ()
+    setting: Setting, makers: Mapping[str, Callable[[], AsyncClient]]
 ) -> Iterator[tuple[asyncio.AbstractEventLoop, dict[str, AsyncClient]]]:
-    """Yields the clients, except those in `without`, on one event loop, which runs only during a measurement."""
+    """Yields the clients on one event loop, which runs only during a measurement."""
     loop = setting.new_loop()
 
     async def make() -> dict[str, AsyncClient]:
-        return {name: make() for name, make in makers.items() if name not in without}
+        return {name: make() for name, make in makers.items()}
 
     clients = loop.run_until_complete(make())
     try:

@@ -1,7 +1,7 @@
 """nginx without privileges, with its configuration in a temporary folder.
 
-It serves the same files on all of its ports, so that one nginx is many origins. Two more ports can speak HTTP/2, plain
-and over TLS.
+It serves the same files on all of its ports: HTTP/1.1 and HTTP/2, plain and over TLS. On a plain port it answers at
+every address of 127.0.0.0/8, so that one nginx is many origins.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import resource
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from servers.certificates import Certificates
@@ -21,10 +23,10 @@ _CONFIG = """
 {user}
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile 8192;
+worker_rlimit_nofile {files};
 pid nginx.pid;
 error_log error.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     sendfile on;
@@ -38,28 +40,42 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
+    root {home}/files;
+    allow 127.0.0.0/8;
+    deny all;
     server {{
-        {listen}
-        root {home}/files;
+        listen {ports.plain} backlog=4096;
     }}
-    {http2}
+    {tls}
 }}
 """
 
-_HTTP2 = """
+_TLS = """
+    ssl_certificate {tls.certificate};
+    ssl_certificate_key {tls.key};
+    # Large bodies in few calls, so that the client is measured and not the server.
+    output_buffers 2 512k;
     server {{
-        listen 127.0.0.1:{plain} http2;
-        listen 127.0.0.1:{secure} ssl http2;
-        ssl_certificate {tls.certificate};
-        ssl_certificate_key {tls.key};
-        # Large bodies in few calls, so that the client is measured and not the server.
+        listen {ports.secure} ssl backlog=4096;
+    }}
+    server {{
+        listen 127.0.0.1:{ports.h2c} http2;
+        listen {ports.h2} ssl http2 backlog=4096;
         http2_chunk_size 16k;
-        output_buffers 2 512k;
         # With it nginx stalls for 40 ms over plain HTTP/2, between Nagle and delayed acknowledgements.
         sendfile off;
-        root {home}/files;
     }}
 """
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports on which nginx listens: HTTP/1.1 plain and over TLS, HTTP/2 plain and over TLS."""
+
+    plain: int
+    secure: int = 0
+    h2c: int = 0
+    h2: int = 0
 
 
 def find_nginx() -> str | None:
@@ -68,10 +84,8 @@ def find_nginx() -> str | None:
 
 
 @contextlib.contextmanager
-def nginx(
-    files: dict[str, int], ports: Sequence[int], *, http2: tuple[int, int, Certificates] | None = None
-) -> Iterator[None]:
-    """Serves files of the given sizes on the given ports of 127.0.0.1, and on those of `http2`, plain and over TLS."""
+def nginx(files: dict[str, int], ports: Ports, tls: Certificates | None = None) -> Iterator[None]:
+    """Serves files of the given sizes, on the plain port only if there are no certificates."""
     binary = find_nginx()
     if binary is None:
         raise RuntimeError("nginx was not found")
@@ -81,12 +95,17 @@ def nginx(
         (home / "files").mkdir()
         for name, size in files.items():
             (home / "files" / name).write_bytes(b"x" * size)
-        listen = "\n        ".join(f"listen 127.0.0.1:{port};" for port in ports)
-        # Started by root, nginx would run its worker as a user without access to the folder.
-        user = f"user {getpass.getuser()};" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
-        more = "" if http2 is None else _HTTP2.format(home=home, plain=http2[0], secure=http2[1], tls=http2[2])
-        config = _CONFIG.format(home=home, listen=listen, user=user, http2=more)
+        descriptors = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 65536)
+        config = _CONFIG.format(
+            # Started by root, nginx would run its worker as a user without access to the folder.
+            user=f"user {getpass.getuser()};" if hasattr(os, "geteuid") and os.geteuid() == 0 else "",
+            home=home,
+            ports=ports,
+            files=descriptors,
+            connections=descriptors - 100,
+            tls="" if tls is None else _TLS.format(ports=ports, tls=tls),
+        )
         (home / "nginx.conf").write_text(config)
         command = [binary, "-p", folder, "-c", str(home / "nginx.conf"), "-e", "error.log"]
-        with running(command, port=ports[0], cwd=folder):
+        with running(command, port=ports.plain, cwd=folder):
             yield
