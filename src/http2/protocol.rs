@@ -161,6 +161,8 @@ impl ProtocolState {
             Some(pinger) => pinger.poll(cx, wire, waker.reactor().as_ref()),
             None => true,
         };
+        // What is left then waits in the wire, which wakes the connection when the stream accepts more.
+        let _: Poll<_> = wire.lock().poll_send(cx);
         if poll.is_ready() || !is_alive {
             // Dropping h2's connection ends all streams: h2 does not tell them of every error.
             self.lifecycle = Lifecycle::Closed;

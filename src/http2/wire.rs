@@ -3,11 +3,14 @@
 //! 1. What h2 writes before the first request waits for that request, so that opening a connection takes no I/O.
 //! 2. A failed write does not fail h2: the peer may have answered before it closed, and the answer is still to be read.
 //! 3. No poll reads without end: after [`READ_BUDGET`] bytes or [`FRAME_BUDGET`] frames, exchanges take what has arrived.
+//! 4. Over TLS, the frames of one poll are written together. h2 writes each DATA frame by itself; with its header it is larger than a
+//!    record of TLS, and would take a full one and one of nine bytes. They are collected, and [`Http2Wire::poll_send`] writes them
+//!    when h2 has been polled. Without TLS this would only be a copy.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,14 +28,18 @@ const READ_BUDGET: usize = 512 * 1024;
 /// Frames that are read in one go: the smallest have 9 bytes, and take as much time as large ones. One read of h2 may exceed this by
 /// a thousand.
 const FRAME_BUDGET: u32 = 500;
-/// Slices that are passed to the stream in one call, the preamble included.
+/// Slices that are passed to the stream in one call, the queue included.
 const MAX_SLICES: usize = 64;
+/// Bytes that are collected before they are written: 16 frames of the usual size.
+const COLLECTED: usize = 256 * 1024;
+/// The capacity that an empty queue keeps: enough for the frames of a small request.
+const KEPT: usize = 1024;
 
 pub struct Http2Wire {
     origin: Arc<Origin>,
     stream: Stream,
-    /// Bytes that have to be sent before all others.
-    preamble: BytesMut,
+    /// The bytes that h2 has written and the stream has not accepted yet.
+    queue: BytesMut,
     writing: Outgoing,
     read_error: Option<Error>,
     /// Bytes and frames that were read so far, in all and in this go.
@@ -47,7 +54,7 @@ pub struct Http2Wire {
 
 /// The use that is made of the bytes that h2 writes.
 enum Outgoing {
-    /// It is added to the preamble: there was no request yet.
+    /// It stays in the queue: there was no request yet.
     Opening,
     /// The stream accepts it.
     Flowing,
@@ -68,7 +75,7 @@ impl Http2WireHandle {
             Http2Wire {
                 origin,
                 stream,
-                preamble: BytesMut::new(),
+                queue: BytesMut::new(),
                 writing: Outgoing::Opening,
                 read_error: None,
                 received: 0,
@@ -96,7 +103,7 @@ impl Http2WireHandle {
 }
 
 impl Http2Wire {
-    /// From now on what h2 writes is sent, after the preamble.
+    /// From now on what h2 has written is sent.
     pub fn open(&mut self) {
         self.writing = Outgoing::Flowing;
     }
@@ -156,53 +163,71 @@ impl Http2Wire {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
-        match self.writing {
-            Outgoing::Failed(_) => return Poll::Ready(Ok(offered)),
-            Outgoing::Opening => {
-                for buf in bufs {
-                    self.preamble.extend_from_slice(buf);
-                }
-                return Poll::Ready(Ok(offered));
+        match (&self.writing, &self.stream) {
+            (Outgoing::Failed(_), _) => return Poll::Ready(Ok(offered)),
+            (Outgoing::Opening, _) => {}
+            (Outgoing::Flowing | Outgoing::Blocked, Stream::Tls(_)) if self.queue.len() < COLLECTED => {}
+            (Outgoing::Flowing | Outgoing::Blocked, _) => {
+                let poll = self.poll_write_stream(cx, bufs);
+                return self.record_write(poll, offered);
             }
-            Outgoing::Flowing | Outgoing::Blocked => {}
         }
-        let poll = self.poll_write_stream(cx, bufs);
-        self.record_write(poll, offered)
+        if offered > KEPT {
+            self.queue.reserve(COLLECTED);
+        }
+        for buf in bufs {
+            self.queue.extend_from_slice(buf);
+        }
+        Poll::Ready(Ok(offered))
     }
 
+    /// Writes the queue, and what follows it.
     fn poll_write_stream(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(&mut self.stream);
-        if self.preamble.is_empty() {
-            return stream.poll_write_vectored(cx, bufs);
+        loop {
+            let stream = Pin::new(&mut self.stream);
+            if self.queue.is_empty() {
+                return stream.poll_write_vectored(cx, bufs);
+            }
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            slices[0] = IoSlice::new(&self.queue);
+            let following = bufs.len().min(MAX_SLICES - 1);
+            slices[1..=following].copy_from_slice(&bufs[..following]);
+            let sent = ready!(stream.poll_write_vectored(cx, &slices[..=following]))?;
+            let of_queue = sent.min(self.queue.len());
+            self.queue.advance(of_queue);
+            match (sent, sent - of_queue) {
+                (0, _) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                // Only the queue was sent. h2 would take a count of 0 for the end of the stream.
+                (_, 0) => {}
+                (_, taken) => return Poll::Ready(Ok(taken)),
+            }
         }
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        slices[0] = IoSlice::new(&self.preamble);
-        let following = bufs.len().min(MAX_SLICES - 1);
-        slices[1..=following].copy_from_slice(&bufs[..following]);
-        let Poll::Ready(sent) = stream.poll_write_vectored(cx, &slices[..=following])? else { return Poll::Pending };
-        let of_preamble = sent.min(self.preamble.len());
-        self.preamble.advance(of_preamble);
-        if sent > of_preamble {
-            return Poll::Ready(Ok(sent - of_preamble));
-        }
-        // Only the preamble was sent. h2 would take a count of 0 for the end of the stream.
-        if sent == 0 { Poll::Ready(Err(io::ErrorKind::WriteZero.into())) } else { self.poll_write_stream(cx, bufs) }
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.writing, Outgoing::Opening | Outgoing::Failed(_)) {
+    /// Sends what h2 has written so far.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_buffered = !self.queue.is_empty() || matches!(self.stream, Stream::Tls(_));
+        if !is_buffered || matches!(self.writing, Outgoing::Opening | Outgoing::Failed(_)) {
             return Poll::Ready(Ok(()));
         }
-        let poll = self.poll_flush_stream(cx);
+        if self.queue.is_empty() && self.queue.capacity() > KEPT {
+            // Nothing was written since the last call: no body is being sent.
+            self.queue = BytesMut::new();
+        }
+        let was_blocked = self.is_write_blocked();
+        let poll = self.poll_send_queue(cx);
+        if was_blocked && poll.is_ready() {
+            // h2 may wait for the stream as well, which wakes nothing now.
+            cx.waker().wake_by_ref();
+        }
         self.record_write(poll, ())
     }
 
-    fn poll_flush_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.preamble.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.preamble)? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(sent) => self.preamble.advance(sent),
-                Poll::Pending => return Poll::Pending,
+    fn poll_send_queue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.queue.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.queue))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.queue.advance(sent),
             }
         }
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -279,12 +304,16 @@ impl AsyncWrite for Http2WireHandle {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lock().poll_flush(cx)
+    /// Does nothing: what h2 has written is sent when its poll has ended.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    /// Flushes only: the descriptor is closed when the connection is dropped.
+    /// Sends what h2 has written: the descriptor is closed when the connection is dropped.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lock().poll_flush(cx)
+        self.lock().poll_send(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

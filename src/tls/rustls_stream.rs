@@ -9,11 +9,16 @@ use tokio_rustls::client::TlsStream;
 
 use crate::io::stream::{Stream, TlsLayer};
 
+/// Bytes that are encrypted and then written together: all chunks that HTTP/1.1 passes on at once, and their framing. At the default of rustls,
+/// 64 KiB, a chunk of that size and its framing would take two writes.
+const WRITE_BUFFER: usize = 320 * 1024;
+
 /// TLS by rustls on another stream. Dropping it closes that one, without `close_notify`.
 pub struct RustlsStream(TlsStream<Stream>);
 
 impl RustlsStream {
-    pub fn new(stream: TlsStream<Stream>) -> Self {
+    pub fn new(mut stream: TlsStream<Stream>) -> Self {
+        stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
         Self(stream)
     }
 }
