@@ -11,6 +11,7 @@ import typing
 from ._drive import adrive, drive
 from ._engine import set_green
 from ._hosts import shield
+from ._ready_chunks import ready_chunks
 from ._resolver import resolve
 
 if typing.TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "method",
     "next",
     "nothing",
+    "ready_chunks",
     "resolve",
     "wait",
 ]

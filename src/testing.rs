@@ -29,7 +29,7 @@ use crate::io::block_on::block_on;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::message::{Content, HeadWriter, Request};
-use crate::operation::{Effect, EffectChannel, ExternalStream, Fields, SpanStage, TraceEvent};
+use crate::operation::{Effect, EffectChannel, ExternalStream, Fields, ReadyChunks, SpanStage, TraceEvent};
 use crate::origin::{Origin, Scheme};
 use crate::timeout::Timeouts;
 
@@ -102,6 +102,8 @@ pub struct Answers {
     pub effects: EffectChannel,
     /// The chunks of the request body that are left.
     pub chunks: VecDeque<Bytes>,
+    /// The answers to questions for chunks at hand. When there are none left, the iterator cannot be asked for them.
+    pub ready: VecDeque<ReadyChunks>,
     pub trailers: Fields,
     /// The names of the trace events so far: `http11.send_request_headers.started`.
     pub events: Vec<String>,
@@ -122,6 +124,9 @@ impl Answers {
     pub fn answer(&mut self, effect: Effect) {
         match effect {
             Effect::NextChunk(reply) => reply.set(Ok(self.chunks.pop_front())),
+            Effect::ReadyChunks { reply, .. } => {
+                reply.set(Ok(self.ready.pop_front().unwrap_or(ReadyChunks::Unknown)));
+            }
             Effect::Trailers(reply) => reply.set(Ok(self.trailers.clone())),
             Effect::Yield(reply) | Effect::CloseDropped(reply) => reply.set(Ok(())),
             Effect::Trace { trace_event, reply } => {

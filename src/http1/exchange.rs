@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ use super::outbound::framing_request;
 use super::upload::Uploader;
 use crate::error::{Error, Kind, Result};
 use crate::io::progress::ProgressTimer;
+use crate::io::reactor::Reactor;
 use crate::message::{Request, ResponseHead};
-use crate::operation::{EffectChannel, Outcome, Phase, PhaseTracer, YieldBudget};
+use crate::operation::{EffectChannel, Outcome, Phase, PhaseTracer, ReadyChunks, YieldBudget};
 use crate::origin::Origin;
 
 /// The error of an exchange. The counts decide whether the request may be sent again on another connection.
@@ -75,7 +77,7 @@ impl Http1 {
             match std::future::poll_fn(polling).await {
                 Http1Step::NeedsChunk => {
                     tracer.enter(Phase::RequestBody).await?;
-                    let length = exchange.uploader.supply(effects).await?;
+                    let length = exchange.supply(&mut self.driver, effects).await?;
                     yield_budget.spend(length, effects).await?;
                     exchange.progress_timer = ProgressTimer::default();
                 }
@@ -129,6 +131,8 @@ struct Http1Exchange {
     /// The request is out, or cannot go out any further.
     is_sent: bool,
     reports_sent: bool,
+    /// The iterator of the body may have several chunks at hand.
+    takes_ready: bool,
     progress_timer: ProgressTimer,
     write_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
@@ -140,10 +144,45 @@ impl Http1Exchange {
             uploader,
             is_sent: false,
             reports_sent: effects.is_traced(),
+            takes_ready: true,
             progress_timer: ProgressTimer::default(),
             write_timeout: request.timeouts.write,
             read_timeout: request.timeouts.read,
         }
+    }
+
+    /// Passes on what the body's iterator has at hand, or else its next chunk. Returns the number of bytes.
+    async fn supply(&mut self, driver: &mut HyperDriver, effects: &EffectChannel) -> Result<usize> {
+        let Some(reactor) = self.reactor(driver) else { return self.uploader.supply(effects).await };
+        match effects.ready_chunks(self.uploader.limit_at_once()).await? {
+            ReadyChunks::Unknown => self.takes_ready = false,
+            ReadyChunks::End => {
+                self.uploader.end(effects).await?;
+                return Ok(0);
+            }
+            ReadyChunks::Some { chunks, is_awaited } => {
+                let length = self.uploader.supply_ready(chunks)?;
+                if !is_awaited {
+                    return Ok(length);
+                }
+                if length > 0 {
+                    // Before the wait. This must not wait for the socket: the iterator is in the middle of its own wait.
+                    std::future::poll_fn(|cx| {
+                        driver.write_with_job(cx.waker(), &reactor);
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
+            }
+        }
+        self.uploader.supply(effects).await
+    }
+
+    /// Returns the reactor whose job can write for the exchange, if the body may have several chunks at hand.
+    fn reactor(&mut self, driver: &HyperDriver) -> Option<Arc<Reactor>> {
+        let reactor = if self.takes_ready { driver.wire.lock().stream().reactor() } else { None };
+        self.takes_ready = reactor.is_some();
+        reactor
     }
 
     fn poll(

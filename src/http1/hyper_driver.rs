@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 
 use super::upload::OutgoingBody;
 use super::wire::Http1WireHandle;
+use crate::io::reactor::Reactor;
 use crate::message::trailer_pairs;
 use crate::operation::Fields;
 
@@ -82,6 +83,13 @@ impl HyperDriver {
         // Errors reach the response or the body.
         self.has_ended = Pin::new(&mut hyper.connection).poll(&mut Context::from_waker(&self.waker)).is_ready();
         self.has_ended || self.flag.0.load(Ordering::Relaxed)
+    }
+
+    /// Lets hyper write what it has got. A job of the reactor sends what the stream does not accept at once.
+    pub fn write_with_job(&mut self, waker: &Waker, reactor: &Arc<Reactor>) {
+        let wire = self.wire.clone();
+        wire.lock().begin_poll(waker);
+        wire.write_with_job(reactor, || while self.poll_connection() {});
     }
 
     pub fn poll_response<F: Future>(&self, response: Pin<&mut F>) -> Poll<F::Output> {

@@ -12,6 +12,7 @@
 //! Cancelling: dropping a future or a body in the middle of an exchange drops the connection, which closes its socket at once. Only a
 //! connection whose exchange is complete returns to the pool.
 
+mod backlog;
 mod chunks;
 mod connection;
 mod exchange;

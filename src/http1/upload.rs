@@ -4,6 +4,7 @@
 //! chunk at a time. The body ends when the caller has confirmed that no chunk follows, so that a body that is too long never reaches the
 //! server as a complete one.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -18,9 +19,12 @@ use crate::lock::{Guard, lock};
 use crate::message::{Content, Framing, Request};
 use crate::operation::EffectChannel;
 
+/// Bytes of chunks at hand that are passed on together: as many as TLS encrypts before it writes.
+const AT_ONCE: usize = 256 * 1024;
+
 #[derive(Default)]
 struct Queue {
-    next: Option<Bytes>,
+    chunks: VecDeque<Bytes>,
     trailers: Option<HeaderMap>,
     has_ended: bool,
     /// hyper has polled for a chunk and got none.
@@ -47,7 +51,7 @@ impl Body for OutgoingBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
         let mut queue = self.queue();
-        if let Some(chunk) = queue.next.take() {
+        if let Some(chunk) = queue.chunks.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         if queue.has_ended {
@@ -60,7 +64,7 @@ impl Body for OutgoingBody {
     fn is_end_stream(&self) -> bool {
         let queue = self.queue();
         // The last chunk of a chunked body has to be written, even if the body is empty.
-        queue.has_ended && queue.next.is_none() && !queue.is_chunked
+        queue.has_ended && queue.chunks.is_empty() && !queue.is_chunked
     }
 }
 
@@ -114,6 +118,22 @@ impl Uploader {
         Ok(length)
     }
 
+    /// Passes chunks on that were at hand together. Returns their length.
+    pub fn supply_ready(&mut self, chunks: Vec<Bytes>) -> Result<usize> {
+        let mut length = 0;
+        for chunk in chunks {
+            length += chunk.len();
+            self.push(chunk)?;
+        }
+        Ok(length)
+    }
+
+    /// Returns how many bytes are asked for at once. Those behind the declared length are not: a body that is too long fails at once.
+    pub fn limit_at_once(&self) -> usize {
+        let remaining = self.remaining.and_then(|remaining| usize::try_from(remaining).ok());
+        remaining.map_or(AT_ONCE, |remaining| remaining.clamp(1, AT_ONCE))
+    }
+
     pub fn body(&self) -> OutgoingBody {
         self.body.clone()
     }
@@ -131,11 +151,11 @@ impl Uploader {
     /// Returns whether hyper has taken everything.
     pub fn is_finished(&self) -> bool {
         let queue = self.body.queue();
-        queue.has_ended && queue.next.is_none() && queue.trailers.is_none()
+        queue.has_ended && queue.chunks.is_empty() && queue.trailers.is_none()
     }
 
     /// Ends the body, with its trailers.
-    async fn end(&mut self, effects: &EffectChannel) -> Result<()> {
+    pub async fn end(&mut self, effects: &EffectChannel) -> Result<()> {
         if let Some(announced) = &self.announced {
             let fields = effects.trailers().await?;
             let trailers = self.checked_trailers(&fields, announced)?;
@@ -180,7 +200,7 @@ impl Uploader {
         }
         let mut queue = self.body.queue();
         queue.is_wanted = false;
-        queue.next = Some(chunk);
+        queue.chunks.push_back(chunk);
         Ok(())
     }
 
@@ -191,9 +211,7 @@ impl Uploader {
         let mut queue = self.body.queue();
         queue.is_wanted = false;
         // A chunk that hyper has not taken yet stays: all of a chunked body may have come at once.
-        if let Some(last) = self.last.take() {
-            queue.next = Some(last);
-        }
+        queue.chunks.extend(self.last.take());
         queue.has_ended = true;
         Ok(())
     }

@@ -26,10 +26,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::backlog::{Backlog, BacklogJob};
 use super::inbound::{BodyReader, HeadStep, Inbound};
 use super::outbound::{MAX_SLICES, Outbound, OutgoingHead};
 use crate::error::{Error, Kind};
 use crate::io::external::PendingIo;
+use crate::io::reactor::Reactor;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
 use crate::lock::{Guard, Rank, RankedMutex};
@@ -53,6 +55,7 @@ pub struct Http1Wire {
     pending_io: PendingIo,
 
     outbound: Outbound,
+    backlog: Backlog,
     inbound: Inbound,
     /// The bytes of a head that is being read. It is kept between exchanges, which share its allocation.
     buffer: BytesMut,
@@ -81,6 +84,7 @@ impl Http1WireHandle {
             exchange: 0,
             pending_io: PendingIo::Nothing,
             outbound: Outbound::Flowing,
+            backlog: Backlog::default(),
             inbound: Inbound::Idle,
             buffer: BytesMut::new(),
             head: None,
@@ -98,6 +102,17 @@ impl Http1WireHandle {
 
     pub fn lock(&self) -> Guard<'_, Http1Wire> {
         self.0.lock()
+    }
+
+    /// Calls `write`, in which hyper writes. What the stream does not accept then is sent by a job of the reactor.
+    pub fn write_with_job(&self, reactor: &Arc<Reactor>, write: impl FnOnce()) {
+        self.lock().backlog.set_open(true);
+        write();
+        let mut wire = self.lock();
+        wire.backlog.set_open(false);
+        if !wire.backlog.is_empty() {
+            wire.send_backlog(&BacklogJob::waker(self.downgrade(), reactor));
+        }
     }
 
     /// Returns the stream, if it has left HTTP and this is the only handle, and the bytes that arrived behind the response head.
@@ -166,7 +181,7 @@ impl Http1Wire {
 
     /// Returns whether another exchange may follow: the stream goes on, and nothing has arrived that belongs to no response.
     pub fn is_reusable(&self) -> bool {
-        self.inbound.is_idle() && !self.outbound.has_failed() && !self.has_ended
+        self.inbound.is_idle() && !self.outbound.has_failed() && self.backlog.is_empty() && !self.has_ended
     }
 
     pub fn stream(&mut self) -> &mut Stream {
@@ -205,7 +220,7 @@ impl Http1Wire {
     }
 
     pub fn is_write_blocked(&self) -> bool {
-        self.outbound.is_blocked()
+        self.outbound.is_blocked() || !(self.backlog.is_empty() || self.outbound.has_failed())
     }
 
     pub fn has_write_failed(&self) -> bool {
@@ -261,12 +276,17 @@ impl Http1Wire {
         if self.outbound.has_failed() {
             return Poll::Ready(Ok(offered));
         }
-        let poll = self.poll_write_stream(bufs);
+        let mut poll = self.poll_write_stream(bufs);
+        if poll.is_pending() && self.backlog.add(bufs) {
+            self.written += offered as u64;
+            poll = Poll::Ready(Ok(offered));
+        }
         self.record_write(poll, offered)
     }
 
     fn poll_write_stream(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut cx = Context::from_waker(&self.waker);
+        ready!(self.backlog.poll_send(&mut cx, &mut self.stream))?;
         while let Outbound::Head(head) = &mut self.outbound {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let count = head.replace_first(bufs, &mut slices);
@@ -290,8 +310,22 @@ impl Http1Wire {
             return Poll::Ready(Ok(()));
         }
         let mut cx = Context::from_waker(&self.waker);
-        let poll = Pin::new(&mut self.stream).poll_flush(&mut cx);
+        let mut poll = match self.backlog.poll_send(&mut cx, &mut self.stream) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_flush(&mut cx),
+            poll => poll,
+        };
+        if poll.is_pending() && self.backlog.add(&[]) {
+            poll = Poll::Ready(Ok(()));
+        }
         self.record_write(poll, ())
+    }
+
+    /// Sends the backlog, as far as the stream accepts it now.
+    pub fn send_backlog(&mut self, waker: &Waker) {
+        if !self.outbound.has_failed() {
+            let poll = self.backlog.poll_send(&mut Context::from_waker(waker), &mut self.stream);
+            let _: Poll<_> = self.record_write(poll, ());
+        }
     }
 
     /// Notes how a write went. hyper is told that a failed write succeeded, so that it goes on to read the response.

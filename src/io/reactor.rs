@@ -256,6 +256,11 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Returns the reactor, unless its loop is gone.
+    pub fn reactor(&self) -> Option<Arc<Reactor>> {
+        self.reactor.upgrade()
+    }
+
     pub fn belongs_to(&self, reactor: &Arc<Reactor>) -> bool {
         std::ptr::eq(self.reactor.as_ptr(), Arc::as_ptr(reactor))
     }

@@ -51,6 +51,11 @@ impl Socket {
         Ok(())
     }
 
+    /// Returns the reactor that watches the socket.
+    pub fn reactor(&self) -> Option<Arc<Reactor>> {
+        self.registration.as_ref().and_then(Registration::reactor)
+    }
+
     pub fn socket(&self) -> &socket2::Socket {
         self.source.socket()
     }

@@ -95,6 +95,16 @@ impl Stream {
         }
     }
 
+    /// Returns the reactor of the socket, if a job of it can write to the stream. External streams, and sessions whose steps a driver
+    /// takes, are used by operations.
+    pub fn reactor(&self) -> Option<Arc<Reactor>> {
+        match self {
+            Self::Plain(socket) => socket.reactor(),
+            Self::Tls(layer) if layer.session().is_none() => layer.below().reactor(),
+            Self::Tls(_) | Self::External(_) => None,
+        }
+    }
+
     /// Returns the uppermost TLS session, if a driver takes its steps.
     pub fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         match self {

@@ -37,6 +37,8 @@ pub type Fields = Vec<(Bytes, Bytes)>;
 pub enum Effect {
     /// Answered by the iterator of the request body: the next chunk, `None` at the end.
     NextChunk(Reply<Option<Bytes>>),
+    /// Answered by the iterator of the request body: the chunks that it has at hand, up to about `limit` bytes of them.
+    ReadyChunks { limit: usize, reply: Reply<ReadyChunks> },
     /// Answered by the `trailers` extension of the request: the fields that follow the body.
     Trailers(Reply<Fields>),
     /// Answered by the event loop, which has begun a task for work that goes on beside the operation.
@@ -59,6 +61,17 @@ pub enum Effect {
     CloseDropped(Reply<()>),
     /// Answered by the user's backend after a pause.
     Sleep { backend: Backend, delay: Duration, reply: Reply<()> },
+}
+
+/// The chunks of a request body that are at hand.
+pub enum ReadyChunks {
+    /// If `is_awaited`, the iterator waits before it yields another one. It is in the middle of that wait: [`EffectChannel::chunk`] is
+    /// the next effect that the operation requests, and nothing else suspends it before.
+    Some { chunks: Vec<Bytes>, is_awaited: bool },
+    /// The iterator has ended.
+    End,
+    /// The iterator cannot be asked for this.
+    Unknown,
 }
 
 /// Work that an operation leaves to a task of its own.
@@ -146,6 +159,10 @@ impl EffectChannel {
 
     pub async fn chunk(&self) -> Result<Option<Bytes>> {
         self.request(Effect::NextChunk).await
+    }
+
+    pub async fn ready_chunks(&self, limit: usize) -> Result<ReadyChunks> {
+        self.request(|reply| Effect::ReadyChunks { limit, reply }).await
     }
 
     pub async fn trailers(&self) -> Result<Fields> {

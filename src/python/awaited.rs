@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pyo3::exceptions::{PyException, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use super::addresses::{failed_lookup, socket_addresses};
 use super::callbacks::RequestCallbacks;
@@ -14,14 +15,16 @@ use super::performer::Performer;
 use super::ssl::TlsStep;
 use super::{request, values};
 use crate::error::Error;
-use crate::operation::{Effect, Fields, Reply, StreamOwner};
+use crate::operation::{Effect, Fields, ReadyChunks, Reply, StreamOwner};
 
 /// An effect that Python carries out at the moment, and the reply that its outcome is for.
 pub enum AwaitedEffect {
-    /// `iter(body)`: the iterator of a request body. Its first chunk is the reply.
-    Iterator(Reply<Option<Bytes>>),
+    /// `iter(body)`: the iterator of a request body. The effect that asks for its chunks follows.
+    Iterator(Effect),
     /// The next chunk of a request body.
     Chunk(Reply<Option<Bytes>>),
+    /// The chunks of a request body that are at hand.
+    ReadyChunks(Reply<ReadyChunks>),
     Trailers(Reply<Fields>),
     /// The addresses of the host with this name.
     Addresses(String, Reply<Vec<SocketAddr>>),
@@ -57,13 +60,17 @@ impl AwaitedEffect {
     ) -> PyResult<AfterEffect> {
         let py = value.py();
         match self {
-            Self::Iterator(reply) => {
+            Self::Iterator(next) => {
                 if let Some(upload) = &mut callbacks.upload {
                     upload.set_iterator(value);
                 }
-                return Ok(AfterEffect::Perform(Effect::NextChunk(reply)));
+                return Ok(AfterEffect::Perform(next));
             }
             Self::Chunk(reply) => reply.set(Ok(Some(values::chunk(value)?))),
+            Self::ReadyChunks(reply) => {
+                let (chunks, is_awaited): (Bound<'_, PyList>, bool) = value.extract()?;
+                reply.set(Ok(ReadyChunks::Some { chunks: values::chunks(&chunks)?, is_awaited }));
+            }
             Self::Trailers(reply) => reply.set(request::trailers(value)?),
             // `None` means that the deadline came first. The operation notices that by itself.
             Self::Addresses(..) if value.is_none() => {}
@@ -85,6 +92,9 @@ impl AwaitedEffect {
                     || exception.is_instance_of::<PyStopAsyncIteration>(py) =>
             {
                 reply.set(Ok(None));
+            }
+            Self::ReadyChunks(reply) if exception.is_instance_of::<PyStopAsyncIteration>(py) => {
+                reply.set(Ok(ReadyChunks::End));
             }
             Self::Addresses(host, reply) => reply.set(Err(failed_lookup(py, &host, exception)?)),
             Self::External(call) if exception.is_instance_of::<PyException>(py) => call.raised(py, exception),

@@ -12,12 +12,13 @@ use pyo3::prelude::*;
 
 use super::awaited::AwaitedEffect;
 use super::callbacks::RequestCallbacks;
+use super::calls::{call, call_method};
 use super::external_calls;
 use super::helpers::{helper, nothing, partial};
 use super::performer::Performer;
 use crate::error::{Error, Kind};
 use crate::io::wait_set;
-use crate::operation::{Effect, Fields, Reply, TraceEvent};
+use crate::operation::{Effect, Fields, ReadyChunks, Reply, TraceEvent};
 
 /// The next thing to do about an effect.
 pub enum Performed<'py> {
@@ -36,6 +37,7 @@ pub fn perform<'py>(
 ) -> PyResult<Performed<'py>> {
     let (object, call) = match effect {
         Effect::NextChunk(reply) => return next_chunk(py, reply, callbacks, performer),
+        Effect::ReadyChunks { limit, reply } => return ready_chunks(py, limit, reply, callbacks, performer),
         Effect::Trailers(reply) => return trailers(py, reply, callbacks),
         Effect::Trace { trace_event, reply } => return trace(py, *trace_event, reply, callbacks, performer),
         Effect::Resolve { host, port, reply } => return resolve(py, host, port, reply, performer),
@@ -71,18 +73,58 @@ fn next_chunk<'py>(
         return Ok(Performed::Done);
     };
     if let Some(body) = upload.take_stream(py) {
-        let begin = helper(py, if performer.is_task() { "async_iterator" } else { "iter" })?;
-        return Ok(Performed::ByPython(partial(py, (begin, body), None)?, AwaitedEffect::Iterator(reply)));
+        return begin(py, body, Effect::NextChunk(reply), performer);
     }
-    let Some(iterator) = upload.iterator(py) else {
+    let effect = match performer {
+        Performer::Thread => upload.next(|iterator| partial(py, (helper(py, "next")?, iterator), None), py)?,
+        Performer::Task(_) => match (upload.known_ready(py), upload.iterator(py)) {
+            (Some(ready), _) => Some(call_method(&ready, intern!(py, "rest"), ())?),
+            (None, Some(iterator)) => {
+                Some(performer.later(py, (iterator.getattr(intern!(py, "__anext__"))?,), None)?)
+            }
+            (None, None) => None,
+        },
+    };
+    let Some(effect) = effect else {
         reply.set(Ok(None));
         return Ok(Performed::Done);
     };
-    let effect = match performer {
-        Performer::Thread => partial(py, (helper(py, "next")?, iterator), None)?,
-        Performer::Task(_) => performer.later(py, (iterator.getattr(intern!(py, "__anext__"))?,), None)?,
-    };
     Ok(Performed::ByPython(effect, AwaitedEffect::Chunk(reply)))
+}
+
+/// Asks for the iterator of the request body, for the sake of `next`.
+fn begin<'py>(
+    py: Python<'py>,
+    body: Bound<'py, PyAny>,
+    next: Effect,
+    performer: Performer<'_>,
+) -> PyResult<Performed<'py>> {
+    let begin = helper(py, if performer.is_task() { "async_iterator" } else { "iter" })?;
+    Ok(Performed::ByPython(partial(py, (begin, body), None)?, AwaitedEffect::Iterator(next)))
+}
+
+/// Asks for the chunks of the request body that are at hand. The iterator of a thread may block, and is not asked.
+fn ready_chunks<'py>(
+    py: Python<'py>,
+    limit: usize,
+    reply: Reply<ReadyChunks>,
+    callbacks: &mut RequestCallbacks,
+    performer: Performer<'_>,
+) -> PyResult<Performed<'py>> {
+    if let (Performer::Task(host), Some(upload)) = (performer, &mut callbacks.upload)
+        && host.get().allows_first_steps()
+    {
+        if let Some(body) = upload.take_stream(py) {
+            return begin(py, body, Effect::ReadyChunks { limit, reply }, performer);
+        }
+        let make = |iterator| call(helper(py, "ready_chunks")?, (iterator,));
+        if let Some(ready) = upload.ready(make, py)? {
+            let effect = partial(py, (ready.getattr(intern!(py, "take"))?, limit), None)?;
+            return Ok(Performed::ByPython(effect, AwaitedEffect::ReadyChunks(reply)));
+        }
+    }
+    reply.set(Ok(ReadyChunks::Unknown));
+    Ok(Performed::Done)
 }
 
 /// Asks for the fields that follow the request body.

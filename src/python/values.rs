@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 /// Chunks of at least this size, in bytes, are sent from Python's own memory; smaller ones are cheaper to copy.
 const BORROW_FROM: usize = 16 * 1024;
@@ -42,6 +42,23 @@ pub fn chunk(chunk: &Bound<'_, PyAny>) -> PyResult<Bytes> {
             chunk.get_type().name()?
         ))),
     }
+}
+
+/// Returns the chunks of a request body. Small ones in a row are joined.
+pub fn chunks(chunks: &Bound<'_, PyList>) -> PyResult<Vec<Bytes>> {
+    let mut joined = Vec::with_capacity(chunks.len());
+    let mut small = BytesMut::new();
+    for item in chunks {
+        match item.cast::<PyBytes>() {
+            Ok(bytes) if bytes.as_bytes().len() < BORROW_FROM => small.extend_from_slice(bytes.as_bytes()),
+            _ => {
+                joined.extend((!small.is_empty()).then(|| small.split().freeze()));
+                joined.push(chunk(&item)?);
+            }
+        }
+    }
+    joined.extend((!small.is_empty()).then(|| small.freeze()));
+    Ok(joined)
 }
 
 /// Returns a copy of a small `bytes` object, or a reference to the memory of a large one.

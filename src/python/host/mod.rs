@@ -90,6 +90,12 @@ impl Host {
         self.calls.resolve.bind(py).clone()
     }
 
+    /// Returns whether a task of the loop may go on with other work after the first step of an awaitable, before it awaits the rest.
+    /// trio does not allow that.
+    pub fn allows_first_steps(&self) -> bool {
+        matches!(self.calls.resumption, Resumption::Future)
+    }
+
     /// Returns an awaitable that lets other tasks run.
     pub fn checkpoint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         call(self.calls.checkpoint.bind(py), ())
