@@ -127,7 +127,7 @@ class _Arrived:
 
 
 class FastPath:
-    """What the fast paths of one library, httpx or httpx2, for threads and for event loops have in common."""
+    """Base class of the fast paths of one library, httpx or httpx2: for threads and for event loops."""
 
     # The names of the library's transport, of httpcore's pool and of the method that both have; and the base classes of
     # the bodies of requests and of responses.

@@ -26,7 +26,7 @@ class SyncTransport(_HTTPXMixin[NetworkBackend], SyncHandlerMixin, httpx.HTTPTra
     Making one takes far less than a millisecond: unlike httpx's own transport it builds no `ssl.SSLContext`.
     """
 
-    fast_path = SyncPath(httpx, HTTPCORE)
+    _fast_path = SyncPath(httpx, HTTPCORE)
     _pools = (ConnectionPool, HTTPProxy, SOCKSProxy)
 
 
@@ -38,5 +38,5 @@ class AsyncTransport(_HTTPXMixin[AsyncNetworkBackend], AsyncHandlerMixin, httpx.
     httpx's own transport it builds no `ssl.SSLContext`.
     """
 
-    fast_path = AsyncPath(httpx, HTTPCORE)
+    _fast_path = AsyncPath(httpx, HTTPCORE)
     _pools = (AsyncConnectionPool, AsyncHTTPProxy, AsyncSOCKSProxy)

@@ -80,7 +80,7 @@ def install(**options: Unpack[PoolOptions]) -> None:
             cls = getattr(importlib.import_module(library), replaced)
             if cls not in _State.changed:
                 transport = getattr(transports, name)
-                _State.changed[cls] = [_constructor(cls, transport), *_handlers(transport.fast_path)]
+                _State.changed[cls] = [_constructor(cls, transport), *_handlers(transport._fast_path)]  # noqa: SLF001
             for replacement in _State.changed[cls]:
                 replacement.put(cls)
     _State.options = options

@@ -172,7 +172,7 @@ class SyncHandlerMixin:
     """`handle_request()` of the transports for threads."""
 
     _pool: typing.Any
-    fast_path: typing.ClassVar[SyncPath]
+    _fast_path: typing.ClassVar[SyncPath]
 
     def handle_request(self, request: typing.Any) -> typing.Any:
         """Sends a request and returns its response when the head has arrived.
@@ -181,8 +181,8 @@ class SyncHandlerMixin:
         """
         # A patch or another base class may have put something else in the place of the library's method.
         following: typing.Any = super(SyncHandlerMixin, type(self))
-        if following.handle_request is self.fast_path.library_handler:
-            response = self.fast_path.handle(self._pool, request)
+        if following.handle_request is self._fast_path.library_handler:
+            response = self._fast_path.handle(self._pool, request)
             if response is not None:
                 return response
         slow: typing.Any = super()
@@ -193,7 +193,7 @@ class AsyncHandlerMixin:
     """`handle_async_request()` of the transports for event loops."""
 
     _pool: typing.Any
-    fast_path: typing.ClassVar[AsyncPath]
+    _fast_path: typing.ClassVar[AsyncPath]
 
     async def handle_async_request(self, request: typing.Any) -> typing.Any:
         """Sends a request and returns its response when the head has arrived.
@@ -201,13 +201,13 @@ class AsyncHandlerMixin:
         Raises the library's exceptions. An exception of the body of `request` passes through unchanged.
         """
         following: typing.Any = super(AsyncHandlerMixin, type(self))
-        if following.handle_async_request is self.fast_path.library_handler:
-            operation = self.fast_path.start(self._pool, request)
+        if following.handle_async_request is self._fast_path.library_handler:
+            operation = self._fast_path.start(self._pool, request)
             if operation is not None:
                 try:
                     return await adrive(operation)
                 except Exception:
-                    with self.fast_path.map_exceptions():
+                    with self._fast_path.map_exceptions():
                         raise
         slow: typing.Any = super()
         return await slow.handle_async_request(request)

@@ -47,7 +47,7 @@ class SyncTransport(_HTTPX2Mixin[NetworkBackend], SyncHandlerMixin, httpx2.HTTPT
     Making one takes far less than a millisecond: unlike httpx2's own transport it builds no `ssl.SSLContext`.
     """
 
-    fast_path = SyncPath(httpx2, HTTPCORE2)
+    _fast_path = SyncPath(httpx2, HTTPCORE2)
     _pools = (httpcore2.ConnectionPool, httpcore2.HTTPProxy, httpcore2.SOCKSProxy)
 
 
@@ -59,5 +59,5 @@ class AsyncTransport(_HTTPX2Mixin[AsyncNetworkBackend], AsyncHandlerMixin, httpx
     httpx2's own transport it builds no `ssl.SSLContext`.
     """
 
-    fast_path = AsyncPath(httpx2, HTTPCORE2)
+    _fast_path = AsyncPath(httpx2, HTTPCORE2)
     _pools = (httpcore2.AsyncConnectionPool, httpcore2.AsyncHTTPProxy, httpcore2.AsyncSOCKSProxy)

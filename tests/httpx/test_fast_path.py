@@ -328,7 +328,7 @@ async def test_install_leaves_a_patch_in_place(
 
 @pytest.mark.parametrize("method", ["get", "stream"])
 def test_responses_with_more_attributes(method: str, serve: Serve, program: Callable[..., Program]) -> None:
-    """Where the constructor of responses does more than it is known to do, it is called."""
+    """A constructor of responses that does more than it is known to do is called."""
     before = """
     import httpx
 
@@ -352,7 +352,7 @@ def test_responses_with_more_attributes(method: str, serve: Serve, program: Call
 
 
 def test_requests_of_another_shape(serve: Serve, program: Callable[..., Program]) -> None:
-    """Where the models of requests are not as they are known, all requests take the slow path."""
+    """All requests take the slow path if the models of requests are not as they are known."""
     before = """
     import httpx
 
@@ -365,7 +365,7 @@ def test_requests_of_another_shape(serve: Serve, program: Callable[..., Program]
     httpx.Headers.__init__ = init
     """
     source = """
-    assert httpcore_rs.SyncTransport.fast_path._models is None
+    assert httpcore_rs.SyncTransport._fast_path._models is None
     response = httpcore_rs.SyncTransport().handle_request(httpx.Request("GET", url))
     assert response.read() == b"ok"
     """
@@ -393,7 +393,7 @@ def test_a_patch_that_was_there_first(serve: Serve, program: Callable[..., Progr
         assert client.get(url).text == "ok"
         assert len(calls) == 1
         httpx.HTTPTransport.handle_request = genuine
-        assert httpcore_rs.SyncTransport.fast_path.library_handler is genuine
+        assert httpcore_rs.SyncTransport._fast_path.library_handler is genuine
         assert client.get(url).text == "ok"
         assert len(calls) == 1
     """
