@@ -1,10 +1,12 @@
 """TLS sessions by Python's `ssl` for the engine: bytes in, bytes out, one call for each step.
 
-The engine does the I/O. Nothing here blocks: an `ssl.SSLObject` works between two buffers in memory.
+The engine does the I/O. Nothing here blocks: an `ssl.SSLObject` works between two buffers in memory. If the objects of
+a session are exactly those of the standard library, the engine calls their methods by itself after the handshake.
 """
 
 from __future__ import annotations
 
+import _ssl
 import ssl
 import threading
 import typing
@@ -18,6 +20,9 @@ if typing.TYPE_CHECKING:
 HANDSHAKEN = 1
 CLOSED = 2  # The peer has sent close_notify.
 HOLDING = 4  # Some plaintext cannot be sent before something is received.
+
+# The methods of `ssl` that only call those of `_ssl`. They may be replaced later, and subclasses may have others.
+_READ, _WRITE = ssl.SSLObject.read, ssl.SSLObject.write
 
 # The longest record (RFC 8446, 5.1). A read returns at most one record.
 RECORD = 16 * 1024
@@ -34,7 +39,11 @@ _offers = 0
 class Session:
     """The client side of a TLS session."""
 
-    __slots__ = ("_held", "_incoming", "_outgoing", "_read", "_write", "ciphertext", "object", "plaintext")
+    __slots__ = ("_held", "_incoming", "_outgoing", "_read", "_write", "calls", "ciphertext", "object", "plaintext")
+
+    # The methods that the engine calls in place of `step`, if the objects are those of the standard library and call
+    # nothing back.
+    calls: tuple[typing.Any, ...] | None
 
     # Set by the engine before each step: received ciphertext, and plaintext to be sent.
     ciphertext: bytes
@@ -55,11 +64,20 @@ class Session:
                     # A signal handler has set another list in between.
                     made = None
             self.object = made
-        # The methods of `ssl.SSLObject` only call these. A subclass may have other methods.
-        plain = type(self.object).read is ssl.SSLObject.read and type(self.object).write is ssl.SSLObject.write
-        raw = getattr(self.object, "_sslobj", self.object) if plain else self.object
+        raw = getattr(made, "_sslobj", None)
+        plain = _is_method(made, "read", _READ) and _is_method(made, "write", _WRITE) and raw is not None
+        raw = raw if plain else made
         self._read: typing.Callable[[int], bytes] = raw.read
         self._write: typing.Callable[[typing.Any], int] = raw.write
+        self.calls = None
+        buffers = (self._incoming, self._outgoing)
+        # The C library takes the callback from the context when the session is made.
+        if (
+            type(raw) is _ssl._SSLSocket  # type: ignore[attr-defined]  # noqa: SLF001
+            and all(type(buffer) is _ssl.MemoryBIO for buffer in buffers)
+            and context._msg_callback is None  # noqa: SLF001
+        ):
+            self.calls = (self._incoming, self._incoming.write, self._outgoing.read, raw.read, raw.write)
 
     def handshake(self, ciphertext: bytes, is_eof: bool) -> tuple[int | Exception, bytes, bytes, str | None]:
         """Begins or continues the handshake. At its end, also returns the protocol that ALPN has selected."""
@@ -73,8 +91,13 @@ class Session:
             return 0, b"", self._outgoing.read(), None
         except Exception as exc:  # noqa: BLE001  # Returned together with the alert for the peer.
             return exc, b"", self._outgoing.read(), None
-        # The data that has arrived with the last message of the handshake.
-        state, plaintext, ciphertext = self._step(b"", b"")
+        state: int | Exception = 0
+        plaintext, ciphertext = b"", b""
+        if self._incoming.pending:
+            # The data that has arrived with the last message of the handshake.
+            state, plaintext, ciphertext = self._step(b"", b"")
+        else:
+            ciphertext = self._outgoing.read()
         if isinstance(state, int):
             state |= HANDSHAKEN
         return state, plaintext, ciphertext, self.object.selected_alpn_protocol()
@@ -131,6 +154,11 @@ class Session:
             return HOLDING
         self._held = b""
         return 0
+
+
+def _is_method(target: object, name: str, function: object) -> bool:
+    """Returns whether a method is this function: neither a subclass nor the object has another one."""
+    return getattr(getattr(target, name), "__func__", None) is function
 
 
 def offer(context: ssl.SSLContext, protocols: list[str]) -> None:

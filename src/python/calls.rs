@@ -1,4 +1,4 @@
-//! Calls of Python functions that run bytecode.
+//! Calls of Python functions that run bytecode or release the interpreter.
 //!
 //! At interpreter exit `CPython` before 3.14 ends a daemon thread by unwinding its stack, as soon as the thread asks for the
 //! interpreter lock. Bytecode does so at almost any point, and unwinding through a Rust frame would abort the process. Code of
@@ -17,6 +17,12 @@ mod raw {
             callable: *mut PyObject,
             arguments: *mut PyObject,
             keywords: *mut PyObject,
+        ) -> *mut PyObject;
+        pub fn PyObject_Vectorcall(
+            callable: *mut PyObject,
+            arguments: *const *mut PyObject,
+            count: usize,
+            names: *mut PyObject,
         ) -> *mut PyObject;
         pub fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject;
     }
@@ -69,6 +75,21 @@ pub fn call_with<'py>(
     std::mem::forget(guard);
     // SAFETY: see above.
     unsafe { Bound::from_owned_ptr_or_err(py, result) }
+}
+
+/// Calls `callable(*arguments)` without a tuple, which suits functions that are written in C.
+pub fn vectorcall<'py, const N: usize>(
+    callable: &Bound<'py, PyAny>,
+    arguments: [&Bound<'py, PyAny>; N],
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = arguments.map(Bound::as_ptr);
+    let guard = StopThread;
+    // SAFETY: all pointers are of live objects, their number is `N`, the interpreter is attached, and the result is a new reference,
+    // or null with an exception set. An unwinding thread does not leave this frame.
+    let result = unsafe { raw::PyObject_Vectorcall(callable.as_ptr(), arguments.as_ptr(), N, std::ptr::null_mut()) };
+    std::mem::forget(guard);
+    // SAFETY: see above.
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
 }
 
 /// Returns `object.name`, where that may be a property in Python code.

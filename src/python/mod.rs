@@ -5,7 +5,7 @@
 //! | pools and connections | [`engine`], [`connection`], [`client`], [`options`], [`arguments`], [`proxy`], [`tls`] |
 //! | requests and responses | [`request`], [`request_arguments`], [`response`], [`content`], [`streams`], [`network_stream`] |
 //! | operations and their drivers | [`operation`], [`operations`], [`execution`], [`thread_driver`], [`greenlets`], [`signals`], [`host`] |
-//! | effects, carried out in Python | [`effects`], [`awaited`], [`performer`], [`external_calls`], [`helpers`], [`closing`], [`ssl`] |
+//! | effects, carried out in Python | [`effects`], [`awaited`], [`performer`], [`external_calls`], [`helpers`], [`closing`], [`ssl`], [`ssl_calls`] |
 //! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`] |
 //! | conversions | [`values`], [`addresses`], [`errors`], [`namespace`], [`calls`] |
 //!
@@ -45,6 +45,7 @@ mod request_arguments;
 mod response;
 mod signals;
 mod ssl;
+mod ssl_calls;
 mod streams;
 mod thread_driver;
 mod tls;

@@ -1,13 +1,15 @@
 //! TLS by Python's `ssl`: the sessions of an `ssl.SSLContext`, and their steps, which `httpcore_rs._ssl_session` takes.
 //!
-//! A step is an effect. [`next_step`] prepares it for a session that the last polls of this thread have queued in
-//! [`python_ssl::needs_step`], and [`TlsStep::finish`] takes its outcome.
+//! [`next_step`] takes the step of a session that the last polls of this thread have queued in [`python_ssl::needs_step`]. If that
+//! may run code of users, or blocks greenlets, the step is an effect, and [`TlsStep::finish`] takes its outcome. All others are
+//! taken at once, by [`super::ssl_calls`].
 
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
+use bytes::{Bytes, BytesMut};
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,14 +17,16 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::calls;
+use super::greenlets::is_green;
 use super::helpers::partial;
 use super::namespace::Package;
+use super::ssl_calls::SslCalls;
 use super::tls;
 use crate::error::Result;
 use crate::io::wait_set;
 use crate::operation::{DeferredWork, EffectChannel, StreamOwner};
 use crate::tls::Tls;
-use crate::tls::python_ssl::{self, SessionFault, SslEngine, SslSession, StepInput, StepOutput};
+use crate::tls::python_ssl::{self, SessionFault, SslEngine, SslSession, StepBuffers, StepInput, StepOutput};
 
 // The flags of a session's state, with the values of `_ssl_session`.
 const HANDSHAKEN: u8 = 1;
@@ -93,6 +97,18 @@ struct Session {
 struct Begun {
     object: Py<PyAny>,
     step: Py<PyAny>,
+    /// The methods that take a step without a Python function, if that makes no difference.
+    calls: Option<SslCalls>,
+}
+
+/// The next thing to do about the sessions of this thread.
+pub enum NextStep<'py> {
+    /// No session needs a step.
+    Nothing,
+    /// A session's step was taken. There may be more to do.
+    Taken,
+    /// The drive loop calls the object.
+    Effect(Bound<'py, PyAny>, TlsStep),
 }
 
 /// A step that is being taken. Dropping it before its end fails the session.
@@ -109,26 +125,38 @@ impl Drop for TlsStep {
     }
 }
 
-/// Returns the step that a session needs, as an effect, with the [`TlsStep`] that takes its outcome; `None` if the session needs
-/// none, or has failed because the step could not be prepared.
-fn effect<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<Option<(Bound<'py, PyAny>, TlsStep)>> {
-    let Some(input) = session.begin_step() else { return Ok(None) };
+/// Takes the step that a session needs, or returns it as an effect. A step that cannot be prepared fails the session.
+fn begin<'py>(py: Python<'py>, session: &Arc<SslSession>) -> PyResult<NextStep<'py>> {
+    let Some(input) = session.begin_step() else { return Ok(NextStep::Nothing) };
     let step = TlsStep { session: Arc::clone(session), is_over: false };
-    match known(session).and_then(|known| known.effect(py, input)) {
-        Ok(effect) => Ok(Some((effect, step))),
-        Err(exception) => step.finish(py, Err(exception)).map(|()| None),
+    let known = known(session)?;
+    let prepared = match (input, known.calls()) {
+        (StepInput::Data(buffers), Some(calls)) => {
+            return step.finish_with(py, calls.step(py, buffers)).map(|()| NextStep::Taken);
+        }
+        (input, _) => known.effect(py, input),
+    };
+    match prepared {
+        Ok(effect) => Ok(NextStep::Effect(effect, step)),
+        Err(exception) => step.finish_with(py, Err(exception)).map(|()| NextStep::Taken),
     }
 }
 
 impl Session {
+    /// Returns the methods that take a step at once. Greenlets are not kept from running by OpenSSL's work, and code that runs in the
+    /// middle of it may switch them: there, steps are effects.
+    fn calls(&self) -> Option<&SslCalls> {
+        self.begun.get().and_then(|begun| begun.calls.as_ref()).filter(|_| !is_green())
+    }
+
     fn effect<'py>(&self, py: Python<'py>, input: StepInput) -> PyResult<Bound<'py, PyAny>> {
         match (self.begun.get(), input) {
-            (Some(begun), StepInput::Data { ciphertext, plaintext }) => {
+            (Some(begun), StepInput::Data(buffers)) => {
                 // Passed as attributes: a `partial` for each step costs more. One driver at a time takes a step, so that nothing
                 // else sets them before the call.
                 let object = begun.object.bind(py);
-                object.setattr(intern!(py, "ciphertext"), PyBytes::new(py, &ciphertext))?;
-                object.setattr(intern!(py, "plaintext"), PyBytes::new(py, &plaintext))?;
+                object.setattr(intern!(py, "ciphertext"), PyBytes::new(py, &buffers.ciphertext_in))?;
+                object.setattr(intern!(py, "plaintext"), PyBytes::new(py, &buffers.plaintext_out))?;
                 Ok(begun.step.bind(py).clone())
             }
             (Some(begun), StepInput::Handshake { ciphertext, is_eof }) => {
@@ -146,77 +174,84 @@ impl Session {
 
 impl TlsStep {
     /// Takes the outcome of the call. An `Exception` fails the session; any other exception is returned.
-    pub fn finish(mut self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
+    pub fn finish(self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
+        let output = result.and_then(|returned| self.output(&returned));
+        self.finish_with(py, output)
+    }
+
+    fn finish_with(mut self, py: Python<'_>, output: PyResult<StepOutput>) -> PyResult<()> {
         let session = Arc::clone(&self.session);
-        let finished = self.finish_step(py, result);
+        let finished = match output {
+            Ok(output) => Ok(output),
+            Err(exception) if exception.is_instance_of::<PyException>(py) => {
+                Ok(StepOutput { fault: Some(fault(py, exception)), ..StepOutput::default() })
+            }
+            Err(exception) => Err(exception),
+        }
+        .map(|output| {
+            self.is_over = true;
+            session.finish_step(output);
+        });
         drop(self);
         session.resume();
         finished
     }
 
-    fn finish_step(&mut self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
-        match result.and_then(|returned| self.take(&returned)) {
-            Ok(()) => Ok(()),
-            Err(exception) if exception.is_instance_of::<PyException>(py) => {
-                self.is_over = true;
-                let fault = Some(fault(py, exception));
-                self.session.finish_step(StepOutput { fault, ..StepOutput::default() });
-                Ok(())
-            }
-            Err(exception) => Err(exception),
-        }
-    }
-
-    fn take(&mut self, returned: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn output(&self, returned: &Bound<'_, PyAny>) -> PyResult<StepOutput> {
         let py = returned.py();
         let returned = returned.cast::<PyTuple>()?;
         // `begin` returns the session as the first item, a handshake the protocol as the last one.
         let first = returned.len().saturating_sub(4);
-        let known = known(&self.session)?;
         if returned.len() == 5 {
-            let object = returned.get_item(0)?;
-            let step = partial(py, (object.getattr(intern!(py, "step"))?,), None)?.unbind();
             // A session begins once.
-            let _ = known.begun.set(Begun { object: object.unbind(), step });
+            let _ = known(&self.session)?.begun.set(Begun::new(returned.get_item(0)?)?);
         }
         let state = returned.get_item(first)?;
         let (flags, fault) = match state.extract::<u8>() {
             Ok(flags) => (flags, None),
             Err(_) => (0, Some(fault(py, PyErr::from_value(state)))),
         };
-        let (plaintext, ciphertext) = (returned.get_item(first + 1)?, returned.get_item(first + 2)?);
+        let bytes = |index| PyResult::Ok(BytesMut::from(returned.get_item(index)?.cast::<PyBytes>()?.as_bytes()));
         let protocol = if returned.len() > 3 { returned.get_item(first + 3)?.extract()? } else { None::<String> };
-        self.is_over = true;
-        self.session.finish_step(StepOutput {
-            plaintext: plaintext.cast::<PyBytes>()?.as_bytes(),
-            ciphertext: ciphertext.cast::<PyBytes>()?.as_bytes(),
+        let (plaintext_in, ciphertext_out) = (bytes(first + 1)?, bytes(first + 2)?);
+        Ok(StepOutput {
+            buffers: StepBuffers { plaintext_in, ciphertext_out, ..StepBuffers::default() },
             is_handshaken: flags & HANDSHAKEN != 0,
-            protocol: protocol.as_deref().map(str::as_bytes),
+            protocol: protocol.map(Bytes::from),
             is_closed: flags & CLOSED != 0,
             is_holding: flags & HOLDING != 0,
             fault,
-        });
-        Ok(())
+        })
     }
 }
 
-/// Returns the next step that the polls of this thread have made necessary, as an effect, with the [`TlsStep`] that takes its
-/// outcome.
-pub fn next_step(py: Python<'_>) -> PyResult<Option<(Bound<'_, PyAny>, TlsStep)>> {
-    let mut sessions = python_ssl::take_steps().into_iter();
-    let next = sessions.find_map(|session| effect(py, &session).transpose()).transpose();
-    // The other sessions have their steps later.
-    sessions.for_each(|session| python_ssl::needs_step(&session));
-    next
+impl Begun {
+    fn new(object: Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        let calls = object.getattr(intern!(py, "calls"))?;
+        let calls = calls.cast::<PyTuple>().ok().map(SslCalls::new).transpose()?;
+        let step = partial(py, (object.getattr(intern!(py, "step"))?,), None)?.unbind();
+        Ok(Self { object: object.unbind(), step, calls })
+    }
+}
+
+/// Takes the next step that the polls of this thread have made necessary, or returns it as an effect, with the [`TlsStep`] that takes
+/// its outcome. The error is an exception that is not the session's.
+pub fn next_step(py: Python<'_>) -> PyResult<NextStep<'_>> {
+    while let Some(session) = python_ssl::take_step() {
+        match begin(py, &session)? {
+            NextStep::Nothing => {}
+            found => return Ok(found),
+        }
+    }
+    Ok(NextStep::Nothing)
 }
 
 /// Leaves the steps that became necessary outside of an operation, when a thread closed a response, to the next operation of the
 /// pool: a reset has to be encrypted.
 pub fn leave_steps(owner: &StreamOwner) {
-    if python_ssl::has_steps() {
-        for session in python_ssl::take_steps() {
-            owner.add(|dropped| dropped.resets.push(Arc::new(LeftStep(session))));
-        }
+    while let Some(session) = python_ssl::take_step() {
+        owner.add(|dropped| dropped.resets.push(Arc::new(LeftStep(session))));
     }
 }
 
@@ -233,8 +268,9 @@ pub fn take_dropped_steps() {
         let raised_before = PyErr::take(py);
         for _ in 0..MOST {
             let ended = match next_step(py) {
-                Ok(None) => break,
-                Ok(Some((effect, step))) => step.finish(py, calls::call(&effect, ())),
+                Ok(NextStep::Nothing) => break,
+                Ok(NextStep::Taken) => Ok(()),
+                Ok(NextStep::Effect(effect, step)) => step.finish(py, calls::call(&effect, ())),
                 Err(exception) => Err(exception),
             };
             if let Err(exception) = ended {
@@ -281,7 +317,8 @@ fn unknown() -> PyErr {
     PyRuntimeError::new_err("httpcore_rs has a bug, please report it: a TLS session of an unknown kind")
 }
 
-fn fault(py: Python<'_>, exception: PyErr) -> SessionFault {
+/// Returns the failure of a session by an exception.
+pub fn fault(py: Python<'_>, exception: PyErr) -> SessionFault {
     let text = exception.value(py).to_string();
     SessionFault::new(text, Some(Box::new(exception)))
 }

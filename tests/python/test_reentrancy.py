@@ -55,7 +55,6 @@ def test_a_signal_while_a_session_of_python_begins(serve: Serve, certificates: C
 def test_a_signal_in_a_step_of_a_shared_session(serve_h2: ServeH2, certificates: Certificates, program: Any) -> None:
     source = """
     import httpcore, ssl
-    from httpcore_rs import _ssl_session
 
     def handle(number, frame):
         # Not on the connection whose step this interrupts: it would wait for itself.
@@ -64,20 +63,19 @@ def test_a_signal_in_a_step_of_a_shared_session(serve_h2: ServeH2, certificates:
         except httpcore.LocalProtocolError as exc:
             inner.append("in the middle of using it" in str(exc))
 
-    class Session(_ssl_session.Session):
-        __slots__ = ()
-        def step(self):
+    class Object(ssl.SSLObject):
+        def write(self, data):
             global is_armed
             if is_armed:
                 is_armed = False
                 signal.raise_signal(signal.SIGUSR1)
-            return super().step()
+            return super().write(data)
 
-    _ssl_session.Session = Session
     is_armed = False
     inner = []
     signal.signal(signal.SIGUSR1, handle)
     context = ssl.create_default_context(cafile=sys.argv[2])
+    context.sslobject_class = Object
     pool = httpcore_rs.ConnectionPool(ssl_context=context, http2=True, http1=False)
     print(pool.request("GET", url).content, inner)
     is_armed = True
@@ -91,6 +89,36 @@ def test_a_signal_in_a_step_of_a_shared_session(serve_h2: ServeH2, certificates:
         "b'ok' <ConnectionPool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>\n"
     )
     assert len(peer.connections) == 1
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_signals_at_any_point_of_a_session(
+    serve: Serve, serve_h2: ServeH2, certificates: Certificates, program: Any, http2: bool
+) -> None:
+    source = """
+    import httpcore, ssl
+
+    def handle(number, frame):
+        # Handlers run in the methods of `_ssl` as well, which the engine calls by itself.
+        try:
+            inner.append(pool.request("GET", url).content)
+        except httpcore.LocalProtocolError as exc:
+            assert "in the middle of using it" in str(exc)
+
+    inner = []
+    context = ssl.create_default_context(cafile=sys.argv[2])
+    pool = httpcore_rs.ConnectionPool(ssl_context=context, http2=sys.argv[3] == "True", http1=sys.argv[3] != "True")
+    signal.signal(signal.SIGALRM, handle)
+    contents = {pool.request("GET", url).content}
+    while len(inner) < 100:
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)
+        contents.add(pool.request("GET", url).content)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print({*contents, *inner})
+    pool.close()
+    """
+    peer = serve_h2(h2_peer.says(b"ok"), tls=True) if http2 else serve(always(reply(b"ok")), tls=certificates.server_context())
+    assert program(dedent(source), peer.url, str(certificates.ca), str(http2)).output() == "{b'ok'}\n"
 
 
 # Requests a response that takes two seconds; a signal arrives before that.

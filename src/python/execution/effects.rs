@@ -13,8 +13,17 @@ use crate::python::effects::{Performed, perform};
 use crate::python::host::Host;
 use crate::python::operation::Operation;
 use crate::python::operations::upload::RunUpload;
-use crate::python::ssl;
+use crate::python::ssl::{self, NextStep};
 use crate::tls::python_ssl;
+
+/// The outcome of looking for a step of TLS.
+pub(super) enum StepProgress<'py> {
+    Nothing,
+    /// A step was taken: the operation can be polled again.
+    Taken,
+    /// The drive loop takes the step.
+    Effect(Bound<'py, PyAny>),
+}
 
 impl Execution {
     /// Prepares an effect for Python. Returns `None` if its reply is there already.
@@ -74,15 +83,20 @@ impl Execution {
         Ok(())
     }
 
-    /// Returns the next step of TLS that the polls of this thread have made necessary, as an effect.
-    pub(super) fn next_step<'py>(&mut self, py: Python<'py>) -> NextEffect<'py> {
+    /// Takes the next step of TLS that the polls of this thread have made necessary, or returns it as an effect. The error is an
+    /// exception that ends the operation.
+    pub(super) fn next_step<'py>(&mut self, py: Python<'py>) -> PyResult<StepProgress<'py>> {
         if !python_ssl::has_steps() {
-            return Ok(None);
+            return Ok(StepProgress::Nothing);
         }
-        match ssl::next_step(py)? {
-            Some((effect, step)) => self.wait_for(effect, AwaitedEffect::Step(step)),
-            None => Ok(None),
-        }
+        Ok(match ssl::next_step(py)? {
+            NextStep::Nothing => StepProgress::Nothing,
+            NextStep::Taken => StepProgress::Taken,
+            NextStep::Effect(effect, step) => {
+                self.awaited = Some(AwaitedEffect::Step(step));
+                StepProgress::Effect(effect)
+            }
+        })
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "every function that calls it returns its result")]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use pyo3::exceptions::PyGeneratorExit;
 use pyo3::prelude::*;
 
+use super::effects::StepProgress;
 use super::{Driver, Execution, NextEffect};
 use crate::error::{Error, Kind};
+use crate::io::wait_set;
 use crate::python::closing::closing;
 use crate::python::errors::{raised, to_pyerr};
 
@@ -60,10 +62,13 @@ impl Execution {
 
     /// Reports the outcome. Before that a thread takes the steps of TLS that are left, and dropped external streams are closed.
     pub(super) fn finish<'py>(&mut self, py: Python<'py>) -> NextEffect<'py> {
-        if let Driver::Thread(_) = self.driver
-            && let Some(effect) = self.next_step(py)?
-        {
-            return Ok(Some(effect));
+        while let Driver::Thread(_) = self.driver {
+            match self.next_step(py) {
+                Ok(StepProgress::Nothing) => break,
+                Ok(StepProgress::Taken) => wait_set::clear(),
+                Ok(StepProgress::Effect(step)) => return Ok(Some(step)),
+                Err(exception) => return self.fail_at_end(exception),
+            }
         }
         if let Some(Err(exception)) = &self.ended
             && exception.is_instance_of::<PyGeneratorExit>(py)
@@ -75,6 +80,13 @@ impl Execution {
             None => self.report(),
             closing => Ok(closing),
         }
+    }
+
+    /// Ends an operation that has ended already with an exception, unless it has ended with one.
+    pub(super) fn fail_at_end<'py>(&mut self, exception: PyErr) -> NextEffect<'py> {
+        let ended = self.ended.take().and_then(Result::err);
+        self.operation = None;
+        Err(ended.unwrap_or(exception))
     }
 
     fn report<'py>(&mut self) -> NextEffect<'py> {

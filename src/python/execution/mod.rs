@@ -146,10 +146,9 @@ impl Execution {
         if let Some(AwaitedEffect::Step(step)) = awaited {
             return self.end_step(py, step, Err(exception));
         }
-        if let Some(ended) = self.ended.take() {
+        if self.ended.is_some() {
             // The first exception is the one that counts.
-            self.operation = None;
-            return Err(ended.err().unwrap_or(exception));
+            return self.fail_at_end(exception);
         }
         match awaited {
             Some(awaited) if awaited.is_trace() => self.abandon(py, exception),
@@ -183,13 +182,8 @@ impl Execution {
             }
         };
         match finished {
-            Err(exception) => match self.ended.take() {
-                Some(ended) => {
-                    self.operation = None;
-                    Err(ended.err().unwrap_or(exception))
-                }
-                None => self.interrupt(py, exception),
-            },
+            Err(exception) if self.ended.is_some() => self.fail_at_end(exception),
+            Err(exception) => self.interrupt(py, exception),
             Ok(()) if self.ended.is_some() => self.finish(py),
             Ok(()) => self.advance(py),
         }

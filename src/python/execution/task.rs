@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use pyo3::prelude::*;
 
+use super::effects::StepProgress;
 use super::{Driver, Execution, NextEffect, over};
 use crate::io::wait_set;
 use crate::python::awaited::AwaitedEffect;
@@ -15,7 +16,7 @@ use crate::python::thread_driver::poll_caught;
 enum TaskStop<'py> {
     /// The operation has ended or needs Python: the next effect.
     Next(NextEffect<'py>),
-    /// The preparation of an effect has raised an exception.
+    /// The preparation of an effect or a step of TLS has raised an exception.
     Raised(PyErr),
     /// The task is parked: the awaitable that ends when it is woken.
     Parked(NextEffect<'py>),
@@ -54,8 +55,11 @@ impl Execution {
                 return TaskStop::Next(end);
             }
             // Before the effect: the next chunk of a request body may depend on bytes that a step sends.
-            if let Some(step) = self.next_step(py).transpose() {
-                return TaskStop::Next(step.map(Some));
+            match self.next_step(py) {
+                Ok(StepProgress::Nothing) => {}
+                Ok(StepProgress::Taken) => continue,
+                Ok(StepProgress::Effect(step)) => return TaskStop::Next(Ok(Some(step))),
+                Err(exception) => return TaskStop::Raised(exception),
             }
             if let Some(effect) = self.effects.take() {
                 match self.perform(py, effect) {
@@ -66,8 +70,11 @@ impl Execution {
             }
             // The operation may wait for work that it has left to a shared connection.
             host.shared.reactor.run_jobs(false);
-            if let Some(step) = self.next_step(py).transpose() {
-                return TaskStop::Next(step.map(Some));
+            match self.next_step(py) {
+                Ok(StepProgress::Nothing) => {}
+                Ok(StepProgress::Taken) => continue,
+                Ok(StepProgress::Effect(step)) => return TaskStop::Next(Ok(Some(step))),
+                Err(exception) => return TaskStop::Raised(exception),
             }
             if task.was_woken() {
                 continue;

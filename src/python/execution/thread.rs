@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use super::effects::StepProgress;
 use super::{Driver, Execution, NextEffect, over};
 use crate::python::awaited::AwaitedEffect;
 use crate::python::helpers::{helper, nothing, partial};
@@ -16,11 +17,12 @@ impl Execution {
             match driver.run(py, &mut **operation, &self.effects) {
                 Stop::Ready(Ok(())) => return self.end_complete(py),
                 Stop::Ready(Err(error)) | Stop::Interrupted(error) => return self.end_failed(py, error),
-                Stop::Steps => {
-                    if let Some(effect) = self.next_step(py)? {
-                        return Ok(Some(effect));
-                    }
-                }
+                Stop::Steps => match self.next_step(py) {
+                    // What a moved connection has waited for does not concern the next sleep: `run` begins with an empty wait set.
+                    Ok(StepProgress::Nothing | StepProgress::Taken) => {}
+                    Ok(StepProgress::Effect(step)) => return Ok(Some(step)),
+                    Err(exception) => return self.interrupt(py, exception),
+                },
                 Stop::SignalPoll => return self.wait_for(nothing(py)?, AwaitedEffect::Nothing),
                 Stop::Wait => {
                     let select = driver.select_arguments();

@@ -16,7 +16,7 @@ use crate::operation::{OwnerLoop, StreamOwner};
 use crate::python::closing::closing;
 use crate::python::namespace::Namespace;
 use crate::python::performer::Performer;
-use crate::python::ssl;
+use crate::python::ssl::{self, NextStep};
 
 #[pymethods]
 impl Host {
@@ -122,11 +122,21 @@ impl Host {
 }
 
 impl Host {
-    /// Returns the next step of TLS that connections of the loop need, as an effect.
+    /// Takes the steps of TLS that connections of the loop need, until one is an effect.
     fn next_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some((effect, step)) = ssl::next_step(py)? else { return Ok(None) };
-        *lock(&self.step) = Some(step);
-        Ok(Some(effect))
+        loop {
+            let running = self.shared.enter();
+            match ssl::next_step(py)? {
+                NextStep::Nothing => return Ok(None),
+                NextStep::Effect(effect, step) => {
+                    *lock(&self.step) = Some(step);
+                    return Ok(Some(effect));
+                }
+                NextStep::Taken => {}
+            }
+            self.shared.reactor.run_jobs(true);
+            self.resume_woken(py, running)?;
+        }
     }
 
     fn end_step(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {

@@ -4,12 +4,13 @@
 //!
 //! * [`SslStream`] moves ciphertext between the stream below and the buffers. Where bytes have to be decrypted, encrypted or
 //!   answered, it notes in the thread's [`steps`] that its session needs a *step*, and is pending.
-//! * [`SslSession`] has the buffers. A driver takes a step: [`SslSession::begin_step`] hands out the bytes that go in, Python is
-//!   called with no lock held, and [`SslSession::finish_step`] takes the bytes that come out and wakes the tasks that wait for them.
+//! * [`SslSession`] has the buffers. A driver takes a step: [`SslSession::begin_step`] hands out those that the step works on, Python
+//!   is called with no lock held, and [`SslSession::finish_step`] takes the buffers back and wakes the tasks that wait for them.
 //!
 //! One driver at a time takes a step of a session. A step that fails ends the session, and so does one that is interrupted: it is
 //! unknown which of its bytes were processed.
 
+mod records;
 mod session;
 mod steps;
 mod stream;
@@ -19,8 +20,9 @@ mod tests;
 use std::any::Any;
 use std::sync::Arc;
 
-pub use self::session::{SessionFault, SslSession, StepInput, StepOutput};
-pub use self::steps::{has_steps, needs_step, take_steps};
+pub use self::records::{Record, first_record};
+pub use self::session::{SessionFault, SslSession, StepBuffers, StepInput, StepOutput};
+pub use self::steps::{has_steps, needs_step, take_step};
 pub use self::stream::SslStream;
 
 /// Makes sessions: a pool's `ssl.SSLContext`, which only the drivers know.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
@@ -11,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::records::Records;
 use super::steps::needs_step;
 use crate::fork::Generation;
 use crate::io::reactor::Job;
@@ -19,11 +21,13 @@ use crate::io::{strand, wait_set};
 use crate::lock::{Guard, Rank, RankedMutex};
 
 /// Ciphertext that is read ahead of its decryption, in bytes.
-const READ_AHEAD: usize = 256 * 1024;
-/// The size of a read, until a read has filled it, in bytes.
+const READ_AHEAD: usize = 128 * 1024;
+/// The size of a read, until a read has filled it, in bytes. It goes to the stack.
 const FIRST_READ: usize = 8 * 1024;
 /// The size of a read from then on, in bytes.
-const LARGE_READ: usize = 64 * 1024;
+const LARGE_READ: usize = 128 * 1024;
+/// The capacity that an empty buffer may keep, in bytes.
+const KEPT: usize = 4 * 1024;
 
 /// The state of one TLS session, shared by its stream, the drivers and the responses over it.
 pub struct SslSession {
@@ -38,6 +42,7 @@ pub struct SslSession {
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub(super) struct Buffers {
     pub(super) ciphertext_in: BytesMut,
+    pub(super) records: Records,
     pub(super) plaintext_in: BytesMut,
     pub(super) plaintext_out: BytesMut,
     pub(super) ciphertext_out: BytesMut,
@@ -115,19 +120,31 @@ impl StdError for SessionFault {}
 #[derive(Debug, PartialEq, Eq)]
 pub enum StepInput {
     /// The handshake begins, or continues with the ciphertext that has arrived.
-    Handshake { ciphertext: Bytes, is_eof: bool },
-    /// `ciphertext` has arrived and is decrypted; `plaintext` is encrypted.
-    Data { ciphertext: Bytes, plaintext: Bytes },
+    Handshake { ciphertext: BytesMut, is_eof: bool },
+    /// Bytes are decrypted and encrypted.
+    Data(StepBuffers),
+}
+
+/// The buffers that a step works on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct StepBuffers {
+    /// What has arrived and is decrypted: whole records, if it is records at all.
+    pub ciphertext_in: BytesMut,
+    /// Takes what was decrypted. Empty before the step.
+    pub plaintext_in: BytesMut,
+    /// What is encrypted. The step leaves here what could not be.
+    pub plaintext_out: BytesMut,
+    /// Takes what was encrypted. Empty before the step.
+    pub ciphertext_out: BytesMut,
 }
 
 /// The output of a step.
 #[derive(Default)]
-pub struct StepOutput<'a> {
-    pub plaintext: &'a [u8],
-    pub ciphertext: &'a [u8],
+pub struct StepOutput {
+    pub buffers: StepBuffers,
     pub is_handshaken: bool,
     /// The protocol that ALPN has chosen, when the handshake is complete.
-    pub protocol: Option<&'a [u8]>,
+    pub protocol: Option<Bytes>,
     /// The peer has sent `close_notify`.
     pub is_closed: bool,
     /// Plaintext is left that waits for a read.
@@ -169,26 +186,29 @@ impl SslSession {
         }
         buffers.is_stepping = true;
         buffers.stepper = strand::thread();
-        let ciphertext = buffers.ciphertext_in.split().freeze();
         if buffers.handshake != Handshake::Done {
             buffers.handshake = Handshake::UnderWay;
             buffers.is_eof_told |= buffers.is_eof;
-            return Some(StepInput::Handshake { ciphertext, is_eof: buffers.is_eof });
+            let is_eof = buffers.is_eof;
+            return Some(StepInput::Handshake { ciphertext: buffers.take_records(), is_eof });
         }
-        let plaintext = if buffers.is_holding { Bytes::new() } else { buffers.plaintext_out.split().freeze() };
-        Some(StepInput::Data { ciphertext, plaintext })
+        Some(StepInput::Data(StepBuffers {
+            ciphertext_in: buffers.take_records(),
+            plaintext_in: take_if_empty(&mut buffers.plaintext_in),
+            plaintext_out: std::mem::take(&mut buffers.plaintext_out),
+            ciphertext_out: take_if_empty(&mut buffers.ciphertext_out),
+        }))
     }
 
     /// Ends a step.
-    pub fn finish_step(&self, output: StepOutput<'_>) {
+    pub fn finish_step(&self, output: StepOutput) {
         let wakers = {
             let mut buffers = self.buffers();
             buffers.is_stepping = false;
-            buffers.plaintext_in.extend_from_slice(output.plaintext);
-            buffers.ciphertext_out.extend_from_slice(output.ciphertext);
+            buffers.take_back(output.buffers);
             if output.is_handshaken && buffers.handshake != Handshake::Done {
                 buffers.handshake = Handshake::Done;
-                buffers.protocol = output.protocol.map(Bytes::copy_from_slice);
+                buffers.protocol = output.protocol;
             }
             buffers.is_closed |= output.is_closed;
             buffers.is_holding = output.is_holding;
@@ -249,9 +269,51 @@ impl Buffers {
         }
         match self.handshake {
             Handshake::Unbegun => true,
-            Handshake::UnderWay => !self.ciphertext_in.is_empty() || (self.is_eof && !self.is_eof_told),
-            Handshake::Done => !self.ciphertext_in.is_empty() || (!self.plaintext_out.is_empty() && !self.is_holding),
+            Handshake::UnderWay => self.has_records() || (self.is_eof && !self.is_eof_told),
+            Handshake::Done => self.has_records() || (!self.plaintext_out.is_empty() && !self.is_holding),
         }
+    }
+
+    /// Returns whether something has arrived that a step can process.
+    pub(super) fn has_records(&self) -> bool {
+        self.records.whole() > 0
+    }
+
+    /// Takes the whole records out of the buffer, or at the end of the stream everything.
+    fn take_records(&mut self) -> BytesMut {
+        let whole = if self.is_eof { self.ciphertext_in.len() } else { self.records.whole() };
+        self.records.take();
+        // A copy of the rest costs less than a buffer that is shared by two owners.
+        let rest = BytesMut::from(&self.ciphertext_in[whole..]);
+        let mut records = std::mem::replace(&mut self.ciphertext_in, rest);
+        records.truncate(whole);
+        records
+    }
+
+    /// Takes back the buffers that a step has worked on. What was added to those of the session meanwhile comes after what was taken
+    /// out before, or before what the step adds.
+    fn take_back(&mut self, mut step: StepBuffers) {
+        join(&mut self.plaintext_in, step.plaintext_in);
+        join(&mut self.ciphertext_out, step.ciphertext_out);
+        step.ciphertext_in.clear();
+        join(&mut step.ciphertext_in, std::mem::take(&mut self.ciphertext_in));
+        self.ciphertext_in = step.ciphertext_in;
+        join(&mut step.plaintext_out, std::mem::take(&mut self.plaintext_out));
+        self.plaintext_out = step.plaintext_out;
+        for buffer in
+            [&mut self.ciphertext_in, &mut self.plaintext_in, &mut self.plaintext_out, &mut self.ciphertext_out]
+        {
+            shrink(buffer);
+        }
+    }
+
+    /// Returns the memory of the buffers, in bytes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        [&self.ciphertext_in, &self.plaintext_in, &self.plaintext_out, &self.ciphertext_out]
+            .map(BytesMut::capacity)
+            .iter()
+            .sum()
     }
 
     pub(super) fn register(&mut self, waker: &Waker) {
@@ -260,31 +322,49 @@ impl Buffers {
         }
     }
 
-    /// Reads ciphertext until there is no more, or enough. Ready when there is some, or the end.
+    /// Reads ciphertext until there is no more, or enough. Ready when there is a whole record, or the end.
     pub(super) fn fill(&mut self, inner: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_eof && self.ciphertext_in.len() < READ_AHEAD {
-            let wanted = if self.is_large { LARGE_READ } else { FIRST_READ };
-            self.ciphertext_in.reserve(wanted);
-            let spare = self.ciphertext_in.spare_capacity_mut();
-            let room = spare.len();
-            let mut buf = ReadBuf::uninit(spare);
-            let poll = Pin::new(&mut *inner).poll_read(cx, &mut buf);
-            let length = buf.filled().len();
-            // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes of the spare capacity, from its start.
-            unsafe { self.ciphertext_in.set_len(self.ciphertext_in.len() + length) };
-            match poll {
-                Poll::Pending if self.ciphertext_in.is_empty() => return Poll::Pending,
+            let (poll, wanted) = if self.is_large { self.read_large(inner, cx) } else { self.read_small(inner, cx) };
+            let length = match poll {
+                Poll::Pending if !self.has_records() => {
+                    shrink(&mut self.ciphertext_in);
+                    return Poll::Pending;
+                }
                 Poll::Pending => break,
-                Poll::Ready(result) => result?,
-            }
+                Poll::Ready(length) => length?,
+            };
+            self.records.update(&self.ciphertext_in);
             self.is_eof = length == 0;
-            self.is_large |= length == room;
-            if length < room {
+            self.is_large = length >= FIRST_READ;
+            if length < wanted && self.has_records() {
                 // The rest is read after the step.
                 break;
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads by way of the stack, so that the buffer is no larger than what is in it. Returns how much was read, and the size of the
+    /// read.
+    fn read_small(&mut self, inner: &mut Stream, cx: &mut Context<'_>) -> (Poll<io::Result<usize>>, usize) {
+        let mut memory = [const { MaybeUninit::uninit() }; FIRST_READ];
+        let mut buf = ReadBuf::uninit(&mut memory);
+        let poll = Pin::new(inner).poll_read(cx, &mut buf);
+        self.ciphertext_in.extend_from_slice(buf.filled());
+        (poll.map_ok(|()| buf.filled().len()), FIRST_READ)
+    }
+
+    fn read_large(&mut self, inner: &mut Stream, cx: &mut Context<'_>) -> (Poll<io::Result<usize>>, usize) {
+        self.ciphertext_in.reserve(LARGE_READ);
+        let spare = self.ciphertext_in.spare_capacity_mut();
+        let room = spare.len();
+        let mut buf = ReadBuf::uninit(spare);
+        let poll = Pin::new(inner).poll_read(cx, &mut buf);
+        let length = buf.filled().len();
+        // SAFETY: `ReadBuf` vouches that the stream initialised this many bytes of the spare capacity, from its start.
+        unsafe { self.ciphertext_in.set_len(self.ciphertext_in.len() + length) };
+        (poll.map_ok(|()| length), room)
     }
 
     /// Sends ciphertext. A failure is kept for the next write: a read may still find the reason that the peer gave.
@@ -323,9 +403,23 @@ impl Buffers {
     }
 }
 
-/// Frees the memory that a large transfer needed, once the buffer is empty.
+/// Frees the memory of a buffer that is empty, unless it is little.
 pub(super) fn shrink(buffer: &mut BytesMut) {
-    if buffer.is_empty() && buffer.capacity() > LARGE_READ {
+    if buffer.is_empty() && buffer.capacity() > KEPT {
         *buffer = BytesMut::new();
+    }
+}
+
+/// Takes a buffer for what follows its content.
+fn take_if_empty(buffer: &mut BytesMut) -> BytesMut {
+    if buffer.is_empty() { std::mem::take(buffer) } else { BytesMut::new() }
+}
+
+/// Appends `more`, without a copy if the buffer is empty and has less room.
+fn join(buffer: &mut BytesMut, more: BytesMut) {
+    if buffer.is_empty() && buffer.capacity() < more.capacity() {
+        *buffer = more;
+    } else {
+        buffer.extend_from_slice(&more);
     }
 }

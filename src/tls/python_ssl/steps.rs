@@ -25,7 +25,7 @@ pub fn has_steps() -> bool {
     STEPS.with_borrow(|steps| !steps.is_empty())
 }
 
-/// Takes the sessions that need a step.
-pub fn take_steps() -> Vec<Arc<SslSession>> {
-    STEPS.take()
+/// Takes the session that has needed a step for longest.
+pub fn take_step() -> Option<Arc<SslSession>> {
+    STEPS.with_borrow_mut(|steps| if steps.is_empty() { None } else { Some(steps.remove(0)) })
 }

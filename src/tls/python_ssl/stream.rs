@@ -14,7 +14,7 @@ use crate::io::reactor::Job;
 use crate::io::stream::{Stream, TlsLayer};
 
 /// Plaintext that is accepted ahead of its encryption, in bytes.
-const WRITE_AHEAD: usize = 64 * 1024;
+const WRITE_AHEAD: usize = 256 * 1024;
 
 /// TLS by Python's `ssl` on another stream. Dropping it closes that one, without `close_notify`.
 pub struct SslStream {
@@ -128,7 +128,7 @@ impl AsyncRead for SslStream {
             if buffers.is_closed {
                 return Poll::Ready(Ok(()));
             }
-            if buffers.is_stepping || !buffers.ciphertext_in.is_empty() {
+            if buffers.is_stepping || buffers.has_records() {
                 session.await_step(&mut buffers, cx);
                 return Poll::Pending;
             }
@@ -157,7 +157,7 @@ impl AsyncWrite for SslStream {
             return Poll::Ready(Err(error));
         }
         let mut room = WRITE_AHEAD.saturating_sub(buffers.plaintext_out.len());
-        if room == 0 {
+        if room == 0 || buffers.is_holding {
             ready!(poll_encrypted(session, &mut buffers, inner, cx))?;
             room = WRITE_AHEAD;
         }
@@ -199,7 +199,7 @@ fn poll_encrypted(
     ready!(sent);
     if buffers.is_holding && !buffers.is_stepping {
         ready!(buffers.fill(inner, cx))?;
-        if buffers.ciphertext_in.is_empty() && buffers.is_eof {
+        if buffers.is_eof && !buffers.has_records() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
     }
