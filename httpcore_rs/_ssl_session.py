@@ -23,6 +23,8 @@ HOLDING = 4  # Some plaintext cannot be sent before something is received.
 
 # The methods of `ssl` that only call those of `_ssl`. They may be replaced later, and subclasses may have others.
 _READ, _WRITE = ssl.SSLObject.read, ssl.SSLObject.write
+# The class of the objects that have those.
+_SOCKET: typing.Any = _ssl._SSLSocket  # type: ignore[attr-defined]  # noqa: SLF001
 
 # The longest record (RFC 8446, 5.1). A read returns at most one record.
 RECORD = 16 * 1024
@@ -64,18 +66,18 @@ class Session:
                     # A signal handler has set another list in between.
                     made = None
             self.object = made
-        raw = getattr(made, "_sslobj", None)
-        plain = _is_method(made, "read", _READ) and _is_method(made, "write", _WRITE) and raw is not None
-        raw = raw if plain else made
+        # The methods of `ssl.SSLObject` only call those of `_ssl`. A subclass or the object may have other methods.
+        is_plain = _is_method(made, "read", _READ) and _is_method(made, "write", _WRITE)
+        raw: typing.Any = getattr(made, "_sslobj", made) if is_plain else made
         self._read: typing.Callable[[int], bytes] = raw.read
         self._write: typing.Callable[[typing.Any], int] = raw.write
         self.calls = None
         buffers = (self._incoming, self._outgoing)
-        # The C library takes the callback from the context when the session is made.
         if (
-            type(raw) is _ssl._SSLSocket  # type: ignore[attr-defined]  # noqa: SLF001
+            type(raw) is _SOCKET
             and all(type(buffer) is _ssl.MemoryBIO for buffer in buffers)
-            and context._msg_callback is None  # noqa: SLF001
+            # A session takes the callback of its context when it is made, and no other one later.
+            and raw.context._msg_callback is None  # noqa: SLF001
         ):
             self.calls = (self._incoming, self._incoming.write, self._outgoing.read, raw.read, raw.write)
 

@@ -144,9 +144,9 @@ impl SslCalls {
             self.take_ciphertext(py, ciphertext_out)?;
         }
         if sent == plaintext_out.len() {
-            plaintext_out.clear()
+            plaintext_out.clear();
         } else {
-            plaintext_out.advance(sent)
+            plaintext_out.advance(sent);
         }
         Ok(())
     }

@@ -117,7 +117,11 @@ def test_signals_at_any_point_of_a_session(
     print({*contents, *inner})
     pool.close()
     """
-    peer = serve_h2(h2_peer.says(b"ok"), tls=True) if http2 else serve(always(reply(b"ok")), tls=certificates.server_context())
+    peer = (
+        serve_h2(h2_peer.says(b"ok"), tls=True)
+        if http2
+        else serve(always(reply(b"ok")), tls=certificates.server_context())
+    )
     assert program(dedent(source), peer.url, str(certificates.ca), str(http2)).output() == "{b'ok'}\n"
 
 

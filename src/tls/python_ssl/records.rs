@@ -8,7 +8,7 @@ const HEADER: usize = 5;
 /// The longest content of a record, that of TLS 1.2.
 const LONGEST: usize = 16 * 1024 + 2048;
 
-/// What the first bytes of some ciphertext are.
+/// The kind of the first bytes of some ciphertext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A record of this length, with its header.
@@ -36,7 +36,7 @@ pub fn first_record(bytes: &[u8]) -> Record {
     }
 }
 
-/// How many of the bytes that have arrived are whole records.
+/// The number of bytes that have arrived as whole records.
 #[derive(Default)]
 pub(super) struct Records {
     /// The length of the whole records at the beginning of the buffer.

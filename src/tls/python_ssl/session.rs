@@ -128,11 +128,11 @@ pub enum StepInput {
 /// The buffers that a step works on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct StepBuffers {
-    /// What has arrived and is decrypted: whole records, if it is records at all.
+    /// The ciphertext that is decrypted: whole records, if it is records at all.
     pub ciphertext_in: BytesMut,
     /// Takes what was decrypted. Empty before the step.
     pub plaintext_in: BytesMut,
-    /// What is encrypted. The step leaves here what could not be.
+    /// The plaintext that is encrypted. The step leaves here what could not be.
     pub plaintext_out: BytesMut,
     /// Takes what was encrypted. Empty before the step.
     pub ciphertext_out: BytesMut,
