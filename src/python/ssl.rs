@@ -22,6 +22,7 @@ use super::helpers::partial;
 use super::namespace::Package;
 use super::ssl_calls::SslCalls;
 use super::tls;
+use super::values::copy_or_borrow;
 use crate::error::Result;
 use crate::io::wait_set;
 use crate::operation::{DeferredWork, EffectChannel, StreamOwner};
@@ -211,9 +212,11 @@ impl TlsStep {
             Ok(flags) => (flags, None),
             Err(_) => (0, Some(fault(py, PyErr::from_value(state)))),
         };
-        let bytes = |index| PyResult::Ok(BytesMut::from(returned.get_item(index)?.cast::<PyBytes>()?.as_bytes()));
         let protocol = if returned.len() > 3 { returned.get_item(first + 3)?.extract()? } else { None::<String> };
-        let (plaintext_in, ciphertext_out) = (bytes(first + 1)?, bytes(first + 2)?);
+        let (plaintext, ciphertext) = (returned.get_item(first + 1)?, returned.get_item(first + 2)?);
+        let plaintext_in = BytesMut::from(plaintext.cast::<PyBytes>()?.as_bytes());
+        let ciphertext_out =
+            Some(copy_or_borrow(ciphertext.cast()?)).into_iter().filter(|part| !part.is_empty()).collect();
         Ok(StepOutput {
             buffers: StepBuffers { plaintext_in, ciphertext_out, ..StepBuffers::default() },
             is_handshaken: flags & HANDSHAKEN != 0,

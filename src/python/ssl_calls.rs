@@ -4,19 +4,20 @@
 //! (`_ssl_session.Session` finds that out). The calls run no Python code but signal handlers, as any call does in the main thread.
 //! They release the interpreter while OpenSSL works, so they are made as [`super::calls`] says, with no lock held.
 
+use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use pyo3::exceptions::{PyBufferError, PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
-use super::calls;
 use super::ssl::fault;
+use super::{calls, values};
 use crate::tls::python_ssl::{Record, StepBuffers, StepOutput, first_record};
 
 /// The bytes that go through OpenSSL's buffers at a time, which stay that large.
@@ -127,7 +128,9 @@ impl SslCalls {
         let StepBuffers { plaintext_out, ciphertext_out, .. } = &mut output.buffers;
         let mut sent = 0;
         while sent < plaintext_out.len() {
-            let portion = &plaintext_out[sent..plaintext_out.len().min(sent + PORTION)];
+            let rest = &plaintext_out[sent..];
+            // A chunk with its framing is a little longer than a power of two.
+            let portion = if rest.len() <= PORTION + RECORD { rest } else { &rest[..PORTION] };
             let written = self
                 .window
                 .get()
@@ -151,9 +154,12 @@ impl SslCalls {
         Ok(())
     }
 
-    fn take_ciphertext(&self, py: Python<'_>, ciphertext: &mut BytesMut) -> PyResult<()> {
+    fn take_ciphertext(&self, py: Python<'_>, ciphertext: &mut VecDeque<Bytes>) -> PyResult<()> {
         let read = calls::vectorcall(self.read_ciphertext.bind(py), [])?;
-        ciphertext.extend_from_slice(read.cast::<PyBytes>()?.as_bytes());
+        let read = read.cast::<PyBytes>()?;
+        if !read.as_bytes().is_empty() {
+            ciphertext.push_back(values::copy_or_borrow(read));
+        }
         Ok(())
     }
 }

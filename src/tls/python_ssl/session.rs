@@ -1,9 +1,10 @@
 //! The state of a session: what its stream, its drivers and its responses share.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
@@ -26,6 +27,8 @@ const READ_AHEAD: usize = 128 * 1024;
 const FIRST_READ: usize = 8 * 1024;
 /// The size of a read from then on, in bytes.
 const LARGE_READ: usize = 128 * 1024;
+/// The number of parts that are sent together.
+const MAX_SLICES: usize = 8;
 /// The capacity that an empty buffer may keep, in bytes.
 const KEPT: usize = 4 * 1024;
 
@@ -45,7 +48,8 @@ pub(super) struct Buffers {
     pub(super) records: Records,
     pub(super) plaintext_in: BytesMut,
     pub(super) plaintext_out: BytesMut,
-    pub(super) ciphertext_out: BytesMut,
+    /// In the parts that steps have made; none is empty.
+    pub(super) ciphertext_out: VecDeque<Bytes>,
     pub(super) handshake: Handshake,
     /// The protocol that ALPN has chosen.
     pub(super) protocol: Option<Bytes>,
@@ -134,8 +138,8 @@ pub struct StepBuffers {
     pub plaintext_in: BytesMut,
     /// The plaintext that is encrypted. The step leaves here what could not be.
     pub plaintext_out: BytesMut,
-    /// Takes what was encrypted. Empty before the step.
-    pub ciphertext_out: BytesMut,
+    /// Takes what was encrypted, in parts that are not empty. Empty before the step.
+    pub ciphertext_out: VecDeque<Bytes>,
 }
 
 /// The output of a step.
@@ -192,12 +196,16 @@ impl SslSession {
             let is_eof = buffers.is_eof;
             return Some(StepInput::Handshake { ciphertext: buffers.take_records(), is_eof });
         }
-        Some(StepInput::Data(StepBuffers {
+        let mut step = StepBuffers {
             ciphertext_in: buffers.take_records(),
             plaintext_in: take_if_empty(&mut buffers.plaintext_in),
-            plaintext_out: std::mem::take(&mut buffers.plaintext_out),
-            ciphertext_out: take_if_empty(&mut buffers.ciphertext_out),
-        }))
+            ..StepBuffers::default()
+        };
+        if buffers.can_encrypt() {
+            step.plaintext_out = std::mem::take(&mut buffers.plaintext_out);
+            step.ciphertext_out = std::mem::take(&mut buffers.ciphertext_out);
+        }
+        Some(StepInput::Data(step))
     }
 
     /// Ends a step.
@@ -270,8 +278,16 @@ impl Buffers {
         match self.handshake {
             Handshake::Unbegun => true,
             Handshake::UnderWay => self.has_records() || (self.is_eof && !self.is_eof_told),
-            Handshake::Done => self.has_records() || (!self.plaintext_out.is_empty() && !self.is_holding),
+            Handshake::Done => {
+                self.has_records() || (self.can_encrypt() && !self.plaintext_out.is_empty() && !self.is_holding)
+            }
         }
+    }
+
+    /// Returns whether plaintext may be encrypted: nothing waits to be sent that was encrypted before. Otherwise a peer that sends
+    /// without reading could make the answers pile up.
+    fn can_encrypt(&self) -> bool {
+        self.ciphertext_out.is_empty()
     }
 
     /// Returns whether something has arrived that a step can process.
@@ -294,15 +310,17 @@ impl Buffers {
     /// out before, or before what the step adds.
     fn take_back(&mut self, mut step: StepBuffers) {
         join(&mut self.plaintext_in, step.plaintext_in);
-        join(&mut self.ciphertext_out, step.ciphertext_out);
+        if self.ciphertext_out.is_empty() {
+            self.ciphertext_out = step.ciphertext_out;
+        } else {
+            self.ciphertext_out.append(&mut step.ciphertext_out);
+        }
         step.ciphertext_in.clear();
         join(&mut step.ciphertext_in, std::mem::take(&mut self.ciphertext_in));
         self.ciphertext_in = step.ciphertext_in;
         join(&mut step.plaintext_out, std::mem::take(&mut self.plaintext_out));
         self.plaintext_out = step.plaintext_out;
-        for buffer in
-            [&mut self.ciphertext_in, &mut self.plaintext_in, &mut self.plaintext_out, &mut self.ciphertext_out]
-        {
+        for buffer in [&mut self.ciphertext_in, &mut self.plaintext_in, &mut self.plaintext_out] {
             shrink(buffer);
         }
     }
@@ -310,10 +328,9 @@ impl Buffers {
     /// Returns the memory of the buffers, in bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        [&self.ciphertext_in, &self.plaintext_in, &self.plaintext_out, &self.ciphertext_out]
-            .map(BytesMut::capacity)
-            .iter()
-            .sum()
+        let waiting: usize = self.ciphertext_out.iter().map(Bytes::len).sum();
+        [&self.ciphertext_in, &self.plaintext_in, &self.plaintext_out].map(BytesMut::capacity).iter().sum::<usize>()
+            + waiting
     }
 
     pub(super) fn register(&mut self, waker: &Waker) {
@@ -370,8 +387,13 @@ impl Buffers {
     /// Sends ciphertext. A failure is kept for the next write: a read may still find the reason that the peer gave.
     pub(super) fn send(&mut self, inner: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
         while !self.ciphertext_out.is_empty() {
-            match Pin::new(&mut *inner).poll_write(cx, &self.ciphertext_out) {
-                Poll::Ready(Ok(sent)) if sent > 0 => self.ciphertext_out.advance(sent),
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = slices.len().min(self.ciphertext_out.len());
+            for (slice, part) in slices.iter_mut().zip(&self.ciphertext_out) {
+                *slice = IoSlice::new(part);
+            }
+            match Pin::new(&mut *inner).poll_write_vectored(cx, &slices[..count]) {
+                Poll::Ready(Ok(sent)) if sent > 0 => self.take_sent(sent),
                 Poll::Ready(result) => {
                     self.fail_write(result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
                     return Poll::Ready(());
@@ -384,8 +406,19 @@ impl Buffers {
             Poll::Ready(Ok(())) => {}
             Poll::Pending => return Poll::Pending,
         }
-        shrink(&mut self.ciphertext_out);
         Poll::Ready(())
+    }
+
+    /// Drops ciphertext that was sent.
+    fn take_sent(&mut self, mut sent: usize) {
+        while let Some(part) = self.ciphertext_out.front_mut() {
+            if sent < part.len() {
+                part.advance(sent);
+                return;
+            }
+            sent -= part.len();
+            self.ciphertext_out.pop_front();
+        }
     }
 
     pub(super) fn fail_write(&mut self, error: io::Error) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{SessionFault, SslSession, SslStream, StepBuffers, StepInput, StepOutput, steps};
@@ -48,7 +48,9 @@ fn take_step(session: &Arc<SslSession>) -> bool {
         StepInput::Data(mut buffers) => {
             assert!(buffers.plaintext_in.is_empty() && buffers.ciphertext_out.is_empty());
             buffers.plaintext_in.extend_from_slice(&reversed(&buffers.ciphertext_in));
-            buffers.ciphertext_out.extend_from_slice(&reversed(&buffers.plaintext_out));
+            if !buffers.plaintext_out.is_empty() {
+                buffers.ciphertext_out.push_back(reversed(&buffers.plaintext_out).into());
+            }
             buffers.plaintext_out.clear();
             StepOutput { buffers, ..StepOutput::default() }
         }
@@ -59,7 +61,8 @@ fn take_step(session: &Arc<SslSession>) -> bool {
 
 /// The buffers after a step that has encrypted something.
 fn encrypted(bytes: &[u8]) -> StepBuffers {
-    StepBuffers { ciphertext_out: BytesMut::from(bytes), ..StepBuffers::default() }
+    let ciphertext_out = (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes)).into_iter().collect();
+    StepBuffers { ciphertext_out, ..StepBuffers::default() }
 }
 
 /// Polls and takes steps until there is nothing left to do.
@@ -327,6 +330,22 @@ fn what_arrives_during_a_step_comes_after_it() -> io::Result<()> {
     assert!(matches!(drive(|cx| Pin::new(&mut stream).poll_flush(cx)), Poll::Ready(Ok(()))));
     peer.read_exact(&mut received)?;
     assert_eq!(received, *reversed(b"held"), "it is sent with the next step");
+    Ok(())
+}
+
+#[test]
+fn reading_encrypts_nothing_while_ciphertext_waits() -> io::Result<()> {
+    let (mut stream, mut peer) = connected()?;
+    // The peer sends and does not read.
+    let block = vec![7; 1024 * 1024];
+    for _ in 0..20 {
+        let _: Poll<_> = drive(|cx| Pin::new(&mut stream).poll_write(cx, &block));
+        let _: Poll<_> = drive(|cx| Pin::new(&mut stream).poll_flush(cx));
+        peer.write_all(&record(10))?;
+        assert!(is_eq(&read(&mut stream, 100), &reversed(&record(10))));
+    }
+    let held = stream.session().buffers().held();
+    assert!(held <= 1024 * 1024, "{held} bytes");
     Ok(())
 }
 
