@@ -113,6 +113,8 @@ class RustPoolTransportMixin(Generic[Backend]):
         arguments: dict[str, typing.Any],
     ) -> typing.Any:
         """Returns the pool for the arguments of a transport. `arguments` are those that a pool takes as well."""
+        # As in the library: with the first transport, httpcore is imported.
+        importlib.import_module(cls._package.name)
         arguments["ssl_context"] = cls._ssl_context(verify, cert, trust_env)
         arguments["max_connections"] = limits.max_connections
         arguments["max_keepalive_connections"] = limits.max_keepalive_connections

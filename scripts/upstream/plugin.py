@@ -10,10 +10,14 @@ The record is a file of JSON lines, so that it is complete up to the test at whi
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import json
+import sys
 import typing
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -24,24 +28,65 @@ LEFT_OUT = ("network", "xfail")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the options of this plugin."""
     parser.addoption("--record", required=True, help="the file to add the record to")
-    parser.addoption("--ours", action="store_true", help="test httpcore_rs")
+    parser.addoption("--ours", choices=WAYS, help="test httpcore_rs, which gets under httpx in this way")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Puts httpcore_rs in place before the tests are imported."""
     config.pluginmanager.register(_Recorder(Path(config.getoption("--record"))))
-    if config.getoption("--ours"):
+    way = config.getoption("--ours")
+    if way is not None:
         _fill_gaps()
-        _use_rust_transports()
+        WAYS[way]()
 
 
 def _use_rust_transports() -> None:
+    """Puts the transports of httpcore_rs in the place of httpx's."""
     import httpcore_rs
 
     for name in ("httpx", "httpx._client", "httpx._transports", "httpx._transports.default"):
         module = importlib.import_module(name)
         vars(module)["HTTPTransport"] = httpcore_rs.SyncTransport
         vars(module)["AsyncHTTPTransport"] = httpcore_rs.AsyncTransport
+
+
+def _inject_pools() -> None:
+    """Puts pools of httpcore_rs into the transports of httpx when these are made."""
+    import httpcore
+    import httpx
+
+    import httpcore_rs
+
+    for cls in (httpx.HTTPTransport, httpx.AsyncHTTPTransport):
+        _inject(cls, httpcore, httpcore_rs)
+
+
+def _inject(cls: typing.Any, httpcore: typing.Any, httpcore_rs: typing.Any) -> None:
+    genuine = cls.__init__
+    names = [name for name in vars(httpcore) if name.endswith(("ConnectionPool", "HTTPProxy", "SOCKSProxy"))]
+
+    @functools.wraps(genuine)
+    def init(*args: typing.Any, **kwargs: typing.Any) -> None:
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(mock.patch.object(httpcore, name, getattr(httpcore_rs, name)))
+            genuine(*args, **kwargs)
+
+    cls.__init__ = init
+
+
+def _replace_module() -> None:
+    """Puts httpcore_rs in the place of the module httpcore, which httpx imports."""
+    import httpcore_rs
+
+    sys.modules["httpcore"] = httpcore_rs
+
+
+WAYS: dict[str, typing.Callable[[], None]] = {
+    "transports": _use_rust_transports,
+    "pools": _inject_pools,
+    "module": _replace_module,
+}
 
 
 def _fill_gaps() -> None:

@@ -77,7 +77,7 @@ class Runner:
         """Runs one file to its end, also if tests hang or end their process."""
         self.check_port()
         record = self._new_record(self._copy)
-        options = ["--ours"] if self._ours else []
+        options = ["--ours", self._suite.way] if self._ours else []
         errors: dict[str, str] = {}
         skipped: set[str] = set()
         reason = "was not run"

@@ -26,6 +26,8 @@ class Suite:
     fork: str | None = None
     # The oldest CPython that the tested package supports.
     python: tuple[int, int] = (3, 9)
+    # The way in which httpcore_rs gets under httpx: `transports`, `pools` or `module` (see the plugin).
+    way: str = "transports"
 
     @property
     def archive(self) -> str:
@@ -33,16 +35,19 @@ class Suite:
 
     @property
     def tested(self) -> str:
-        """The package that the tests import."""
-        return self.fork or self.name
+        """The package that the tests import, and the way of httpcore_rs under it unless that is the usual one."""
+        return self.fork or (self.name if self.way == "transports" else f"{self.name}-by-{self.way}")
 
 
 _HTTPCORE = Suite("httpcore", "1.0.9", "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8")
+_HTTPX = Suite("httpx", "0.28.1", "75e98c5f16b0f35b567856f597f06ff2270a374470a5c2392242528e3e3e42fc", port=8000)
 
 SUITES = (
     _HTTPCORE,
     dataclasses.replace(_HTTPCORE, fork="httpcore2", python=(3, 11)),
-    Suite("httpx", "0.28.1", "75e98c5f16b0f35b567856f597f06ff2270a374470a5c2392242528e3e3e42fc", port=8000),
+    _HTTPX,
+    dataclasses.replace(_HTTPX, way="pools"),
+    dataclasses.replace(_HTTPX, way="module"),
 )
 
 
