@@ -107,7 +107,7 @@ async def test_its_responses_are_those_of_the_slow_path(
             assert attributes["extensions"].pop("network_stream") is not None
             attributes["headers"] = vars(attributes["headers"])
             found.append(attributes)
-            assert response.elapsed.total_seconds() > 0
+            assert response.elapsed.total_seconds() >= 0  # it is unset until the response is closed
             assert pickle.loads(pickle.dumps(response)).content == response.content
     assert paths.slow == 1
     assert list(found[0]) == list(found[1])
