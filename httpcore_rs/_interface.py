@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing
 
+from ._engine import read_url
+
 if typing.TYPE_CHECKING:
     from httpcore import URL, Request
     from httpcore._models import Extensions, HeaderTypes
@@ -25,8 +27,19 @@ def build_request(
     """
     models = package.models
     method = models.enforce_bytes(method, name="method")
-    url = models.enforce_url(url, name="url")
+    url = read(models, url)
     given = models.enforce_headers(headers, name="headers")
     complete = models.include_request_headers(given, url=url, content=content)
     request: Request = models.Request(method, url, headers=complete, content=content, extensions=extensions)
     return request
+
+
+def read(models: typing.Any, url: URL | bytes | str) -> URL:
+    """Returns an `httpcore.URL`. The engine reads strings of the usual form, in a fraction of the time."""
+    parts = read_url(url) if type(url) is str and url.isascii() else None
+    if parts is None:
+        parsed: URL = models.enforce_url(url, name="url")
+        return parsed
+    scheme, host, port, target = parts
+    made: URL = models.URL(scheme=scheme, host=host, port=port, target=target)
+    return made

@@ -88,7 +88,10 @@ async def test_requests_by_each_kind_of_url(flavour: Flavour, serve: Serve, conv
     async with flavour.pool() as pool:
         for target in ("path?a=b", "", "?a", "a;b", "a#b", "%20/[a]?b=c?d"):
             await pool.request("GET", convert(peer.url + target))
-    assert [request.target for request in peer.requests] == [
+            async with pool.stream("GET", convert(peer.url + target)) as response:
+                await response.read()
+    assert [request.target for request in peer.requests[::2]] == [request.target for request in peer.requests[1::2]]
+    assert [request.target for request in peer.requests[::2]] == [
         b"/path?a=b",
         b"/",
         b"/?a",
@@ -104,5 +107,11 @@ async def test_bad_urls(flavour: Flavour) -> None:
         for url in ("/path", "host", ""):
             with pytest.raises(httpcore.UnsupportedProtocol):
                 await pool.request("GET", url)
+        for url in ("http://h\u00f6st/", "http://host/\udc80"):
+            with pytest.raises(TypeError, match="unicode"):
+                await pool.request("GET", url)
+            with pytest.raises(TypeError, match="unicode"):
+                async with pool.stream("GET", url):
+                    pass
         with pytest.raises(ValueError, match=r"[Pp]ort"):
             await pool.request("GET", "http://host:99999/")
