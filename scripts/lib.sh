@@ -90,7 +90,7 @@ environment() { # FOLDER GROUP
 setup_dev() {
     need_cargo
     environment "$dev_venv" dev
-    once "$dev_venv/.stamp-extension" "$(hash_of dev src build.rs .cargo Cargo.toml Cargo.lock pyproject.toml)" build_dev
+    once "$dev_venv/.stamp-extension" "$(hash_of dev src .cargo Cargo.toml Cargo.lock pyproject.toml)" build_dev
     # Cargo builds and tests with this interpreter and its libpython.
     export PYO3_PYTHON="$dev_venv/bin/python"
     local libdir
@@ -102,7 +102,7 @@ setup_release() { # GROUP
     need_cargo
     environment "$release_venv" "$1"
     once "$release_venv/.stamp-wheel" \
-        "$(hash_of release src httpcore_rs build.rs .cargo Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)" build_release
+        "$(hash_of release src httpcore_rs .cargo Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)" build_release
 }
 
 setup_conformance() {

@@ -13,9 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = [
-    *("src", "httpcore_rs", "tests", "fuzz", "docs", "scripts", "examples", ".ci", ".github"),
+    *("src", "httpcore_rs", "tests", "fuzz", "docs", "scripts", "examples", ".cargo", ".ci", ".github"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Cargo.toml", "pyproject.toml", "tox.ini"),
-    *("build.rs", ".cargo"),
 ]
 KINDS = {"", ".rs", ".py", ".pyi", ".md", ".sh", ".toml", ".ini", ".yml", ".yaml", ".dot"}
 SKIPPED = {"__pycache__", "target", "corpus", ".corpus", "artifacts"}

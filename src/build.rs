@@ -6,7 +6,7 @@ use std::env;
 const VARIABLE: &str = "AWS_LC_SYS_NO_JITTER_ENTROPY";
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/build.rs");
     // aws-lc-sys also reads the variable for one target only.
     let target = env::var("TARGET").unwrap_or_default().replace(['-', '.'], "_");
     let names = [VARIABLE.to_owned(), format!("{VARIABLE}_{target}")];
