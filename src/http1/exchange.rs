@@ -18,6 +18,7 @@ use super::connection::{Http1, Http1Response};
 use super::hyper_driver::HyperDriver;
 use super::outbound::framing_request;
 use super::upload::Uploader;
+use super::wire::Http1Wire;
 use crate::error::{Error, Kind, Result};
 use crate::io::progress::ProgressTimer;
 use crate::io::reactor::Reactor;
@@ -192,31 +193,35 @@ impl Http1Exchange {
         mut response: Pin<&mut impl Future<Output = hyper::Result<http::Response<Incoming>>>>,
         effects: &EffectChannel,
     ) -> Poll<Http1Step> {
-        driver.wire.lock().begin_poll(cx.waker());
-        loop {
+        let mut awaits_head = {
+            let mut wire = driver.wire.lock();
+            wire.begin_poll(cx.waker());
+            self.is_sent && self.awaits_head(&mut wire)
+        };
+        while !awaits_head {
             let is_woken = driver.poll_connection();
-            let (has_fault, has_write_failed, is_blocked, is_upgraded) = {
-                let wire = driver.wire.lock();
-                (wire.has_fault(), wire.has_write_failed(), wire.is_write_blocked(), wire.is_upgraded())
-            };
-            if has_fault {
+            let mut wire = driver.wire.lock();
+            let (has_write_failed, is_blocked) = (wire.has_write_failed(), wire.is_write_blocked());
+            if wire.has_fault() {
                 return Poll::Ready(Http1Step::Failed(None));
             }
             if !self.is_sent && (has_write_failed || (self.uploader.is_finished() && !is_blocked)) {
                 self.is_sent = true;
                 self.progress_timer = ProgressTimer::default();
-                driver.wire.lock().allow_reads();
+                wire.allow_reads();
                 if self.reports_sent {
                     return Poll::Ready(Http1Step::Sent);
                 }
+                awaits_head = !is_woken && self.awaits_head(&mut wire);
                 continue;
             }
             if !self.is_sent && self.uploader.is_wanted() && !is_blocked {
                 return Poll::Ready(Http1Step::NeedsChunk);
             }
-            if is_upgraded {
+            if wire.is_upgraded() {
                 return Poll::Ready(Http1Step::Upgraded);
             }
+            drop(wire);
             match driver.poll_response(response.as_mut()) {
                 Poll::Ready(Ok(response)) => return Poll::Ready(Http1Step::Response(response)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Http1Step::Failed(Some(error))),
@@ -231,6 +236,12 @@ impl Http1Exchange {
         }
         wire.request_io(effects, self.read_timeout, self.write_timeout);
         Poll::Pending
+    }
+
+    /// Returns whether there is nothing to do for hyper: the request has no body and is out, and the head of the response has yet to
+    /// arrive.
+    fn awaits_head(&self, wire: &mut Http1Wire) -> bool {
+        self.uploader.is_empty() && wire.awaits_head()
     }
 
     fn timed_out(&self, origin: &Origin) -> Error {

@@ -13,6 +13,7 @@
 //! | `Surplus` | nothing | none: the connection is closed |
 
 use bytes::{Buf, BytesMut};
+use tokio::io::ReadBuf;
 
 use super::chunks::Chunks;
 use crate::error::{Error, Result};
@@ -151,7 +152,7 @@ pub struct BodyReader {
 
 impl BodyReader {
     fn new(head: &Http1Head, has_content: bool, buffer: &mut BytesMut) -> Result<Self> {
-        let mut for_hyper = head.framing_head()?;
+        let mut for_hyper = head.framing_head(buffer.len())?;
         let mut chunks = Chunks::None;
         if has_content {
             head.check_lengths()?;
@@ -166,13 +167,12 @@ impl BodyReader {
         Ok(Self { for_hyper, chunks, without_content })
     }
 
-    /// Takes up to `length` bytes of what hyper gets before it reads from the stream.
-    pub fn take_buffered(&mut self, length: usize) -> Option<BytesMut> {
-        if self.for_hyper.is_empty() {
-            return None;
-        }
-        let length = length.min(self.for_hyper.len());
-        Some(self.for_hyper.split_to(length))
+    /// Moves what hyper gets before it reads from the stream to `buf`, as far as that has room. Returns `false` if nothing is left.
+    pub fn put_buffered(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let length = buf.remaining().min(self.for_hyper.len());
+        buf.put_slice(&self.for_hyper[..length]);
+        self.for_hyper.advance(length);
+        length > 0
     }
 
     /// Counts bytes that hyper reads from the stream. Returns `false` if too many have arrived without any content.
@@ -227,6 +227,15 @@ mod tests {
         Ok((inbound, final_head, buffer))
     }
 
+    /// Returns up to `length` bytes of what hyper gets before it reads from the stream.
+    fn buffered(body: &mut BodyReader, length: usize) -> Vec<u8> {
+        let mut room = vec![0; length];
+        let mut buf = ReadBuf::new(&mut room);
+        let is_left = body.put_buffered(&mut buf);
+        assert_eq!(is_left, !buf.filled().is_empty());
+        buf.filled().to_vec()
+    }
+
     fn status(method: Method, response: &[u8], size: usize) -> u16 {
         let (_, head, _) = read(method, response, size).expect("a legal response");
         head.expect("a complete head").status
@@ -250,9 +259,9 @@ mod tests {
         let (mut inbound, _, buffer) = read(Method::Idempotent, response, response.len()).expect("a legal response");
         assert!(buffer.is_empty());
         let Inbound::Body(body) = &mut inbound else { panic!("a body follows") };
-        assert_eq!(body.take_buffered(13).expect("the short head"), "HTTP/1.1 200 ");
-        assert_eq!(body.take_buffered(100).expect("the rest"), "\r\ncontent-length: 5\r\n\r\nhel");
-        assert!(body.take_buffered(100).is_none());
+        assert_eq!(buffered(body, 13), b"HTTP/1.1 200 ");
+        assert_eq!(buffered(body, 100), b"\r\ncontent-length: 5\r\n\r\nhel");
+        assert_eq!(buffered(body, 100), b"");
     }
 
     #[test]
@@ -332,7 +341,7 @@ mod tests {
         let response = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab";
         let (mut inbound, _, _) = read(Method::Idempotent, response, response.len()).expect("a legal response");
         let Inbound::Body(body) = &mut inbound else { panic!("a body follows") };
-        body.take_buffered(response.len() - 1 - "OK".len() - "\r\n\r\n".len());
+        buffered(body, response.len() - 1 - "OK".len() - "\r\n\r\n".len());
         inbound.end_response();
         assert!(!inbound.is_idle());
         inbound.end_response();
@@ -340,7 +349,7 @@ mod tests {
 
         let (mut inbound, _, _) = read(Method::Idempotent, response, response.len()).expect("a legal response");
         let Inbound::Body(body) = &mut inbound else { panic!("a body follows") };
-        body.take_buffered(response.len());
+        buffered(body, response.len());
         inbound.end_response();
         assert!(inbound.is_idle());
         inbound.end_response();

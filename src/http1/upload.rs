@@ -32,13 +32,13 @@ struct Queue {
     is_chunked: bool,
 }
 
-/// hyper's side: a body that notes when hyper needs the next chunk.
+/// hyper's side: a body that notes when hyper needs the next chunk. Without a queue it is empty and has ended.
 #[derive(Clone)]
-pub struct OutgoingBody(Arc<Mutex<Queue>>);
+pub struct OutgoingBody(Option<Arc<Mutex<Queue>>>);
 
 impl OutgoingBody {
-    fn queue(&self) -> Guard<'_, Queue> {
-        lock(&self.0)
+    fn queue(&self) -> Option<Guard<'_, Queue>> {
+        self.0.as_deref().map(lock)
     }
 }
 
@@ -50,7 +50,7 @@ impl Body for OutgoingBody {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
-        let mut queue = self.queue();
+        let Some(mut queue) = self.queue() else { return Poll::Ready(None) };
         if let Some(chunk) = queue.chunks.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
@@ -62,9 +62,8 @@ impl Body for OutgoingBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let queue = self.queue();
         // The last chunk of a chunked body has to be written, even if the body is empty.
-        queue.has_ended && queue.chunks.is_empty() && !queue.is_chunked
+        self.queue().is_none_or(|queue| queue.has_ended && queue.chunks.is_empty() && !queue.is_chunked)
     }
 }
 
@@ -87,12 +86,24 @@ impl Uploader {
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
-        Self { body: OutgoingBody(Arc::new(Mutex::new(queue))), remaining, last: None, announced }
+        Self { body: OutgoingBody(Some(Arc::new(Mutex::new(queue)))), remaining, last: None, announced }
+    }
+
+    /// Returns the uploader of a request without a body.
+    fn empty() -> Self {
+        Self { body: OutgoingBody(None), remaining: Some(0), last: None, announced: None }
     }
 
     /// Prepares the upload of a request. A body that is here in full is handed over; one that must be empty is checked.
     pub async fn begin(request: &Request, effects: &EffectChannel) -> Result<Self> {
         let framing = request.head.framing;
+        if let Content::Inline(content) = &request.content
+            && content.is_empty()
+            && framing == Framing::None
+            && !request.has_trailers
+        {
+            return Ok(Self::empty());
+        }
         let mut uploader = Self::new(framing, announced_trailers(request, effects).await?);
         if let Content::Inline(content) = &request.content {
             uploader.push(content.clone())?;
@@ -143,15 +154,19 @@ impl Uploader {
         self.announced.as_ref()
     }
 
+    /// Returns whether the request has no body.
+    pub fn is_empty(&self) -> bool {
+        self.body.0.is_none()
+    }
+
     /// Returns whether hyper needs a chunk that it has not got.
     pub fn is_wanted(&self) -> bool {
-        self.body.queue().is_wanted
+        self.body.queue().is_some_and(|queue| queue.is_wanted)
     }
 
     /// Returns whether hyper has taken everything.
     pub fn is_finished(&self) -> bool {
-        let queue = self.body.queue();
-        queue.has_ended && queue.chunks.is_empty() && queue.trailers.is_none()
+        self.body.queue().is_none_or(|queue| queue.has_ended && queue.chunks.is_empty() && queue.trailers.is_none())
     }
 
     /// Ends the body, with its trailers.
@@ -159,14 +174,16 @@ impl Uploader {
         if let Some(announced) = &self.announced {
             let fields = effects.trailers().await?;
             let trailers = self.checked_trailers(&fields, announced)?;
-            self.body.queue().trailers = trailers;
+            if let Some(mut queue) = self.body.queue() {
+                queue.trailers = trailers;
+            }
         }
         self.finish()
     }
 
     /// Converts the fields that follow the body. Only a chunked body can have any, and each must be announced: hyper sends no others.
     fn checked_trailers(&self, fields: &[(Bytes, Bytes)], announced: &Bytes) -> Result<Option<HeaderMap>> {
-        let is_chunked = self.body.queue().is_chunked;
+        let is_chunked = self.body.queue().is_some_and(|queue| queue.is_chunked);
         let mut trailers = HeaderMap::with_capacity(fields.len());
         for (name, value) in fields {
             let is_announced =
@@ -198,9 +215,10 @@ impl Uploader {
             self.last = Some(chunk);
             return Ok(());
         }
-        let mut queue = self.body.queue();
-        queue.is_wanted = false;
-        queue.chunks.push_back(chunk);
+        if let Some(mut queue) = self.body.queue() {
+            queue.is_wanted = false;
+            queue.chunks.push_back(chunk);
+        }
         Ok(())
     }
 
@@ -208,7 +226,7 @@ impl Uploader {
         if self.remaining.is_some_and(|remaining| remaining > 0) {
             return Err(Error::local("Too little data for declared Content-Length"));
         }
-        let mut queue = self.body.queue();
+        let Some(mut queue) = self.body.queue() else { return Ok(()) };
         queue.is_wanted = false;
         // A chunk that hyper has not taken yet stays: all of a chunked body may have come at once.
         queue.chunks.extend(self.last.take());

@@ -156,6 +156,12 @@ impl Http1Wire {
         }
     }
 
+    /// Reads the head of the response, as far as it has arrived. Returns whether more of it has to arrive before hyper can go on.
+    pub fn awaits_head(&mut self) -> bool {
+        let is_flowing = !self.is_write_blocked() && !self.has_write_failed();
+        matches!(self.inbound, Inbound::Head(_)) && is_flowing && self.poll_head().is_pending()
+    }
+
     /// Lets the response be read.
     pub fn allow_reads(&mut self) {
         self.inbound.allow_reads();
@@ -353,8 +359,7 @@ impl Http1Wire {
         }
         match &mut self.inbound {
             Inbound::Body(body) => {
-                if let Some(bytes) = body.take_buffered(buf.remaining()) {
-                    buf.put_slice(&bytes);
+                if body.put_buffered(buf) {
                     return Poll::Ready(Ok(()));
                 }
                 self.poll_read_body(buf)
@@ -367,6 +372,9 @@ impl Http1Wire {
 
     /// Reads until the final head has been read or the stream has ended.
     fn poll_head(&mut self) -> Poll<io::Result<()>> {
+        if self.has_fault() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         while let Inbound::Head(reader) = &mut self.inbound {
             match reader.read(&mut self.buffer) {
                 Ok(HeadStep::Skipped) => {}
@@ -379,6 +387,9 @@ impl Http1Wire {
                     self.inbound = Inbound::Upgraded { trailing: std::mem::take(&mut self.buffer) };
                 }
                 Ok(HeadStep::Incomplete) => {
+                    if self.has_ended {
+                        break;
+                    }
                     if ready!(self.poll_read_head())? == 0 {
                         if !self.buffer.is_empty() {
                             self.fault = Some(Http1Head::cut_short(&self.buffer));

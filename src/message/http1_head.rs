@@ -4,10 +4,11 @@
 //! the head is parsed here and kept raw for the caller. hyper gets a short head of the engine's own ([`Http1Head::framing_head`]), with
 //! the headers that decide framing and keep-alive, unchanged.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use httparse::{EMPTY_HEADER, Header, ParserConfig};
+use httparse::{Header, ParserConfig};
 use memchr::{memchr, memchr_iter};
 
 use super::request::is_token;
@@ -28,6 +29,8 @@ pub struct Http1Head {
     raw: Bytes,
     reason: Range<usize>,
     headers: Vec<(Range<usize>, HeaderValue)>,
+    /// One of the headers may be `Transfer-Encoding`, by the length of its name.
+    may_be_chunked: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -99,11 +102,12 @@ impl Http1Head {
 
     /// Returns whether the body is chunked. Then fields may follow it.
     pub fn is_chunked(&self) -> bool {
-        self.headers().any(|(name, value)| {
-            name.len() == 17
-                && name.eq_ignore_ascii_case(b"transfer-encoding")
-                && value.trim_ascii().eq_ignore_ascii_case(b"chunked")
-        })
+        self.may_be_chunked
+            && self.headers().any(|(name, value)| {
+                name.len() == 17
+                    && name.eq_ignore_ascii_case(b"transfer-encoding")
+                    && value.trim_ascii().eq_ignore_ascii_case(b"chunked")
+            })
     }
 
     pub fn is_informational(&self) -> bool {
@@ -116,13 +120,16 @@ impl Http1Head {
         matches!(self.version(), [.., b'1', b'.', minor] if *minor > b'0')
     }
 
-    /// Returns the head that hyper gets in the place of this one.
-    pub fn framing_head(&self) -> Result<BytesMut> {
-        let mut head = BytesMut::with_capacity(128);
+    /// Returns the head that hyper gets in the place of this one, with room for so many bytes of the body behind it.
+    pub fn framing_head(&self, room: usize) -> Result<BytesMut> {
+        let mut head = BytesMut::with_capacity(128 + room);
         // hyper is told HTTP/1.1 in any case: it refuses chunks from HTTP/1.0 servers. Such servers exist, and RFC 9112 (6.1) only asks
         // for the connection to be closed afterwards.
         head.extend_from_slice(b"HTTP/1.1 ");
-        head.extend_from_slice(self.status.to_string().as_bytes());
+        // A status has three digits.
+        head.extend(
+            [self.status / 100, self.status / 10 % 10, self.status % 10].map(|digit| b'0' + digit.to_le_bytes()[0]),
+        );
         head.extend_from_slice(b" \r\n");
         let mut close = !self.is_persistent();
         let (mut has_length, mut has_encoding) = (false, false);
@@ -174,7 +181,7 @@ impl Http1Head {
     /// Checks that all lengths that the server declared are the same. A list of equal numbers is one number (RFC 9110, 8.6); equal
     /// means the same digits.
     pub fn check_lengths(&self) -> Result<()> {
-        let lengths = self.headers().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
+        let lengths = self.headers().filter(|(name, _)| is_length(name));
         let mut members = lengths.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
         let first = members.next();
         // The text is h11's.
@@ -188,7 +195,7 @@ impl Http1Head {
     /// Returns the length that the server declared for the body, for messages.
     pub fn content_length(&self) -> Option<u64> {
         self.headers()
-            .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))
+            .find(|(name, _)| is_length(name))
             .and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok())
     }
 
@@ -196,17 +203,17 @@ impl Http1Head {
     fn parse_text(raw: &Bytes, text: &[u8]) -> Result<Self> {
         let lines = memchr_iter(b'\n', text).count() + 1;
         if lines <= HEADERS_ON_STACK {
-            Self::parse_into(raw, text, &mut [EMPTY_HEADER; HEADERS_ON_STACK])
+            Self::parse_into(raw, text, &mut [MaybeUninit::uninit(); HEADERS_ON_STACK])
         } else {
-            Self::parse_into(raw, text, &mut vec![EMPTY_HEADER; lines])
+            Self::parse_into(raw, text, &mut vec![MaybeUninit::uninit(); lines])
         }
     }
 
-    fn parse_into<'text>(raw: &Bytes, text: &'text [u8], storage: &mut [Header<'text>]) -> Result<Self> {
-        let mut response = httparse::Response::new(storage);
+    fn parse_into<'text>(raw: &Bytes, text: &'text [u8], storage: &mut [MaybeUninit<Header<'text>>]) -> Result<Self> {
+        let mut response = httparse::Response::new(&mut []);
         let parsed = ParserConfig::default()
             .allow_obsolete_multiline_headers_in_responses(true)
-            .parse_response(&mut response, text)
+            .parse_response_with_uninit_headers(&mut response, text, storage)
             .map_err(|error| malformed_field(error, raw).unwrap_or_else(|| malformed(&error.to_string(), raw)))?;
         let (true, Some(status)) = (parsed.is_complete() && raw.starts_with(b"HTTP/"), response.code) else {
             return Err(malformed("the head ends too early", raw));
@@ -218,10 +225,12 @@ impl Http1Head {
             let start = part.as_ptr().addr() - text.as_ptr().addr();
             start..start + part.len()
         };
+        let mut may_be_chunked = false;
         let headers = response
             .headers
             .iter()
             .map(|header| {
+                may_be_chunked |= header.name.len() == 17;
                 let value = range(header.value);
                 let value = if header.value.contains(&b'\n') {
                     HeaderValue::Unfolded(unfold(&raw[value]))
@@ -231,8 +240,12 @@ impl Http1Head {
                 (range(header.name.as_bytes()), value)
             })
             .collect();
-        Ok(Self { status, raw: raw.clone(), reason: reason(raw), headers })
+        Ok(Self { status, raw: raw.clone(), reason: reason(raw), headers, may_be_chunked })
     }
+}
+
+fn is_length(name: &[u8]) -> bool {
+    name.len() == 14 && name.eq_ignore_ascii_case(b"content-length")
 }
 
 /// Returns the text that httparse reads in place of a head that it has refused, if the head holds something that h11 accepts and
@@ -352,7 +365,7 @@ mod tests {
         let head =
             parse(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-LENGTH: 5\r\nConnection: close\r\nSet-Cookie: a\r\n\r\n")
                 .expect("well-formed");
-        let for_hyper = head.framing_head().expect("framed");
+        let for_hyper = head.framing_head(0).expect("framed");
         assert_eq!(for_hyper, "HTTP/1.1 200 \r\nContent-LENGTH: 5\r\nconnection: close\r\n\r\n");
     }
 
@@ -382,10 +395,10 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nConnection: \xe9, close\r\nConnection: keep-alive\r\n\r\n",
             b"HTTP/2.0 200 OK\r\n\r\n",
         ] {
-            let head = parse(raw).and_then(|head| head.framing_head()).expect("framed");
+            let head = parse(raw).and_then(|head| head.framing_head(0)).expect("framed");
             assert!(head.ends_with(b"\r\nconnection: close\r\n\r\n"), "{head:?}");
         }
-        let head = parse(b"HTTP/1.2 200 OK\r\n\r\n").and_then(|head| head.framing_head()).expect("framed");
+        let head = parse(b"HTTP/1.2 200 OK\r\n\r\n").and_then(|head| head.framing_head(0)).expect("framed");
         assert_eq!(head, "HTTP/1.1 200 \r\n\r\n");
     }
 
@@ -395,7 +408,7 @@ mod tests {
             ["gzip, chunked", "chunked, gzip", "gzip", "", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"]
         {
             let raw = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n");
-            assert!(Http1Head::parse(raw.into()).and_then(|head| head.framing_head()).is_err(), "{coding}");
+            assert!(Http1Head::parse(raw.into()).and_then(|head| head.framing_head(0)).is_err(), "{coding}");
         }
     }
 
@@ -474,7 +487,7 @@ mod tests {
                     assert!(!value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')), "{}", value.escape_ascii());
                 }
                 // hyper gets one complete head.
-                if let Ok(for_hyper) = head.framing_head() {
+                if let Ok(for_hyper) = head.framing_head(0) {
                     assert_eq!(Http1Head::find_end(&for_hyper, 0), Some(for_hyper.len()));
                     assert!(Http1Head::parse(for_hyper.freeze()).is_ok());
                 }
