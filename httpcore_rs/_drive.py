@@ -23,16 +23,16 @@ def finish(result: typing.Any) -> typing.Any:
 
 def drive(operation: Operation) -> typing.Any:
     """Runs an operation in this thread and returns its result."""
-    step: typing.Callable[[typing.Any], typing.Any] = operation.poll
     argument: typing.Any = None
+    is_raised = False
     while True:
         try:
-            effect = step(argument)
+            effect = operation.throw(argument) if is_raised else operation.poll(argument)
             if effect is None:
                 argument = None
                 return operation.result()
             argument = effect()
-            step = operation.poll
+            is_raised = False
         # Also `KeyboardInterrupt` between two calls. `throw` raises an exception again that the engine does not handle.
         except BaseException as exc:  # noqa: PERF203
             if operation.is_over():
@@ -40,22 +40,22 @@ def drive(operation: Operation) -> typing.Any:
                 # frees both.
                 argument = None
                 raise
-            step, argument = operation.throw, exc
+            argument, is_raised = exc, True
 
 
 async def adrive(operation: Operation) -> typing.Any:
     """Runs an operation in this task and returns its result. Cancelling the task closes the connection at once."""
-    step: typing.Callable[[typing.Any], typing.Any] = operation.poll
     argument: typing.Any = None
+    is_raised = False
     while True:
         try:
-            effect = step(argument)
+            effect = operation.throw(argument) if is_raised else operation.poll(argument)
             if effect is None:
                 argument = None
                 return operation.result()
             # Effects that need no waiting are partial functions; the others are awaitables.
             argument = effect() if type(effect) is functools.partial else await effect
-            step = operation.poll
+            is_raised = False
         # Also a cancellation. `throw` raises an exception again that the engine does not handle.
         except BaseException as exc:  # noqa: PERF203
             if operation.is_over():
@@ -63,4 +63,4 @@ async def adrive(operation: Operation) -> typing.Any:
                 # frees both.
                 argument = None
                 raise
-            step, argument = operation.throw, exc
+            argument, is_raised = exc, True

@@ -31,9 +31,13 @@ class _Local(threading.local):
 
 _local = _Local()
 
+# Refers to the host that was used last, by any thread: looking here first is faster than in the thread's own record.
+_last: typing.Callable[[], Host | None] = _local.last
+
 
 def current_host() -> Host:
     """Returns the host of the running event loop, and makes it on the first call."""
+    global _last  # noqa: PLW0603
     trio = sys.modules.get("trio")
     # trio may run in guest mode on an asyncio loop: trio knows if the running task is one of its own.
     token: object
@@ -42,14 +46,18 @@ def current_host() -> Host:
         token, make = trio.lowlevel.current_trio_token(), _trio_host
     else:
         token, make = _running_loop(), _asyncio_host
-    host = _local.last()
+    # A token belongs to one thread, and only one host has it.
+    host = _last()
     if host is not None and host.token is token:
         return host
-    host = _local.all.get(id(token))
+    host = _local.last()
     if host is None or host.token is not token:
-        host = make(token)
-        _local.all[id(token)] = host
-    _local.last = weakref.ref(host)
+        host = _local.all.get(id(token))
+        if host is None or host.token is not token:
+            host = make(token)
+            _local.all[id(token)] = host
+        _local.last = weakref.ref(host)
+    _last = _local.last
     return host
 
 

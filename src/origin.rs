@@ -1,8 +1,10 @@
 //! Origins: scheme, host and port (RFC 9110, 4.3.1). A connection is made to one, and serves requests to the same one.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 
@@ -63,6 +65,24 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Returns an origin without a `server_name`. Requests in a row that have the same one share it.
+    pub fn shared(scheme: Scheme, host: &str, port: i64) -> Arc<Self> {
+        thread_local! {
+            static LAST: RefCell<Option<Arc<Origin>>> = const { RefCell::new(None) };
+        }
+
+        let made = || Arc::new(Self { scheme, host: host.to_owned(), port, server_name: None });
+        let shared = |last: &RefCell<Option<Arc<Self>>>| {
+            let mut last = last.borrow_mut();
+            match &*last {
+                Some(last) if last.port == port && last.scheme == scheme && last.host == host => Arc::clone(last),
+                _ => Arc::clone(last.insert(made())),
+            }
+        };
+        // At the end of a thread nothing is kept any more.
+        LAST.try_with(shared).unwrap_or_else(|_| made())
+    }
+
     /// Returns the value of `Host`: with the port only if it is not the default of the scheme.
     pub fn authority(&self) -> Cow<'_, str> {
         if self.port == self.scheme.default_port() { self.bracketed_host() } else { self.host_and_port().into() }
@@ -185,6 +205,24 @@ mod tests {
             "\u{e9}",
         ] {
             assert!(check_host("host", host).is_err(), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn requests_in_a_row_share_their_origin() {
+        let origin = Origin::shared(Scheme::Http, "a.test", 80);
+        assert!(Arc::ptr_eq(&origin, &Origin::shared(Scheme::Http, "a.test", 80)));
+        for (scheme, host, port) in [
+            (Scheme::Https, "a.test", 80),
+            (Scheme::Http, "b.test", 80),
+            (Scheme::Http, "a.test", 81),
+            (Scheme::Http, "a.test", 80),
+        ] {
+            let other = Origin::shared(scheme, host, port);
+            assert_eq!(
+                (other.scheme, other.host.as_str(), other.port, &other.server_name),
+                (scheme, host, port, &None)
+            );
         }
     }
 

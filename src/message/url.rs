@@ -10,6 +10,8 @@ pub struct UsualUrl<'a> {
     pub scheme: Scheme,
     pub host: &'a str,
     pub port: Option<u16>,
+    /// The value of `Host`: with the port only if it is not the default of the scheme.
+    pub authority: &'a str,
     /// The path and the query: the target of a request.
     pub target: Cow<'a, str>,
 }
@@ -26,6 +28,7 @@ impl<'a> UsualUrl<'a> {
             Some([b's', b':', b'/', b'/', rest @ ..]) => (Scheme::Https, rest),
             _ => return None,
         };
+        let beginning = rest;
         let end = rest.iter().position(|byte| !is_of_host(*byte)).unwrap_or(rest.len());
         let (host, rest) = rest.split_at(end);
         if host.is_empty() {
@@ -40,7 +43,13 @@ impl<'a> UsualUrl<'a> {
             _ => (None, rest),
         };
         let host = std::str::from_utf8(host).ok()?;
-        Some(Self { scheme, host, port, target: read_target(rest)? })
+        let authority = match port {
+            Some(port) if i64::from(port) != scheme.default_port() => {
+                std::str::from_utf8(&beginning[..beginning.len() - rest.len()]).ok()?
+            }
+            _ => host,
+        };
+        Some(Self { scheme, host, port, authority, target: read_target(rest)? })
     }
 }
 
@@ -82,8 +91,13 @@ mod tests {
         let url = read("https://www.example-1.com:8443/a/b%20c?d=e&f=[g]?");
         assert_eq!(url.scheme, Scheme::Https);
         assert_eq!((url.host, url.port), ("www.example-1.com", Some(8443)));
+        assert_eq!(url.authority, "www.example-1.com:8443");
         assert_eq!(url.target, "/a/b%20c?d=e&f=[g]?");
         assert_eq!(read("http://127.0.0.1").target, "/");
+        assert_eq!(read("http://127.0.0.1:443/").authority, "127.0.0.1:443");
+        for url in ["http://127.0.0.1", "http://127.0.0.1:80?a", "https://127.0.0.1:443/"] {
+            assert_eq!(read(url).authority, "127.0.0.1");
+        }
         assert_eq!(read("http://host_name?a").target, "/?a");
         assert_eq!(read("http://host/?a").port, None);
     }

@@ -7,7 +7,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 mod raw {
     use pyo3::ffi::PyObject;
@@ -23,6 +23,12 @@ mod raw {
             arguments: *const *mut PyObject,
             count: usize,
             names: *mut PyObject,
+        ) -> *mut PyObject;
+        pub fn PyObject_VectorcallMethod(
+            name: *mut PyObject,
+            arguments: *const *mut PyObject,
+            count: usize,
+            keyword_names: *mut PyObject,
         ) -> *mut PyObject;
         pub fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject;
     }
@@ -92,6 +98,21 @@ pub fn vectorcall<'py, const N: usize>(
     unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
 }
 
+/// Returns an object without attributes, as `class.__new__(class)` does. The class is one of Python code.
+pub fn new_object<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let (py, arguments) = (class.py(), PyTuple::empty(class.py()));
+    let guard = StopThread;
+    // SAFETY: all pointers are of live objects, the interpreter is attached, and a class of Python code has a function in this
+    // slot. Its result is a new reference, or null with an exception set. An unwinding thread does not leave this frame.
+    let object = unsafe {
+        let new = (*class.as_type_ptr()).tp_new;
+        new.map_or(std::ptr::null_mut(), |new| new(class.as_type_ptr(), arguments.as_ptr(), std::ptr::null_mut()))
+    };
+    std::mem::forget(guard);
+    // SAFETY: see above.
+    unsafe { Bound::from_owned_ptr_or_err(py, object) }
+}
+
 /// Returns `object.name`, where that may be a property in Python code.
 pub fn getattr<'py>(object: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
     let guard = StopThread;
@@ -110,6 +131,24 @@ pub fn call_method<'py>(
     arguments: impl ToTuple<'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
     call(&object.getattr(name)?, arguments)
+}
+
+/// Calls `object.name(argument)`, without a bound method and a tuple in between.
+pub fn call_method_with<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+    argument: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = [object.as_ptr(), argument.as_ptr()];
+    let guard = StopThread;
+    // SAFETY: all pointers are of live objects, the array has as many as the call is told, the interpreter is attached, and the
+    // result is a new reference, or null with an exception set. An unwinding thread does not leave this frame.
+    let result = unsafe {
+        raw::PyObject_VectorcallMethod(name.as_ptr(), arguments.as_ptr(), arguments.len(), std::ptr::null_mut())
+    };
+    std::mem::forget(guard);
+    // SAFETY: see above.
+    unsafe { Bound::from_owned_ptr_or_err(object.py(), result) }
 }
 
 /// Returns the interpreter's number of the calling thread, also if `threading.get_ident()` is monkey-patched.

@@ -3,11 +3,13 @@
 //!
 //! `httpcore_rs._fast_path` knows what the objects of the installed version look like, and when this path is not to be taken.
 
+use std::sync::Arc;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 
-use super::calls::call_with;
+use super::calls::{call_with, new_object};
 use super::errors::Fault;
 use super::namespace::{Namespace, Package};
 use super::request::{Parsed, inline, read_extensions};
@@ -27,8 +29,6 @@ use crate::origin::{Origin, Scheme, check_host};
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct HttpxModels {
     namespace: &'static Namespace,
-    /// `object.__new__`
-    new: Py<PyAny>,
     request: Py<PyType>,
     url: Py<PyType>,
     headers: Py<PyType>,
@@ -85,7 +85,6 @@ impl HttpxModels {
         };
         Ok(Self {
             namespace: Package::named(package)?.namespace(py)?,
-            new: py.get_type::<PyAny>().getattr("__new__")?.unbind(),
             request,
             url,
             headers,
@@ -143,7 +142,7 @@ impl HttpxModels {
     }
 
     /// Reads the origin and the target of a URL; `None` for one of another class, or of a scheme that pools do not accept.
-    fn read_url(&self, url: &Bound<'_, PyAny>) -> Result<Option<(Origin, String)>, Fault> {
+    fn read_url(&self, url: &Bound<'_, PyAny>) -> Result<Option<(Arc<Origin>, String)>, Fault> {
         let py = url.py();
         if !url.get_type().is(self.url.bind(py)) {
             return Ok(None);
@@ -158,7 +157,7 @@ impl HttpxModels {
         // As in httpcore, port 0 counts as missing.
         let given = if number.is_none() { 0 } else { number.extract()? };
         let port = if given == 0 { scheme.default_port() } else { given };
-        let origin = Origin { scheme, host: host.to_owned(), port, server_name: None };
+        let origin = Origin::shared(scheme, host, port);
         let mut target = if path.is_empty() { "/" } else { path }.to_owned();
         if !query.is_none() {
             let Some(query) = ascii(&query) else { return Ok(None) };
@@ -176,7 +175,7 @@ impl HttpxModels {
         stream: &Bound<'py, PyAny>,
         extensions: Bound<'py, PyDict>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let wrapper = self.new_object(self.response_stream.bind(py))?;
+        let wrapper = new_object(self.response_stream.bind(py))?;
         wrapper.setattr(intern!(py, "_httpcore_stream"), stream)?;
         let class = self.response.bind(py);
         let Some(attributes) = &self.response_attributes else {
@@ -186,10 +185,10 @@ impl HttpxModels {
             keywords.set_item(intern!(py, "extensions"), extensions)?;
             return call_with(class, (head.status(),), Some(&keywords));
         };
-        let headers = self.new_object(self.headers.bind(py))?;
+        let headers = new_object(self.headers.bind(py))?;
         headers.setattr(intern!(py, "_list"), header_list(py, head)?)?;
         headers.setattr(intern!(py, "_encoding"), py.None())?;
-        let response = self.new_object(class)?;
+        let response = new_object(class)?;
         for (name, attribute) in attributes {
             let name = name.bind(py);
             match attribute {
@@ -202,11 +201,6 @@ impl HttpxModels {
             }
         }
         Ok(response)
-    }
-
-    /// Returns an object without attributes. The class is one of Python code without `__new__()`.
-    fn new_object<'py>(&self, class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
-        self.new.bind(class.py()).call1((class,))
     }
 }
 

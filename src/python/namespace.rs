@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType, PyTypeMethods};
 
-use super::calls::call_method;
+use super::calls::{call_method, new_object};
 use crate::error::Kind;
 
 /// The package that a request, a response or an exception belongs to.
@@ -26,8 +26,6 @@ pub struct Namespace {
     pub url: Py<PyAny>,
     request: Py<PyAny>,
     response: Py<PyType>,
-    /// `Response.__new__`.
-    new: Py<PyAny>,
     module: Py<PyModule>,
 }
 
@@ -138,7 +136,7 @@ impl Namespace {
 
     /// Returns a `Response` without attributes. Its constructor would check and copy headers that are correct already.
     pub fn empty_response<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.new.bind(py).call1((self.response.bind(py),))
+        new_object(self.response.bind(py))
     }
 
     /// Returns the exception class for a kind of error.
@@ -198,7 +196,6 @@ impl Namespace {
             package,
             loggers,
             url: module.getattr("URL")?.unbind(),
-            new: response.getattr("__new__")?.unbind(),
             request: module.getattr("Request")?.unbind(),
             response: response.unbind(),
             module: module.unbind(),

@@ -43,7 +43,7 @@ pub fn read(request: &Bound<'_, PyAny>) -> Result<Parsed, Fault> {
         Some(content) if content.is_empty() || head.framing != Framing::None => (Content::Inline(content), None),
         _ => (Content::Streamed, Some(stream)),
     };
-    Ok(extensions.complete(origin, head, content, stream))
+    Ok(extensions.complete(Arc::new(origin), head, content, stream))
 }
 
 /// Reads a header: a tuple of two items, or any other sequence of two.
@@ -134,15 +134,17 @@ impl<'py> RequestExtensions<'py> {
     /// Returns the request that has these extensions.
     pub fn complete(
         self,
-        mut origin: Origin,
+        mut origin: Arc<Origin>,
         head: RequestHead,
         content: Content,
         stream: Option<Bound<'py, PyAny>>,
     ) -> Parsed {
         let Self { timeouts, server_name, trailers } = self;
-        origin.server_name = server_name.filter(|_| origin.scheme.is_tls());
+        if let Some(server_name) = server_name.filter(|_| origin.scheme.is_tls()) {
+            Arc::make_mut(&mut origin).server_name = Some(server_name);
+        }
         let has_trailers = trailers.is_some();
-        let request = Request { origin: Arc::new(origin), head, content, timeouts, has_trailers };
+        let request = Request { origin, head, content, timeouts, has_trailers };
         (request, UploadSource::new(stream, trailers))
     }
 }

@@ -4,6 +4,7 @@
 //! checks the arguments and makes the request.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pyo3::intern;
@@ -43,7 +44,7 @@ pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>
         // A trace callback and the debug log are given an `httpcore.Request`.
         return Ok(None);
     }
-    let Some(RequestUrl { origin, target }) = read_url(namespace, url)? else { return Ok(None) };
+    let Some(RequestUrl { origin, authority, target }) = read_url(namespace, url)? else { return Ok(None) };
     let target = match extension(extensions, intern!(py, "target"))? {
         Some(target) => Target::Object(target),
         None => target,
@@ -52,7 +53,7 @@ pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>
     let mut writer = HeadWriter::new(method, target)?;
     let Some(pairs) = pairs(headers)? else { return Ok(None) };
     if !has(&pairs, b"host") {
-        writer.header(b"Host", origin.authority().as_bytes())?;
+        writer.header(b"Host", authority.map_or_else(|| origin.authority(), Cow::Borrowed).as_bytes())?;
     }
     for (name, value) in &pairs {
         let (Some(name), Some(value)) = (text(name), text(value)) else { return Ok(None) };
@@ -69,7 +70,9 @@ pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>
 
 /// The URL of a request.
 struct RequestUrl<'a, 'py> {
-    origin: Origin,
+    origin: Arc<Origin>,
+    /// The value of `Host`, if it is a part of the string that the URL was given as.
+    authority: Option<&'a str>,
     target: Target<'a, 'py>,
 }
 
@@ -97,10 +100,10 @@ fn read_url<'a, 'py>(namespace: &Namespace, url: &'a Bound<'py, PyAny>) -> Resul
     let parsed = if url.get_type().is(class) {
         url
     } else if url.is_exact_instance_of::<PyString>() || url.is_exact_instance_of::<PyBytes>() {
-        if let Some(UsualUrl { scheme, host, port, target }) = text(url).and_then(UsualUrl::read) {
+        if let Some(UsualUrl { scheme, host, port, authority, target }) = text(url).and_then(UsualUrl::read) {
             let port = port.map_or(scheme.default_port(), i64::from);
-            let origin = Origin { scheme, host: host.to_owned(), port, server_name: None };
-            return Ok(Some(RequestUrl { origin, target: Target::Read(target) }));
+            let origin = Origin::shared(scheme, host, port);
+            return Ok(Some(RequestUrl { origin, authority: Some(authority), target: Target::Read(target) }));
         }
         made = call(class, (url,))?;
         &made
@@ -108,7 +111,8 @@ fn read_url<'a, 'py>(namespace: &Namespace, url: &'a Bound<'py, PyAny>) -> Resul
         return Ok(None);
     };
     let target = parsed.getattr(intern!(py, "target"))?;
-    Ok(Some(RequestUrl { origin: read_origin(parsed)?, target: Target::Object(target) }))
+    let origin = Arc::new(read_origin(parsed)?);
+    Ok(Some(RequestUrl { origin, authority: None, target: Target::Object(target) }))
 }
 
 fn extension<'py>(

@@ -13,10 +13,12 @@ use std::time::Instant;
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 
 use self::tasks::{Canceller, WokenTask};
 pub use self::tasks::{HostState, Task};
-use super::calls::{call, call_method};
+use super::calls::{call, call_method_with};
 use super::ssl::TlsStep;
 use crate::io::reactor::Running;
 use crate::lock::lock;
@@ -182,12 +184,20 @@ impl LoopCalls {
                 call(resume.bind(py), (waiter,))?;
             }
             Resumption::Future => {
-                // A cancelled future is done, and its task resumed.
-                if !call_method(waiter, intern!(py, "done"), ())?.is_truthy()? {
-                    call_method(waiter, intern!(py, "set_result"), (py.None(),))?;
+                let result = py.None().into_bound(py);
+                match call_method_with(waiter, intern!(py, "set_result"), &result) {
+                    // A cancelled future is done, and its task resumed.
+                    Err(exception) if is_done_already(py, &exception)? => {}
+                    set => drop(set?),
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Returns whether the exception says that a future has its result already.
+fn is_done_already(py: Python<'_>, exception: &PyErr) -> PyResult<bool> {
+    static INVALID_STATE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    Ok(exception.is_instance(py, INVALID_STATE.import(py, "asyncio", "InvalidStateError")?))
 }
