@@ -4,12 +4,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Incoming};
 
 use super::connection::HttpConnection;
 use super::send::{closed, closed_by_pool, foreign};
 use crate::error::{Error, Kind, Result};
-use crate::http1::{BodyFault, Http1};
+use crate::http1::{BodyFault, Http1, Http1Incoming};
 use crate::io::progress::ProgressTimer;
 use crate::io::wait_set;
 use crate::operation::EffectChannel;
@@ -27,7 +26,7 @@ struct InUse {
 pub struct Http1Body {
     in_use: Option<InUse>,
     /// `None` when the body is complete.
-    incoming: Option<Incoming>,
+    incoming: Option<Http1Incoming>,
     /// Wakes the task or thread that waits for the next chunk, when the response is closed meanwhile.
     reader: Option<Waker>,
     expected: Option<u64>,
@@ -39,7 +38,7 @@ pub struct Http1Body {
 
 impl Http1Body {
     pub fn new(
-        incoming: Option<Incoming>,
+        incoming: Option<Http1Incoming>,
         expected: Option<u64>,
         timeout: Option<Duration>,
         connection: Box<Http1>,
@@ -59,7 +58,7 @@ impl Http1Body {
 
     /// Returns whether all bytes of a body with a known length have been read.
     pub fn is_at_end(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.incoming.as_ref().is_none_or(Http1Incoming::is_at_end)
     }
 
     /// Returns the trailers.

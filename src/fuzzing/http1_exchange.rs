@@ -3,12 +3,10 @@
 
 use std::future::poll_fn;
 
-use hyper::body::Incoming;
-
 use super::framing::SlowResponse;
 use super::input::FuzzInput;
 use super::peer::{TurnPeer, origin, request};
-use crate::http1::Http1;
+use crate::http1::{Http1, Http1Incoming};
 use crate::io::progress::ProgressTimer;
 use crate::operation::EffectChannel;
 use crate::origin::Scheme;
@@ -63,7 +61,7 @@ fn exchange(connection: &mut Http1, peer: &mut TurnPeer, raw: &[u8], method: &st
 }
 
 /// Reads a body to its end; `None` if it fails.
-fn read(connection: &mut Http1, peer: &mut TurnPeer, mut body: Incoming) -> Option<Vec<u8>> {
+fn read(connection: &mut Http1, peer: &mut TurnPeer, mut body: Http1Incoming) -> Option<Vec<u8>> {
     let effects = EffectChannel::default();
     let (mut content, mut timer) = (Vec::new(), ProgressTimer::default());
     loop {

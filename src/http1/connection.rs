@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::Incoming;
 
+use super::direct::Http1Incoming;
 use super::hyper_driver::HyperDriver;
 use super::wire::Http1WireHandle;
 use crate::error::{Error, Kind, Result};
@@ -33,7 +33,7 @@ pub struct Http1 {
 pub struct Http1Response {
     pub head: Http1Head,
     /// `None` after `101 Switching Protocols` and `2xx` to CONNECT.
-    pub body: Option<Incoming>,
+    pub body: Option<Http1Incoming>,
 }
 
 /// Why a response body could not be read to its end.
@@ -92,11 +92,15 @@ impl Http1 {
     pub fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-        body: &mut Incoming,
+        body: &mut Http1Incoming,
         progress_timer: &mut ProgressTimer,
         timeout: Option<Duration>,
         effects: Option<&EffectChannel>,
     ) -> Poll<std::result::Result<Option<Bytes>, BodyFault>> {
+        let body = match body {
+            Http1Incoming::Whole(body) => return Poll::Ready(Ok(body.take())),
+            Http1Incoming::Hyper(body) => body,
+        };
         let driver = &mut self.driver;
         {
             let mut wire = driver.wire.lock();
@@ -143,10 +147,16 @@ impl Http1 {
         self.wire().lock().is_upgraded()
     }
 
-    /// Ends a complete exchange. Returns whether the connection can serve another one.
+    /// Ends a complete exchange, of which hyper is told if it had a part in it. Returns whether the connection can serve another one.
     pub fn finish(&mut self) -> bool {
-        self.wire().lock().end_response();
-        while self.driver.poll_connection() {}
+        let is_direct = {
+            let mut wire = self.wire().lock();
+            wire.end_response();
+            wire.end_direct()
+        };
+        if !is_direct {
+            while self.driver.poll_connection() {}
+        }
         // An idle connection is not waited for.
         wait_set::clear();
         self.driver.is_ready() && self.wire().lock().is_reusable()

@@ -12,17 +12,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 
 use super::connection::{Http1, Http1Response};
+use super::direct::Http1Incoming;
 use super::hyper_driver::HyperDriver;
 use super::outbound::framing_request;
 use super::upload::Uploader;
-use super::wire::Http1Wire;
+use super::wire::{Http1Wire, Http1WireHandle};
 use crate::error::{Error, Kind, Result};
 use crate::io::progress::ProgressTimer;
 use crate::io::reactor::Reactor;
-use crate::message::{Request, ResponseHead};
+use crate::message::{Http1Head, Request, ResponseHead};
 use crate::operation::{EffectChannel, Outcome, Phase, PhaseTracer, ReadyChunks, YieldBudget};
 use crate::origin::Origin;
 
@@ -66,12 +68,22 @@ impl Http1 {
         let head = &request.head;
         let uploader = Uploader::begin(request, effects).await?;
         self.wire().lock().begin(head);
+        let mut exchange = Http1Exchange::new(uploader, request, effects);
+        if !(head.close || effects.is_traced()) && exchange.uploader.is_empty() {
+            match std::future::poll_fn(|cx| exchange.poll_direct(cx, &self.driver.wire)).await {
+                DirectStep::Whole(head, body) => {
+                    return Ok(Http1Response { head, body: Some(Http1Incoming::whole(body)) });
+                }
+                DirectStep::TimedOut => return Err(exchange.timed_out(&self.origin)),
+                DirectStep::ForHyper => {}
+            }
+        }
+        let uploader = &exchange.uploader;
         let for_hyper = framing_request(head, uploader.body(), uploader.announced());
         let sender = self.driver.sender().await.map_err(|error| {
             Error::new(Kind::Internal, format!("{}: a request cannot be sent: {error}", self.origin))
         })?;
         let mut response = pin!(sender.send_request(for_hyper));
-        let mut exchange = Http1Exchange::new(uploader, request, effects);
         let mut yield_budget = YieldBudget::default();
         let body = loop {
             let polling = |cx: &mut Context<'_>| exchange.poll(cx, &mut self.driver, response.as_mut(), effects);
@@ -83,7 +95,7 @@ impl Http1 {
                     exchange.progress_timer = ProgressTimer::default();
                 }
                 Http1Step::Sent => self.report_sent(tracer).await?,
-                Http1Step::Response(response) => break Some(response.into_body()),
+                Http1Step::Response(response) => break Some(Http1Incoming::Hyper(response.into_body())),
                 Http1Step::Upgraded => break None,
                 Http1Step::Failed(error) => return Err(self.fault(error.as_ref())),
                 Http1Step::TimedOut => return Err(exchange.timed_out(&self.origin)),
@@ -123,6 +135,14 @@ enum Http1Step {
     Upgraded,
     /// With hyper's error, unless the fault is one that hyper does not see.
     Failed(Option<hyper::Error>),
+    TimedOut,
+}
+
+/// The result of an exchange without hyper.
+enum DirectStep {
+    Whole(Http1Head, Bytes),
+    /// hyper is needed from here on.
+    ForHyper,
     TimedOut,
 }
 
@@ -236,6 +256,36 @@ impl Http1Exchange {
         }
         wire.request_io(effects, self.read_timeout, self.write_timeout);
         Poll::Pending
+    }
+
+    /// Sends a request without a body and waits for the head of its response, see [`super::direct`].
+    fn poll_direct(&mut self, cx: &Context<'_>, wire: &Http1WireHandle) -> Poll<DirectStep> {
+        let mut wire = wire.lock();
+        if !wire.takes_direct() {
+            return Poll::Ready(DirectStep::ForHyper);
+        }
+        wire.begin_poll(cx.waker());
+        if !self.is_sent && wire.poll_send_head().is_ready() {
+            if wire.has_write_failed() || wire.has_fault() {
+                return Poll::Ready(DirectStep::ForHyper);
+            }
+            self.is_sent = true;
+            self.progress_timer = ProgressTimer::default();
+            wire.allow_reads();
+        }
+        if !self.is_sent || wire.awaits_head() {
+            let timeout = if self.is_sent { self.read_timeout } else { self.write_timeout };
+            let is_over = self.progress_timer.is_over(wire.moved(), timeout);
+            return if is_over { Poll::Ready(DirectStep::TimedOut) } else { Poll::Pending };
+        }
+        if let Some(body) = wire.take_whole()
+            && let Some(head) = wire.take_head()
+        {
+            return Poll::Ready(DirectStep::Whole(head, body));
+        }
+        // hyper sends the request as well, and reads the response after that.
+        self.is_sent = false;
+        Poll::Ready(DirectStep::ForHyper)
     }
 
     /// Returns whether there is nothing to do for hyper: the request has no body and is out, and the head of the response has yet to

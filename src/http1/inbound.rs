@@ -12,7 +12,7 @@
 //! | `Upgraded` | nothing: the connection has left HTTP, and the caller reads the stream | none |
 //! | `Surplus` | nothing | none: the connection is closed |
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::ReadBuf;
 
 use super::chunks::Chunks;
@@ -40,9 +40,11 @@ pub enum Inbound {
 
 impl Inbound {
     /// Lets the response be read.
-    pub fn allow_reads(&mut self) {
+    ///
+    /// With `takes_whole`, a response that arrives whole is not prepared for hyper.
+    pub fn allow_reads(&mut self, takes_whole: bool) {
         if let Self::Sending(method) = *self {
-            *self = Self::Head(HeadReader::new(method));
+            *self = Self::Head(HeadReader { takes_whole, ..HeadReader::new(method) });
         }
     }
 
@@ -72,6 +74,7 @@ impl Inbound {
 /// Reads the heads of one response: any number of informational ones (within a limit), then the final one.
 pub struct HeadReader {
     method: Method,
+    takes_whole: bool,
     /// The length of the part of the buffer in which no end of a head was found.
     scanned: usize,
     /// The bytes of informational heads and blank lines that were skipped.
@@ -86,13 +89,15 @@ pub enum HeadStep {
     Skipped,
     /// The final head, and what hyper gets in its place.
     Final(Http1Head, BodyReader),
+    /// The final head and the whole body, with which the response has ended.
+    Whole(Http1Head, Bytes),
     /// The head with which the connection leaves HTTP. What is left in the buffer is not HTTP.
     Upgrade(Http1Head),
 }
 
 impl HeadReader {
     pub fn new(method: Method) -> Self {
-        Self { method, scanned: 0, skipped: 0 }
+        Self { method, takes_whole: false, scanned: 0, skipped: 0 }
     }
 
     /// Takes one head from the start of `buffer`, if it is complete. With the final head everything else in the buffer is taken.
@@ -117,6 +122,9 @@ impl HeadReader {
             return Ok(HeadStep::Skipped);
         }
         let has_content = self.method != Method::Head && !matches!(head.status, 204 | 304);
+        if self.takes_whole && has_content && head.plain_length() == Some(buffer.len()) {
+            return Ok(HeadStep::Whole(head, buffer.split().freeze()));
+        }
         let body = BodyReader::new(&head, has_content, buffer)?;
         Ok(HeadStep::Final(head, body))
     }
@@ -200,7 +208,7 @@ mod tests {
     /// Reads a response that arrives in parts of `size` bytes. Returns the state of the inbound side, the final head and what is left.
     fn read(method: Method, response: &[u8], size: usize) -> Result<(Inbound, Option<Http1Head>, BytesMut)> {
         let mut inbound = Inbound::Sending(method);
-        inbound.allow_reads();
+        inbound.allow_reads(false);
         let (mut buffer, mut final_head) = (BytesMut::new(), None);
         for part in response.chunks(size) {
             match &mut inbound {
@@ -217,6 +225,7 @@ mod tests {
                         final_head = Some(head);
                         inbound = Inbound::Body(body);
                     }
+                    HeadStep::Whole(..) => panic!("hyper gets the response"),
                     HeadStep::Upgrade(head) => {
                         final_head = Some(head);
                         inbound = Inbound::Upgraded { trailing: std::mem::take(&mut buffer) };
@@ -368,7 +377,7 @@ mod tests {
     #[test]
     fn nothing_but_a_request_on_its_way_out_is_followed_by_a_head() {
         for mut inbound in [Inbound::Idle, Inbound::Surplus] {
-            inbound.allow_reads();
+            inbound.allow_reads(false);
             assert!(!matches!(inbound, Inbound::Head(_)));
         }
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `connection` | a connection between exchanges, and the response body |
 //! | `exchange` | a request on its way out, and the wait for its response |
+//! | `direct` | a request without a body whose response arrives whole, without hyper |
 //! | `hyper_driver` | hyper's connection, and how it is polled |
 //! | `wire` | the stream under hyper |
 //! | `inbound`, `outbound`, `chunks` | what the wire does with the bytes: pure, without I/O |
@@ -15,6 +16,7 @@
 mod backlog;
 mod chunks;
 mod connection;
+mod direct;
 mod exchange;
 mod hyper_driver;
 mod inbound;
@@ -25,5 +27,6 @@ mod upload;
 mod wire;
 
 pub use self::connection::{BodyFault, Http1, Http1Response};
+pub use self::direct::Http1Incoming;
 pub use self::exchange::Http1Failure;
 pub use self::wire::{Http1Wire, Http1WireHandle};

@@ -18,6 +18,8 @@ pub const MAX_SLICES: usize = 64;
 pub enum Outbound {
     /// The caller's head, or the rest of it, is going out.
     Head(OutgoingHead),
+    /// The head is out, and hyper has not written its own, which is dropped when it does.
+    Replaced,
     /// The head is out, and the stream took all that hyper wrote.
     Flowing,
     /// The head is out, and the stream takes no more at the moment.
@@ -41,8 +43,22 @@ impl Outbound {
     pub fn set_blocked(&mut self, is_blocked: bool) {
         match self {
             Self::Flowing | Self::Blocked => *self = if is_blocked { Self::Blocked } else { Self::Flowing },
-            Self::Head(_) | Self::Failed(_) => {}
+            Self::Head(_) | Self::Replaced | Self::Failed(_) => {}
         }
+    }
+
+    /// Returns whether hyper has not written its head yet, though the caller's is out.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self, Self::Replaced)
+    }
+
+    /// Ends an exchange in which hyper has written nothing. Returns whether it was one.
+    pub fn end_replaced(&mut self) -> bool {
+        let is_replaced = self.is_replaced();
+        if is_replaced {
+            *self = Self::Flowing;
+        }
+        is_replaced
     }
 
     /// Takes the reason why writing failed.
@@ -57,6 +73,11 @@ pub struct OutgoingHead(Bytes);
 impl OutgoingHead {
     pub fn new(head: Bytes) -> Self {
         Self(head)
+    }
+
+    /// Returns what is left to send.
+    pub fn rest(&self) -> &[u8] {
+        &self.0
     }
 
     /// Stores the slices to write in the place of those that hyper offers, and returns their number. The first slice that hyper

@@ -91,6 +91,35 @@ fn one_connection_serves_several_exchanges() {
 }
 
 #[test]
+fn a_response_that_arrives_whole_needs_no_hyper() {
+    const RESPONSES: [(&str, &str, bool); 8] = [
+        ("Content-Length: 3\r\n\r\nabc", "abc", true),
+        ("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "abc", false),
+        ("content-length: 3\r\nConnection: Keep-Alive\r\n\r\nabc", "abc", true),
+        ("Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", "abc", false),
+        ("Content-Length: 3, 3\r\n\r\nabc", "abc", false),
+        ("Content-Length: 0\r\n\r\n", "", true),
+        ("Content-Length: 3\r\n\r\nabc", "abc", true),
+        ("Content-Length: 3\r\nConnection: close\r\n\r\nabc", "abc", false),
+    ];
+    let (mut connection, peer) = connect(move |peer| {
+        for (fields, _, _) in RESPONSES {
+            peer.expect("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+            peer.send(format!("HTTP/1.1 200 OK\r\n{fields}"));
+        }
+        peer.receive_rest();
+    });
+    for (fields, body, is_whole) in RESPONSES {
+        let response = send(&mut connection, &get(), &mut Answers::default()).expect("a response");
+        assert_eq!(matches!(response.body, Some(Http1Incoming::Whole(_))), is_whole, "{fields}");
+        assert_eq!(read(&mut connection, response).expect("a body"), body, "{fields}");
+        assert_eq!(connection.finish(), !fields.contains("close"), "{fields}");
+    }
+    drop(connection);
+    peer.finish();
+}
+
+#[test]
 fn a_connection_that_was_at_rest_serves_more_exchanges() {
     let (mut connection, peer) = connect(|peer| {
         for _ in 0..3 {

@@ -9,6 +9,7 @@
 //! | [`Inbound`] | [`Outbound`] | |
 //! |---|---|---|
 //! | `Idle` | `Flowing`, `Blocked` | no exchange; only this combination can serve another one |
+//! | `Idle`, `Head`, `Body`, `Upgraded` | `Replaced` | hyper has no part in the exchange yet, and reads nothing (see [`super::direct`]) |
 //! | `Sending` | any | the request goes out; `Failed` lets the response be read |
 //! | `Head`, `Body`, `Upgraded` | all but `Head` | the response is read; bytes of TLS may still be `Blocked` |
 //! | `Surplus` | all but `Head` | the connection is closed |
@@ -23,7 +24,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::backlog::{Backlog, BacklogJob};
@@ -46,23 +47,25 @@ const HEAD_READ: usize = 8 * 1024;
 /// The stream, and the state of the exchange on it.
 pub struct Http1Wire {
     origin: Arc<Origin>,
-    stream: Stream,
+    pub(super) stream: Stream,
     /// Wakes the exchange. hyper's own waker is not used: the exchange polls hyper.
-    waker: Waker,
+    pub(super) waker: Waker,
     /// The number of the exchange on this connection.
     exchange: u64,
     /// The read or write that was requested from an external stream.
     pending_io: PendingIo,
 
-    outbound: Outbound,
+    pub(super) outbound: Outbound,
     backlog: Backlog,
     inbound: Inbound,
     /// The bytes of a head that is being read. It is kept between exchanges, which share its allocation.
     buffer: BytesMut,
     /// The final head, until the exchange takes it.
     head: Option<Http1Head>,
+    /// The body of a response that has arrived whole.
+    pub(super) whole: Option<Bytes>,
     /// Bytes sent and received in this exchange.
-    written: u64,
+    pub(super) written: u64,
     received: u64,
 
     /// The server has ended the stream.
@@ -88,6 +91,7 @@ impl Http1WireHandle {
             inbound: Inbound::Idle,
             buffer: BytesMut::new(),
             head: None,
+            whole: None,
             written: 0,
             received: 0,
             has_ended: false,
@@ -132,7 +136,7 @@ impl Http1Wire {
         self.exchange += 1;
         self.outbound = Outbound::Head(OutgoingHead::new(head.bytes.clone()));
         self.inbound = Inbound::Sending(head.method);
-        self.head = None;
+        (self.head, self.whole) = (None, None);
         self.written = 0;
         self.received = 0;
     }
@@ -164,7 +168,7 @@ impl Http1Wire {
 
     /// Lets the response be read.
     pub fn allow_reads(&mut self) {
-        self.inbound.allow_reads();
+        self.inbound.allow_reads(self.outbound.is_replaced());
     }
 
     /// Notes that there was content among what has arrived of the body.
@@ -293,6 +297,9 @@ impl Http1Wire {
     fn poll_write_stream(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut cx = Context::from_waker(&self.waker);
         ready!(self.backlog.poll_send(&mut cx, &mut self.stream))?;
+        if self.outbound.end_replaced() {
+            return Poll::Ready(Ok(bufs.first().map_or(0, |head| head.len())));
+        }
         while let Outbound::Head(head) = &mut self.outbound {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let count = head.replace_first(bufs, &mut slices);
@@ -335,7 +342,7 @@ impl Http1Wire {
     }
 
     /// Notes how a write went. hyper is told that a failed write succeeded, so that it goes on to read the response.
-    fn record_write<T>(&mut self, poll: Poll<io::Result<T>>, success: T) -> Poll<io::Result<T>> {
+    pub(super) fn record_write<T>(&mut self, poll: Poll<io::Result<T>>, success: T) -> Poll<io::Result<T>> {
         let Poll::Ready(Err(error)) = poll else {
             self.outbound.set_blocked(poll.is_pending());
             return poll;
@@ -354,6 +361,10 @@ impl Http1Wire {
 /// For hyper: reading.
 impl Http1Wire {
     fn poll_read(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.outbound.is_replaced() {
+            // As if the request went out now.
+            return Poll::Pending;
+        }
         if let Inbound::Head(_) = self.inbound {
             ready!(self.poll_head())?;
         }
@@ -381,6 +392,10 @@ impl Http1Wire {
                 Ok(HeadStep::Final(head, body)) => {
                     self.head = Some(head);
                     self.inbound = Inbound::Body(body);
+                }
+                Ok(HeadStep::Whole(head, body)) => {
+                    (self.head, self.whole) = (Some(head), Some(body));
+                    self.inbound = Inbound::Idle;
                 }
                 Ok(HeadStep::Upgrade(head)) => {
                     self.head = Some(head);
