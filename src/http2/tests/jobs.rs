@@ -242,8 +242,10 @@ fn an_upload_task_sends_while_the_exchange_receives() {
 
 #[test]
 fn an_error_of_the_iterator_fails_the_exchange() {
-    let (connection, peer) = connect(|peer| {
+    let (opened, is_opened) = std::sync::mpsc::channel();
+    let (connection, peer) = connect(move |peer| {
         peer.open(&[]);
+        opened.send(()).expect("a test that waits");
         let stream = peer.expect_head();
         peer.receive_body(stream, 3);
         peer.expect_reset(stream, CANCEL);
@@ -251,6 +253,8 @@ fn an_error_of_the_iterator_fails_the_exchange() {
     let mut chunks = [Ok(Some("one".into())), Err(Error::new(Kind::Raised, "of the iterator"))].into_iter();
     let mut event_loop = EventLoop::new(move || chunks.next().map_or(Poll::Pending, Poll::Ready));
     event_loop.attach(&connection);
+    // The connection is closed as soon as the iterator has failed: the peer must have sent what it sends by then.
+    event_loop.turn_until(|| is_opened.try_recv().is_ok());
     let effects = EffectChannel::default();
     let request = streamed();
     let failure = event_loop.run(&effects, connection.send(&request, &effects)).err().expect("the iterator's error");
