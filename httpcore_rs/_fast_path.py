@@ -141,8 +141,8 @@ class FastPath:
         self._httpcore_pool: typing.Any = getattr(package.module, self._pool)
         self._httpcore_handler = own_method(self._httpcore_pool, self._method)
         # The method that the fast path stands in for.
-        self.library_handler = own_method(getattr(library, self._transport), self._method)
-        module = sys.modules.get(getattr(self.library_handler, "__module__", ""))
+        self.own_handler = own_method(getattr(library, self._transport), self._method)
+        module = sys.modules.get(getattr(self.own_handler, "__module__", ""))
         self.map_exceptions: typing.Any = getattr(module, "map_httpcore_exceptions", None)
         # `None` if all requests take the slow path.
         self._models: HttpxModels | None = None

@@ -136,7 +136,7 @@ def _constructor(cls: typing.Any, transport: type[RustPoolTransportMixin[typing.
 
 def _handlers(path: SyncPath | AsyncPath) -> typing.Iterator[_Replacement]:
     """Yields the method that takes the fast path with pools of this package."""
-    original = path.library_handler
+    original = path.own_handler
     if original is not None:
         # A patch that is in place now stays there, and its requests take the slow path.
         make: typing.Any = _async_handler if inspect.iscoroutinefunction(original) else _sync_handler

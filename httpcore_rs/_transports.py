@@ -183,7 +183,7 @@ class SyncHandlerMixin:
         """
         # A patch or another base class may have put something else in the place of the library's method.
         following: typing.Any = super(SyncHandlerMixin, type(self))
-        if following.handle_request is self._fast_path.library_handler:
+        if following.handle_request is self._fast_path.own_handler:
             response = self._fast_path.handle(self._pool, request)
             if response is not None:
                 return response
@@ -203,7 +203,7 @@ class AsyncHandlerMixin:
         Raises the library's exceptions. An exception of the body of `request` passes through unchanged.
         """
         following: typing.Any = super(AsyncHandlerMixin, type(self))
-        if following.handle_async_request is self._fast_path.library_handler:
+        if following.handle_async_request is self._fast_path.own_handler:
             operation = self._fast_path.start(self._pool, request)
             if operation is not None:
                 try:

@@ -393,7 +393,7 @@ def test_a_patch_that_was_there_first(serve: Serve, program: Callable[..., Progr
         assert client.get(url).text == "ok"
         assert len(calls) == 1
         httpx.HTTPTransport.handle_request = genuine
-        assert httpcore_rs.SyncTransport._fast_path.library_handler is genuine
+        assert httpcore_rs.SyncTransport._fast_path.own_handler is genuine
         assert client.get(url).text == "ok"
         assert len(calls) == 1
     """
