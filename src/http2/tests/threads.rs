@@ -131,8 +131,8 @@ fn the_limit_is_reported_before_an_exchange_ends() {
         let stream = peer.expect_request();
         peer.head(stream, 200);
         is_waiting.recv().expect("the thread waits");
+        // The last frame that the peer sends: the connection may be closed as soon as it has been read.
         peer.settings(&[(MAX_CONCURRENT_STREAMS, 5)]);
-        peer.last_data(stream, "");
     });
     let reports = Reports::default();
     let observer =
