@@ -27,14 +27,14 @@ def build_request(
     """
     models = package.models
     method = models.enforce_bytes(method, name="method")
-    url = read(models, url)
+    url = _read(models, url)
     given = models.enforce_headers(headers, name="headers")
     complete = models.include_request_headers(given, url=url, content=content)
     request: Request = models.Request(method, url, headers=complete, content=content, extensions=extensions)
     return request
 
 
-def read(models: typing.Any, url: URL | bytes | str) -> URL:
+def _read(models: typing.Any, url: URL | bytes | str) -> URL:
     """Returns an `httpcore.URL`. The engine reads strings of the usual form, in a fraction of the time."""
     parts = read_url(url) if type(url) is str and url.isascii() else None
     if parts is None:

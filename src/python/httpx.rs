@@ -218,7 +218,7 @@ fn name_and_value<'py>(field: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyBytes>
 
 /// Returns the fields of a response as `httpx.Headers` keeps them.
 fn header_list<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyList>> {
-    let field = |name: &[u8], value: &[u8]| {
+    response::field_list(py, head, |name, value| {
         let name = PyBytes::new(py, name);
         let lower = if name.as_bytes().iter().any(u8::is_ascii_uppercase) {
             PyBytes::new(py, &name.as_bytes().to_ascii_lowercase())
@@ -226,12 +226,5 @@ fn header_list<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py,
             name.clone()
         };
         (name, lower, PyBytes::new(py, value))
-    };
-    match head {
-        ResponseHead::Http1(head) => PyList::new(py, head.headers().map(|(name, value)| field(name, value))),
-        ResponseHead::Http2(head) => {
-            let fields: Vec<_> = head.headers.iter().collect();
-            PyList::new(py, fields.into_iter().map(|(name, value)| field(name.as_str().as_bytes(), value.as_bytes())))
-        }
-    }
+    })
 }

@@ -94,12 +94,20 @@ pub fn fill(trailers: &Bound<'_, PyList>, fields: &[(Bytes, Bytes)]) -> PyResult
 
 /// Returns the header fields as a list of pairs of `bytes`, in the order in which they arrived.
 pub fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyList>> {
-    let pair = |name: &[u8], value: &[u8]| (PyBytes::new(py, name), PyBytes::new(py, value));
+    field_list(py, head, |name, value| (PyBytes::new(py, name), PyBytes::new(py, value)))
+}
+
+/// Returns a list with what `item` makes of the name and the value of each header field, in the order in which they arrived.
+pub fn field_list<'py, T: IntoPyObject<'py>>(
+    py: Python<'py>,
+    head: &ResponseHead,
+    item: impl Fn(&[u8], &[u8]) -> T,
+) -> PyResult<Bound<'py, PyList>> {
     match head {
-        ResponseHead::Http1(head) => PyList::new(py, head.headers().map(|(name, value)| pair(name, value))),
+        ResponseHead::Http1(head) => PyList::new(py, head.headers().map(|(name, value)| item(name, value))),
         ResponseHead::Http2(head) => {
-            let headers: Vec<_> = head.headers.iter().collect();
-            PyList::new(py, headers.into_iter().map(|(name, value)| pair(name.as_str().as_bytes(), value.as_bytes())))
+            let fields: Vec<_> = head.headers.iter().collect();
+            PyList::new(py, fields.into_iter().map(|(name, value)| item(name.as_str().as_bytes(), value.as_bytes())))
         }
     }
 }
