@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, Callable
@@ -55,6 +56,27 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Resolver], None]:
     return install
 
 
+@contextlib.contextmanager
+def serve_beside(
+    serve: Serve, host: str, neighbour: Callable[[int], contextlib.AbstractContextManager[Any]]
+) -> Iterator[Peer]:
+    """Yields a peer on one loopback address, with `neighbour(port)` entered: what holds the same port on the other.
+
+    Without a neighbour a server of another test process may listen there.
+    """
+    with contextlib.ExitStack() as stack:
+        while True:
+            peer = serve(OK, host=host)
+            try:
+                stack.enter_context(neighbour(peer.port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                break
+        yield peer
+
+
 # Addresses.
 
 
@@ -75,10 +97,11 @@ async def test_ipv6(flavour: Flavour, serve: Serve) -> None:
 async def test_a_name_with_two_addresses_of_which_one_refuses(
     flavour: Flavour, serve: Serve, resolve: Any, order: tuple[str, str], listening: str
 ) -> None:
-    peer = serve(OK, host=listening)
     resolve(lambda name, port: [entry(address, port) for address in order])
-    async with flavour.pool() as pool:
-        assert (await pool.request("GET", f"http://both.test:{peer.port}/")).content == b"ok"
+    refusing = next(address for address in order if address != listening)
+    with serve_beside(serve, listening, lambda port: refused_port(refusing, port)) as peer:
+        async with flavour.pool() as pool:
+            assert (await pool.request("GET", f"http://both.test:{peer.port}/")).content == b"ok"
     assert peer.requests[0].header(b"host") == b"both.test:%d" % peer.port
 
 
@@ -87,9 +110,8 @@ async def test_a_name_whose_first_address_does_not_answer(
     flavour: Flavour, serve: Serve, resolve: Any, dead: str, alive: str
 ) -> None:
     # The connect timeout covers all addresses: waiting for the first alone would leave no time for the second.
-    peer = serve(OK, host=alive)
     resolve(lambda name, port: [entry(dead, port), entry(alive, port)])
-    with full_backlog(dead, peer.port):
+    with serve_beside(serve, alive, lambda port: full_backlog(dead, port)) as peer:
         async with flavour.pool() as pool:
             url = f"http://both.test:{peer.port}/"
             response = await pool.request("GET", url, extensions={"timeout": {"connect": 3.0}})

@@ -315,8 +315,8 @@ def full_backlog(host: str = "127.0.0.1", port: int = 0) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def refused_port(host: str = "127.0.0.1") -> Iterator[int]:
+def refused_port(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """Yields a port on which no socket listens; it stays reserved for as long as the context lasts."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
-        bound.bind((host, 0))
+        bound.bind((host, port))
         yield bound.getsockname()[1]
