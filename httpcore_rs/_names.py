@@ -32,4 +32,4 @@ INSTALLATION = ["install", "uninstall"]
 
 def shared(package: Package) -> dict[str, object]:
     """Returns the objects of a package that are public in the module that stands for it, by name."""
-    return {name: getattr(package.module, name) for name in SHARED}
+    return {name: package.proxy if name == "Proxy" else getattr(package.module, name) for name in SHARED}

@@ -39,6 +39,14 @@ class Package:
         """The module with the models and with the functions that check their arguments."""
         return importlib.import_module(f"{self.name}._models")
 
+    @functools.cached_property
+    def proxy(self) -> typing.Any:
+        """The class `Proxy`. httpcore has one from 1.0.7 on."""
+        try:
+            return self.module.Proxy
+        except AttributeError:
+            return importlib.import_module("._proxy_model", __package__).proxy_class(self.models)
+
     @property
     def sync_backend(self) -> typing.Any:
         """The class of the network backend for threads."""

@@ -43,7 +43,7 @@ def _proxy(
     if auth is not None:
         username, password = auth
         auth = models.enforce_bytes(username, name="proxy_auth"), models.enforce_bytes(password, name="proxy_auth")
-    proxy: Proxy = models.Proxy(
+    proxy: Proxy = package.proxy(
         url=proxy_url,
         auth=auth,
         headers=models.enforce_headers(headers, name="proxy_headers"),

@@ -27,7 +27,7 @@ BASIC = b"Basic dXNlcjpwYXNzOndvcmQ="
 
 
 def proxy(url: str, **arguments: Any) -> httpcore.Proxy:
-    return httpcore.Proxy(url, **arguments)
+    return httpcore_rs.Proxy(url, **arguments)
 
 
 @pytest.fixture
@@ -368,14 +368,14 @@ async def test_a_tunnel_that_ended_while_idle_is_replaced(
 def test_headers_that_cannot_be_sent_to_a_proxy(headers: dict[str, str]) -> None:
     for pool in (httpcore_rs.ConnectionPool, httpcore_rs.AsyncConnectionPool):
         with pytest.raises(httpcore.LocalProtocolError):
-            pool(proxy=httpcore.Proxy("http://localhost", headers=headers))
+            pool(proxy=httpcore_rs.Proxy("http://localhost", headers=headers))
 
 
 @pytest.mark.parametrize("url", ["ftp://localhost", "socks4://localhost", "localhost"])
 def test_unknown_kinds_of_proxies(url: str) -> None:
     for pool in (httpcore_rs.ConnectionPool, httpcore_rs.AsyncConnectionPool):
         with pytest.raises(httpcore.UnsupportedProtocol, match="Proxy protocol must be either"):
-            pool(proxy=httpcore.Proxy(url))
+            pool(proxy=httpcore_rs.Proxy(url))
         with pytest.raises(TypeError, match=r"proxy must be an httpcore\.Proxy, not str"):
             pool(proxy=url)  # type: ignore[arg-type]
 

@@ -23,7 +23,7 @@ AUTH = ("user", "pass:word")
 
 
 def way(peer: Peer, **arguments: Any) -> httpcore.Proxy:
-    return httpcore.Proxy(f"socks5://{peer.authority}", **arguments)
+    return httpcore_rs.Proxy(f"socks5://{peer.authority}", **arguments)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_origins(
         connection.send(reply(describe(connection.read_request())))
 
     secure, peer = serve(echo, tls=certificates.server_context()), serve(script)
-    async with flavour.pool(proxy=httpcore.Proxy(f"{scheme}://{peer.authority}"), **trust) as pool:
+    async with flavour.pool(proxy=httpcore_rs.Proxy(f"{scheme}://{peer.authority}"), **trust) as pool:
         for url in ("http://a.test/", "http://127.0.0.1:8080/", "http://[::1]/", f"https://localhost:{secure.port}/"):
             assert (await pool.request("GET", url)).status == 200
     assert asked == [
@@ -98,7 +98,7 @@ async def test_credentials(flavour: Flavour, serve: Serve) -> None:
 def test_credentials_that_cannot_be_sent(auth: tuple[str, str]) -> None:
     for pool in (httpcore_rs.ConnectionPool, httpcore_rs.AsyncConnectionPool):
         with pytest.raises(httpcore.LocalProtocolError, match="SOCKS takes 1 to 255") as caught:
-            pool(proxy=httpcore.Proxy("socks5://localhost", auth=auth))
+            pool(proxy=httpcore_rs.Proxy("socks5://localhost", auth=auth))
         assert all(secret not in str(caught.value) for secret in ("pppp", "uuuu"))
 
 
@@ -118,7 +118,7 @@ async def test_an_origin_that_sends_first(flavour: Flavour, serve: Serve) -> Non
     head = b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88"
     scripted = [NO_AUTHENTICATION, CONNECTED + settings, head]
     backend: Any = httpcore.AsyncMockBackend(scripted) if flavour.is_async else httpcore.MockBackend(scripted)
-    proxy = httpcore.Proxy("socks5://localhost")
+    proxy = httpcore_rs.Proxy("socks5://localhost")
     async with flavour.pool(proxy=proxy, network_backend=backend, http1=False, http2=True) as pool:
         assert (await pool.request("GET", "http://origin.test/")).status == 200
 
