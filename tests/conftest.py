@@ -110,8 +110,10 @@ def _is_left_out(item: pytest.Item) -> bool:
 
 @pytest.fixture(params=LIBRARIES)
 def library(request: pytest.FixtureRequest) -> Library:
-    """Returns httpx, and then httpx2."""
-    pytest.importorskip(request.param, reason="httpx2 exists for CPython 3.10 and newer")
+    """Returns httpx, and then httpx2, of which tox also installs one without the other."""
+    pytest.importorskip(
+        request.param, reason=f"{request.param} is not installed; httpx2 exists for CPython 3.10 and newer"
+    )
     return Library(request.param)
 
 

@@ -327,10 +327,12 @@ async def test_install_leaves_a_patch_in_place(
 
 
 @pytest.mark.parametrize("method", ["get", "stream"])
-def test_responses_with_more_attributes(method: str, serve: Serve, program: Callable[..., Program]) -> None:
+def test_responses_with_more_attributes(
+    method: str, serve: Serve, library: Library, program: Callable[..., Program]
+) -> None:
     """A constructor of responses that does more than it is known to do is called."""
-    before = """
-    import httpx
+    before = f"""
+    import {library.name} as httpx
 
     genuine = httpx.Response.__init__
 
@@ -342,7 +344,8 @@ def test_responses_with_more_attributes(method: str, serve: Serve, program: Call
     """
     source = f"""
     import contextlib
-    with httpx.Client(transport=httpcore_rs.SyncTransport()) as client:
+    from {library.package_name} import SyncTransport
+    with httpx.Client(transport=SyncTransport()) as client:
         method = client.{method}
         with contextlib.nullcontext(method(url)) if "{method}" == "get" else method("GET", url) as response:
             response.read()
@@ -351,10 +354,10 @@ def test_responses_with_more_attributes(method: str, serve: Serve, program: Call
     program(source, serve(OK).url, before=before).output()
 
 
-def test_requests_of_another_shape(serve: Serve, program: Callable[..., Program]) -> None:
+def test_requests_of_another_shape(serve: Serve, library: Library, program: Callable[..., Program]) -> None:
     """All requests take the slow path if the models of requests are not as they are known."""
-    before = """
-    import httpx
+    before = f"""
+    import {library.name} as httpx
 
     genuine = httpx.Headers.__init__
 
@@ -364,19 +367,20 @@ def test_requests_of_another_shape(serve: Serve, program: Callable[..., Program]
 
     httpx.Headers.__init__ = init
     """
-    source = """
-    assert httpcore_rs.SyncTransport._fast_path._models is None
-    response = httpcore_rs.SyncTransport().handle_request(httpx.Request("GET", url))
+    source = f"""
+    from {library.package_name} import SyncTransport
+    assert SyncTransport._fast_path._models is None
+    response = SyncTransport().handle_request(httpx.Request("GET", url))
     assert response.read() == b"ok"
     """
     program(source, serve(OK).url, before=before).output()
 
 
-def test_a_patch_that_was_there_first(serve: Serve, program: Callable[..., Program]) -> None:
+def test_a_patch_that_was_there_first(serve: Serve, library: Library, program: Callable[..., Program]) -> None:
     """A method that was wrapped before the import is known when the wrapper is gone."""
-    before = """
+    before = f"""
     import functools
-    import httpx
+    import {library.name} as httpx
 
     genuine = httpx.HTTPTransport.handle_request
 
@@ -388,12 +392,13 @@ def test_a_patch_that_was_there_first(serve: Serve, program: Callable[..., Progr
     calls = []
     httpx.HTTPTransport.handle_request = wrapper
     """
-    source = """
-    with httpx.Client(transport=httpcore_rs.SyncTransport()) as client:
+    source = f"""
+    from {library.package_name} import SyncTransport
+    with httpx.Client(transport=SyncTransport()) as client:
         assert client.get(url).text == "ok"
         assert len(calls) == 1
         httpx.HTTPTransport.handle_request = genuine
-        assert httpcore_rs.SyncTransport._fast_path.own_handler is genuine
+        assert SyncTransport._fast_path.own_handler is genuine
         assert client.get(url).text == "ok"
         assert len(calls) == 1
     """

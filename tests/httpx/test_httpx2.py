@@ -15,7 +15,7 @@ from libraries import Library
 from peers import always, answers, echo, refused_port, reply
 from programs import HIDE
 
-pytest.importorskip("httpx2", reason="httpx2 exists for CPython 3.10 and newer")
+pytest.importorskip("httpx2", reason="httpx2 is not installed; it exists for CPython 3.10 and newer")
 
 import httpcore2
 import httpx2
@@ -62,6 +62,7 @@ async def test_http2(flavour: Flavour, asgi: AsgiServer, certificates: Certifica
     assert (response.status_code, response.http_version) == (200, "HTTP/2")
 
 
+@pytest.mark.skipif(not hasattr(httpx2.Client, "sse"), reason="httpx2 has server-sent events from 2.5 on")
 async def test_server_sent_events(flavour: Flavour, serve: Serve) -> None:
     events = b"data: first\n\nevent: named\ndata: second\n\n"
     peer = serve(always(reply(events, headers=[(b"Content-Type", b"text/event-stream")])))
@@ -75,6 +76,7 @@ async def test_server_sent_events(flavour: Flavour, serve: Serve) -> None:
     assert seen == [("message", "first"), ("named", "second")]
 
 
+@pytest.mark.skipif(not hasattr(httpx2.Client, "websocket"), reason="httpx2 has WebSockets from 2.6 on")
 async def test_websockets(flavour: Flavour, asgi: AsgiServer) -> None:
     # A thread reads in the background while another one writes, and closing ends the read.
     url = asgi.http.replace("http://", "ws://") + "/websocket"
@@ -345,4 +347,5 @@ if "httpx" in sys.argv:
 
 @pytest.mark.parametrize("hidden", [["httpcore2", "httpx2"], ["httpcore", "httpx"]])
 def test_neither_needs_the_other(serve: Serve, program: Callable[..., Program], hidden: list[str]) -> None:
+    pytest.importorskip("httpx", reason="httpx is not installed")
     program(ALONE, serve(OK).url, *hidden, before=HIDE).output()

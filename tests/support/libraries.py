@@ -22,6 +22,7 @@ class Library:
         # The package below it: the transports turn its exceptions into the library's.
         self.core = importlib.import_module(LIBRARIES[name])
         package: Any = httpcore_rs if name == "httpx" else httpcore_rs.httpx2
+        self.package_name = package.__name__
         self.SyncTransport, self.AsyncTransport = package.SyncTransport, package.AsyncTransport
         self.pools: Any = httpcore_rs if name == "httpx" else httpcore_rs.httpcore2
 
