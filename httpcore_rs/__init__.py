@@ -14,6 +14,10 @@ import os
 import threading
 import typing
 
+from . import _implementation  # noqa: F401  # Before the engine is imported.
+
+# isort: split
+
 from . import _connections, _engine, _names, _streams  # noqa: F401  # `_streams` completes the engine's classes.
 from ._api import make_request, make_stream
 from ._async import AsyncConnectionPool as AsyncConnectionPool

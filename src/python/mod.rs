@@ -8,6 +8,7 @@
 //! | effects, carried out in Python | [`effects`], [`awaited`], [`performer`], [`external_calls`], [`helpers`], [`closing`], [`ssl`], [`ssl_calls`] |
 //! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`] |
 //! | conversions | [`values`], [`addresses`], [`errors`], [`namespace`], [`calls`] |
+//! | import | [`interpreter`] |
 //!
 //! Pyclasses are thin: each method converts its arguments, makes one call and converts the result. Code of users is never called
 //! with a frame of the engine below it: it runs in the drive loops of `httpcore_rs._drive`.
@@ -33,6 +34,7 @@ mod greenlets;
 mod helpers;
 mod host;
 mod httpx;
+mod interpreter;
 mod namespace;
 mod network_stream;
 mod operation;
@@ -76,6 +78,11 @@ mod engine_module {
     use super::tls::TLSConfig;
 
     use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::interpreter::refuse_subinterpreters(module.py())
+    }
 
     /// Tells the engine that this process is a forked child. It is registered with `os.register_at_fork()`.
     #[pyfunction]
