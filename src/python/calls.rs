@@ -18,11 +18,12 @@ mod raw {
             arguments: *mut PyObject,
             keywords: *mut PyObject,
         ) -> *mut PyObject;
-        pub fn PyObject_Vectorcall(
+        // CPython 3.9 has `PyObject_Vectorcall` as an inline function only.
+        pub fn PyObject_VectorcallDict(
             callable: *mut PyObject,
             arguments: *const *mut PyObject,
             count: usize,
-            names: *mut PyObject,
+            keywords: *mut PyObject,
         ) -> *mut PyObject;
         pub fn PyObject_VectorcallMethod(
             name: *mut PyObject,
@@ -92,7 +93,8 @@ pub fn vectorcall<'py, const N: usize>(
     let guard = StopThread;
     // SAFETY: all pointers are of live objects, their number is `N`, the interpreter is attached, and the result is a new reference,
     // or null with an exception set. An unwinding thread does not leave this frame.
-    let result = unsafe { raw::PyObject_Vectorcall(callable.as_ptr(), arguments.as_ptr(), N, std::ptr::null_mut()) };
+    let result =
+        unsafe { raw::PyObject_VectorcallDict(callable.as_ptr(), arguments.as_ptr(), N, std::ptr::null_mut()) };
     std::mem::forget(guard);
     // SAFETY: see above.
     unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
