@@ -13,6 +13,11 @@
 //! [`Rank::Http2Sender`], and h2 takes [`Rank::Wire`] and calls wakers under it. A waker takes leaves, and no rank before
 //! [`Rank::TaskTimer`].
 //!
+//! No lock is held where Python may run, or where a thread attaches itself to the interpreter. A thread that waits for a mutex while it
+//! is attached holds up every other thread that wants the interpreter lock, and in a free-threaded build a garbage collection, which
+//! waits until all attached threads have stopped. If the holder of the mutex waited for either, none of them would go on.
+//! [`assert_none_held`] and [`Lockless`] assert this in debug builds.
+//!
 //! A lock is taken also if its last holder panicked: a panic is an error of one exchange and not the end of the others.
 
 use std::ops::{Deref, DerefMut};
@@ -61,6 +66,26 @@ impl Rank {
 /// Takes a leaf, also if its last holder panicked.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> Guard<'_, T> {
     Guard::wait_for(mutex, Rank::Leaf)
+}
+
+/// Asserts in debug builds that this thread holds no lock: it is about to run Python, or to attach itself to the interpreter.
+pub fn assert_none_held() {
+    #[cfg(debug_assertions)]
+    HeldRank::assert_none();
+}
+
+/// A field of an object whose drop may run Python: its own drop asserts in debug builds that no lock is held.
+#[derive(Debug, Default)]
+pub struct Lockless;
+
+#[cfg(debug_assertions)]
+impl Drop for Lockless {
+    fn drop(&mut self) {
+        // A second panic would abort the process.
+        if !std::thread::panicking() {
+            HeldRank::assert_none();
+        }
+    }
 }
 
 /// A mutex under which other locks may be taken.
@@ -160,6 +185,14 @@ impl HeldRank {
         Self::push(rank)
     }
 
+    fn assert_none() {
+        // At the end of a thread its list may be gone.
+        let first = HELD.try_with(|held| held.borrow().first().copied());
+        if let Ok(Some(first)) = first {
+            debug_assert!(false, "lock order: Python may run while {first:?} is held");
+        }
+    }
+
     /// Adds a rank that was taken without waiting.
     fn push(rank: Rank) -> Self {
         // At the end of a thread its list may be gone.
@@ -257,6 +290,21 @@ mod tests {
         let tried = pool.try_lock();
         assert!(tried.is_some());
         assert!(pool.try_lock().is_none());
+    }
+
+    #[test]
+    fn python_does_not_run_under_a_lock() {
+        let (wire, leaf) = (RankedMutex::new(Rank::Wire, ()), Mutex::new(()));
+        assert_none_held();
+        for held in [wire.lock(), lock(&leaf)] {
+            assert!(panics(assert_none_held));
+            assert!(panics(|| drop(Lockless)));
+            drop(held);
+        }
+        let tried = wire.try_lock();
+        assert!(panics(assert_none_held));
+        drop(tried);
+        drop(Lockless);
     }
 
     #[test]

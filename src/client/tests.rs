@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::*;
@@ -53,7 +54,7 @@ impl Server {
             socket_options: Vec::new(),
             proxy: None,
             tls: Tls::Rustls(TlsConfig::lazy(options)),
-            backend: Mutex::new(None),
+            backend: ArcSwapOption::empty(),
             http1: !http2,
             http2,
             keep_alive: None,

@@ -9,8 +9,10 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
 
 use super::happy_eyeballs::{self, SocketConfig, SocketOption};
 use super::proxy::{self, Proxy, ProxyRoute};
@@ -22,7 +24,6 @@ use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
-use crate::lock::lock;
 use crate::operation::{Backend, EffectChannel, Endpoints, Event, Hop, Outcome, SocksRequest};
 use crate::origin::Origin;
 use crate::timeout::Seconds;
@@ -43,7 +44,7 @@ pub struct Connector {
     pub proxy: Option<Proxy>,
     pub tls: Tls,
     /// The user's `network_backend`, if there is one.
-    pub backend: Mutex<Option<Backend>>,
+    pub backend: ArcSwapOption<Backend>,
     /// The protocols that may be spoken, at least one of them.
     pub http1: bool,
     pub http2: bool,
@@ -230,7 +231,7 @@ impl Connector {
     }
 
     fn backend(&self) -> Option<Backend> {
-        lock(&self.backend).clone()
+        self.backend.load().as_deref().cloned()
     }
 
     async fn socket(&self, context: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Socket> {

@@ -2,15 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
 
 use super::*;
 use crate::error::{Error, Kind, Result};
 use crate::io::block_on::block_on;
 use crate::io::stream::Stream;
-use crate::operation::{Effect, EffectChannel, ExternalHandle, StreamOwner};
+use crate::operation::{Backend, Effect, EffectChannel, ExternalHandle, StreamOwner};
 use crate::origin::{Origin, Scheme};
 use crate::testing::{Answers, ExternalStub};
 use crate::tls::{Rules, Tls, TlsConfig, TlsOptions, Trust};
@@ -38,7 +40,7 @@ fn connector() -> Connector {
         socket_options: Vec::new(),
         proxy: None,
         tls: tls(),
-        backend: Mutex::new(None),
+        backend: ArcSwapOption::empty(),
         http1: true,
         http2: true,
         keep_alive: None,
@@ -269,7 +271,7 @@ fn a_unix_socket_takes_the_place_of_the_origin() {
 
 /// Connects through a `network_backend` of which the first `failures` connects fail. Returns the effects that it was asked for, too.
 fn connect_by_backend(connector: Connector, origin: &Origin, failures: usize) -> (Result<Stream>, Vec<String>) {
-    let connector = Connector { backend: Mutex::new(Some(Arc::new(()))), ..connector };
+    let connector = Connector { backend: ArcSwapOption::from_pointee(Arc::new(()) as Backend), ..connector };
     let effects = EffectChannel::default();
     let attempt = Attempt { origin, timeout: None, reactor: None, effects: &effects };
     let (mut log, mut failures) = (Vec::new(), failures);

@@ -164,6 +164,8 @@ impl Background for UploadTask {
 /// Ends an upload that runs, and wakes its exchange. The upload is dropped without the lock.
 fn end(mut state: Guard<'_, UploadState>, outcome: UploadState) {
     if !matches!(*state, UploadState::Running(_)) {
+        // Before `outcome`, which may hold an exception.
+        drop(state);
         return;
     }
     let before = std::mem::replace(&mut *state, outcome);

@@ -61,10 +61,14 @@ impl ExternalHandle {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Leaves the stream to its owner to be closed, unless that was done before.
+    /// Leaves the stream to its owner to be closed, unless that was done before. In any case the owner keeps it until its next
+    /// work: this may be called under a lock, where the last reference to an object of Python's must not be dropped.
     pub fn close_later(&self) {
-        if !self.closing.swap(true, Ordering::AcqRel) {
-            self.owner.add(|dropped| dropped.streams.push(Arc::clone(&self.stream)));
+        let stream = Arc::clone(&self.stream);
+        if self.closing.swap(true, Ordering::AcqRel) {
+            self.owner.keep(stream);
+        } else {
+            self.owner.add(|dropped| dropped.streams.push(stream));
         }
     }
 }
@@ -94,6 +98,8 @@ pub struct Dropped {
     /// Done before the streams are closed.
     pub resets: Vec<Arc<dyn DeferredWork>>,
     pub streams: Vec<Arc<dyn ExternalStream>>,
+    /// Closed already, and kept until no lock is held.
+    closed: Vec<Arc<dyn ExternalStream>>,
 }
 
 /// Bytes that have still to be sent over an external stream, to which only a driver can write: the reset of an HTTP/2 stream.
@@ -138,9 +144,15 @@ impl StreamOwner {
         let taken = Dropped {
             resets: dropped.resets.extract_if(.., |reset| reset.is_async() == is_async).collect(),
             streams: dropped.streams.extract_if(.., |stream| stream.is_async() == is_async).collect(),
+            closed: std::mem::take(&mut dropped.closed),
         };
         self.is_empty.store(dropped.is_empty(), Ordering::Release);
         taken
+    }
+
+    fn keep(&self, closed: Arc<dyn ExternalStream>) {
+        lock(&self.dropped).closed.push(closed);
+        self.is_empty.store(false, Ordering::Release);
     }
 
     /// Adds work, and notifies the event loop. A loop that runs the engine on this thread looks for itself afterwards.
@@ -163,6 +175,7 @@ impl Dropped {
     pub fn append(&mut self, mut other: Self) {
         self.resets.append(&mut other.resets);
         self.streams.append(&mut other.streams);
+        self.closed.append(&mut other.closed);
     }
 }
 
@@ -218,8 +231,12 @@ mod tests {
         assert!(!owner.is_empty());
         assert_eq!(owner.take(false).streams.len(), 1);
         assert!(owner.is_empty());
+        let stream = Arc::downgrade(&first.stream);
         second.close_later();
+        drop((first, second));
+        assert!(stream.upgrade().is_some(), "kept where a lock may be held");
         assert!(owner.take(false).is_empty());
+        assert!(stream.upgrade().is_none());
     }
 
     #[test]

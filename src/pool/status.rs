@@ -104,9 +104,13 @@ impl Status {
 
     /// There is a stream, by which the connection can be closed from now on. It ends at `end`.
     pub fn set_link(&self, link: Arc<dyn Link>, end: &Arc<Origin>) {
-        let mut details = self.details();
-        details.link = Some(link);
-        details.end = Some(Arc::clone(end));
+        let before = {
+            let mut details = self.details();
+            details.end = Some(Arc::clone(end));
+            details.link.replace(link)
+        };
+        // It may hold the last reference to a stream of Python's.
+        drop(before);
     }
 
     /// The connection is established: the pool knows whether it can be shared, or is told next that it cannot.

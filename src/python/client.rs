@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::arguments::PoolArguments;
 use super::callbacks::RequestCallbacks;
-use super::calls::call;
+use super::calls::{call, detached};
 use super::closing::closing;
 use super::execution::{NewOperation, NextEffect};
 use super::host::Host;
@@ -20,7 +20,6 @@ use super::request_arguments::{RequestArguments, read_arguments};
 use super::tracer::Tracer;
 use crate::client::{self, Client, ConnectionChoice};
 use crate::io::reactor::Reactor;
-use crate::lock::lock;
 use crate::operation::EffectChannel;
 
 /// The pool of connections that a `ConnectionPool` or `AsyncConnectionPool` uses, with the configuration for new connections.
@@ -136,13 +135,13 @@ impl ClientHandle {
 
     /// Closes all connections of the pool.
     pub fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let closed = py.detach(|| self.client.pool.close());
+        let closed = detached(py, || self.client.pool.close());
         self.log_closed(py, closed)
     }
 
     /// Returns whether there are or were external streams, which may have to be closed.
     pub fn has_external_streams(&self) -> bool {
-        !self.client.owner.is_empty() || lock(&self.client.connector.backend).is_some()
+        !self.client.owner.is_empty() || self.client.connector.backend.load().is_some()
     }
 
     /// Returns the effect that closes the external streams that were dropped, for a thread or for a task of the host's loop;

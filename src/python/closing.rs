@@ -34,7 +34,7 @@ pub fn closing<'py>(
     if dropped.is_empty() {
         return Ok(None);
     }
-    let Dropped { resets, streams } = dropped;
+    let Dropped { resets, streams, .. } = dropped;
     let (operations, objects) = (PyList::empty(py), PyList::empty(py));
     for reset in resets {
         operations.append(sending(py, reset, performer, namespace, owner))?;

@@ -6,7 +6,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::calls::getattr;
+use super::calls::{detached, getattr};
 use super::client::{ClientHandle, Engine};
 use super::errors::Fault;
 use super::host::Host;
@@ -281,7 +281,7 @@ impl Connection {
             return Ok(());
         }
         let unused = self.held.lock().unused.take();
-        py.detach(|| {
+        detached(py, || {
             drop(unused.and_then(Reservation::take));
             self.handle.client.pool.close_one(&status);
         });

@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 use super::response;
 use crate::client::Collect;
 use crate::error::{Error, Kind, Result};
+use crate::lock::assert_none_held;
 
 /// Pieces of a body of less than this size, in bytes, are kept and joined at the end.
 const LARGE: usize = 1024 * 1024;
@@ -42,8 +43,8 @@ struct Buffer {
     capacity: usize,
 }
 
-// SAFETY: this is the only reference to the object. Only the thread that owns the buffer writes to it, and it is allocated,
-// resized and freed with the interpreter lock held.
+// SAFETY: this is the only reference to the object, which the garbage collector does not know. Only the thread that owns the buffer
+// writes to it, and allocates, resizes and frees it while that thread is attached to the interpreter.
 unsafe impl Send for Buffer {}
 
 impl Collect for ResponseContent {
@@ -94,6 +95,7 @@ impl ResponseContent {
 
 impl Buffer {
     fn with_capacity(capacity: usize) -> Result<Self> {
+        assert_none_held();
         Python::attach(|py| {
             let size = ffi::Py_ssize_t::try_from(capacity).unwrap_or(ffi::Py_ssize_t::MAX);
             // SAFETY: a null pointer asks for an object without content.
@@ -103,13 +105,15 @@ impl Buffer {
     }
 
     fn grow(&mut self, capacity: usize) -> Result<()> {
+        assert_none_held();
         Python::attach(|py| self.resize(py, capacity)).map_err(failed)
     }
 
     fn resize(&mut self, py: Python<'_>, capacity: usize) -> PyResult<()> {
         let size = ffi::Py_ssize_t::try_from(capacity).map_err(|_| PyMemoryError::new_err(()))?;
         // SAFETY: the object is a `bytes` object with one reference, as the function requires. On failure it frees the object and
-        // sets the pointer to null.
+        // sets the pointer to null. In a free-threaded build it fails in another thread than the one that made the object; an
+        // operation stays in one thread.
         if unsafe { raw::_PyBytes_Resize(&raw mut self.object, size) } < 0 {
             self.capacity = 0;
             return Err(PyErr::fetch(py));

@@ -16,7 +16,6 @@ use super::options::PoolOptions;
 use super::request_arguments::RequestArguments;
 use super::{backend, request};
 use crate::client::{Client, ConnectionChoice};
-use crate::lock::lock;
 use crate::operation::StreamOwner;
 use crate::pool::{Pool, Snapshot};
 
@@ -33,25 +32,23 @@ impl Engine {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&*self.handle.arguments)?;
-        // Locked during a call only, and that call keeps this object alive.
-        match self.handle.client.connector.backend.try_lock() {
-            Ok(backend) => backend.as_ref().map_or(Ok(()), |backend| backend::traverse(backend, &visit)),
-            Err(_) => Ok(()),
-        }
+        // The collector calls this several times and has to see the same each time. A mutex could be held now and then: threads that
+        // connect read the backend without the interpreter.
+        let backend = self.handle.client.connector.backend.load();
+        backend.as_ref().map_or(Ok(()), |backend| backend::traverse(backend, &visit))
     }
 
     /// The `network_backend` of the pool, or `None` if the engine connects by itself.
     #[getter]
     fn get_network_backend<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let backend = lock(&self.handle.client.connector.backend).clone();
-        backend.map(|backend| backend::object(py, &backend)).transpose()
+        let backend = self.handle.client.connector.backend.load();
+        backend.as_ref().map(|backend| backend::object(py, backend)).transpose()
     }
 
     #[setter]
     fn set_network_backend(&self, network_backend: Option<&Bound<'_, PyAny>>) {
         let backend = network_backend.map(|object| backend::backend(object, &self.handle.arguments));
-        let before = std::mem::replace(&mut *lock(&self.handle.client.connector.backend), backend);
-        drop(before);
+        self.handle.client.connector.backend.store(backend.map(Arc::new));
     }
 
     /// Sends an `httpcore.Request` from this thread. Returns its `httpcore.Response`, or an `Operation` that has it as its

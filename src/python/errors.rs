@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use super::namespace::{Namespace, Package};
 use crate::error::{Error, Kind, OsError};
+use crate::lock::Lockless;
 
 /// The failure of a step that involves Python: an error of the engine, or an exception of user code, which is raised unchanged.
 pub enum Fault {
@@ -47,11 +48,14 @@ impl Fault {
 
 /// An exception that was made before, by user code or for a trace callback. The same object is raised.
 #[derive(Debug)]
-struct Raised(PyErr);
+struct Raised {
+    exception: PyErr,
+    _lockless: Lockless,
+}
 
 impl fmt::Display for Raised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.exception.fmt(f)
     }
 }
 
@@ -59,7 +63,7 @@ impl std::error::Error for Raised {}
 
 /// Returns the error that stands for an exception that was made before.
 pub fn raised(kind: Kind, exception: PyErr) -> Error {
-    Error::new(kind, exception.to_string()).with_source(Raised(exception))
+    Error::new(kind, exception.to_string()).with_source(Raised { exception, _lockless: Lockless })
 }
 
 /// Returns the error for an exception that user code raised. An exception of httpcore keeps its kind.
@@ -73,7 +77,7 @@ pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
     let mut cause = None;
     if let Some(source) = error.into_source() {
         match source.downcast::<Raised>() {
-            Ok(raised) => return raised.0,
+            Ok(raised) => return raised.exception,
             Err(source) => match source.downcast::<PyErr>() {
                 Ok(exception) => cause = Some(*exception),
                 Err(source) => cause = source.downcast::<io::Error>().ok().map(|error| os_error(py, &error)),

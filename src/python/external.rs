@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::greenlets::is_green;
+use crate::lock::Lockless;
 use crate::operation::{ExternalHandle, ExternalStream, StreamOwner};
 
 /// An external stream, as the engine knows it.
@@ -17,6 +18,7 @@ struct PythonStream {
     object: Py<PyAny>,
     is_async: bool,
     has_chosen_http2: bool,
+    _lockless: Lockless,
 }
 
 impl ExternalStream for PythonStream {
@@ -40,7 +42,7 @@ pub fn handle(
     has_chosen_http2: bool,
     owner: &Arc<StreamOwner>,
 ) -> ExternalHandle {
-    let stream = PythonStream { object: object.clone().unbind(), is_async, has_chosen_http2 };
+    let stream = PythonStream { object: object.clone().unbind(), is_async, has_chosen_http2, _lockless: Lockless };
     ExternalHandle::new(Arc::new(stream), owner)
 }
 

@@ -4,8 +4,9 @@
 //! `httpcore_rs/_options.py`.
 
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
@@ -54,6 +55,7 @@ impl PoolOptions {
             return Err(PyValueError::new_err("http1 and http2 are both false: there is no protocol to speak"));
         }
         let arguments = options.arguments(http2, package)?;
+        let backend = given(&options.network_backend).map(|object| backend::backend(object, &arguments));
         let connector = Connector {
             tls: ssl::tls(options.ssl_context.py(), given(&options.ssl_context), package)?,
             proxy: given(&options.proxy).map(|proxy| proxy::read(proxy, package)).transpose()?,
@@ -64,7 +66,7 @@ impl PoolOptions {
             http1,
             http2,
             keep_alive: keep_alive(&options.http2_ping_interval, &options.http2_ping_timeout)?,
-            backend: Mutex::new(given(&options.network_backend).map(|object| backend::backend(object, &arguments))),
+            backend: ArcSwapOption::new(backend.map(Arc::new)),
         };
         Ok(Self { limits, connector, arguments })
     }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use pyo3::prelude::*;
 
+use super::calls::detached;
 use super::greenlets::{Greenlet, SelectArguments, is_green};
 use super::operations::PollOperation;
 use super::signals::{self, SignalWatch};
@@ -60,7 +61,7 @@ impl ThreadDriver {
         if let Some(signals) = &mut self.signals {
             signals.resume(py);
         }
-        let stop = py.detach(|| {
+        let stop = detached(py, || {
             let stop = self.run_detached(operation, effects);
             if !matches!(stop, Stop::Effect(_)) {
                 // The wait set of the last poll does not concern the next operation.

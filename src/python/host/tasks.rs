@@ -10,7 +10,7 @@ use slab::Slab;
 
 use crate::io::reactor::{Reactor, Running};
 use crate::io::timers::TimerKey;
-use crate::lock::{Rank, RankedMutex, lock};
+use crate::lock::{Lockless, Rank, RankedMutex, lock};
 use crate::operation::StreamOwner;
 use crate::tls::python_ssl;
 
@@ -78,11 +78,12 @@ impl HostState {
 pub(super) struct Canceller {
     host: Arc<HostState>,
     pub(super) cancel: Py<PyAny>,
+    _lockless: Lockless,
 }
 
 impl Canceller {
     pub(super) fn new(host: &Arc<HostState>, cancel: Py<PyAny>) -> Self {
-        Self { host: Arc::clone(host), cancel }
+        Self { host: Arc::clone(host), cancel, _lockless: Lockless }
     }
 }
 

@@ -129,7 +129,8 @@ impl Host {
             match ssl::next_step(py)? {
                 NextStep::Nothing => return Ok(None),
                 NextStep::Effect(effect, step) => {
-                    *lock(&self.step) = Some(step);
+                    let before = lock(&self.step).replace(step);
+                    drop(before);
                     return Ok(Some(effect));
                 }
                 NextStep::Taken => {}

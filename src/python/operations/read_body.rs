@@ -138,7 +138,8 @@ impl PollOperation for ReadBody {
 
     fn value<'py>(&mut self, py: Python<'py>, completion: Completion<'_>) -> PyResult<Bound<'py, PyAny>> {
         if completion.callbacks.upload.is_some() {
-            *lock(&self.open.callbacks) = Some(completion.callbacks);
+            let before = lock(&self.open.callbacks).replace(completion.callbacks);
+            drop(before);
         }
         self.open.chunk(py, self.chunk.take())
     }
