@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
+import threading
 import typing
 
 from ._drive import adrive
@@ -32,6 +34,20 @@ class _State:
     is_installed = False
     options: typing.ClassVar[PoolOptions] = {}
     changed: typing.ClassVar[dict[typing.Any, list[_Replacement]]] = {}
+
+
+# Held while the classes are changed. It is reentrant: a signal handler may call these functions, too.
+_changes = threading.RLock()
+
+
+def _renew_lock() -> None:
+    global _changes  # noqa: PLW0603
+    # A thread of the parent may have held it, which does not exist in the child.
+    _changes = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class _Replacement(typing.NamedTuple):
@@ -74,25 +90,30 @@ def install(**options: Unpack[PoolOptions]) -> None:
     found = [library for library in _LIBRARIES if _is_installed(library)]
     if not found:
         raise ModuleNotFoundError("httpcore_rs.install() needs httpx or httpx2, and neither is installed")
-    for library in found:
-        transports = importlib.import_module(f".{_LIBRARIES[library]}", __package__)
-        for replaced, name in _TRANSPORTS.items():
-            cls = getattr(importlib.import_module(library), replaced)
-            if cls not in _State.changed:
-                transport = getattr(transports, name)
-                _State.changed[cls] = [_constructor(cls, transport), *_handlers(transport._fast_path)]  # noqa: SLF001
-            for replacement in _State.changed[cls]:
-                replacement.put(cls)
-    _State.options = options
-    _State.is_installed = True
+    # Imported without the lock: another thread may import them, and wait for the lock.
+    transports = {library: importlib.import_module(f".{_LIBRARIES[library]}", __package__) for library in found}
+    with _changes:
+        for library in found:
+            for replaced, name in _TRANSPORTS.items():
+                _replace(getattr(importlib.import_module(library), replaced), getattr(transports[library], name))
+        _State.options = options
+        _State.is_installed = True
 
 
 def uninstall() -> None:
     """Undoes `install()`. Transports that were made in between keep their pools."""
-    _State.is_installed = False
-    for cls, replacements in _State.changed.items():
-        for replacement in replacements:
-            replacement.undo(cls)
+    with _changes:
+        _State.is_installed = False
+        for cls, replacements in _State.changed.items():
+            for replacement in replacements:
+                replacement.undo(cls)
+
+
+def _replace(cls: typing.Any, transport: typing.Any) -> None:
+    if cls not in _State.changed:
+        _State.changed[cls] = [_constructor(cls, transport), *_handlers(transport._fast_path)]  # noqa: SLF001
+    for replacement in _State.changed[cls]:
+        replacement.put(cls)
 
 
 def _is_installed(library: str) -> bool:

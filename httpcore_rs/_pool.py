@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import typing
 
 from ._bases import Backend, Generic, Interface
@@ -88,10 +87,15 @@ class PoolBase(Generic[Backend, Interface]):
         # The default backend is there to be wrapped. Where it is assigned unchanged, the engine connects by itself.
         self._engine.network_backend = None if network_backend is self._default_backend else network_backend
 
-    @functools.cached_property
+    @property
     def _default_backend(self) -> Backend:
         """The network backend of httpcore, which does with Python's sockets what the engine does by itself."""
-        return self._make_default_backend()
+        attributes = self.__dict__
+        backend: Backend | None = attributes.get("_httpcore_backend")
+        if backend is None:
+            # Threads that make one at the same time get the same one. `functools.cached_property` does not see to that.
+            backend = attributes.setdefault("_httpcore_backend", self._make_default_backend())
+        return backend
 
     def _make_default_backend(self) -> Backend:
         raise NotImplementedError

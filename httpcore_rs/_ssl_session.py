@@ -7,6 +7,7 @@ a session are exactly those of the standard library, the engine calls their meth
 from __future__ import annotations
 
 import _ssl
+import os
 import ssl
 import threading
 import typing
@@ -34,6 +35,17 @@ _configured: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
 # Held from setting the list of a context until a session has been made with it. It is reentrant: a signal handler may
 # begin a session in the same thread in between.
 _alpn = threading.RLock()
+
+
+def _renew_lock() -> None:
+    global _alpn  # noqa: PLW0603
+    # A thread of the parent may have held it, which does not exist in the child.
+    _alpn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
 # The number of times that a list was set. Changed under the lock.
 _offers = 0
 
