@@ -1,0 +1,1 @@
+"""The stress program: many threads and event loops over one pool. Started by scripts/stress."""
