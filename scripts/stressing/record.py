@@ -1,4 +1,4 @@
-"""What the workers of the stress program have done, and what went wrong."""
+"""The records of the workers of the stress program: their calls, and their failures."""
 
 from __future__ import annotations
 

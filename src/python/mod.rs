@@ -58,7 +58,7 @@ mod values;
 use pyo3::prelude::*;
 
 /// The native part of `httpcore_rs`. Its names are internal: programs use those that `httpcore_rs` exports.
-#[pymodule(name = "_engine", gil_used = true)]
+#[pymodule(name = "_engine", gil_used = false)]
 mod engine_module {
     #[pymodule_export]
     use super::client::Engine;
