@@ -31,7 +31,7 @@ KINDS = {
 
 @dataclass
 class Setting:
-    """What the workers of a scenario share: a pool, its server, and how often it was closed."""
+    """The things that the workers of a scenario share: a pool, its server, and how often it was closed."""
 
     base: str
     arguments: dict[str, Any]

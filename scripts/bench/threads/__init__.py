@@ -1,0 +1,1 @@
+"""Requests per second against the number of threads, on interpreters with the GIL and without."""
