@@ -5,20 +5,20 @@ Usage: python scripts/wheel_contents.py WHEEL. Called by scripts/wheels.
 
 from __future__ import annotations
 
+import fnmatch
 import os
-import re
 import sys
 import zipfile
 from pathlib import Path
 
-# In each wheel, beside the modules. The extension's name depends on the platform.
+# In each wheel, beside the modules. The extension's name ends in .so or .pyd.
 NEEDED = [
-    r"httpcore_rs/_engine\.[^/]+\.(so|pyd)",
-    r"httpcore_rs/_engine\.pyi",
-    r"httpcore_rs/py\.typed",
-    r"httpcore_rs-[^/]+\.dist-info/licenses/LICENSE",
-    r"httpcore_rs-[^/]+\.dist-info/licenses/docs/third-party-licenses\.txt",
-    r"httpcore_rs-[^/]+\.dist-info/sboms/httpcore_rs\.cyclonedx\.json",
+    "httpcore_rs/_engine.*[od]",
+    "httpcore_rs/_engine.pyi",
+    "httpcore_rs/py.typed",
+    "httpcore_rs-*.dist-info/licenses/LICENSE",
+    "httpcore_rs-*.dist-info/licenses/docs/third-party-licenses.txt",
+    "httpcore_rs-*.dist-info/sboms/httpcore_rs.cyclonedx.json",
 ]
 
 
@@ -30,7 +30,7 @@ def faults(wheel: Path) -> list[str]:
     found = []
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        found += [f"no file {pattern}" for pattern in NEEDED if not any(re.fullmatch(pattern, name) for name in names)]
+        found += [f"no file {pattern}" for pattern in NEEDED if not fnmatch.filter(names, pattern)]
         found += [f"{name} must not be in it" for name in names if name.endswith((".pyc", ".rs")) or "/tests/" in name]
         for name in names:
             content = archive.read(name)
