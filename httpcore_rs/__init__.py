@@ -97,7 +97,8 @@ for _object in (TLSConfig, install, uninstall):
 _engine.set_main_thread(threading.main_thread().ident or 0)
 
 # A forked child must not touch its parent's connections.
-os.register_at_fork(after_in_child=_engine.forked)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_engine.forked)
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -16,6 +16,9 @@ import weakref
 from ._engine import Host
 from ._resolver import AsyncioResolver, TrioResolver
 
+if sys.platform == "win32":
+    from ._poller_thread import start_poller_thread
+
 if typing.TYPE_CHECKING:
     import asyncio
     import types
@@ -114,6 +117,10 @@ def _turn(host: Host) -> None:
             effect = host.poll(reply)
 
 
+# The delay of a timer that is not to expire: seconds, about thirty years.
+_NEVER = 1e9
+
+
 def _asyncio_host(loop: typing.Any) -> Host:
     import asyncio
 
@@ -151,8 +158,24 @@ def _asyncio_host(loop: typing.Any) -> Host:
     # The host holds these functions. They refer to it weakly, so that it is freed with its loop, without the garbage
     # collector.
     reference = weakref.ref(host)
-    loop.add_reader(host.fileno(), _turn, host)
+    if sys.platform == "win32":
+        # The loop owns its host by way of a timer, which it drops when it is closed.
+        loop.call_later(_NEVER, _turn, host)
+        start_poller_thread(host, _turn)
+    else:
+        loop.add_reader(host.fileno(), _turn, host)
     return host
+
+
+async def _trio_turn(host: Host) -> None:
+    """Waits for a turn of an event loop of trio, and takes it."""
+    import trio
+
+    if sys.platform == "win32":
+        await trio.sleep_forever()  # A thread has trio call `_turn`.
+    else:
+        await trio.lowlevel.wait_readable(host.fileno())
+        _turn(host)
 
 
 def _trio_host(token: object) -> Host:
@@ -208,11 +231,9 @@ def _trio_host(token: object) -> Host:
 
     async def watch() -> None:
         nonlocal scope, wanted
-        descriptor = host.fileno()
         while True:
             with trio.CancelScope(deadline=wanted) as scope:
-                await trio.lowlevel.wait_readable(descriptor)
-                _turn(host)
+                await _trio_turn(host)
             if trio.current_time() >= wanted:
                 wanted = float("inf")
                 host.expire()
@@ -228,4 +249,6 @@ def _trio_host(token: object) -> Host:
         resume=resume,
     )
     trio.lowlevel.spawn_system_task(watch, name="httpcore_rs")
+    if sys.platform == "win32":
+        start_poller_thread(host, _turn)
     return host

@@ -36,7 +36,7 @@ class _HTTPX2Mixin(RustPoolTransportMixin[Backend]):
             return TLSConfig(verify=verify, cert=cert, trust_env=trust_env)
         # httpx2 trusts the authorities of the operating system.
         if sys.platform in ("darwin", "win32"):
-            return httpx2.create_ssl_context(verify, cert, trust_env)
+            return httpx2.create_ssl_context(verify, typing.cast("typing.Any", cert), trust_env)
         return TLSConfig(verify=verify, cert=cert, trust_env=trust_env, system_store=True)
 
 

@@ -119,24 +119,27 @@ impl StdError for Error {
     }
 }
 
-/// An error of the operating system, formatted as Python does it: `[Errno 111] Connection refused`.
+/// An error of the operating system, formatted as Python does it: `[Errno 111] Connection refused`, `[WinError 10061] No connection
+/// could be made because the target machine actively refused it`.
 pub struct OsError<'a>(pub &'a io::Error);
 
 impl OsError<'_> {
     /// Returns the text without the number.
     pub fn text(&self) -> String {
         let text = self.0.to_string();
-        match text.rfind(" (os error") {
-            Some(end) => text[..end].to_owned(),
-            None => text,
-        }
+        let Some(end) = text.rfind(" (os error") else { return text };
+        let text = &text[..end];
+        // As Python does it.
+        if cfg!(windows) { text.trim_end_matches(['.', ' ', '\r', '\n']).to_owned() } else { text.to_owned() }
     }
 }
 
 impl fmt::Display for OsError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.raw_os_error() {
-            Some(number) => write!(f, "[Errno {number}] {}", self.text()),
+            Some(number) => {
+                write!(f, "[{} {number}] {}", if cfg!(windows) { "WinError" } else { "Errno" }, self.text())
+            }
             None => self.0.fmt(f),
         }
     }

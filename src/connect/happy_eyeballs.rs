@@ -179,6 +179,11 @@ impl Race<'_> {
 
 fn poll_connected(socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     if socket.poll_writable(cx).is_pending() {
+        if !sys::POLLS_REPORT_FAILED_CONNECTS
+            && let Ok(Some(error)) = socket.socket().take_error()
+        {
+            return Poll::Ready(Err(error));
+        }
         return Poll::Pending;
     }
     Poll::Ready(match socket.socket().take_error() {

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 
 use super::sys::{RawDescriptor, WakePair};
 use crate::fork::Generation;
@@ -78,8 +79,8 @@ impl Notifier {
         self.is_notified.store(false, Ordering::Release);
     }
 
-    /// Returns the descriptor that signal handlers write to.
-    pub fn writer(&self) -> RawDescriptor {
+    /// Returns the descriptor that signal handlers write to, as the argument of `signal.set_wakeup_fd()`.
+    pub fn writer(&self) -> i64 {
         self.wake_pair.writer()
     }
 
@@ -90,6 +91,16 @@ impl Notifier {
 
     pub(super) fn wake_pair(&self) -> &WakePair {
         &self.wake_pair
+    }
+}
+
+impl Wake for Notifier {
+    fn wake(self: Arc<Self>) {
+        self.notify();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notify();
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::notifier::Notifier;
 use super::sleep::{WakeCause, sleep};
+use super::sys::SHUTDOWN_ENDS_POLLS;
 use super::wait_set::WaitSet;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
@@ -60,7 +61,8 @@ impl Parker {
         }
         // Sockets wake their own thread. Another thread wakes this one where it waits for the pool, or for a connection that is
         // shared or that the pool may close.
-        let needs_notifier = wait_set.waits_for_waker || wait_set.interests.is_empty() || heeds_signals;
+        let needs_notifier =
+            wait_set.waits_for_waker || wait_set.interests.is_empty() || heeds_signals || !SHUTDOWN_ENDS_POLLS;
         let notifier = if needs_notifier { Notifier::of_this_thread().ok() } else { None };
         match &notifier {
             Some(notifier) => self.wake_through(Arc::clone(notifier)),
@@ -70,7 +72,7 @@ impl Parker {
         if self.is_woken() {
             return Ok(WakeCause::Otherwise);
         }
-        sleep(&wait_set, notifier.as_deref())
+        sleep(&wait_set, notifier.as_ref())
             .map_err(|error| Error::new(Kind::Internal, format!("poll(2) failed: {error}")).with_source(error))
     }
 

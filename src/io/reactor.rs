@@ -2,7 +2,7 @@
 //!
 //! The host loop (asyncio, uvloop, trio) watches one descriptor: that of the reactor's poller. When it turns readable, the host
 //! calls [`Reactor::turn`], which collects the events without blocking and wakes what waits for them. [`Reactor::notify`] makes
-//! the descriptor readable from another thread.
+//! the descriptor readable from another thread. On Windows a thread waits in the place of the descriptor (see [`sys`]).
 //!
 //! A connection that several exchanges share is polled by none of their tasks. It is a [`Job`]: the reactor runs it when its
 //! waker has scheduled it, either before control returns to the host loop or in the next turn.
@@ -19,23 +19,17 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mio::{Events, Poll, Registry, Token};
 use slab::Slab;
 
 use super::source::Source;
 use super::strand;
-use super::sys::{self, RawDescriptor, Readiness};
+use super::sys::{Interests, MUST_ARM, Poller, Readiness, Watch};
 use super::timers::{TimerKey, Timers};
 use crate::fork;
-use crate::lock::{Rank, RankedMutex, lock};
+use crate::lock::lock;
 use crate::operation::OwnerLoop;
-
-/// The events of one turn; what is left keeps the descriptor readable for the next one.
-const EVENTS_PER_TURN: usize = 1024;
-/// The poller's own wake-up. Sockets count from zero and do not reach it.
-const NOTIFY: Token = Token(usize::MAX);
 
 /// Work of a loop that belongs to none of its tasks.
 pub trait Job: Send + Sync {
@@ -50,10 +44,7 @@ pub trait Job: Send + Sync {
 pub struct Reactor {
     /// Differs from that of every other reactor of the process.
     id: u64,
-    poll: RankedMutex<(Poll, Events)>,
-    descriptor: RawDescriptor,
-    registry: Registry,
-    notify: mio::Waker,
+    poller: Poller,
     sockets: Mutex<Slab<Arc<Source>>>,
     timers: Mutex<Timers>,
     /// A job has added a timer that the host loop may not know of.
@@ -73,15 +64,9 @@ impl Reactor {
         // 0 stands for threads without a loop.
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-        let poll = Poll::new()?;
-        let registry = poll.registry().try_clone()?;
-        let notify = mio::Waker::new(&registry, NOTIFY)?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            descriptor: sys::poller_descriptor(&poll),
-            poll: RankedMutex::new(Rank::Poller, (poll, Events::with_capacity(EVENTS_PER_TURN))),
-            registry,
-            notify,
+            poller: Poller::new()?,
             sockets: Mutex::default(),
             timers: Mutex::default(),
             is_timer_new: AtomicBool::new(false),
@@ -110,29 +95,20 @@ impl Reactor {
         self.running_on.load(Ordering::Acquire) == strand::thread()
     }
 
-    /// Returns the descriptor that the host loop watches for readability.
-    pub fn descriptor(&self) -> RawDescriptor {
-        self.descriptor
+    /// Returns the poller, for which the host loop waits.
+    pub fn poller(&self) -> &Poller {
+        &self.poller
     }
 
     /// Collects what has happened to the sockets, wakes what waits for it, and runs all jobs. Does not block.
     pub fn turn(&self) -> io::Result<()> {
         self.is_notified.store(false, Ordering::Release);
-        let mut guard = self.poll.lock();
-        let (poll, events) = &mut *guard;
-        match poll.poll(events, Some(Duration::ZERO)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            result => result?,
-        }
-        for event in events.iter().filter(|event| event.token() != NOTIFY) {
-            let socket = lock(&self.sockets).get(event.token().0).cloned();
+        self.poller.collect(|key, readiness| {
+            let socket = lock(&self.sockets).get(key).cloned();
             if let Some(socket) = socket {
-                let read_closed = event.is_read_closed() || event.is_error();
-                let (readable, writable) = (event.is_readable(), event.is_writable() || read_closed);
-                socket.set_ready(Readiness { readable, writable, read_closed });
+                socket.set_ready(readiness);
             }
-        }
-        drop(guard);
+        })?;
         self.run_jobs(true);
         Ok(())
     }
@@ -207,19 +183,22 @@ impl Reactor {
         drop(removed);
     }
 
-    /// Makes the descriptor readable, from any thread.
+    /// Has the host loop call `turn`, from any thread.
     pub fn notify(&self) {
-        // It fails only if the poller is gone, and with it the loop that watched it.
-        let _ = self.notify.wake();
+        self.poller.notify();
     }
 
-    /// Watches a socket in both directions, edge-triggered.
+    /// Watches a socket.
     pub(super) fn register(self: &Arc<Self>, socket: &Arc<Source>) -> io::Result<Registration> {
-        let descriptor = socket.descriptor();
         let key = lock(&self.sockets).insert(Arc::clone(socket));
-        let registration = Registration { reactor: Arc::downgrade(self), key, descriptor };
-        sys::register(&self.registry, descriptor, Token(key))?;
-        Ok(registration)
+        match Watch::new(&self.poller, socket.socket(), key) {
+            Ok(watch) => Ok(Registration { reactor: Arc::downgrade(self), key, watch }),
+            Err(error) => {
+                let source = lock(&self.sockets).try_remove(key);
+                drop(source);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -252,10 +231,21 @@ impl Drop for Running<'_> {
 pub struct Registration {
     reactor: Weak<Reactor>,
     key: usize,
-    descriptor: RawDescriptor,
+    watch: Watch,
 }
 
 impl Registration {
+    /// Has the poller report the next readiness in these directions, if it has to be told.
+    pub(super) fn arm(&self, source: &Source, interests: Interests) {
+        if MUST_ARM
+            && let Some(reactor) = self.reactor.upgrade()
+            && self.watch.arm(&reactor.poller, self.key, interests).is_err()
+        {
+            // The poller does not report the socket any more: its next read or write says why.
+            source.set_ready(Readiness { readable: true, writable: true, read_closed: false });
+        }
+    }
+
     /// Returns the reactor, unless its loop is gone.
     pub fn reactor(&self) -> Option<Arc<Reactor>> {
         self.reactor.upgrade()
@@ -271,8 +261,7 @@ impl Drop for Registration {
         let Some(reactor) = self.reactor.upgrade() else { return };
         // A forked child shares the kernel's poller with its parent: taking the socket out here would take it out there.
         if reactor.generation.is_current() {
-            // It fails if the registration did: then the descriptor is not watched.
-            let _ = sys::deregister(&reactor.registry, self.descriptor);
+            self.watch.end(&reactor.poller);
             let source = lock(&reactor.sockets).try_remove(self.key);
             drop(source);
         }

@@ -1,10 +1,13 @@
 //! Sleeping on descriptors: how a thread without an event loop waits.
 
 use std::io;
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use super::notifier::Notifier;
-use super::sys::PollSet;
+use super::source::{Direction, READABLE, WRITABLE};
+use super::sys::{PollSet, SHUTDOWN_ENDS_POLLS};
 use super::wait_set::WaitSet;
 
 /// The end of a sleep.
@@ -18,7 +21,28 @@ pub enum WakeCause {
 
 /// Sleeps until something that `wait_set` names has happened, `notifier` is notified, or a signal arrives. The readiness of the sockets
 /// is recorded in them; a notifier is drained.
-pub fn sleep(wait_set: &WaitSet, notifier: Option<&Notifier>) -> io::Result<WakeCause> {
+pub fn sleep(wait_set: &WaitSet, notifier: Option<&Arc<Notifier>>) -> io::Result<WakeCause> {
+    if SHUTDOWN_ENDS_POLLS {
+        return poll(wait_set, notifier);
+    }
+    // What shuts a socket down wakes what waits for it: here the notifier.
+    let waker = notifier.map(|notifier| Waker::from(Arc::clone(notifier)));
+    let mut is_ready = false;
+    for (source, direction) in &wait_set.interests {
+        if let Some(waker) = &waker {
+            source.register(*direction, waker);
+        }
+        // It may have been shut down before.
+        is_ready |= source.is(if *direction == Direction::Read { READABLE } else { WRITABLE });
+    }
+    let cause = if is_ready { Ok(WakeCause::Otherwise) } else { poll(wait_set, notifier) };
+    for (source, direction) in &wait_set.interests {
+        source.unregister(*direction);
+    }
+    cause
+}
+
+fn poll(wait_set: &WaitSet, notifier: Option<&Arc<Notifier>>) -> io::Result<WakeCause> {
     let interests = &wait_set.interests;
     // One exchange waits for one socket, or a few while it races addresses.
     let mut set = PollSet::with_capacity(interests.len() + 1);
@@ -46,11 +70,10 @@ pub fn sleep(wait_set: &WaitSet, notifier: Option<&Notifier>) -> io::Result<Wake
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::thread;
     use std::time::Duration;
 
-    use super::super::source::{Direction, READABLE, Source};
+    use super::super::source::Source;
     use super::*;
 
     fn pair() -> (Arc<Source>, socket2::Socket) {
@@ -71,7 +94,7 @@ mod tests {
     #[test]
     fn a_deadline_ends_the_sleep() {
         let (source, _peer) = pair();
-        let notifier = Notifier::new().expect("a pipe");
+        let notifier = Arc::new(Notifier::new().expect("a pipe"));
         let deadline = Instant::now() + Duration::from_millis(5);
         let cause = sleep(&readable(&source, Some(deadline)), Some(&notifier)).expect("poll(2) works");
         assert_eq!(cause, WakeCause::Otherwise);
@@ -107,7 +130,7 @@ mod tests {
     #[test]
     fn a_signal_ends_the_sleep_and_is_told_apart() {
         let (source, peer) = pair();
-        let notifier = Notifier::new().expect("a pipe");
+        let notifier = Arc::new(Notifier::new().expect("a pipe"));
         notifier.notify();
         notifier.wake_pair().write(2);
         peer.send(b"x").expect("room for a byte");

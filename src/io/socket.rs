@@ -111,7 +111,10 @@ impl Socket {
 
     fn wait<T>(&self, cx: &Context<'_>, direction: Direction) -> Poll<T> {
         match &self.registration {
-            Some(_) => self.source.register(direction, cx.waker()),
+            Some(registration) => {
+                let interests = self.source.register(direction, cx.waker());
+                registration.arm(&self.source, interests);
+            }
             None => wait_set::wait_for(&self.source, direction),
         }
         Poll::Pending
@@ -165,7 +168,8 @@ impl AsyncRead for Socket {
                     self.moved += received as u64;
                     return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.clear(READABLE),
+                // The end of the stream had been reported for a socket that was closed before, and had the same key.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.clear(READABLE | READ_CLOSED),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

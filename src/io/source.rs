@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
 pub use super::sys::Direction;
-use super::sys::{self, RawDescriptor, Readiness};
+use super::sys::{self, Interests, RawDescriptor, Readiness};
 use crate::fork::Generation;
 use crate::lock::lock;
 
@@ -32,6 +32,15 @@ pub struct Source {
 struct Wakers {
     read: Option<Waker>,
     write: Option<Waker>,
+}
+
+impl Wakers {
+    fn slot(&mut self, direction: Direction) -> &mut Option<Waker> {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
 }
 
 impl Source {
@@ -82,16 +91,21 @@ impl Source {
         }
     }
 
-    /// Sets what is woken when the socket is ready, in place of what was set before for this direction.
-    pub(super) fn register(&self, direction: Direction, waker: &Waker) {
+    /// Sets what is woken when the socket is ready, in place of what was set before for this direction. Returns the directions that
+    /// something waits for now.
+    pub(super) fn register(&self, direction: Direction, waker: &Waker) -> Interests {
         let mut wakers = lock(&self.wakers);
-        let slot = match direction {
-            Direction::Read => &mut wakers.read,
-            Direction::Write => &mut wakers.write,
-        };
+        let slot = wakers.slot(direction);
         if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *slot = Some(waker.clone());
         }
+        Interests { read: wakers.read.is_some(), write: wakers.write.is_some() }
+    }
+
+    /// Takes that back.
+    pub(super) fn unregister(&self, direction: Direction) {
+        let waker = lock(&self.wakers).slot(direction).take();
+        drop(waker);
     }
 
     /// Returns whether one of these flags is set.
@@ -120,6 +134,9 @@ impl Source {
         }
         // The only error says that the socket is not connected: there is nothing to end.
         let _ = self.socket.shutdown(Shutdown::Both);
+        if !sys::SHUTDOWN_ENDS_POLLS {
+            self.set_ready(Readiness { readable: true, writable: true, read_closed: true });
+        }
     }
 
     /// Asks the kernel, and returns whether a read would return at once: with data, end of stream or an error.

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use socket2::SockAddr;
 
 use crate::error::{Error, Kind};
+use crate::io::sys::path_of;
 
 /// Returns the addresses that `socket.getaddrinfo()` found, each once.
 pub fn socket_addresses(found: &Bound<'_, PyAny>) -> PyResult<Vec<SocketAddr>> {
@@ -50,7 +51,7 @@ pub fn failed_lookup(py: Python<'_>, host: &str, exception: PyErr) -> Result<Err
 /// Returns an address as Python's `socket` module has it: `(host, port)`, `(host, port, flowinfo, scope_id)`, or the path of a
 /// Unix socket as a `str`.
 pub fn address_tuple<'py>(py: Python<'py>, address: &SockAddr) -> PyResult<Bound<'py, PyAny>> {
-    if let Some(path) = address.as_pathname() {
+    if let Some(path) = path_of(address) {
         return Ok(path.as_os_str().into_pyobject(py)?.into_any());
     }
     match address.as_socket() {

@@ -99,6 +99,8 @@ pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
 pub fn os_error(py: Python<'_>, error: &io::Error) -> PyErr {
     let class = py.get_type::<PyOSError>();
     let exception = match error.raw_os_error() {
+        // The fourth argument is the number on Windows, from which Python derives the first.
+        Some(number) if cfg!(windows) => class.call1((0, OsError(error).text(), py.None(), number)),
         Some(number) => class.call1((number, OsError(error).text())),
         None => class.call1((error.to_string(),)),
     };

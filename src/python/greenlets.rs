@@ -12,6 +12,7 @@ use crate::io::parker::{BLIND, Parker};
 use crate::io::sleep::sleep;
 use crate::io::source::Direction;
 use crate::io::strand;
+use crate::io::sys::RawDescriptor;
 use crate::io::wait_set::WaitSet;
 
 /// Set if sockets are monkey-patched in this process.
@@ -38,8 +39,8 @@ pub struct Greenlet {
 /// The arguments of `select`: descriptors, and a timeout in seconds.
 #[derive(Default)]
 pub struct SelectArguments {
-    pub readers: Vec<i32>,
-    pub writers: Vec<i32>,
+    pub readers: Vec<RawDescriptor>,
+    pub writers: Vec<RawDescriptor>,
     pub timeout: Option<f64>,
 }
 
@@ -56,7 +57,7 @@ impl Greenlet {
         if let Some(mut wait_set) = self.waiting.take() {
             wait_set.deadline = Some(Instant::now());
             // After an error no source is marked, and the next wait ends at once.
-            let _ = sleep(&wait_set, self.notifier.as_deref());
+            let _ = sleep(&wait_set, self.notifier.as_ref());
         }
     }
 

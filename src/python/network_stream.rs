@@ -1,6 +1,5 @@
 //! `response.extensions["network_stream"]`: the stream that a response is received on.
 
-use std::os::fd::{AsFd, IntoRawFd};
 use std::sync::Arc;
 
 use pyo3::intern;
@@ -19,6 +18,7 @@ use super::operations::PollOperation;
 use super::operations::transfer::{ReadUpgraded, WriteUpgraded};
 use super::{external, ssl, values};
 use crate::client::StreamView;
+use crate::io::sys::into_descriptor;
 use crate::operation::{EffectChannel, StreamOwner};
 
 /// The network stream of a response, with the methods of httpcore's `NetworkStream`: `extensions["network_stream"]`.
@@ -191,12 +191,12 @@ fn limit(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<std::time::Durat
 }
 
 fn duplicate_socket<'py>(py: Python<'py>, stream_view: &StreamView) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let Some(duplicate) = stream_view.with_socket(|socket| socket.as_fd().try_clone_to_owned()) else {
+    let Some(duplicate) = stream_view.with_socket(socket2::Socket::try_clone) else {
         return Ok(None);
     };
     let duplicate = duplicate.map_err(|error| os_error(py, &error))?;
     let arguments = PyDict::new(py);
-    arguments.set_item(intern!(py, "fileno"), duplicate.into_raw_fd())?;
+    arguments.set_item(intern!(py, "fileno"), into_descriptor(duplicate))?;
     let class = py.import(intern!(py, "httpcore_rs._socket"))?.getattr(intern!(py, "DuplicateSocket"))?;
     call_with(&class, (), Some(&arguments)).map(Some)
 }

@@ -5,26 +5,26 @@
 //! sleep, does not. The first sleep is therefore short. If it ends without a result, Python is told to write to the wake-up pipe
 //! of the thread at each signal (`signal.set_wakeup_fd`) and executes bytecode once; from then on sleeps have no limit.
 
-use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 
 use super::calls::thread_ident;
 use crate::io::notifier::Notifier;
+use crate::io::sys::write_signals;
 use crate::io::wait_set::WaitSet;
 
 /// The interpreter's number of the thread that runs signal handlers; 0 while it is unknown.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
 /// The value of `signal.set_wakeup_fd()` for no descriptor.
-const NONE: RawFd = -1;
+const NONE: i64 = -1;
 /// The wake-up descriptor that the engine has set; [`NONE`] if it has set none.
-static WATCHED: AtomicI32 = AtomicI32::new(NONE);
+static WATCHED: AtomicI64 = AtomicI64::new(NONE);
 
 /// Sets the thread that runs signal handlers.
 pub fn set_main_thread(ident: u64) {
@@ -144,13 +144,13 @@ fn claim(py: Python<'_>, notifier: &Notifier) -> bool {
     let missed = notifier.take_signals();
     if !missed.is_empty() {
         // The program waits for the signals that arrived between the two calls.
-        let _ = write(py, before, &missed);
+        write_signals(before, &missed);
     }
     false
 }
 
 /// Resets the wake-up descriptor, unless the program has set one meanwhile.
-fn release(py: Python<'_>, descriptor: RawFd) {
+fn release(py: Python<'_>, descriptor: i64) {
     if let Ok(before) = set_wakeup_descriptor(py, NONE)
         && before != NONE
         && before != descriptor
@@ -159,15 +159,8 @@ fn release(py: Python<'_>, descriptor: RawFd) {
     }
 }
 
-/// Calls `os.write()`, which runs no bytecode.
-fn write(py: Python<'_>, descriptor: RawFd, bytes: &[u8]) -> PyResult<()> {
-    let module = py.import(intern!(py, "posix"))?;
-    module.call_method1(intern!(py, "write"), (descriptor, PyBytes::new(py, bytes)))?;
-    Ok(())
-}
-
 /// Calls `signal.set_wakeup_fd()`, which runs no bytecode. Returns the previous descriptor, -1 for none.
-fn set_wakeup_descriptor(py: Python<'_>, descriptor: RawFd) -> PyResult<RawFd> {
+fn set_wakeup_descriptor(py: Python<'_>, descriptor: i64) -> PyResult<i64> {
     let keywords = PyDict::new(py);
     keywords.set_item(intern!(py, "warn_on_full_buffer"), false)?;
     let module = py.import(intern!(py, "_signal"))?;

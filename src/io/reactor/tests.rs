@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Wake};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -71,7 +72,7 @@ fn reactor() -> Arc<Reactor> {
 fn wants_turn(reactor: &Reactor) -> bool {
     use std::os::fd::BorrowedFd;
     // SAFETY: the reactor holds the descriptor open.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(reactor.descriptor()) };
+    let descriptor = unsafe { BorrowedFd::borrow_raw(reactor.poller().descriptor()) };
     let mut descriptors = [rustix::event::PollFd::from_borrowed_fd(descriptor, rustix::event::PollFlags::IN)];
     let zero = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut descriptors, Some(&zero)).expect("poll(2) works") == 1

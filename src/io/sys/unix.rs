@@ -1,16 +1,22 @@
 //! Linux, macOS and the BSDs.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
+use std::path::Path;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
-use super::{Direction, OptionValue, Readiness};
+use super::{Direction, EVENTS_PER_TURN, Interests, NOTIFY, OptionValue, Readiness};
+use crate::lock::{Rank, RankedMutex};
+
+pub const MUST_ARM: bool = false;
+pub const SHUTDOWN_ENDS_POLLS: bool = true;
+pub const POLLS_REPORT_FAILED_CONNECTS: bool = true;
 
 pub type RawDescriptor = RawFd;
 
@@ -25,18 +31,19 @@ pub fn descriptor(socket: &Socket) -> RawDescriptor {
     socket.as_raw_fd()
 }
 
-pub fn poller_descriptor(poller: &mio::Poll) -> RawDescriptor {
-    poller.as_raw_fd()
+pub fn into_descriptor(socket: Socket) -> RawDescriptor {
+    socket.into_raw_fd()
 }
 
-/// Watches a socket in both directions, edge-triggered.
-pub fn register(registry: &Registry, descriptor: RawDescriptor, token: Token) -> io::Result<()> {
-    registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE | Interest::WRITABLE)
+pub fn path_of(address: &SockAddr) -> Option<&Path> {
+    address.as_pathname()
 }
 
-/// Ends the watch of a socket that is still open.
-pub fn deregister(registry: &Registry, descriptor: RawDescriptor) -> io::Result<()> {
-    registry.deregister(&mut SourceFd(&descriptor))
+/// Writes the numbers of signals to the descriptor that a program has set for them.
+pub fn write_signals(descriptor: i64, signals: &[u8]) {
+    let Ok(descriptor) = RawFd::try_from(descriptor) else { return };
+    // SAFETY: the pointer and the length are those of a slice. A descriptor that the program has closed is an error.
+    let _ = unsafe { libc::write(descriptor, signals.as_ptr().cast(), signals.len()) };
 }
 
 /// Returns whether a non-blocking connect that ended with this error goes on in the background.
@@ -90,14 +97,83 @@ impl WakePair {
         (&self.reader).read(buffer).unwrap_or_default()
     }
 
-    /// Returns the end that signal handlers write to.
-    pub fn writer(&self) -> RawDescriptor {
-        self.writer.as_raw_fd()
+    /// Returns the end that signal handlers write to, as the argument of `signal.set_wakeup_fd()`.
+    pub fn writer(&self) -> i64 {
+        self.writer.as_raw_fd().into()
     }
 
     /// Returns the end that becomes readable.
     pub fn reader(&self) -> RawDescriptor {
         self.reader.as_raw_fd()
+    }
+}
+
+/// The sockets of one event loop (`epoll`, `kqueue`), and the wake-up of the loop by other threads.
+pub struct Poller {
+    poll: RankedMutex<(Poll, Events)>,
+    descriptor: RawDescriptor,
+    registry: Registry,
+    notify: mio::Waker,
+}
+
+impl Poller {
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        Ok(Self {
+            descriptor: poll.as_raw_fd(),
+            notify: mio::Waker::new(&registry, NOTIFY)?,
+            poll: RankedMutex::new(Rank::Poller, (poll, Events::with_capacity(EVENTS_PER_TURN))),
+            registry,
+        })
+    }
+
+    /// Returns the descriptor that is readable while there is something to collect.
+    pub fn descriptor(&self) -> RawDescriptor {
+        self.descriptor
+    }
+
+    /// Collects what has happened to the sockets, without blocking. `set_ready` gets the key of each of them.
+    pub fn collect(&self, mut set_ready: impl FnMut(usize, Readiness)) -> io::Result<()> {
+        let mut guard = self.poll.lock();
+        let (poll, events) = &mut *guard;
+        match poll.poll(events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        for event in events.iter().filter(|event| event.token() != NOTIFY) {
+            set_ready(event.token().0, Readiness::of(event));
+        }
+        Ok(())
+    }
+
+    /// Makes the descriptor readable, from any thread.
+    pub fn notify(&self) {
+        // It fails only if the poller is gone, and with it the loop that watched it.
+        let _ = self.notify.wake();
+    }
+}
+
+/// A socket that a poller watches in both directions, edge-triggered.
+pub struct Watch(RawDescriptor);
+
+impl Watch {
+    pub fn new(poller: &Poller, socket: &Socket, key: usize) -> io::Result<Self> {
+        let descriptor = socket.as_raw_fd();
+        poller.registry.register(&mut SourceFd(&descriptor), Token(key), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self(descriptor))
+    }
+
+    /// Does nothing: see [`MUST_ARM`].
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "on Windows it does something")]
+    pub fn arm(&self, _: &Poller, _: usize, _: Interests) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes a socket that is still open out of the poller.
+    pub fn end(&self, poller: &Poller) {
+        // It fails only for a socket that the poller does not know.
+        let _ = poller.registry.deregister(&mut SourceFd(&self.0));
     }
 }
 
@@ -143,11 +219,11 @@ impl<'a> PollSet<'a> {
 }
 
 /// Rounds up to the next millisecond, the resolution of `poll(2)` where there is no `ppoll`: a sleep never ends early, which would
-/// make its caller spin.
+/// make its caller spin. There, more than `i32::MAX` milliseconds (24 days) are an error; the sleep may end earlier than asked.
 fn timespec(duration: Duration) -> Timespec {
     let millis = duration.as_nanos().div_ceil(1_000_000);
-    let millis = u64::try_from(millis).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
-    Timespec { tv_sec: (millis / 1000).cast_signed() as _, tv_nsec: ((millis % 1000) * 1_000_000).cast_signed() as _ }
+    let millis = i32::try_from(millis).unwrap_or(i32::MAX);
+    Timespec { tv_sec: (millis / 1000).into(), tv_nsec: ((millis % 1000) * 1_000_000).into() }
 }
 
 #[cfg(test)]
@@ -211,7 +287,7 @@ mod tests {
         assert_eq!(rounded(Duration::ZERO), (0, 0));
         assert_eq!(rounded(Duration::from_nanos(1)), (0, 1_000_000));
         assert_eq!(rounded(Duration::from_micros(1_500_250)), (1, 501_000_000));
-        assert_eq!(rounded(Duration::MAX), (4_294_967, 295_000_000));
+        assert_eq!(rounded(Duration::MAX), (2_147_483, 647_000_000));
     }
 
     #[test]

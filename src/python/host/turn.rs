@@ -10,7 +10,6 @@ use pyo3::prelude::*;
 use super::tasks::HostState;
 use super::{Host, LoopCalls, Resumption};
 use crate::io::reactor::Reactor;
-use crate::io::sys::RawDescriptor;
 use crate::lock::lock;
 use crate::operation::{OwnerLoop, StreamOwner};
 use crate::python::closing::closing;
@@ -54,9 +53,20 @@ impl Host {
         self.calls.token.clone_ref(py)
     }
 
-    /// Returns the descriptor that the loop watches: `turn()` is called when it is readable.
-    fn fileno(&self) -> RawDescriptor {
-        self.shared.reactor.descriptor()
+    /// Returns the descriptor that the loop watches: `turn()` is called when it is readable. Windows has none, but `waiter()`.
+    #[cfg(unix)]
+    fn fileno(&self) -> crate::io::sys::RawDescriptor {
+        self.shared.reactor.poller().descriptor()
+    }
+
+    /// Returns a function for a thread: it sleeps until `turn()` is to be called on the loop, and returns `True`; `False` once this
+    /// object is gone. Exists on Windows only.
+    #[cfg(windows)]
+    fn waiter<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyCFunction>> {
+        let waiter = self.shared.reactor.poller().waiter();
+        pyo3::types::PyCFunction::new_closure(py, None, None, move |arguments, _| {
+            arguments.py().detach(|| waiter.wait())
+        })
     }
 
     /// Resumes the tasks whose sockets are ready and those that other threads have woken, and closes external streams that
