@@ -130,9 +130,12 @@ def _asyncio_host(loop: typing.Any) -> Host:
         nonlocal timer
         if timer is not None:
             timer.cancel()
+        timer = loop.call_later(seconds, expire)
+
+    def expire() -> None:
         host = reference()
         if host is not None:
-            timer = loop.call_later(seconds, host.expire)
+            host.expire()
 
     def checkpoint() -> typing.Awaitable[None]:
         return asyncio.sleep(0)

@@ -6,14 +6,16 @@ import contextlib
 import gc
 import inspect
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 import engines
+import windows
 from certificates import Certificates
 from engines import ENGINES
-from flavours import FLAVOURS, Flavour
+from flavours import FLAVOURS, Asyncio, Flavour
 from h2_peer import H2Peer
 from libraries import LIBRARIES, Library
 from peers import Peer
@@ -36,13 +38,13 @@ def flavour(request: pytest.FixtureRequest) -> Flavour:
     return FLAVOURS[request.param]()
 
 
-@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+@pytest.fixture(params=[name for name, kind in FLAVOURS.items() if kind.is_async])
 def async_flavour(request: pytest.FixtureRequest) -> Flavour:
     """Returns each of the three flavours in which a call can be cancelled."""
     return FLAVOURS[request.param]()
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=[name for name, kind in FLAVOURS.items() if issubclass(kind, Asyncio)])
 def asyncio_flavour(request: pytest.FixtureRequest) -> Flavour:
     return FLAVOURS[request.param]()
 
@@ -70,6 +72,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests HTTP/2 over rustls in one sync and one async flavour: the others differ only below TLS."""
     kept, left_out = [], []
     for item in items:
+        reason = windows.reason_to_skip(item) if sys.platform == "win32" else None
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
         (left_out if _is_left_out(item) else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -105,7 +110,10 @@ def _is_left_out(item: pytest.Item) -> bool:
         return False
     if "serve_h2" not in item.fixturenames or _names_certificates(item.function):
         return False
-    return any(spec.params.get(name) in ("uvloop", "trio") for name in ("flavour", "async_flavour", "asyncio_flavour"))
+    return any(
+        spec.params.get(name) in ("uvloop", "selector", "trio")
+        for name in ("flavour", "async_flavour", "asyncio_flavour")
+    )
 
 
 @pytest.fixture(params=LIBRARIES)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import httpcore
 import pytest
-import trio
-import uvloop
 
+from flavours import trio, uvloop
 from leaks import sockets_to
 from peers import Peer, always, full_backlog, refused_port, reply, silence
 
@@ -51,7 +50,8 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Resolver], None]:
             return getaddrinfo(*args, **kwargs)
 
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-        monkeypatch.setattr(uvloop.Loop, "getaddrinfo", of_uvloop)
+        if uvloop is not None:
+            monkeypatch.setattr(uvloop.Loop, "getaddrinfo", of_uvloop)
 
     return install
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
-import trio
 
-from flavours import Trio, drive
+from flavours import Trio, drive, trio
 from peers import always, answers, deafness, echo, refused_port, reply, silence
 
 if TYPE_CHECKING:

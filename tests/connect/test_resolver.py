@@ -14,10 +14,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
-import trio
-import uvloop
 
-from flavours import Flavour, Sync
+from flavours import Flavour, Sync, trio, uvloop
 from httpcore_rs import _resolver
 from peers import always, reply
 
@@ -91,9 +89,11 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
     monkeypatch.setattr(_resolver, "_Lookup", Lookup)
     monkeypatch.setattr(socket, "getaddrinfo", made)
-    monkeypatch.setattr(trio.socket, "getaddrinfo", made.of_loop)
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", of_asyncio)
-    monkeypatch.setattr(uvloop.Loop, "getaddrinfo", of_asyncio)
+    if trio is not None:
+        monkeypatch.setattr(trio.socket, "getaddrinfo", made.of_loop)
+    if uvloop is not None:
+        monkeypatch.setattr(uvloop.Loop, "getaddrinfo", of_asyncio)
     return made
 
 

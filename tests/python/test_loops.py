@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 
 import httpcore_rs
+from flavours import trio
 from h2_peer import OK
 from peers import always, reply, silence
 from programs import POOLS

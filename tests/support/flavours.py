@@ -1,5 +1,7 @@
 """One test, four flavours: the sync pool, and the async pool under asyncio, uvloop and trio.
 
+On Windows there are three: the sync pool, and the async pool on the two event loops of asyncio.
+
 A shared test is written once, as a coroutine function that takes the fixture `flavour`. It speaks to a pool through the
 adapters of this file. In the sync flavour none of their awaits ever suspends, so that `drive` can run the coroutine to
 its end by hand, in plain threads and without an event loop.
@@ -8,17 +10,23 @@ its end by hand, in plain threads and without an event loop.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import httpcore
 import pytest
-import trio
-import uvloop
 from httpcore._backends.auto import AutoBackend
 
 import httpcore_rs
+
+if sys.platform == "win32":
+    # uvloop does not exist there, and trio is not tested.
+    trio = uvloop = None
+else:
+    import trio
+    import uvloop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
@@ -235,11 +243,21 @@ class Uvloop(Asyncio):
         uvloop.run(self._main(coroutine))
 
 
+class Selector(Asyncio):
+    """asyncio on its loop that waits by `select()`. On Windows the default is the Proactor loop."""
+
+    name = "selector"
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._main(coroutine))
+
+
 class Trio(Flavour):
     """Tasks live in one nursery around the test, each in a cancel scope of its own."""
 
     name = "trio"
-    nursery: trio.Nursery
+    nursery: Any
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         failures: list[BaseException] = []
@@ -276,7 +294,10 @@ class Trio(Flavour):
         return trio.lowlevel.current_statistics().tasks_living
 
 
-FLAVOURS = {kind.name: kind for kind in (Sync, Asyncio, Uvloop, Trio)}
+KINDS: tuple[type[Flavour], ...] = (
+    (Sync, Asyncio, Selector) if sys.platform == "win32" else (Sync, Asyncio, Uvloop, Trio)
+)
+FLAVOURS = {kind.name: kind for kind in KINDS}
 
 
 class Pool:

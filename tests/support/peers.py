@@ -26,6 +26,9 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+# Python has no Unix sockets on Windows.
+AF_UNIX: Any = getattr(socket, "AF_UNIX", None)
+
 
 class Request(NamedTuple):
     """A request as it was received."""
@@ -57,7 +60,7 @@ class Connection:
         self.peer = peer
         self.socket = accepted
         self.number = number  # 0 for the first
-        self.address = accepted.getsockname() if accepted.family == socket.AF_UNIX else accepted.getpeername()
+        self.address = accepted.getsockname() if accepted.family == AF_UNIX else accepted.getpeername()
         self._received: list[bytes] = []
         self._received_lock = threading.Lock()
         self.unread = b""
@@ -170,7 +173,7 @@ class Peer:
         self.stopping = False
         self.uds = host if host.startswith("/") else None
         if self.uds is not None:
-            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener = socket.socket(AF_UNIX)
             self.listener.bind(self.uds)
             self.listener.listen(128)
             self.authority = "uds.test"
@@ -190,7 +193,7 @@ class Peer:
             if self.stopping:
                 accepted.close()
                 return
-            if accepted.family != socket.AF_UNIX:
+            if accepted.family != AF_UNIX:
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(self, accepted, len(self.connections))
             self.connections.append(connection)
