@@ -69,11 +69,13 @@ async def test_while_sending(async_flavour: Flavour, serve: Serve, kind: str) ->
 
 
 async def test_within_the_callers_body(async_flavour: Flavour, serve: Serve) -> None:
+    began: list[str] = []
     ended: list[str] = []
 
     async def body() -> AsyncIterator[bytes]:
         yield b"first"
         try:
+            began.append("here")
             await async_flavour.sleep(60)
         finally:
             ended.append("here")  # the cancellation was raised in the body itself, which can clean up
@@ -81,7 +83,7 @@ async def test_within_the_callers_body(async_flavour: Flavour, serve: Serve) -> 
 
     peer = serve(echo)
     async with async_flavour.pool(max_connections=1) as pool:
-        await cancel(pool, lambda: pool.request("POST", peer.url, content=body()), lambda: peer.connections)
+        await cancel(pool, lambda: pool.request("POST", peer.url, content=body()), lambda: began)
         assert ended == ["here"]
         await async_flavour.until(lambda: peer.closed(1))
 
