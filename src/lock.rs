@@ -118,6 +118,16 @@ impl<T> RankedMutex<T> {
         }
     }
 
+    /// Takes the lock if it is free, also if its last holder panicked.
+    pub fn lock_if_free(&self) -> Option<Guard<'_, T>> {
+        let guard = match self.mutex.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Guard { guard, _held: HeldRank::push(self.rank()) })
+    }
+
     pub fn into_inner(self) -> T {
         self.mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -289,7 +299,9 @@ mod tests {
         let _wire = wire.lock();
         let tried = pool.try_lock();
         assert!(tried.is_some());
-        assert!(pool.try_lock().is_none());
+        assert!(pool.try_lock().is_none() && pool.lock_if_free().is_none());
+        drop(tried);
+        assert!(pool.lock_if_free().is_some());
     }
 
     #[test]
@@ -315,5 +327,6 @@ mod tests {
             panic!("while the lock is held");
         }));
         assert_eq!(*wire.lock(), 1);
+        assert!(wire.lock_if_free().is_some() && wire.try_lock().is_none());
     }
 }

@@ -331,7 +331,7 @@ impl Exchange<'_> {
                     BodySource::Http2 { body: Box::new(body), slot, timeout: self.request.timeouts.read },
                     self.effects.clone(),
                 ),
-                stream_view: StreamView::http2(connection.wire(), connection.origin()),
+                stream_view: StreamView::http2(&connection),
                 stream_id: Some(stream_id),
             }),
             Err(failure) => {
@@ -366,7 +366,7 @@ impl Exchange<'_> {
 /// Returns whether an HTTP/2 connection still accepts requests after what it received while it was idle.
 async fn is_open_after_idling(connection: &Http2) -> bool {
     connection.process_idle_frames().await;
-    let is_open = connection.is_open();
+    let is_open = connection.was_open();
     if !is_open {
         connection.report_draining();
     }

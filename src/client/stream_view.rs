@@ -66,12 +66,10 @@ impl StreamView {
     }
 
     /// Returns a view of the connection of an exchange.
-    pub fn http2(handle: &http2::Http2WireHandle, origin: &Arc<Origin>) -> Self {
-        let mut wire = handle.lock();
-        let session = wire.stream().session();
-        let stream = wire.stream().external().map(|stream| stream.handle().clone());
-        let external = stream.map(|stream| Box::new(ExternalView { stream, trailing: None }));
-        Self { wire: ViewedWire::Http2(handle.downgrade()), origin: Arc::clone(origin), external, session }
+    pub fn http2(connection: &http2::Http2) -> Self {
+        let external = connection.external().map(|stream| Box::new(ExternalView { stream, trailing: None }));
+        let wire = ViewedWire::Http2(connection.wire().downgrade());
+        Self { wire, origin: Arc::clone(connection.origin()), external, session: connection.session() }
     }
 
     /// Returns the external stream, if there is one. Then the view has no bytes and no addresses of its own.

@@ -91,28 +91,48 @@ impl ExchangeIo {
         // A follower is woken when what it waits for has been read.
         let is_read = request.activity == Activity::Receiving || self.registration.is_follower();
         let mut steps_first = is_read && !connection.is_external;
+        // An exchange that sends gives h2 more to do in `step`.
+        let may_delegate = connection.may_delegate && request.activity != Activity::Sending;
         loop {
+            let mut is_delegated = false;
             if !steps_first {
-                connection.drive();
+                // The leader reads itself: its socket was reported readable.
+                if may_delegate && !self.registration.is_leader() {
+                    is_delegated = connection.drive_or_delegate();
+                } else {
+                    connection.drive();
+                }
                 if self.writes_for_others(request) {
                     return Poll::Pending;
                 }
             }
             if let Poll::Ready(ready) = step(cx) {
-                if connection.connection_waker.is_dirty() {
-                    connection.drive();
-                }
-                self.leave();
-                // The leader, which sleeps on the socket, is not told of what TLS holds back.
-                connection.wake_leader();
+                self.end_wait(&connection);
                 return Poll::Ready(ready);
             }
-            if !std::mem::take(&mut steps_first) && !connection.has_more() {
-                break;
+            if std::mem::take(&mut steps_first) || (!is_delegated && connection.has_more()) {
+                continue;
+            }
+            // A leader looks again after its registration: until then, others found none to leave anything to.
+            let leads = self.wait(cx, request);
+            if !(leads && (is_delegated || connection.has_more())) {
+                return Poll::Pending;
             }
         }
-        self.wait(cx, request);
-        Poll::Pending
+    }
+
+    /// Ends the wait of an exchange whose step is ready, and sends what it may have left to send.
+    fn end_wait(&mut self, connection: &Http2) {
+        if connection.connection_waker.is_dirty() {
+            if connection.may_delegate {
+                connection.drive_or_delegate();
+            } else {
+                connection.drive();
+            }
+        }
+        self.leave();
+        // The leader, which sleeps on the socket, is not told of what TLS holds back, nor of what was left to this thread.
+        connection.wake_leader();
     }
 
     /// Sends what there is to send over an external stream, and reads nothing. Returns whether nothing is left to do, or another
@@ -164,22 +184,17 @@ impl ExchangeIo {
         true
     }
 
-    /// Registers what the exchange waits for, such that the connection is read meanwhile.
-    fn wait(&mut self, cx: &Context<'_>, request: IoRequest<'_>) {
+    /// Registers what the exchange waits for, such that the connection is read meanwhile. Returns whether the exchange leads.
+    fn wait(&mut self, cx: &Context<'_>, request: IoRequest<'_>) -> bool {
         if self.connection.is_external {
             self.wait_for_external(cx, request);
-            return;
+            return false;
         }
         let connection = &self.connection;
-        let mut wire = connection.wire.lock();
         let leads = connection.leader_followers.lock().sleep(&mut self.registration, cx.waker());
-        match wire.stream().socket() {
-            // Registered in any case: the followers rely on it, whatever the last poll has registered.
-            Some(socket) if leads => socket.wait_to_read(cx),
-            Some(socket) => socket.leave_reading_to_others(),
-            None => {}
-        }
+        connection.wait_for_socket(leads);
         wait_set::waits_for_waker();
+        leads
     }
 
     fn wait_for_external(&mut self, cx: &Context<'_>, request: IoRequest<'_>) {

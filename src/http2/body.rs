@@ -97,7 +97,7 @@ impl Http2Body {
         let mut cx = Context::from_waker(Waker::noop());
         let mut left = limit;
         while left > 0
-            && let Some(Poll::Ready(Some(Ok(chunk)))) = self.stream.body().map(|body| receive(body, &mut cx))
+            && let Some(Poll::Ready(Some(Ok(chunk)))) = self.stream.take_ahead().map(|body| receive(body, &mut cx))
         {
             left = left.saturating_sub(chunk.len());
             self.stream.connection().note_read(chunk.len());

@@ -128,7 +128,7 @@ impl Http2Exchange<'_> {
         // A clone of its own: a sender remembers one task that waits for it.
         let mut sender = self.connection.protocol.sender.lock().clone();
         let (response, send) =
-            sender.send_request(http2_request(self.request)?, !has_upload).map_err(|error| self.failed(&error))?;
+            sender.send_request(http2_request(self.request)?, !has_upload).map_err(|error| self.refused(&error))?;
         let upload = has_upload.then(|| Upload::new(send, self.request));
         Ok(Http2Stream::new(self.connection, response, upload))
     }
@@ -167,6 +167,15 @@ impl Http2Exchange<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns the error of an exchange that h2 has given no stream.
+    fn refused(&mut self, error: &h2::Error) -> Error {
+        let refused = self.failed(error);
+        if self.cause == FailureCause::CutOff {
+            self.cause = FailureCause::Unprocessed;
+        }
+        refused
     }
 
     /// Returns the error of an exchange whose stream failed before its response.

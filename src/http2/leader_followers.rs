@@ -48,6 +48,10 @@ enum Role {
 }
 
 impl WaitRegistration {
+    pub fn is_leader(&self) -> bool {
+        self.role == Role::Leader
+    }
+
     /// Returns whether the exchange slept as a follower.
     pub fn is_follower(&self) -> bool {
         self.role == Role::Follower

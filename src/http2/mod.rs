@@ -6,9 +6,10 @@
 //! 1. **On an event loop** the connection is a job of the loop's reactor, which reads and writes: when the socket is ready, and when
 //!    an exchange has given h2 something to do, also while no exchange waits. An exchange polls its own stream only, and sleeps until h2
 //!    wakes it.
-//! 2. **Among threads** each exchange reads and writes whenever it is polled; a poll never blocks. Sleeping follows the
-//!    leader/followers pattern (POSA 2, see [`leader_followers`]): one of the threads, the leader, sleeps on the socket; the others sleep
-//!    until what they wait for has been read, or until they lead.
+//! 2. **Among threads** each exchange reads and writes whenever it is polled, or leaves that to the thread that is doing it at the time
+//!    ([`Http2::drive_or_delegate`]); a poll never blocks. Sleeping follows the leader/followers pattern (POSA 2, see
+//!    [`leader_followers`]): one of the threads, the leader, sleeps on the socket; the others sleep until what they wait for has been
+//!    read, or until they lead.
 //! 3. **An external stream** is read and written by the exchanges through effects, one read and one write at a time. The exchanges
 //!    that do neither sleep as followers. Nothing is read while no exchange waits.
 //!
@@ -49,4 +50,4 @@ pub use self::body::Http2Body;
 pub use self::connection::{ConnectionObserver, Http2};
 pub use self::exchange::{FailureCause, Http2Failure, Http2Response};
 pub use self::keep_alive::KeepAlive;
-pub use self::wire::{Http2Wire, Http2WireHandle};
+pub use self::wire::Http2Wire;

@@ -14,6 +14,7 @@ use super::waker::ConnectionWaker;
 use super::windows::{self, Windows};
 use super::wire::Http2WireHandle;
 use crate::error::{Error, Kind, Result};
+use crate::io::parker::PostponedWakes;
 use crate::lock::{Rank, RankedMutex};
 use crate::origin::Origin;
 
@@ -156,6 +157,7 @@ impl ProtocolState {
     ) -> Polled {
         let Some(connection) = self.lifecycle.connection() else { return Polled::Closed };
         self.windows.adjust(connection, usage);
+        let postponed = (!waker.has_reactor()).then(PostponedWakes::begin);
         let poll = Pin::new(connection).poll(cx);
         let is_alive = match &mut self.pinger {
             Some(pinger) => pinger.poll(cx, wire, waker.reactor().as_ref()),
@@ -163,6 +165,7 @@ impl ProtocolState {
         };
         // What is left then waits in the wire, which wakes the connection when the stream accepts more.
         let _: Poll<_> = wire.lock().poll_send(cx);
+        drop(postponed);
         if poll.is_ready() || !is_alive {
             // Dropping h2's connection ends all streams: h2 does not tell them of every error.
             self.lifecycle = Lifecycle::Closed;

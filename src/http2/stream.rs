@@ -30,6 +30,10 @@ pub struct Http2Stream {
     io: ExchangeIo,
     handles: DropIfCurrent<Handles>,
     id: u32,
+    /// More than a head was sent, or begun to be sent.
+    has_upload: bool,
+    /// Data was taken since the last poll, which would have sent the credit for it.
+    has_taken_ahead: bool,
 }
 
 /// h2's handles on the stream.
@@ -155,13 +159,19 @@ impl Http2Stream {
     /// Makes the stream of a request that h2 has accepted. `upload` is what follows its head.
     pub fn new(connection: &Arc<Http2>, response: ResponseFuture, upload: Option<Upload>) -> Self {
         connection.exchanges.fetch_add(1, Ordering::AcqRel);
-        let id = response.stream_id().as_u32();
+        let (id, has_upload) = (response.stream_id().as_u32(), upload.is_some());
         let handles = Handles {
             response: ResponseSide::Head(response),
             request: upload.map_or(RequestSide::Done, RequestSide::Here),
             ..Handles::default()
         };
-        Self { io: ExchangeIo::new(connection), handles: DropIfCurrent::new(handles), id }
+        Self {
+            io: ExchangeIo::new(connection),
+            handles: DropIfCurrent::new(handles),
+            id,
+            has_upload,
+            has_taken_ahead: false,
+        }
     }
 
     /// Goes on to the body, after the head of the response.
@@ -175,6 +185,12 @@ impl Http2Stream {
 
     pub fn connection(&self) -> &Arc<Http2> {
         &self.io.connection
+    }
+
+    /// Returns h2's handle on the response body, for data that is taken without a poll.
+    pub fn take_ahead(&mut self) -> Option<&mut RecvStream> {
+        self.has_taken_ahead = true;
+        self.body()
     }
 
     /// Returns h2's handle on the response body.
@@ -231,10 +247,8 @@ impl Http2Stream {
             upload.push(chunk);
         }
         // A thread that sends without having to wait is not told what has arrived: its next poll reads the socket.
-        if !self.io.connection.is_job()
-            && let Some(socket) = self.io.connection.wire.lock().stream().socket()
-        {
-            socket.expect_readable();
+        if !self.io.connection.is_job() {
+            self.io.connection.expect_readable();
         }
     }
 
@@ -242,6 +256,17 @@ impl Http2Stream {
         if let RequestSide::Here(upload) = &mut self.handles.request {
             upload.set_trailers(trailers);
         }
+    }
+
+    /// Returns whether dropping the stream gives the connection nothing to send or to report, among threads: no reset, and no credit
+    /// for data that was read.
+    fn has_nothing_to_send(&self) -> bool {
+        let connection = &self.io.connection;
+        connection.may_delegate
+            && !self.has_upload
+            && connection.is_steady()
+            && !self.has_taken_ahead
+            && self.handles.is_complete()
     }
 
     /// Returns whether parts of the request are still to be sent.
@@ -295,7 +320,7 @@ impl Http2Stream {
         };
         let request = IoRequest { effects, activity, read_timeout, write_timeout: None };
         let handles = &mut self.handles;
-        self.io.poll(cx, request, |cx| {
+        let poll = self.io.poll(cx, request, |cx| {
             let ResponseSide::Body(body) = &mut handles.response else { return Poll::Pending };
             if let Poll::Ready(received) = receive(body, cx) {
                 return Poll::Ready(received);
@@ -304,7 +329,9 @@ impl Http2Stream {
                 UploadPoll::Needs(input) => Poll::Ready(BodyPoll::Needs(input)),
                 UploadPoll::Done | UploadPoll::Blocked => Poll::Pending,
             }
-        })
+        });
+        self.has_taken_ahead &= poll.is_pending();
+        poll
     }
 }
 
@@ -317,11 +344,12 @@ impl Drop for Http2Stream {
             upload_task.cancel();
         }
         let connection = &self.io.connection;
+        let has_nothing_to_send = self.has_nothing_to_send();
         let is_reset = connection.is_external && !self.handles.is_complete();
         // h2 resets the stream when its handles are dropped.
         *self.handles = Handles::default();
         connection.exchanges.fetch_sub(1, Ordering::AcqRel);
-        if !connection.is_job() {
+        if !connection.is_job() && !has_nothing_to_send {
             // The reset is sent now: the connection may not be polled again for a long time. This thread does not wait for it.
             connection.drive();
             connection.complete_reports();

@@ -9,6 +9,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
@@ -50,6 +51,13 @@ pub struct Http2Wire {
     new_frames: u32,
     frames: FrameCounter,
     ahead: ReadAhead,
+    status: Arc<WireStatus>,
+}
+
+/// The part of a wire's state that is read without its lock, which is held during system calls.
+pub struct WireStatus {
+    is_exhausted: AtomicBool,
+    is_write_blocked: AtomicBool,
 }
 
 /// The use that is made of the bytes that h2 writes.
@@ -66,39 +74,54 @@ enum Outgoing {
 
 /// A handle on the wire: h2 has one, the connection another.
 #[derive(Clone)]
-pub struct Http2WireHandle(Arc<RankedMutex<Http2Wire>>);
+pub struct Http2WireHandle {
+    wire: Arc<RankedMutex<Http2Wire>>,
+    status: Arc<WireStatus>,
+}
 
 impl Http2WireHandle {
     pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
-        Self(Arc::new(RankedMutex::new(
-            Rank::Wire,
-            Http2Wire {
-                origin,
-                stream,
-                queue: BytesMut::new(),
-                writing: Outgoing::Opening,
-                read_error: None,
-                received: 0,
-                budget: 0,
-                frames_in_go: 0,
-                new_frames: 0,
-                frames: FrameCounter::default(),
-                ahead: ReadAhead::default(),
-            },
-        )))
+        // Nothing is read before the first go of reading begins.
+        let status =
+            Arc::new(WireStatus { is_exhausted: AtomicBool::new(true), is_write_blocked: AtomicBool::new(false) });
+        let wire = Http2Wire {
+            origin,
+            stream,
+            queue: BytesMut::new(),
+            writing: Outgoing::Opening,
+            read_error: None,
+            received: 0,
+            budget: 0,
+            frames_in_go: 0,
+            new_frames: 0,
+            frames: FrameCounter::default(),
+            ahead: ReadAhead::default(),
+            status: Arc::clone(&status),
+        };
+        Self { wire: Arc::new(RankedMutex::new(Rank::Wire, wire)), status }
     }
 
     pub fn downgrade(&self) -> Weak<RankedMutex<Http2Wire>> {
-        Arc::downgrade(&self.0)
+        Arc::downgrade(&self.wire)
     }
 
     pub fn lock(&self) -> Guard<'_, Http2Wire> {
-        self.0.lock()
+        self.wire.lock()
+    }
+
+    /// Returns whether the last go of reading has used up its budget.
+    pub fn is_exhausted(&self) -> bool {
+        self.status.is_exhausted.load(Ordering::Acquire)
+    }
+
+    /// Returns whether there is something to send that has to wait for the peer.
+    pub fn is_write_blocked(&self) -> bool {
+        self.status.is_write_blocked.load(Ordering::Acquire)
     }
 
     /// Returns the wire, unless it is locked.
     pub fn try_lock(&self) -> Option<Guard<'_, Http2Wire>> {
-        self.0.try_lock()
+        self.wire.try_lock()
     }
 }
 
@@ -126,6 +149,7 @@ impl Http2Wire {
     pub fn refill(&mut self) {
         self.budget = READ_BUDGET;
         self.frames_in_go = 0;
+        self.status.is_exhausted.store(false, Ordering::Release);
     }
 
     /// Returns how many frames have begun to arrive since the last call.
@@ -136,11 +160,6 @@ impl Http2Wire {
     /// Returns whether this go of reading has used up its budget.
     pub fn is_exhausted(&self) -> bool {
         self.budget == 0 || self.frames_in_go >= FRAME_BUDGET
-    }
-
-    /// Returns whether there is something to send that has to wait for the peer.
-    pub fn is_write_blocked(&self) -> bool {
-        matches!(self.writing, Outgoing::Blocked)
     }
 
     pub fn has_write_failed(&self) -> bool {
@@ -214,7 +233,7 @@ impl Http2Wire {
             // Nothing was written since the last call: no body is being sent.
             self.queue = BytesMut::new();
         }
-        let was_blocked = self.is_write_blocked();
+        let was_blocked = matches!(self.writing, Outgoing::Blocked);
         let poll = self.poll_send_queue(cx);
         if was_blocked && poll.is_ready() {
             // h2 may wait for the stream as well, which wakes nothing now.
@@ -235,6 +254,7 @@ impl Http2Wire {
 
     /// Records the outcome of a write or a flush. A failure is kept here; h2 gets `if_failed` as a success.
     fn record_write<T>(&mut self, poll: Poll<io::Result<T>>, if_failed: T) -> Poll<io::Result<T>> {
+        self.status.is_write_blocked.store(poll.is_pending(), Ordering::Release);
         match poll {
             Poll::Ready(Ok(done)) => {
                 self.writing = Outgoing::Flowing;
@@ -269,6 +289,7 @@ impl Http2Wire {
                 let frames = self.frames.count(&buf.filled()[before..]);
                 self.frames_in_go = self.frames_in_go.saturating_add(frames);
                 self.new_frames = self.new_frames.saturating_add(frames);
+                self.status.is_exhausted.store(self.is_exhausted(), Ordering::Release);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {

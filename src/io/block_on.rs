@@ -120,6 +120,7 @@ mod tests {
 
     use super::*;
     use crate::io::socket::Socket;
+    use crate::io::source::Direction;
     use crate::io::wait_set::{sleep_until, timeout_at};
     use crate::lock::lock;
 
@@ -195,7 +196,7 @@ mod tests {
                 let mut shared = lock(&shared);
                 shared.1 = Some(cx.waker().clone());
                 if with_socket {
-                    socket.wait_to_read(cx);
+                    wait_set::wait_for(socket.source(), Direction::Read);
                     wait_set::waits_for_waker();
                 }
                 if shared.0 { Poll::Ready(()) } else { Poll::Pending }

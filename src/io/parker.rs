@@ -4,6 +4,8 @@
 //! its wait set, with the thread's notifier among the descriptors where another thread may have to end the sleep; or without a
 //! descriptor, if it waits for a deadline or for another thread alone.
 
+use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Wake;
@@ -80,6 +82,14 @@ impl Parker {
         self.is_woken.store(true, Ordering::Release);
     }
 
+    fn end_sleep(&self) {
+        match self.take_sleeper() {
+            Some(Sleeper::Parked(thread)) => thread.unpark(),
+            Some(Sleeper::AtNotifier(notifier)) => notifier.notify(),
+            None => {}
+        }
+    }
+
     fn take_sleeper(&self) -> Option<Sleeper> {
         lock(&self.sleeper).take()
     }
@@ -109,12 +119,56 @@ impl Wake for Parker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.mark_woken();
-        match self.take_sleeper() {
-            Some(Sleeper::Parked(thread)) => thread.unpark(),
-            Some(Sleeper::AtNotifier(notifier)) => notifier.notify(),
-            None => {}
+        if !postpone(self) {
+            self.end_sleep();
         }
     }
+}
+
+thread_local! {
+    /// True while this thread postpones the end of sleeps; and the sleeps that it has still to end.
+    static POSTPONED: RefCell<(bool, Vec<Arc<Parker>>)> = const { RefCell::new((false, Vec::new())) };
+}
+
+/// As long as it lives, wake-ups by this thread mark parkers as woken and end no sleep. Dropping it ends the sleeps.
+///
+/// A thread that wakes others while it holds locks would have them wait for these locks, each with two more system calls.
+pub struct PostponedWakes {
+    // It belongs to a thread.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl PostponedWakes {
+    pub fn begin() -> Self {
+        // At the end of a thread nothing is postponed.
+        let _ = POSTPONED.try_with(|state| state.borrow_mut().0 = true);
+        Self { _not_send: PhantomData }
+    }
+}
+
+impl Drop for PostponedWakes {
+    fn drop(&mut self) {
+        let parkers = POSTPONED.try_with(|state| {
+            let (postpones, parkers) = &mut *state.borrow_mut();
+            *postpones = false;
+            std::mem::take(parkers)
+        });
+        for parker in parkers.unwrap_or_default() {
+            parker.end_sleep();
+        }
+    }
+}
+
+/// Notes that the sleep is to be ended later. Returns false if this thread does not postpone that.
+fn postpone(parker: &Arc<Parker>) -> bool {
+    let is_postponed = POSTPONED.try_with(|state| {
+        let (postpones, parkers) = &mut *state.borrow_mut();
+        if *postpones && !parkers.iter().any(|known| Arc::ptr_eq(known, parker)) {
+            parkers.push(Arc::clone(parker));
+        }
+        *postpones
+    });
+    is_postponed.unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -156,6 +210,24 @@ mod tests {
             }
             other.join().expect("the other thread ends");
         }
+    }
+
+    #[test]
+    fn a_wake_up_can_be_postponed() {
+        let parker = Arc::<Parker>::default();
+        let notifier = Arc::new(Notifier::new().expect("a pipe"));
+        let is_asleep = || lock(&parker.sleeper).is_some();
+        parker.wake_through(Arc::clone(&notifier));
+        let postponed = PostponedWakes::begin();
+        for _ in 0..2 {
+            Waker::from(Arc::clone(&parker)).wake();
+            assert!(parker.is_woken() && is_asleep());
+        }
+        drop(postponed);
+        assert!(!is_asleep(), "the notifier was notified");
+        parker.wake_through(notifier);
+        Waker::from(Arc::clone(&parker)).wake();
+        assert!(!is_asleep(), "nothing is postponed any more");
     }
 
     #[test]

@@ -80,13 +80,17 @@ impl Socket {
         self.source.shutdown();
     }
 
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
     pub fn downgrade(&self) -> Weak<Source> {
         Arc::downgrade(&self.source)
     }
 
     /// Makes the next read ask the kernel, even if the socket counts as drained.
     pub fn expect_readable(&self) {
-        self.source.set(READABLE);
+        self.source.expect_readable();
     }
 
     /// Makes the next read and write wait until the kernel reports the socket ready, as a connect in progress needs it.
@@ -97,16 +101,6 @@ impl Socket {
     /// Completes when the socket can be written to. A connect in progress has then ended, with success or an error.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.source.is(WRITABLE) { Poll::Ready(()) } else { self.wait(cx, Direction::Write) }
-    }
-
-    /// Notes that the poll waits for something to read.
-    pub fn wait_to_read(&self, cx: &Context<'_>) {
-        let _: Poll<()> = self.wait(cx, Direction::Read);
-    }
-
-    /// Takes that back: another thread reads the socket.
-    pub fn leave_reading_to_others(&self) {
-        wait_set::leave_reading_to_others(&self.source);
     }
 
     fn wait<T>(&self, cx: &Context<'_>, direction: Direction) -> Poll<T> {

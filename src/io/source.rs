@@ -126,6 +126,11 @@ impl Source {
         self.generation.is_current()
     }
 
+    /// Makes the next read ask the kernel, even if the socket counts as drained.
+    pub fn expect_readable(&self) {
+        self.set(READABLE);
+    }
+
     /// Ends both directions: everything that waits for this socket wakes up and finds it closed. A forked child does nothing: the
     /// stream is also its parent's.
     pub fn shutdown(&self) {

@@ -113,6 +113,15 @@ impl Stream {
         }
     }
 
+    /// Returns whether polls alone do not move its bytes: a driver has to carry out effects or steps of TLS.
+    pub fn needs_driver(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(layer) => layer.session().is_some() || layer.below().needs_driver(),
+            Self::External(_) => true,
+        }
+    }
+
     /// Returns the number of bytes sent and received so far, counted below TLS.
     pub fn moved(&self) -> u64 {
         match self {

@@ -64,7 +64,7 @@ pub fn deadline() -> Option<Instant> {
 }
 
 /// Notes that the poll waits for a socket that no reactor watches.
-pub(super) fn wait_for(socket: &Arc<Source>, direction: Direction) {
+pub fn wait_for(socket: &Arc<Source>, direction: Direction) {
     CURRENT.with_borrow_mut(|current| {
         if !current.interests.iter().any(|(known, what)| *what == direction && Arc::ptr_eq(known, socket)) {
             current.interests.push((Arc::clone(socket), direction));
@@ -73,7 +73,7 @@ pub(super) fn wait_for(socket: &Arc<Source>, direction: Direction) {
 }
 
 /// Takes back that the poll waits for something to read from a socket, which another thread reads.
-pub(super) fn leave_reading_to_others(socket: &Arc<Source>) {
+pub fn leave_reading_to_others(socket: &Arc<Source>) {
     CURRENT.with_borrow_mut(|current| {
         current.interests.retain(|(known, direction)| *direction != Direction::Read || !Arc::ptr_eq(known, socket));
     });

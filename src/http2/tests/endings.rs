@@ -82,6 +82,8 @@ fn a_connection_that_ends_fails_its_exchanges() {
     assert!(failure.error.message().contains("Server disconnected"), "{}", failure.error);
     assert!(!connection.is_open());
     assert!(read(&mut first.body).is_err(), "the body is cut off");
+    let refused = send(&connection, &get()).err().expect("the connection has ended");
+    assert_eq!(refused.cause, FailureCause::Unprocessed, "nothing of it was sent");
     drop(first);
     finish(connection, peer);
 }

@@ -52,6 +52,32 @@ fn the_leader_reads_the_response_of_a_follower() {
     responses_arrive(false);
 }
 
+/// A thread that finds the protocol locked sleeps as a follower. Its request is sent nevertheless: the owner of the lock passes it on.
+#[test]
+fn a_request_that_is_left_to_another_thread_is_sent() {
+    let (connection, peer) = connect(|peer| {
+        peer.open(&[]);
+        let first = peer.expect_request();
+        let second = peer.expect_request();
+        peer.respond(second, "second");
+        peer.respond(first, "first");
+    });
+    let leader = exchange_elsewhere(&connection);
+    while connection.leader_followers.lock().leader().is_none() {
+        thread::yield_now();
+    }
+    let state = connection.protocol.state.lock();
+    let follower = exchange_elsewhere(&connection);
+    while !connection.leader_followers.lock().has_followers() {
+        thread::yield_now();
+    }
+    drop(state);
+    assert!(connection.is_open(), "this takes the lock, and wakes the leader when it has released it");
+    assert_eq!(content(follower), "second");
+    assert_eq!(content(leader), "first");
+    finish(connection, peer);
+}
+
 #[test]
 fn many_threads_share_a_connection() {
     const REQUESTS: usize = 20;

@@ -133,14 +133,14 @@ fn what_the_stream_does_not_accept_waits_and_stops_h2() {
     let (mut wire, accepted) = wire(1000);
     wire.lock().open();
     assert_eq!(write(&mut wire, 16_384), Poll::Ready(16_393));
-    assert!(!send(&wire) && wire.lock().is_write_blocked());
+    assert!(!send(&wire) && wire.is_write_blocked());
     while wire.lock().queue.len() < COLLECTED {
         assert_eq!(write(&mut wire, 16_384), Poll::Ready(16_393));
     }
     assert_eq!(write(&mut wire, 16_384), Poll::Pending);
-    assert!(!send(&wire) && wire.lock().is_write_blocked());
+    assert!(!send(&wire) && wire.is_write_blocked());
     lock(&accepted).room = usize::MAX;
-    assert!(send(&wire) && !wire.lock().is_write_blocked());
+    assert!(send(&wire) && !wire.is_write_blocked());
     let sent: usize = lock(&accepted).writes.iter().sum();
     assert_eq!(sent % 16_393, 0, "all frames but the one that h2 has kept");
     assert_eq!(write(&mut wire, 16_384), Poll::Ready(16_393));

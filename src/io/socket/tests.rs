@@ -157,18 +157,6 @@ fn a_connect_in_progress_waits_for_the_kernel() {
 }
 
 #[test]
-fn reading_can_be_left_to_another_thread() {
-    let (socket, _peer) = pair();
-    let cx = Context::from_waker(Waker::noop());
-    socket.wait_to_read(&cx);
-    socket.wait_to_read(&cx);
-    assert_eq!(waits(), [Direction::Read]);
-    socket.wait_to_read(&cx);
-    socket.leave_reading_to_others();
-    assert!(waits().is_empty());
-}
-
-#[test]
 fn what_was_known_of_the_readiness_does_not_outlive_an_attach() {
     let (mut socket, peer) = pair();
     assert!(read(&mut socket, 4).is_pending());
