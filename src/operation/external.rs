@@ -245,7 +245,7 @@ mod tests {
         let stream = handle(&owner, false);
         stream.release();
         stream.close_later();
-        assert!(owner.is_empty());
+        assert!(owner.take(false).is_empty());
     }
 
     #[test]
