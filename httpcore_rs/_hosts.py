@@ -27,6 +27,9 @@ if typing.TYPE_CHECKING:
 class _Local(threading.local):
     """The hosts of the event loops of a thread, and a reference to the one that was used last."""
 
+    # The module, once it has been imported.
+    trio: types.ModuleType | None = None
+
     def __init__(self) -> None:
         self.last: typing.Callable[[], Host | None] = lambda: None
         self.all: weakref.WeakValueDictionary[int, Host] = weakref.WeakValueDictionary()
@@ -34,14 +37,18 @@ class _Local(threading.local):
 
 _local = _Local()
 
+# Without the GIL, threads that read an object out of one dictionary, or write to it, wait for each other.
+_has_gil: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+
 # Refers to the host that was used last, by any thread: looking here first is faster than in the thread's own record.
+# Unused without the GIL.
 _last: typing.Callable[[], Host | None] = _local.last
 
 
 def current_host() -> Host:
     """Returns the host of the running event loop, and makes it on the first call."""
     global _last  # noqa: PLW0603
-    trio = sys.modules.get("trio")
+    trio = sys.modules.get("trio") if _has_gil else _imported_trio()
     # trio may run in guest mode on an asyncio loop: trio knows if the running task is one of its own.
     token: object
     make: typing.Callable[[typing.Any], Host]
@@ -60,8 +67,20 @@ def current_host() -> Host:
             host = make(token)
             _local.all[id(token)] = host
         _local.last = weakref.ref(host)
-    _last = _local.last
+    if _has_gil:
+        _last = _local.last
     return host
+
+
+def _imported_trio() -> types.ModuleType | None:
+    """Returns trio if it has been imported, from the record of the thread if it is there."""
+    trio = _local.trio
+    if trio is None:
+        trio = sys.modules.get("trio")
+        # The module is incomplete while another thread imports it.
+        if hasattr(trio, "lowlevel"):
+            _local.trio = trio
+    return trio
 
 
 def _import_asyncio() -> object:

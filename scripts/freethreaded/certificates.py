@@ -5,6 +5,7 @@ trustme needs cryptography, and that needs cffi, which does not support the free
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -64,6 +65,7 @@ class CA:
     def __init__(self) -> None:
         command = [os.environ[VARIABLE], str(Path(__file__).parent / "authority.py")]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        atexit.register(self._process.communicate)
         self.cert_pem = Blob(self._answer()["ca"])
 
     def issue_cert(self, *identities: str, **times: datetime) -> LeafCert:
