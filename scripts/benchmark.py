@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -46,6 +47,9 @@ def _measured(options: argparse.Namespace) -> Run:
     if not options.in_place and ROOT / "httpcore_rs" in Path(httpcore_rs.__file__).resolve().parents:
         sys.exit("this is the source tree's development build: run scripts/benchmark, which measures a release wheel")
     allow_many_sockets()
+    # For this process, which has read them. Programs whose memory is measured have the defaults.
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+        os.environ.pop(name, None)
     # A warning about each connection of httpunk.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     effort = Effort(options.rounds or (7 if options.quick else 25), 0.04 if options.quick else 0.1)
