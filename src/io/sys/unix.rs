@@ -110,8 +110,17 @@ impl WakePair {
 
 /// The sockets of one event loop (`epoll`, `kqueue`), and the wake-up of the loop by other threads.
 pub struct Poller {
-    poll: RankedMutex<(Poll, Events)>,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    state: PollerState,
+    // A forked child does not inherit a kqueue. The number of its descriptor may be that of another file there, which a drop would
+    // close.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    state: crate::fork::DropIfCurrent<PollerState>,
     descriptor: RawDescriptor,
+}
+
+struct PollerState {
+    poll: RankedMutex<(Poll, Events)>,
     registry: Registry,
     notify: mio::Waker,
 }
@@ -119,13 +128,14 @@ pub struct Poller {
 impl Poller {
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
+        let descriptor = poll.as_raw_fd();
         let registry = poll.registry().try_clone()?;
-        Ok(Self {
-            descriptor: poll.as_raw_fd(),
-            notify: mio::Waker::new(&registry, NOTIFY)?,
-            poll: RankedMutex::new(Rank::Poller, (poll, Events::with_capacity(EVENTS_PER_TURN))),
-            registry,
-        })
+        let notify = mio::Waker::new(&registry, NOTIFY)?;
+        let poll = RankedMutex::new(Rank::Poller, (poll, Events::with_capacity(EVENTS_PER_TURN)));
+        let state = PollerState { poll, registry, notify };
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let state = crate::fork::DropIfCurrent::new(state);
+        Ok(Self { state, descriptor })
     }
 
     /// Returns the descriptor that is readable while there is something to collect.
@@ -135,7 +145,7 @@ impl Poller {
 
     /// Collects what has happened to the sockets, without blocking. `set_ready` gets the key of each of them.
     pub fn collect(&self, mut set_ready: impl FnMut(usize, Readiness)) -> io::Result<()> {
-        let mut guard = self.poll.lock();
+        let mut guard = self.state.poll.lock();
         let (poll, events) = &mut *guard;
         match poll.poll(events, Some(Duration::ZERO)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -150,7 +160,7 @@ impl Poller {
     /// Makes the descriptor readable, from any thread.
     pub fn notify(&self) {
         // It fails only if the poller is gone, and with it the loop that watched it.
-        let _ = self.notify.wake();
+        let _ = self.state.notify.wake();
     }
 }
 
@@ -160,7 +170,11 @@ pub struct Watch(RawDescriptor);
 impl Watch {
     pub fn new(poller: &Poller, socket: &Socket, key: usize) -> io::Result<Self> {
         let descriptor = socket.as_raw_fd();
-        poller.registry.register(&mut SourceFd(&descriptor), Token(key), Interest::READABLE | Interest::WRITABLE)?;
+        poller.state.registry.register(
+            &mut SourceFd(&descriptor),
+            Token(key),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
         Ok(Self(descriptor))
     }
 
@@ -173,7 +187,7 @@ impl Watch {
     /// Takes a socket that is still open out of the poller.
     pub fn end(&self, poller: &Poller) {
         // It fails only for a socket that the poller does not know.
-        let _ = poller.registry.deregister(&mut SourceFd(&self.0));
+        let _ = poller.state.registry.deregister(&mut SourceFd(&self.0));
     }
 }
 
