@@ -53,7 +53,7 @@ class Names:
         return self.outcome(port)
 
     async def of_loop(self, host: str, port: int, *_: Any, **__: Any) -> list[Any]:
-        sleep = trio.sleep if trio.lowlevel.in_trio_run() else asyncio.sleep
+        sleep = trio.sleep if trio is not None and trio.lowlevel.in_trio_run() else asyncio.sleep
         self.begin(host, port)
         try:
             while not self.answer.is_set():

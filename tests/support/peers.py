@@ -19,6 +19,7 @@ import select
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol
@@ -144,7 +145,8 @@ class Connection:
 
     def reset(self) -> None:
         """Aborts the connection: the client gets a TCP reset."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.socket.close()
 
     def end(self) -> None:
