@@ -44,6 +44,7 @@ def trust(certificates: Certificates, engine: str) -> dict[str, Any]:
 # Requests.
 
 
+@needs_proxies_of_httpcore
 @pytest.mark.parametrize("path", ["", "a/b?c=d", "caf%C3%A9"])
 async def test_a_forwarded_request_is_httpcores(flavour: Flavour, serve: Serve, path: str) -> None:
     peer = serve(echo)
