@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::connection::HttpConnection;
-use super::http1_body::Http1Body;
+use super::http1_body::{Http1Body, InUse};
 use super::send::{closed, closed_by_pool, foreign};
 use crate::error::Result;
 use crate::http2;
@@ -127,9 +127,11 @@ impl ResponseBody {
     }
 
     /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`.
-    pub fn close(&mut self) {
+    /// Returns a connection that is to be dropped without a lock.
+    #[must_use]
+    pub fn close(&mut self) -> Option<InUse> {
         match &mut self.source {
-            BodySource::Http1(body) => body.close(),
+            BodySource::Http1(body) => return body.close(),
             BodySource::Http2 { body, .. } => {
                 let (is_complete, trailers, reader) = (body.is_complete(), body.take_trailers(), body.take_reader());
                 self.source = BodySource::Closed(is_complete, trailers);
@@ -139,11 +141,12 @@ impl ResponseBody {
             }
             BodySource::Closed(..) => {}
         }
+        None
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.close();
+        drop(self.close());
     }
 }

@@ -14,7 +14,8 @@ use crate::io::wait_set;
 use crate::operation::EffectChannel;
 use crate::pool::SlotGuard;
 
-struct InUse {
+/// A connection with the slot that it has in its pool.
+pub struct InUse {
     // Dropped in this order: the descriptor is closed before the slot is given to another request.
     connection: Box<Http1>,
     slot: SlotGuard<HttpConnection>,
@@ -108,15 +109,17 @@ impl Http1Body {
         }
     }
 
-    /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`.
-    pub fn close(&mut self) {
-        let Some(in_use) = self.in_use.take() else { return };
+    /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`. Returns a connection that
+    /// cannot be used again, which may hold an exception and is to be dropped without a lock.
+    #[must_use]
+    pub fn close(&mut self) -> Option<InUse> {
+        let in_use = self.in_use.take()?;
         if let Some(reader) = self.reader.take() {
             // A thread may be asleep on the socket.
             in_use.slot.status().close();
             reader.wake();
         }
-        self.give_back(in_use);
+        self.give_back(in_use)
     }
 
     /// Gives the connection back at the end of the body, before the response is closed. A connection that cannot be used again, or was
@@ -132,10 +135,10 @@ impl Http1Body {
         }
     }
 
-    fn give_back(&mut self, mut in_use: InUse) {
+    fn give_back(&mut self, mut in_use: InUse) -> Option<InUse> {
         if !in_use.slot.is_current() {
             // A forked child: closing its copy of the descriptor leaves the parent's alone.
-            return;
+            return Some(in_use);
         }
         if let Some(incoming) = &mut self.incoming {
             // The last bytes may have been read, and the end of the body not yet.
@@ -143,7 +146,7 @@ impl Http1Body {
             let poll = in_use.connection.poll_body(&mut cx, incoming, &mut ProgressTimer::default(), None, None);
             wait_set::clear();
             if !matches!(poll, Poll::Ready(Ok(None))) {
-                return;
+                return Some(in_use);
             }
             self.incoming = None;
         }
@@ -154,8 +157,9 @@ impl Http1Body {
         }
         if !slot.status().is_closed_by_pool() && connection.finish() {
             slot.keep(HttpConnection::Http1(connection));
+            None
         } else {
-            drop(connection);
+            Some(InUse { connection, slot })
         }
     }
 

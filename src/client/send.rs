@@ -402,7 +402,7 @@ pub async fn fetch<C: Collect>(
         content.push(chunk)?;
         yield_budget.spend(length, &effects).await?;
     }
-    body.close();
+    drop(body.close());
     Ok(Fetched { response, content })
 }
 

@@ -52,7 +52,7 @@ impl OpenBody {
     pub fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         let mut body = self.body.lock();
         catch_unwind(AssertUnwindSafe(|| body.poll_large_chunk(cx))).unwrap_or_else(|panic| {
-            body.close();
+            drop(body.close());
             Poll::Ready(Err(panicked(&*panic)))
         })
     }
@@ -87,7 +87,8 @@ impl OpenBody {
 
     /// Closes the body: gives its connection back, or closes that if the body was not read to its end.
     pub fn close(&self) {
-        self.body.lock().close();
+        let unusable = self.body.lock().close();
+        drop(unusable);
     }
 
     /// Takes the sources of the rest of the request, if there are any.
