@@ -126,12 +126,18 @@ impl ResponseBody {
         })
     }
 
-    /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`.
-    /// Returns a connection that is to be dropped without a lock.
-    #[must_use]
-    pub fn close(&mut self) -> Option<InUse> {
+    /// Returns a connection that has ended. It may hold an exception, and is to be dropped without a lock.
+    pub fn take_ended(&mut self) -> Option<InUse> {
         match &mut self.source {
-            BodySource::Http1(body) => return body.close(),
+            BodySource::Http1(body) => body.take_ended(),
+            BodySource::Http2 { .. } | BodySource::Closed(..) => None,
+        }
+    }
+
+    /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`.
+    pub fn close(&mut self) {
+        match &mut self.source {
+            BodySource::Http1(body) => body.close(),
             BodySource::Http2 { body, .. } => {
                 let (is_complete, trailers, reader) = (body.is_complete(), body.take_trailers(), body.take_reader());
                 self.source = BodySource::Closed(is_complete, trailers);
@@ -141,12 +147,11 @@ impl ResponseBody {
             }
             BodySource::Closed(..) => {}
         }
-        None
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        drop(self.close());
+        self.close();
     }
 }

@@ -26,6 +26,8 @@ pub struct InUse {
 /// A body that was read to its end returns the connection to the pool. Closing or dropping one that was not closes the connection.
 pub struct Http1Body {
     in_use: Option<InUse>,
+    /// A connection that cannot be used again. It may hold an exception, so the owner of the body drops it when no lock is held.
+    ended: Option<InUse>,
     /// `None` when the body is complete.
     incoming: Option<Http1Incoming>,
     /// Wakes the task or thread that waits for the next chunk, when the response is closed meanwhile.
@@ -47,6 +49,7 @@ impl Http1Body {
     ) -> Self {
         Self {
             in_use: Some(InUse { connection, slot }),
+            ended: None,
             incoming,
             reader: None,
             expected,
@@ -103,23 +106,26 @@ impl Http1Body {
             }
             Poll::Ready(Err(fault)) => {
                 let error = self.explain(fault);
-                self.in_use = None;
+                self.ended = self.in_use.take();
                 Poll::Ready(Err(error))
             }
         }
     }
 
-    /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`. Returns a connection that
-    /// cannot be used again, which may hold an exception and is to be dropped without a lock.
-    #[must_use]
-    pub fn close(&mut self) -> Option<InUse> {
-        let in_use = self.in_use.take()?;
+    /// Returns a connection that has ended, to be dropped without a lock.
+    pub fn take_ended(&mut self) -> Option<InUse> {
+        self.ended.take()
+    }
+
+    /// Gives the connection back. Idempotent. A task or thread that waits for a chunk gets a `ReadError`.
+    pub fn close(&mut self) {
+        let Some(in_use) = self.in_use.take() else { return };
         if let Some(reader) = self.reader.take() {
             // A thread may be asleep on the socket.
             in_use.slot.status().close();
             reader.wake();
         }
-        self.give_back(in_use)
+        self.ended = self.give_back(in_use);
     }
 
     /// Gives the connection back at the end of the body, before the response is closed. A connection that cannot be used again, or was
@@ -135,6 +141,7 @@ impl Http1Body {
         }
     }
 
+    /// Gives a connection back to the pool. Returns one that cannot be used again.
     fn give_back(&mut self, mut in_use: InUse) -> Option<InUse> {
         if !in_use.slot.is_current() {
             // A forked child: closing its copy of the descriptor leaves the parent's alone.
@@ -150,17 +157,16 @@ impl Http1Body {
             }
             self.incoming = None;
         }
-        let InUse { mut connection, slot } = in_use;
-        if connection.is_upgraded() {
+        if in_use.connection.is_upgraded() {
             // A thread may be asleep on the upgraded stream.
-            slot.status().close();
+            in_use.slot.status().close();
         }
-        if !slot.status().is_closed_by_pool() && connection.finish() {
-            slot.keep(HttpConnection::Http1(connection));
-            None
-        } else {
-            Some(InUse { connection, slot })
+        if in_use.slot.status().is_closed_by_pool() || !in_use.connection.finish() {
+            return Some(in_use);
         }
+        let InUse { connection, slot } = in_use;
+        slot.keep(HttpConnection::Http1(connection));
+        None
     }
 
     fn explain(&self, fault: BodyFault) -> Error {

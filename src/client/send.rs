@@ -402,7 +402,8 @@ pub async fn fetch<C: Collect>(
         content.push(chunk)?;
         yield_budget.spend(length, &effects).await?;
     }
-    drop(body.close());
+    body.close();
+    drop(body.take_ended());
     Ok(Fetched { response, content })
 }
 

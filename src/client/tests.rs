@@ -127,7 +127,7 @@ fn a_connection_is_used_again_when_the_body_has_been_read() {
         assert_eq!(idle(&client), [false]);
         assert_eq!(read(&mut response).expect("a body"), "hello");
         assert_eq!(idle(&client), [true]);
-        drop(response.body.close());
+        response.body.close();
     }
     assert_eq!(client.pool.close(), 1);
     server.finish();
@@ -359,7 +359,7 @@ fn requests_share_a_connection_of_http2() {
     assert!(first.stream_view.peer_address().is_some());
     for response in [&mut second, &mut first] {
         assert_eq!(read(response).expect("a body"), "hello");
-        drop(response.body.close());
+        response.body.close();
     }
     assert_eq!(idle(&client), [true]);
     let view = first.stream_view.clone();

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use super::namespace::{Namespace, Package};
 use crate::error::{Error, Kind, OsError};
+use crate::lock::Lockless;
 
 /// The failure of a step that involves Python: an error of the engine, or an exception of user code, which is raised unchanged.
 pub enum Fault {
@@ -49,6 +50,7 @@ impl Fault {
 #[derive(Debug)]
 struct Raised {
     exception: PyErr,
+    _lockless: Lockless,
 }
 
 impl fmt::Display for Raised {
@@ -61,7 +63,7 @@ impl std::error::Error for Raised {}
 
 /// Returns the error that stands for an exception that was made before.
 pub fn raised(kind: Kind, exception: PyErr) -> Error {
-    Error::new(kind, exception.to_string()).with_source(Raised { exception })
+    Error::new(kind, exception.to_string()).with_source(Raised { exception, _lockless: Lockless })
 }
 
 /// Returns the error for an exception that user code raised. An exception of httpcore keeps its kind.

@@ -337,7 +337,10 @@ async def test_an_exception_without_a_message_gets_one(flavour: Flavour) -> None
     assert str(failure) == "connecting to a.test:81 took longer than 0.5 s (connect timeout)"
 
 
-async def test_a_write_that_fails_lets_an_early_answer_be_read(flavour: Flavour, serve: Serve) -> None:
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
+async def test_a_write_that_fails_lets_an_early_answer_be_read(
+    flavour: Flavour, serve: Serve, is_streamed: bool
+) -> None:
     def script(connection: Connection) -> None:
         connection.read_head()
         connection.send(reply(b"too large", status=b"413 Content Too Large"))
@@ -345,10 +348,32 @@ async def test_a_write_that_fails_lets_an_early_answer_be_read(flavour: Flavour,
     peer = serve(script)
     backend = Failing(flavour, "write", httpcore.WriteError("gone"), after=1)
     async with flavour.pool(network_backend=in_flavour(flavour, backend)) as pool:
-        response = await pool.request("POST", peer.url, content=flavour.parts(b"x" * 10, b"y" * 10, b"z" * 10))
-        assert (response.status, response.content) == (413, b"too large")
+        content = flavour.parts(b"x" * 10, b"y" * 10, b"z" * 10)
+        if is_streamed:
+            async with pool.stream("POST", peer.url, content=content) as response:
+                assert (response.status, await response.read()) == (413, b"too large")
+        else:
+            response = await pool.request("POST", peer.url, content=content)
+            assert (response.status, response.content) == (413, b"too large")
         assert pool.connections == []
     assert len(backend.called("write")) > 1
+
+
+async def test_a_response_whose_pool_is_closed(flavour: Flavour, serve: Serve) -> None:
+    """The connection, which holds an exception of the stream, is freed where no lock of the engine is held."""
+
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")
+        connection.wait_closed()
+
+    backend = Backend(flavour)
+    async with flavour.pool(network_backend=in_flavour(flavour, backend)) as pool:
+        async with pool.stream("GET", serve(script).url) as response:
+            await pool.close()
+            with pytest.raises(httpcore.ReadError, match="was closed by its pool"):
+                await response.read()
+    assert [stream.closed for stream in backend.streams] == [True]
 
 
 async def test_the_end_of_the_stream(flavour: Flavour) -> None:

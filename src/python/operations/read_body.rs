@@ -50,10 +50,11 @@ impl OpenBody {
 
     /// Polls for the next chunk. A panic becomes an error.
     pub fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
-        let mut body = self.body.lock();
-        catch_unwind(AssertUnwindSafe(|| body.poll_large_chunk(cx))).unwrap_or_else(|panic| {
-            drop(body.close());
-            Poll::Ready(Err(panicked(&*panic)))
+        self.with_body(|body| {
+            catch_unwind(AssertUnwindSafe(|| body.poll_large_chunk(cx))).unwrap_or_else(|panic| {
+                body.close();
+                Poll::Ready(Err(panicked(&*panic)))
+            })
         })
     }
 
@@ -87,8 +88,17 @@ impl OpenBody {
 
     /// Closes the body: gives its connection back, or closes that if the body was not read to its end.
     pub fn close(&self) {
-        let unusable = self.body.lock().close();
-        drop(unusable);
+        self.with_body(ResponseBody::close);
+    }
+
+    /// Works on the body, and then drops its connection without the lock if that has ended.
+    fn with_body<T>(&self, work: impl FnOnce(&mut ResponseBody) -> T) -> T {
+        let mut body = self.body.lock();
+        let result = work(&mut body);
+        let ended = body.take_ended();
+        drop(body);
+        drop(ended);
+        result
     }
 
     /// Takes the sources of the rest of the request, if there are any.
