@@ -9,7 +9,8 @@
 //! | `RawDescriptor` | The number that Python knows a socket by; `Copy`. |
 //! | `descriptor`, `into_descriptor` | The number of a socket. The second one leaves it to the caller to close it. |
 //! | `PollSet` | Sleeps until a socket is ready, a `WakePair` is woken, a time has passed or a signal arrives. |
-//! | `WakePair` | Wakes a `PollSet` from another thread or from a signal handler. Neither end blocks. |
+//! | `wake_ends`, `WakeReader`, `WakeWriter` | The ends of a [`WakePair`], which wakes a `PollSet` from another thread or from a signal handler. Neither blocks. |
+//! | `reader_descriptor`, `writer_number` | Those ends as a `PollSet` and as `signal.set_wakeup_fd()` know them. |
 //! | `write_signals` | Writes the numbers of signals to the descriptor that a program has set for them. |
 //! | `Poller` | The poller of one event loop: reports the readiness of many sockets. |
 //! | `Watch` | A socket's place in a poller, which it must leave by `end` or a drop before it is closed. |
@@ -32,6 +33,7 @@
 
 #[cfg(unix)]
 mod unix;
+mod wake_pair;
 #[cfg(windows)]
 mod windows;
 
@@ -42,6 +44,7 @@ use mio::Token;
 
 #[cfg(unix)]
 pub use self::unix::*;
+pub use self::wake_pair::WakePair;
 #[cfg(windows)]
 pub use self::windows::*;
 

@@ -1,6 +1,6 @@
 //! Linux, macOS and the BSDs.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
-use super::{Direction, EVENTS_PER_TURN, Interests, NOTIFY, OptionValue, Readiness};
+use super::{Direction, EVENTS_PER_TURN, Interests, NOTIFY, OptionValue, Readiness, WakePair};
 use crate::lock::{Rank, RankedMutex};
 
 pub const MUST_ARM: bool = false;
@@ -66,46 +66,24 @@ pub fn set_option(socket: &Socket, level: i32, name: i32, value: &OptionValue) -
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A pipe that ends the sleep of the thread that polls its reading end.
-pub struct WakePair {
-    reader: PipeReader,
-    writer: PipeWriter,
+/// The ends of a [`WakePair`]: those of a pipe.
+pub type WakeReader = PipeReader;
+pub type WakeWriter = PipeWriter;
+
+pub fn wake_ends() -> io::Result<(WakeReader, WakeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    // Signal handlers write to it as well: a full pipe must not block them.
+    rustix::io::ioctl_fionbio(&writer, true)?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((reader, writer))
 }
 
-impl WakePair {
-    pub fn new() -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        // Signal handlers write to it as well: a full pipe must not block them.
-        rustix::io::ioctl_fionbio(&writer, true)?;
-        rustix::io::ioctl_fionbio(&reader, true)?;
-        Ok(Self { reader, writer })
-    }
+pub fn reader_descriptor(reader: &WakeReader) -> RawDescriptor {
+    reader.as_raw_fd()
+}
 
-    /// Makes the reading end readable.
-    pub fn wake(&self) {
-        self.write(0);
-    }
-
-    /// Writes a byte, as a signal handler does: the number of its signal.
-    pub fn write(&self, byte: u8) {
-        // A pipe without room for one more byte is readable already. The reader is held: no SIGPIPE.
-        let _ = (&self.writer).write(&[byte]);
-    }
-
-    /// Reads what was written, up to the length of `buffer`, and returns how many bytes that were.
-    pub fn read(&self, buffer: &mut [u8]) -> usize {
-        (&self.reader).read(buffer).unwrap_or_default()
-    }
-
-    /// Returns the end that signal handlers write to, as the argument of `signal.set_wakeup_fd()`.
-    pub fn writer(&self) -> i64 {
-        self.writer.as_raw_fd().into()
-    }
-
-    /// Returns the end that becomes readable.
-    pub fn reader(&self) -> RawDescriptor {
-        self.reader.as_raw_fd()
-    }
+pub fn writer_number(writer: &WakeWriter) -> i64 {
+    writer.as_raw_fd().into()
 }
 
 /// The sockets of one event loop (`epoll`, `kqueue`), and the wake-up of the loop by other threads.

@@ -1,6 +1,6 @@
 //! Windows: WSAPoll for threads, and for event loops mio, which polls sockets by way of the driver AFD and a completion port.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::windows::io::{AsRawSocket, AsSocket, FromRawSocket, IntoRawSocket, RawSocket};
 use std::path::Path;
@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockAddr, Socket};
 use windows_sys::Win32::Networking::WinSock::{SOCKET_ERROR, send, setsockopt};
 
-use super::{Direction, EVENTS_PER_TURN, Interests, NOTIFY, OptionValue, Readiness};
+use super::{Direction, EVENTS_PER_TURN, Interests, NOTIFY, OptionValue, Readiness, WakePair};
 use crate::lock::{Rank, RankedMutex, lock};
 
 pub type RawDescriptor = RawSocket;
@@ -74,56 +74,34 @@ fn native(socket: RawSocket) -> usize {
     socket as usize
 }
 
-/// Two connected sockets, since WSAPoll takes nothing else: they end the sleep of the thread that polls one of them.
-pub struct WakePair {
-    reader: TcpStream,
-    writer: TcpStream,
+/// The ends of a [`WakePair`]: two connected sockets, since WSAPoll takes nothing else.
+pub type WakeReader = TcpStream;
+pub type WakeWriter = TcpStream;
+
+pub fn wake_ends() -> io::Result<(WakeReader, WakeWriter)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let writer = TcpStream::connect(listener.local_addr()?)?;
+    let address = writer.local_addr()?;
+    // Any program on this machine may have connected before.
+    let reader = loop {
+        let (reader, peer) = listener.accept()?;
+        if peer == address {
+            break reader;
+        }
+    };
+    writer.set_nodelay(true)?;
+    // Signal handlers write to it as well: a full buffer must not block them.
+    writer.set_nonblocking(true)?;
+    reader.set_nonblocking(true)?;
+    Ok((reader, writer))
 }
 
-impl WakePair {
-    pub fn new() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let writer = TcpStream::connect(listener.local_addr()?)?;
-        let address = writer.local_addr()?;
-        // Any program on this machine may have connected before.
-        let reader = loop {
-            let (reader, peer) = listener.accept()?;
-            if peer == address {
-                break reader;
-            }
-        };
-        writer.set_nodelay(true)?;
-        // Signal handlers write to it as well: a full buffer must not block them.
-        writer.set_nonblocking(true)?;
-        reader.set_nonblocking(true)?;
-        Ok(Self { reader, writer })
-    }
+pub fn reader_descriptor(reader: &WakeReader) -> RawDescriptor {
+    reader.as_raw_socket()
+}
 
-    /// Makes the reading end readable.
-    pub fn wake(&self) {
-        self.write(0);
-    }
-
-    /// Writes a byte, as a signal handler does: the number of its signal.
-    pub fn write(&self, byte: u8) {
-        // Without room for one more byte the other end is readable already.
-        let _ = (&self.writer).write(&[byte]);
-    }
-
-    /// Reads what was written, up to the length of `buffer`, and returns how many bytes that were.
-    pub fn read(&self, buffer: &mut [u8]) -> usize {
-        (&self.reader).read(buffer).unwrap_or_default()
-    }
-
-    /// Returns the end that signal handlers write to, as the argument of `signal.set_wakeup_fd()`.
-    pub fn writer(&self) -> i64 {
-        self.writer.as_raw_socket().cast_signed()
-    }
-
-    /// Returns the end that becomes readable.
-    pub fn reader(&self) -> RawDescriptor {
-        self.reader.as_raw_socket()
-    }
+pub fn writer_number(writer: &WakeWriter) -> i64 {
+    writer.as_raw_socket().cast_signed()
 }
 
 /// The sockets of one event loop, and the wake-up of the loop by other threads.
