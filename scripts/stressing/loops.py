@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import random
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Callable
 
 import httpcore
 import httpx
 
 import httpcore_rs
-from stressing.exchange import LIMIT, TIMEOUT, Exchange
+from stressing.calls import Calls
+from stressing.exchange import LIMIT, TIMEOUT
 from stressing.record import Worker
 from stressing.setting import Setting
 
 TASKS = 6
 
 
-class LoopWorker:
+class LoopWorker(Calls[httpcore_rs.AsyncConnectionPool]):
     """The calls of the tasks of one loop, drawn at random until the time is over."""
 
     def __init__(self, pool: httpcore_rs.AsyncConnectionPool, setting: Setting, worker: Worker, seed: int) -> None:
-        self._pool = pool
-        self._setting = setting
-        self._worker = worker
-        self._dice = random.Random(seed)  # noqa: S311  # Chooses what is tried.
+        super().__init__(pool, setting, worker, seed)
         # Each fourth loop is trio's, where trio is installed.
         self._is_trio = worker.number % 4 == 3 and _has_trio()
 
@@ -71,14 +67,6 @@ class LoopWorker:
         chosen, weights = [*calls], [*calls.values()]
         while self._setting.is_running():
             await self._dice.choices(chosen, weights)[0]()
-
-    def _draw(self, delay: int | None = None) -> Exchange:
-        return Exchange.draw(self._setting.base, self._dice, delay=delay)
-
-    @contextlib.contextmanager
-    def _attempt(self, what: str, *expected: type[Exception]) -> Iterator[None]:
-        with self._setting.attempt(self._worker, what, *expected):
-            yield
 
     async def _get(self) -> None:
         exchange = self._draw()
@@ -171,14 +159,10 @@ class LoopWorker:
         raise _Cancelled
 
     async def _look(self) -> None:
-        with self._attempt("repr"):
-            text = repr(self._pool), [connection.info() for connection in self._pool.connections]
-            if not all(text[0]):
-                raise ValueError(text)
+        self._check_texts()
 
     async def _collect(self) -> None:
-        gc.collect()
-        self._worker.note("collection")
+        self._collect_garbage()
 
     async def _close_pool(self) -> None:
         with self._attempt("pool closed"), self._setting.closing():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import random
 import time
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -13,19 +11,17 @@ import httpcore
 import httpx
 
 import httpcore_rs
-from stressing.exchange import LIMIT, TIMEOUT, Exchange
+from stressing.calls import Calls
+from stressing.exchange import LIMIT, TIMEOUT
 from stressing.record import Worker
 from stressing.setting import Setting
 
 
-class ThreadWorker:
+class ThreadWorker(Calls[httpcore_rs.ConnectionPool]):
     """The calls of one thread, drawn at random until the time is over."""
 
     def __init__(self, pool: httpcore_rs.ConnectionPool, setting: Setting, worker: Worker, seed: int) -> None:
-        self._pool = pool
-        self._setting = setting
-        self._worker = worker
-        self._dice = random.Random(seed)  # noqa: S311  # Chooses what is tried.
+        super().__init__(pool, setting, worker, seed)
         transport = httpcore_rs.SyncTransport()
         transport._pool = pool  # noqa: SLF001  # The documented way to use a pool under httpx.
         self._client = httpx.Client(transport=transport, timeout=LIMIT)
@@ -43,21 +39,13 @@ class ThreadWorker:
             self._time_out: 3,
             self._hand_over: 4,
             self._close_response_of_another: 4,
-            self._look: 6,
-            self._collect: 0.5,
+            self._check_texts: 6,
+            self._collect_garbage: 0.5,
             self._close_pool: 0.3,
         }
         chosen, weights = [*calls], [*calls.values()]
         while self._setting.is_running():
             self._dice.choices(chosen, weights)[0]()
-
-    def _draw(self, delay: int | None = None) -> Exchange:
-        return Exchange.draw(self._setting.base, self._dice, delay=delay)
-
-    @contextlib.contextmanager
-    def _attempt(self, what: str, *expected: type[Exception]) -> Iterator[None]:
-        with self._setting.attempt(self._worker, what, *expected):
-            yield
 
     def _get(self) -> None:
         exchange = self._draw()
@@ -145,16 +133,6 @@ class ThreadWorker:
             response = self._setting.handed_over.popleft()
             with self._attempt("response of another thread closed"):
                 response.close()
-
-    def _look(self) -> None:
-        with self._attempt("repr"):
-            text = repr(self._pool), [connection.info() for connection in self._pool.connections]
-            if not all(text[0]):
-                raise ValueError(text)
-
-    def _collect(self) -> None:
-        gc.collect()
-        self._worker.note("collection")
 
     def _close_pool(self) -> None:
         with self._attempt("pool closed"), self._setting.closing():
