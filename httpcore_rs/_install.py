@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import os
-import threading
 import typing
 
 from ._drive import adrive
+from ._fork_lock import ForkLock
 from ._options import DEFAULTS
 
 if typing.TYPE_CHECKING:
@@ -36,18 +35,8 @@ class _State:
     changed: typing.ClassVar[dict[typing.Any, list[_Replacement]]] = {}
 
 
-# Held while the classes are changed. It is reentrant: a signal handler may call these functions, too.
-_changes = threading.RLock()
-
-
-def _renew_lock() -> None:
-    global _changes  # noqa: PLW0603
-    # A thread of the parent may have held it, which does not exist in the child.
-    _changes = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+# Held while the classes are changed.
+_changes = ForkLock()
 
 
 class _Replacement(typing.NamedTuple):
@@ -92,7 +81,7 @@ def install(**options: Unpack[PoolOptions]) -> None:
         raise ModuleNotFoundError("httpcore_rs.install() needs httpx or httpx2, and neither is installed")
     # Imported without the lock: another thread may import them, and wait for the lock.
     transports = {library: importlib.import_module(f".{_LIBRARIES[library]}", __package__) for library in found}
-    with _changes:
+    with _changes.lock:
         for library in found:
             for replaced, name in _TRANSPORTS.items():
                 _replace(getattr(importlib.import_module(library), replaced), getattr(transports[library], name))
@@ -102,7 +91,7 @@ def install(**options: Unpack[PoolOptions]) -> None:
 
 def uninstall() -> None:
     """Undoes `install()`. Transports that were made in between keep their pools."""
-    with _changes:
+    with _changes.lock:
         _State.is_installed = False
         for cls, replacements in _State.changed.items():
             for replacement in replacements:

@@ -7,11 +7,11 @@ a session are exactly those of the standard library, the engine calls their meth
 from __future__ import annotations
 
 import _ssl
-import os
 import ssl
-import threading
 import typing
 import weakref
+
+from ._fork_lock import ForkLock
 
 if typing.TYPE_CHECKING:
     # The flags below or an exception, received plaintext, ciphertext to be sent.
@@ -32,20 +32,9 @@ RECORD = 16 * 1024
 
 # Contexts whose ALPN list was set here: `ssl` cannot tell the list of a context.
 _configured: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
-# Held from setting the list of a context until a session has been made with it. It is reentrant: a signal handler may
-# begin a session in the same thread in between.
-_alpn = threading.RLock()
-
-
-def _renew_lock() -> None:
-    global _alpn  # noqa: PLW0603
-    # A thread of the parent may have held it, which does not exist in the child.
-    _alpn = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
-
+# Held from setting the list of a context until a session has been made with it. A signal handler may begin a session in
+# the same thread in between.
+_alpn = ForkLock()
 # The number of times that a list was set. Changed under the lock.
 _offers = 0
 
@@ -69,7 +58,7 @@ class Session:
             raise ValueError("check_hostname requires server_hostname")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._held = b""
-        with _alpn:
+        with _alpn.lock:
             made: ssl.SSLObject | None = None
             while made is None:
                 offer_number = _offer(context, protocols)
@@ -177,7 +166,7 @@ def _is_method(target: object, name: str, function: object) -> bool:
 
 def offer(context: ssl.SSLContext, protocols: list[str]) -> None:
     """Sets the ALPN list of a context for the handshake of a `network_backend`, which does TLS by itself."""
-    with _alpn:
+    with _alpn.lock:
         _offer(context, protocols)
 
 

@@ -119,7 +119,7 @@ def test_threads_that_install_at_a_time(library: Library, monkeypatch: pytest.Mo
     monkeypatch.setattr(_install, "_is_installed", lambda _: True)
 
     def model() -> None:
-        monkeypatch.setattr(_install, "_changes", threading.RLock())
+        monkeypatch.setattr(_install._changes, "lock", threading.RLock())
         monkeypatch.setattr(_install._State, "changed", {})
         results([it.spawn(httpcore_rs.install), it.spawn(getattr(httpcore_rs, second))])
         httpcore_rs.uninstall()

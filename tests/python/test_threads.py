@@ -79,7 +79,7 @@ def test_a_fork_while_another_thread_holds_a_lock(module: str, program: Callable
         held, over = threading.Event(), threading.Event()
 
         def hold():
-            with getattr(module, sys.argv[2]):
+            with getattr(module, sys.argv[2]).lock:
                 held.set()
                 over.wait()
 
