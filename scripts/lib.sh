@@ -109,3 +109,9 @@ setup_conformance() {
     setup_dev
     environment "$conformance_venv" conformance
 }
+
+# compile_for_windows: has Cargo build for x86_64-pc-windows-gnu with Debian's mingw-w64 (gcc-mingw-w64-x86-64-posix, and g++).
+compile_for_windows() {
+    export CC_x86_64_pc_windows_gnu=x86_64-w64-mingw32-gcc-posix CXX_x86_64_pc_windows_gnu=x86_64-w64-mingw32-g++-posix
+    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc-posix AWS_LC_SYS_PREBUILT_NASM=1
+}
