@@ -30,12 +30,7 @@ pub trait ExternalStream: Any + Send + Sync {
 
 /// A handle on an external stream. Dropping it does not close the stream.
 #[derive(Clone)]
-pub struct ExternalHandle {
-    stream: Arc<dyn ExternalStream>,
-    owner: Arc<StreamOwner>,
-    /// The owner has been told to close it, or another stream is closed in its place. It is closed once.
-    closing: Arc<AtomicBool>,
-}
+pub struct ExternalHandle(Arc<OwnedStream>);
 
 impl std::fmt::Debug for ExternalHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,31 +40,43 @@ impl std::fmt::Debug for ExternalHandle {
 
 impl ExternalHandle {
     pub fn new(stream: Arc<dyn ExternalStream>, owner: &Arc<StreamOwner>) -> Self {
-        Self { stream, owner: Arc::clone(owner), closing: Arc::default() }
+        Self(Arc::new(OwnedStream { stream, owner: Arc::clone(owner), closing: AtomicBool::new(false) }))
     }
 
     pub fn stream(&self) -> &dyn ExternalStream {
-        &*self.stream
+        &*self.0.stream
     }
 
     pub fn owner(&self) -> &StreamOwner {
-        &self.owner
+        &self.0.owner
     }
 
     /// Ends the owner's duty to close the stream: it has become part of another one, which is closed in its place.
     pub fn release(&self) {
-        self.closing.store(true, Ordering::Release);
+        self.0.closing.store(true, Ordering::Release);
     }
 
-    /// Leaves the stream to its owner to be closed, unless that was done before. In any case the owner keeps it until its next
-    /// work: this may be called under a lock, where the last reference to an object of Python's must not be dropped.
+    /// Leaves the stream to its owner to be closed, unless that was done before.
     pub fn close_later(&self) {
-        let stream = Arc::clone(&self.stream);
-        if self.closing.swap(true, Ordering::AcqRel) {
-            self.owner.keep(stream);
-        } else {
-            self.owner.add(|dropped| dropped.streams.push(stream));
+        let OwnedStream { stream, owner, closing } = &*self.0;
+        if !closing.swap(true, Ordering::AcqRel) {
+            owner.add(|dropped| dropped.streams.push(Arc::clone(stream)));
         }
+    }
+}
+
+/// A stream and its owner, to which the stream goes when the last handle is dropped: that may happen under a lock, where the last
+/// reference to an object of Python's must not be dropped.
+struct OwnedStream {
+    stream: Arc<dyn ExternalStream>,
+    owner: Arc<StreamOwner>,
+    /// The owner has been told to close it, or another stream is closed in its place. It is closed once.
+    closing: AtomicBool,
+}
+
+impl Drop for OwnedStream {
+    fn drop(&mut self) {
+        self.owner.keep(Arc::clone(&self.stream));
     }
 }
 
@@ -98,8 +105,8 @@ pub struct Dropped {
     /// Done before the streams are closed.
     pub resets: Vec<Arc<dyn DeferredWork>>,
     pub streams: Vec<Arc<dyn ExternalStream>>,
-    /// Closed already, and kept until no lock is held.
-    closed: Vec<Arc<dyn ExternalStream>>,
+    /// Those without a handle, kept until no lock is held.
+    unused: Vec<Arc<dyn ExternalStream>>,
 }
 
 /// Bytes that have still to be sent over an external stream, to which only a driver can write: the reset of an HTTP/2 stream.
@@ -144,14 +151,14 @@ impl StreamOwner {
         let taken = Dropped {
             resets: dropped.resets.extract_if(.., |reset| reset.is_async() == is_async).collect(),
             streams: dropped.streams.extract_if(.., |stream| stream.is_async() == is_async).collect(),
-            closed: std::mem::take(&mut dropped.closed),
+            unused: std::mem::take(&mut dropped.unused),
         };
         self.is_empty.store(dropped.is_empty(), Ordering::Release);
         taken
     }
 
-    fn keep(&self, closed: Arc<dyn ExternalStream>) {
-        lock(&self.dropped).closed.push(closed);
+    fn keep(&self, unused: Arc<dyn ExternalStream>) {
+        lock(&self.dropped).unused.push(unused);
         self.is_empty.store(false, Ordering::Release);
     }
 
@@ -175,7 +182,7 @@ impl Dropped {
     pub fn append(&mut self, mut other: Self) {
         self.resets.append(&mut other.resets);
         self.streams.append(&mut other.streams);
-        self.closed.append(&mut other.closed);
+        self.unused.append(&mut other.unused);
     }
 }
 
@@ -231,8 +238,7 @@ mod tests {
         assert!(!owner.is_empty());
         assert_eq!(owner.take(false).streams.len(), 1);
         assert!(owner.is_empty());
-        let stream = Arc::downgrade(&first.stream);
-        second.close_later();
+        let stream = Arc::downgrade(&first.0.stream);
         drop((first, second));
         assert!(stream.upgrade().is_some(), "kept where a lock may be held");
         assert!(owner.take(false).is_empty());
