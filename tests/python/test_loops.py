@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import httpcore_rs
-from flavours import trio
+from flavours import LIMIT, trio
 from h2_peer import OK
 from peers import always, reply, silence
 from programs import POOLS
@@ -62,6 +65,28 @@ def test_a_pool_works_in_one_run_after_another(
     printed = program(POOLS + AGAIN, peer.url, library, kind, str(certificates.ca)).output()
     assert printed == "<AsyncConnectionPool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>\n"
     assert len(peer.requests) == 6
+
+
+LOOPS = ["SelectorEventLoop", *(["ProactorEventLoop"] if sys.platform == "win32" else [])]
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_no_thread_outlives_its_event_loop(serve: Serve, kind: str) -> None:
+    """On Windows each event loop has one thread of the engine, elsewhere none."""
+    url = serve(always(reply(b"ok"))).url
+    pool = httpcore_rs.AsyncConnectionPool()
+    before = {*threading.enumerate()}
+    loop = getattr(asyncio, kind)()
+    try:
+        for _ in range(2):
+            assert loop.run_until_complete(pool.request("GET", url)).content == b"ok"
+        started = [thread for thread in threading.enumerate() if thread.name == "httpcore_rs" and thread not in before]
+    finally:
+        loop.close()
+    assert len(started) == (1 if sys.platform == "win32" else 0)
+    for thread in started:
+        thread.join(LIMIT)
+        assert not thread.is_alive()
 
 
 # Exceptions of a body that are no `Exception`.
