@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,8 @@ def _options() -> argparse.Namespace:
         "--python",
         action="append",
         default=[],
+        # The programs that are measured run in another folder. Links stay as they are: an environment is found by them.
+        type=os.path.abspath,
         metavar="PATH",
         help="another interpreter with httpcore_rs, such as .cache/free-threaded/venv/bin/python",
     )

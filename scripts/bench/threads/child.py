@@ -109,7 +109,11 @@ def main() -> None:
     for line in sys.stdin:
         threads, seconds = line.split()
         gc.collect()
-        print(json.dumps(Sample(client, url, is_loop, int(threads), float(seconds)).take()), flush=True)
+        try:
+            answer: dict[str, object] = {**Sample(client, url, is_loop, int(threads), float(seconds)).take()}
+        except Exception as exc:  # noqa: BLE001  # A client that fails without the GIL does not end the comparison.
+            answer = {"failure": f"{type(exc).__name__}: {exc}"}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def draw(path: Path, about: Mapping[str, str], curves: Sequence[Curve]) -> None:
     figure, axes = plt.subplots(1, len(kinds), figsize=(11, 4), squeeze=False, sharey=True, layout="constrained")
     for axis, has_gil in zip(axes.flat, kinds):
         for curve in curves:
-            if curve.has_gil is has_gil:
+            if curve.has_gil is has_gil and curve.failure is None:
                 rates = [curve.rate(threads) for threads in THREADS]
                 axis.plot(THREADS, rates, marker="o", label=curve.candidate, color=_COLOURS[curve.candidate])
         axis.set_xscale("log", base=2)
@@ -56,8 +56,11 @@ def draw(path: Path, about: Mapping[str, str], curves: Sequence[Curve]) -> None:
         axis.set_xlabel("threads")
         axis.set_title(_title(has_gil), fontsize=9, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False)
     axes.flat[0].set_ylabel("requests per second")
+    # The first panel has all clients.
+    figure.legend(
+        *axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_COLOURS), frameon=False
+    )
     figure.suptitle(f"GET of 1 KiB over HTTP/1.1, higher is better\n{about['machine']}; {about['server']} on the same")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
@@ -76,6 +79,9 @@ def _table(curves: Sequence[Curve]) -> str:
     lines = []
     for curve in curves:
         name = f"**{curve.candidate}**" if "httpcore_rs" in curve.candidate else curve.candidate
+        if curve.failure is not None:
+            lines.append([f"{name}: a request failed with `{curve.failure}`", *("-" for _ in THREADS)])
+            continue
         lines.append([f"{name}, requests/s", *(f"{curve.rate(threads):,.0f}" for threads in THREADS)])
         lines.append(["times one thread", *(f"{curve.speedup(threads):.2f}x" for threads in THREADS)])
         lines.append(["client's CPU, us per request", *(f"{curve.cpu_time(threads):.0f}" for threads in THREADS)])

@@ -26,6 +26,8 @@ class Curve:
 
     candidate: str
     has_gil: bool
+    # The exception of a request. It ends the measurement of this client.
+    failure: str | None = None
     # Requests per second, and seconds of CPU time for each request.
     rates: dict[int, list[float]] = field(default_factory=dict)
     cpu: dict[int, list[float]] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Curve:
         numbers = {
             name: {int(threads): samples for threads, samples in saved[name].items()} for name in ("rates", "cpu")
         }
-        return cls(saved["candidate"], saved["has_gil"], **numbers)
+        return cls(saved["candidate"], saved["has_gil"], saved["failure"], **numbers)
 
 
 class MissingError(Exception):
@@ -83,14 +85,17 @@ class _Child:
             raise MissingError(f"{candidate} on {python}: there is no {started['missing']}")
         self.curve = Curve(candidate, started["gil"])
 
-    def measure(self, threads: int, seconds: float) -> dict[str, float]:
-        """Returns one sample."""
+    def measure(self, threads: int, seconds: float) -> dict[str, float] | None:
+        """Returns one sample; `None` if a request has failed, now or earlier."""
+        if self.curve.failure is not None:
+            return None
         if self.process.stdin is None:
             raise RuntimeError("the client has no input")
         self.process.stdin.write(f"{threads} {seconds}\n")
         self.process.stdin.flush()
-        sample: dict[str, float] = self._answer()
-        return sample
+        sample: dict[str, Any] = self._answer()
+        self.curve.failure = sample.get("failure")
+        return None if self.curve.failure else sample
 
     def _answer(self) -> Any:
         line = self.process.stdout.readline() if self.process.stdout else ""
@@ -100,7 +105,7 @@ class _Child:
 
 
 def measured(interpreters: Sequence[str], url: str, rounds: int, seconds: float) -> list[Curve]:
-    """Returns the curves of all clients on all interpreters. A client that does not run there is left out."""
+    """Returns the curves of all clients on all interpreters. A client that does not exist there is left out."""
     with _children(interpreters, url) as children:
         for child in children:
             child.measure(max(THREADS), seconds)
@@ -109,7 +114,9 @@ def measured(interpreters: Sequence[str], url: str, rounds: int, seconds: float)
             for threads in THREADS:
                 for child in order.sample(children, len(children)):
                     progress(f"round {turn + 1} of {rounds}, {threads} threads, {child.curve.candidate}")
-                    child.curve.add(threads, child.measure(threads, seconds))
+                    sample = child.measure(threads, seconds)
+                    if sample is not None:
+                        child.curve.add(threads, sample)
         progress("")
         return [child.curve for child in children]
 
