@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from httpcore_rs import _implementation
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUBINTERPRETER = """
 import sys
@@ -38,9 +42,10 @@ def test_other_implementations_are_refused() -> None:
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
-def test_subinterpreters_are_refused(order: str) -> None:
+def test_subinterpreters_are_refused(order: str, tmp_path: Path) -> None:
     """Also as the first importer, after which the engine would belong to the wrong interpreter."""
     command = [sys.executable, "-c", SUBINTERPRETER, order]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    # Away from the sources, which may lack the extension of this interpreter.
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "subinterpreters" in done.stdout
