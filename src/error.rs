@@ -77,6 +77,13 @@ impl Error {
         Self::new(Kind::LocalProtocolError, message)
     }
 
+    /// Returns the same error of a response, with its origin at the end of the message.
+    #[must_use]
+    pub fn sent_by(mut self, origin: &Origin) -> Self {
+        self.message = format!("{} (from {origin})", self.message).into();
+        self
+    }
+
     /// Returns the error of a request over one certain connection, which cannot take it.
     pub fn not_available(origin: &Origin) -> Self {
         let message = format!("the connection to {origin} takes no request now: it is in use, or closed");

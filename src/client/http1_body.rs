@@ -194,6 +194,7 @@ impl Http1Body {
                     None => "incomplete chunked read".to_owned(),
                 };
                 Error::remote(format!("peer closed connection without sending complete message body ({part})"))
+                    .sent_by(origin)
             }
         }
     }

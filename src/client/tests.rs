@@ -286,7 +286,8 @@ fn a_body_that_is_cut_short_says_so() {
     let client = server.client(1, false);
     for part in ["received 3 bytes, expected 5", "incomplete chunked read"] {
         let error = read(&mut send(&client, get()).expect("a response")).expect_err("a failure");
-        assert_eq!(error.to_string(), format!("peer closed connection without sending complete message body ({part})"));
+        let text = format!("peer closed connection without sending complete message body ({part}) (from http://");
+        assert!(error.to_string().starts_with(&text), "{error}");
     }
     let mut late = get();
     late.timeouts.read = Some(Duration::from_millis(1));

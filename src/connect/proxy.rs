@@ -109,6 +109,12 @@ impl Proxy {
         writer.finish()
     }
 
+    /// Returns whether an HTTP proxy is sent credentials.
+    pub(super) fn has_credentials(&self) -> bool {
+        let ProxyProtocol::Http(fields) = &self.protocol else { return false };
+        fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"proxy-authorization"))
+    }
+
     /// Returns the error for a handshake that has failed.
     pub(super) fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
         Error::new(Kind::ProxyError, message)

@@ -11,7 +11,7 @@ use super::proxy::Proxy;
 use crate::error::Result;
 use crate::http1::Http1;
 use crate::io::stream::Stream;
-use crate::message::{Content, Request};
+use crate::message::{Content, Http1Head, Request};
 use crate::operation::{EffectChannel, ExchangeKind};
 use crate::origin::Origin;
 use crate::timeout::Timeouts;
@@ -37,12 +37,42 @@ pub async fn open(
     let response = connection.send(&request, effects).await.map_err(|failure| failure.error)?;
     let head = response.head;
     if !(200..300).contains(&head.status) {
-        return Err(Proxy::refused(format!("{} {}", head.status, printable(head.reason()))));
+        return Err(Proxy::refused(refusal_text(proxy, &head)));
     }
     match connection.into_stream() {
         Some((stream, early)) if early.is_empty() => Ok(stream),
         // Only the proxy can have sent it: nothing has been sent to the origin yet.
         _ => Err(Proxy::refused(format!("the proxy {} sent data in a tunnel before it was used", proxy.origin))),
+    }
+}
+
+/// Returns the text for a response that refuses a tunnel. It begins with httpcore's: the status and the reason.
+fn refusal_text(proxy: &Proxy, head: &Http1Head) -> String {
+    const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
+
+    let text = format!("{} {}", head.status, printable(head.reason()));
+    if head.status != PROXY_AUTHENTICATION_REQUIRED {
+        return text;
+    }
+    let is = |name: &'static str| move |(field, _): &(&[u8], &[u8])| field.eq_ignore_ascii_case(name.as_bytes());
+    let challenges: Vec<_> =
+        head.headers().filter(is("Proxy-Authenticate")).map(|(_, value)| shortened(value)).collect();
+    let wanted = if challenges.is_empty() { "it names no scheme".to_owned() } else { challenges.join(", ") };
+    let (problem, remedy) = if proxy.has_credentials() {
+        ("refuses the credentials that it was sent", "check user name and password")
+    } else {
+        ("wants credentials", "pass a user name and a password, in the URL of the proxy or as Proxy(auth=...)")
+    };
+    format!("{text}: the proxy {} {problem} (Proxy-Authenticate: {wanted}); {remedy}", proxy.origin)
+}
+
+/// Returns the beginning of a header's value, for a message.
+fn shortened(value: &[u8]) -> String {
+    const MOST: usize = 100;
+
+    match value.get(..MOST) {
+        Some(start) if value.len() > MOST => format!("{}...", printable(start)),
+        _ => printable(value),
     }
 }
 
@@ -129,6 +159,30 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_that_wants_credentials() {
+        let reply = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"a\"\r\n\
+                     proxy-authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(
+            refusal(reply).message(),
+            "407 Proxy Authentication Required: the proxy http://proxy:8080 wants credentials (Proxy-Authenticate: Basic realm=\"a\", \
+             Negotiate); pass a user name and a password, in the URL of the proxy or as Proxy(auth=...)"
+        );
+        let (opened, _, peer) = dial(&[("PROXY-Authorization", "Basic abc")], |peer| {
+            peer.receive_head();
+            peer.send("HTTP/1.1 407 no\r\n\r\n");
+        });
+        let message = opened.err().expect("a refusal").to_string();
+        assert!(
+            message
+                .contains("refuses the credentials that it was sent (Proxy-Authenticate: it names no scheme); check")
+        );
+        assert!(!message.contains("abc"));
+        peer.finish();
+        assert_eq!(shortened(&[b'a'; 101]), format!("{}...", "a".repeat(100)));
+        assert_eq!(shortened(&[b'a'; 100]), "a".repeat(100));
+    }
+
+    #[test]
     fn the_fields_for_the_proxy_are_sent() {
         let fields = [("Proxy-Authorization", "Basic abc"), ("accept", "text/plain"), ("HOST", "other")];
         let (opened, _, peer) = dial(&fields, |peer| {
@@ -146,10 +200,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_by_its_status_and_reason() {
         for (reply, message) in [
-            (
-                "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 5\r\n\r\nsorry",
-                "407 Proxy Authentication Required",
-            ),
+            ("HTTP/1.1 403 Permission Denied\r\nContent-Length: 5\r\n\r\nsorry", "403 Permission Denied"),
             ("HTTP/1.1 503 \u{e9}\u{1b}[31m\r\n\r\n", "503 \\x1b[31m"),
             ("HTTP/1.1 302 Found\r\nLocation: /\r\nConnection: close\r\n\r\n", "302 Found"),
         ] {

@@ -407,13 +407,13 @@ impl Http1Wire {
                     }
                     if ready!(self.poll_read_head())? == 0 {
                         if !self.buffer.is_empty() {
-                            self.fault = Some(Http1Head::cut_short(&self.buffer));
+                            self.fault = Some(Http1Head::cut_short(&self.buffer).sent_by(&self.origin));
                         }
                         break;
                     }
                 }
                 Err(fault) => {
-                    self.fault = Some(fault);
+                    self.fault = Some(fault.sent_by(&self.origin));
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
             }

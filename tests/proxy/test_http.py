@@ -260,9 +260,7 @@ async def test_sni_hostname_is_the_origins(
 # Failures.
 
 
-@pytest.mark.parametrize(
-    "status", [b"403 Permission Denied", b"407 Proxy Authentication Required", b"502 ", b"302 Found"]
-)
+@pytest.mark.parametrize("status", [b"403 Permission Denied", b"502 ", b"302 Found"])
 async def test_a_refused_tunnel(flavour: Flavour, serve: Serve, status: bytes) -> None:
     peer = serve(always(reply(b"a page that explains it", status=status)))
     async with flavour.pool(proxy=proxy(peer.url), max_connections=1) as pool:
@@ -273,6 +271,26 @@ async def test_a_refused_tunnel(flavour: Flavour, serve: Serve, status: bytes) -
             assert pool.connections == []
         assert (await pool.request("GET", "http://origin.test/")).status == int(status[:3])
     await flavour.until(lambda: peer.closed(4))
+
+
+async def test_a_proxy_that_wants_credentials(flavour: Flavour, serve: Serve) -> None:
+    challenge = (b"Proxy-Authenticate", b'Basic realm="office"')
+    wanted = reply(status=b"407 Proxy Authentication Required", headers=[challenge, (b"Set-Cookie", b"secret=1")])
+    peer = serve(always(wanted))
+    text = f'the proxy http://{peer.authority} %s (Proxy-Authenticate: Basic realm="office"); %s'
+    for auth, problem, advice in (
+        (None, "wants credentials", "pass a user name and a password, in the URL of the proxy or as Proxy(auth=...)"),
+        ((b"name", b"secret"), "refuses the credentials that it was sent", "check user name and password"),
+    ):
+        async with flavour.pool(proxy=httpcore.Proxy(peer.url, auth=auth)) as pool:
+            with pytest.raises(httpcore.ProxyError) as caught:
+                await pool.request("GET", "https://origin.test/")
+            # It begins with httpcore's text.
+            assert str(caught.value) == f"407 Proxy Authentication Required: {text % (problem, advice)}"
+            # A forwarded request gets the proxy's response.
+            response = await pool.request("GET", "http://origin.test/")
+            assert response.status == 407
+            assert challenge in response.headers
 
 
 ANSWERS = {
