@@ -115,3 +115,11 @@ def _locations(
     if file or folder:
         return (file, None, False) if file else (None, folder, False)
     return (*system_paths(), True) if system_store else (certifi.where(), None, False)
+
+
+def decode_authority(certificate: bytes) -> dict[str, typing.Any]:
+    """Returns an authority's certificate, in DER, as the dictionary that `ssl.SSLObject.getpeercert()` returns."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=certificate)
+    (decoded,) = context.get_ca_certs()
+    return decoded

@@ -77,7 +77,7 @@ impl StreamView {
         self.external.as_deref()
     }
 
-    /// Returns the TLS session, if it is one of Python's.
+    /// Returns what tells about the TLS session.
     pub fn session(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.session.as_ref()
     }
@@ -112,6 +112,11 @@ impl StreamView {
             ViewedWire::Http1(wire, _) => wire.upgrade().map(|wire| look(wire.lock().stream())),
             ViewedWire::Http2(wire) => wire.upgrade().map(|wire| look(wire.lock().stream())),
         }
+    }
+
+    /// Notes in the TLS session what there is to tell. It was done when the connection was closed, if it was.
+    pub fn note_facts(&self) {
+        self.with_stream(|stream| stream.note_facts());
     }
 
     pub fn local_address(&self) -> Option<SockAddr> {

@@ -299,7 +299,10 @@ fn connected(socket: &Socket) -> Outcome {
 fn opened(stream: &Stream) -> Outcome {
     match (stream, stream.socket()) {
         (Stream::External(stream), _) => Outcome::External(stream.handle().clone()),
-        (stream, Some(socket)) => Outcome::Stream(Box::new(Endpoints::of(socket.socket(), stream.session()))),
+        (stream, Some(socket)) => {
+            stream.note_facts();
+            Outcome::Stream(Box::new(Endpoints::of(socket.socket(), stream.session())))
+        }
         (_, None) => Outcome::Nothing,
     }
 }

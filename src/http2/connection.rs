@@ -27,7 +27,7 @@ pub struct Http2 {
     pub(super) protocol: DropIfCurrent<Protocol>,
     pub(super) origin: Arc<Origin>,
     pub(super) wire: Http2WireHandle,
-    /// The socket under the stream, and the uppermost TLS session whose steps a driver takes.
+    /// The socket under the stream, and the uppermost TLS session.
     source: Option<Arc<Source>>,
     session: Option<Arc<dyn Any + Send + Sync>>,
     /// The stream is an external one.
@@ -123,7 +123,7 @@ impl Http2 {
         &self.origin
     }
 
-    /// Returns the uppermost TLS session, if a driver takes its steps.
+    /// Returns what tells about the uppermost TLS session.
     pub fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.session.clone()
     }

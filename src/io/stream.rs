@@ -35,9 +35,17 @@ pub trait TlsLayer: AsyncRead + AsyncWrite + Send + Unpin {
     /// Returns whether ALPN has chosen this protocol.
     fn has_chosen(&self, protocol: &[u8]) -> bool;
 
-    /// Returns the session, if a driver takes its steps.
+    /// Returns what tells about the session.
     fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
+    }
+
+    /// Notes in the session what there is to tell, for the time after this stream.
+    fn note_facts(&self) {}
+
+    /// Returns whether a driver takes the steps of the session.
+    fn takes_steps(&self) -> bool {
+        false
     }
 
     /// Sets the job that polls the stream from now on. It is run after each step of the session.
@@ -100,12 +108,12 @@ impl Stream {
     pub fn reactor(&self) -> Option<Arc<Reactor>> {
         match self {
             Self::Plain(socket) => socket.reactor(),
-            Self::Tls(layer) if layer.session().is_none() => layer.below().reactor(),
+            Self::Tls(layer) if !layer.takes_steps() => layer.below().reactor(),
             Self::Tls(_) | Self::External(_) => None,
         }
     }
 
-    /// Returns the uppermost TLS session, if a driver takes its steps.
+    /// Returns what tells about the uppermost TLS session.
     pub fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         match self {
             Self::Tls(layer) => layer.session(),
@@ -113,11 +121,18 @@ impl Stream {
         }
     }
 
+    /// Notes in the uppermost TLS session what there is to tell.
+    pub fn note_facts(&self) {
+        if let Self::Tls(layer) = self {
+            layer.note_facts();
+        }
+    }
+
     /// Returns whether polls alone do not move its bytes: a driver has to carry out effects or steps of TLS.
     pub fn needs_driver(&self) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Tls(layer) => layer.session().is_some() || layer.below().needs_driver(),
+            Self::Tls(layer) => layer.takes_steps() || layer.below().needs_driver(),
             Self::External(_) => true,
         }
     }

@@ -145,7 +145,7 @@ pub enum Outcome {
 pub struct Endpoints {
     pub local: Option<SockAddr>,
     pub peer: Option<SockAddr>,
-    /// The TLS session between them, if a driver takes its steps.
+    /// What tells about the TLS session between them.
     pub session: Option<Arc<dyn Any + Send + Sync>>,
 }
 

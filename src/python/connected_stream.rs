@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::addresses::address_tuple;
-use super::{external, response, ssl};
+use super::{external, response, tls_object};
 use crate::message::ResponseHead;
 use crate::operation::{Endpoints, Outcome};
 
@@ -17,14 +17,16 @@ struct ConnectedStream {
 
 #[pymethods]
 impl ConnectedStream {
-    /// Returns the local or the peer's address for `"client_addr"` and `"server_addr"`, as in Python's `socket` module. For
-    /// `"ssl_object"` returns the `ssl.SSLObject`, if Python's `ssl` does TLS. Otherwise returns `None`.
+    /// Returns the local address for `"client_addr"` and `"sockname"`, the peer's for `"server_addr"` and `"peername"`, as in Python's
+    /// `socket` module. For `"ssl_object"` returns an `ssl.SSLObject` if Python's `ssl` does TLS, and otherwise an object with its
+    /// methods that tell about the session. Otherwise returns `None`.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let address = match info {
-            "client_addr" => &self.endpoints.local,
-            "server_addr" => &self.endpoints.peer,
+            "client_addr" | "sockname" => &self.endpoints.local,
+            "server_addr" | "peername" => &self.endpoints.peer,
             "ssl_object" => {
-                return self.endpoints.session.as_ref().map_or(Ok(None), |session| ssl::object(py, &**session));
+                let Some(session) = &self.endpoints.session else { return Ok(None) };
+                return tls_object::of_session(py, session, || {});
             }
             _ => &None,
         };

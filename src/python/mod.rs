@@ -51,6 +51,7 @@ mod ssl_calls;
 mod streams;
 mod thread_driver;
 mod tls;
+mod tls_object;
 mod tracer;
 mod upload_source;
 mod values;
@@ -76,6 +77,8 @@ mod engine_module {
     use super::streams::{AsyncResponseStream, ResponseStream};
     #[pymodule_export]
     use super::tls::TLSConfig;
+    #[pymodule_export]
+    use super::tls_object::TLSObject;
 
     use pyo3::prelude::*;
 

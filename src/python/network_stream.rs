@@ -16,7 +16,7 @@ use super::namespace::Namespace;
 use super::operation::{self, Operation};
 use super::operations::PollOperation;
 use super::operations::transfer::{ReadUpgraded, WriteUpgraded};
-use super::{external, ssl, values};
+use super::{external, tls_object, values};
 use crate::client::StreamView;
 use crate::io::sys::into_descriptor;
 use crate::operation::{EffectChannel, StreamOwner};
@@ -72,15 +72,22 @@ impl ViewedStream {
     fn extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let stream_view = &self.stream_view;
         match info {
-            "client_addr" => stream_view.local_address().map(|address| address_tuple(py, &address)).transpose(),
-            "server_addr" => stream_view.peer_address().map(|address| address_tuple(py, &address)).transpose(),
+            "client_addr" | "sockname" => {
+                stream_view.local_address().map(|address| address_tuple(py, &address)).transpose()
+            }
+            "server_addr" | "peername" => {
+                stream_view.peer_address().map(|address| address_tuple(py, &address)).transpose()
+            }
             "is_readable" => Ok(stream_view
                 .is_readable()
                 .map(|readable| readable.into_pyobject(py))
                 .transpose()?
                 .map(|readable| readable.to_owned().into_any())),
             "socket" => duplicate_socket(py, stream_view),
-            "ssl_object" => stream_view.session().map_or(Ok(None), |session| ssl::object(py, &**session)),
+            "ssl_object" => match stream_view.session() {
+                Some(session) => tls_object::of_session(py, session, || stream_view.note_facts()),
+                None => Ok(None),
+            },
             _ => Ok(None),
         }
     }
@@ -120,9 +127,11 @@ impl NetworkStream {
         self.stream.namespace.package.name()
     }
 
-    /// Returns the local or the peer's address for `"client_addr"` and `"server_addr"`, as in Python's `socket` module; for
-    /// `"is_readable"` a `bool`; for `"socket"` a duplicate of the socket, which is closed when it is dropped; for `"ssl_object"`
-    /// the `ssl.SSLObject`, if Python's `ssl` does TLS. Otherwise returns `None`.
+    /// Returns the local address for `"client_addr"` and `"sockname"`, the peer's for `"server_addr"` and `"peername"`, as in Python's
+    /// `socket` module; for `"is_readable"` a `bool`; for `"socket"` a duplicate of the socket, which is closed when it is dropped; for
+    /// `"ssl_object"` an `ssl.SSLObject` if Python's `ssl` does TLS, and otherwise an object with its methods that tell about the
+    /// session. Returns `None` for other names, and where there is nothing to tell: addresses and sockets of a closed connection, TLS on
+    /// a plain one.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.stream.extra_info(py, info)
     }
@@ -157,9 +166,11 @@ impl AsyncNetworkStream {
         self.stream.namespace.package.name()
     }
 
-    /// Returns the local or the peer's address for `"client_addr"` and `"server_addr"`, as in Python's `socket` module; for
-    /// `"is_readable"` a `bool`; for `"socket"` a duplicate of the socket, which is closed when it is dropped; for `"ssl_object"`
-    /// the `ssl.SSLObject`, if Python's `ssl` does TLS. Otherwise returns `None`.
+    /// Returns the local address for `"client_addr"` and `"sockname"`, the peer's for `"server_addr"` and `"peername"`, as in Python's
+    /// `socket` module; for `"is_readable"` a `bool`; for `"socket"` a duplicate of the socket, which is closed when it is dropped; for
+    /// `"ssl_object"` an `ssl.SSLObject` if Python's `ssl` does TLS, and otherwise an object with its methods that tell about the
+    /// session. Returns `None` for other names, and where there is nothing to tell: addresses and sockets of a closed connection, TLS on
+    /// a plain one.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.stream.extra_info(py, info)
     }

@@ -23,6 +23,7 @@ use super::chain::Rules;
 use super::explained::in_words;
 use super::insecure;
 use super::rustls_stream::RustlsStream;
+use super::session::RustlsSession;
 use super::trust::{self, FileFingerprint, Trust};
 use super::verifier::Verifier;
 use crate::error::{Error, Kind, Result};
@@ -102,7 +103,8 @@ impl TlsConfig {
         let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let connector = TlsConnector::from(config);
         let connected = connector.with_alpn(protocols).connect(server_name, stream).await;
-        connected.map(RustlsStream::new).map_err(|error| {
+        let session = RustlsSession::new(name, self.lazy.options.trust != Trust::Anything);
+        connected.map(|connected| RustlsStream::new(connected, session)).map_err(|error| {
             let error = match error.kind() {
                 io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the server closed the connection"),
                 _ => in_words(error, name),

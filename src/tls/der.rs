@@ -86,6 +86,18 @@ pub fn only(tag: u8, bytes: &[u8]) -> Option<&[u8]> {
     reader.is_empty().then_some(contents)
 }
 
+/// Appends an element. `None` if it is longer than a [`Reader`] reads.
+pub fn write(bytes: &mut Vec<u8>, tag: u8, contents: &[u8]) -> Option<()> {
+    let [high, low] = u16::try_from(contents.len()).ok()?.to_be_bytes();
+    match (high, low) {
+        (0, 0..0x80) => bytes.extend([tag, low]),
+        (0, _) => bytes.extend([tag, 0x81, low]),
+        _ => bytes.extend([tag, 0x82, high, low]),
+    }
+    bytes.extend_from_slice(contents);
+    Some(())
+}
+
 /// Parses a point in time (RFC 5280, 4.1.2.5). Returns seconds since 1970.
 pub fn time(reader: &mut Reader<'_>) -> Option<i64> {
     let (tag, text) = reader.element()?;
@@ -153,6 +165,16 @@ mod tests {
         ] {
             assert_eq!(element(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff] {
+            let mut bytes = Vec::new();
+            assert!(write(&mut bytes, SEQUENCE, &vec![7; length]).is_some());
+            assert_eq!(only(SEQUENCE, &bytes).map(<[u8]>::len), Some(length));
+        }
+        assert!(write(&mut Vec::new(), SEQUENCE, &vec![0; 0x1_0000]).is_none());
     }
 
     #[test]

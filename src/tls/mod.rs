@@ -18,6 +18,7 @@ mod refusal;
 mod rustls_stream;
 #[cfg(test)]
 mod seed_tests;
+mod session;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -27,4 +28,5 @@ pub use self::chain::Rules;
 pub use self::config::{ConfigError, Identity, TlsConfig, TlsOptions};
 pub use self::engine::Tls;
 pub use self::failure::failed;
+pub use self::session::{RustlsSession, SessionFacts, marked_as_authority};
 pub use self::trust::{Trust, TrustSource};

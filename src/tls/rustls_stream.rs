@@ -1,12 +1,15 @@
 //! A session of rustls, as a layer on a stream.
 
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
+use super::session::RustlsSession;
 use crate::io::stream::{Stream, TlsLayer};
 
 /// Bytes that are encrypted and then written together: all chunks that HTTP/1.1 passes on at once, and their framing. At the default of rustls,
@@ -14,33 +17,54 @@ use crate::io::stream::{Stream, TlsLayer};
 const WRITE_BUFFER: usize = 320 * 1024;
 
 /// TLS by rustls on another stream. Dropping it closes that one, without `close_notify`.
-pub struct RustlsStream(TlsStream<Stream>);
+pub struct RustlsStream {
+    stream: TlsStream<Stream>,
+    session: Arc<RustlsSession>,
+}
 
 impl RustlsStream {
-    pub fn new(mut stream: TlsStream<Stream>) -> Self {
+    pub fn new(mut stream: TlsStream<Stream>, session: RustlsSession) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
-        Self(stream)
+        Self { stream, session: Arc::new(session) }
+    }
+}
+
+impl Drop for RustlsStream {
+    /// Leaves what rustls knows to the responses that still refer to the session. While the stream exists, nothing is copied unless it
+    /// is asked for.
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.session) > 1 {
+            self.note_facts();
+        }
     }
 }
 
 impl TlsLayer for RustlsStream {
     fn below(&self) -> &Stream {
-        self.0.get_ref().0
+        self.stream.get_ref().0
     }
 
     fn below_mut(&mut self) -> &mut Stream {
-        self.0.get_mut().0
+        self.stream.get_mut().0
     }
 
     fn has_chosen(&self, protocol: &[u8]) -> bool {
-        self.0.get_ref().1.alpn_protocol() == Some(protocol)
+        self.stream.get_ref().1.alpn_protocol() == Some(protocol)
+    }
+
+    fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(Arc::<RustlsSession>::clone(&self.session))
+    }
+
+    fn note_facts(&self) {
+        self.session.note_facts(self.stream.get_ref().1);
     }
 }
 
 impl AsyncRead for RustlsStream {
     /// Treats an end without `close_notify` as the end of the stream, as for Python's `ssl`. Framing tells whether it ended too early.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.get_mut().0).poll_read(cx, buf) {
+        match Pin::new(&mut self.get_mut().stream).poll_read(cx, buf) {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
             poll => poll,
         }
@@ -49,7 +73,7 @@ impl AsyncRead for RustlsStream {
 
 impl AsyncWrite for RustlsStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -57,18 +81,18 @@ impl AsyncWrite for RustlsStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

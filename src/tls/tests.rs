@@ -166,7 +166,7 @@ fn a_session_carries_bytes_and_has_chosen_a_protocol() -> Result<()> {
         assert!(stream.has_chosen_http2());
         assert_eq!(exchange(&mut stream, "hello").expect("an answer"), "HELLO");
         assert!(stream.moved() > 1000, "handshake and records are counted");
-        assert!(stream.socket().is_some() && stream.external().is_none() && stream.session().is_none());
+        assert!(stream.socket().is_some() && stream.external().is_none() && !stream.needs_driver());
         assert!(block_on(std::future::poll_fn(|cx| stream.poll_settled(cx).map(|()| true))));
         stream.link().shutdown();
         drop(stream);

@@ -36,6 +36,7 @@ STREAMS = [
     _engine.AsyncResponseStream,
     _engine.NetworkStream,
     _engine.AsyncNetworkStream,
+    _engine.TLSObject,
 ]
 
 
@@ -109,10 +110,12 @@ async def test_connections_of_pools_are_of_public_modules(flavour: Flavour, serv
 def test_type_checkers_see_the_same_names(module: str, package: str) -> None:
     pytest.importorskip(package, reason="httpcore2 and httpx2 exist for CPython 3.10 and newer")
     imported = importlib.import_module(module)
-    tree = ast.parse(Path(imported.__file__ or "").read_text())
+    source = Path(imported.__file__ or "")
+    stub = source.with_suffix(".pyi")
+    tree = ast.parse((stub if stub.exists() else source).read_text())
     static = {node.name for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
             static |= {alias.asname for alias in node.names if alias.asname == alias.name}
         elif isinstance(node, ast.Assign):
             static |= {target.id for target in node.targets if isinstance(target, ast.Name)}

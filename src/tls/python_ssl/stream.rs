@@ -84,6 +84,10 @@ impl TlsLayer for SslStream {
         Some(Arc::<SslSession>::clone(&self.session))
     }
 
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
     fn set_owner(&self, owner: &Weak<dyn Job>) {
         self.session.set_owner(Weak::clone(owner));
     }
