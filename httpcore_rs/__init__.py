@@ -32,6 +32,10 @@ from ._proxies import SOCKSProxy as SOCKSProxy
 from ._sync import ConnectionPool as ConnectionPool
 
 if typing.TYPE_CHECKING:
+    from . import httpcore2 as httpcore2
+    from . import httpx2 as httpx2
+
+    # isort: split
     from httpcore import SOCKET_OPTION as SOCKET_OPTION
     from httpcore import URL as URL
     from httpcore import AnyIOBackend as AnyIOBackend
@@ -101,17 +105,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_engine.forked)
 
 
-def __getattr__(name: str) -> typing.Any:
-    # httpx, httpx2 and httpcore2 are imported only by programs that use them.
-    if name in ("httpcore2", "httpx2"):
-        return importlib.import_module(f".{name}", __name__)
-    if name in _names.TRANSPORTS:
-        try:
-            return getattr(importlib.import_module("._httpx", __name__), name)
-        except ModuleNotFoundError as exc:
-            if exc.name == "httpx":
-                exc.msg = (
-                    f"httpcore_rs.{name} needs httpx, which is not installed; httpcore_rs.httpx2.{name} is for httpx2"
-                )
-            raise
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not typing.TYPE_CHECKING:  # With this function, type checkers would accept any name.
+
+    def __getattr__(name: str) -> object:
+        # httpx, httpx2 and httpcore2 are imported only by programs that use them.
+        if name in ("httpcore2", "httpx2"):
+            return importlib.import_module(f".{name}", __name__)
+        if name in _names.TRANSPORTS:
+            try:
+                return getattr(importlib.import_module("._httpx", __name__), name)
+            except ModuleNotFoundError as exc:
+                if exc.name == "httpx":
+                    advice = f"httpcore_rs.httpx2.{name} is for httpx2"
+                    exc.msg = f"httpcore_rs.{name} needs httpx, which is not installed; {advice}"
+                raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

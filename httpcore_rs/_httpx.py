@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import httpx
 
 from ._async import AsyncConnectionPool
@@ -14,13 +16,17 @@ from ._sync import ConnectionPool
 from ._transports import AsyncHandlerMixin, RustPoolTransportMixin, SyncHandlerMixin
 
 
-class _HTTPXMixin(RustPoolTransportMixin[Backend]):
+class _HTTPXMixin(RustPoolTransportMixin[Backend, httpx.Limits, typing.Union[httpx.Proxy, httpx.URL]]):
+    _annotations: typing.ClassVar = {
+        "LimitsType | DefaultLimits": "httpx.Limits",
+        "ProxyType | str | None": "httpx.Proxy | httpx.URL | str | None",
+    }
     _library = httpx
     _package = HTTPCORE
 
 
 @constructor
-class SyncTransport(_HTTPXMixin[NetworkBackend], SyncHandlerMixin, httpx.HTTPTransport):
+class SyncTransport(_HTTPXMixin[NetworkBackend], SyncHandlerMixin[httpx.Request, httpx.Response], httpx.HTTPTransport):
     """`httpx.HTTPTransport` on a `ConnectionPool` of this package: `httpx.Client(transport=SyncTransport())`.
 
     Making one takes far less than a millisecond: unlike httpx's own transport it builds no `ssl.SSLContext`.
@@ -31,7 +37,9 @@ class SyncTransport(_HTTPXMixin[NetworkBackend], SyncHandlerMixin, httpx.HTTPTra
 
 
 @constructor
-class AsyncTransport(_HTTPXMixin[AsyncNetworkBackend], AsyncHandlerMixin, httpx.AsyncHTTPTransport):
+class AsyncTransport(
+    _HTTPXMixin[AsyncNetworkBackend], AsyncHandlerMixin[httpx.Request, httpx.Response], httpx.AsyncHTTPTransport
+):
     """`httpx.AsyncHTTPTransport` on an `AsyncConnectionPool` of this package.
 
     Used as `httpx.AsyncClient(transport=AsyncTransport())`. Making one takes far less than a millisecond: unlike

@@ -129,7 +129,7 @@ def constructor(cls: Class) -> Class:
     init.__annotations__ = inherited.__annotations__
     init.__module__ = cls.__module__
     init.__qualname__ = f"{cls.__qualname__}.__init__"
-    signature = _signature(inherited, is_async=cls.__name__.startswith("Async"))
+    signature = _signature(inherited, cls)
     descriptions = {**DESCRIPTIONS, **getattr(cls, "_descriptions", {})}
     init.__signature__ = signature  # type: ignore[attr-defined]
     init.__doc__ = inherited.__doc__ and _docstring(inherited.__doc__, signature, descriptions)
@@ -137,11 +137,15 @@ def constructor(cls: Class) -> Class:
     return cls
 
 
-def _signature(init: typing.Any, is_async: bool) -> inspect.Signature:
+def _signature(init: typing.Any, cls: type[typing.Any]) -> inspect.Signature:
     """Returns the signature of a constructor with the options that it takes as `**options`, one by one."""
-    prefix = "Async" if is_async else ""
+    prefix = "Async" if cls.__name__.startswith("Async") else ""
     # Type parameters of the base classes, and the types that they stand for.
-    specific = {"Backend | None": f"{prefix}NetworkBackend | None", "Stream": f"{prefix}NetworkStream"}
+    specific = {
+        "Backend | None": f"{prefix}NetworkBackend | None",
+        "Stream": f"{prefix}NetworkStream",
+        **getattr(cls, "_annotations", {}),
+    }
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(init).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:

@@ -14,17 +14,23 @@ from ._options import reject_unknown
 if typing.TYPE_CHECKING:
     import os
 
-    import httpx
     from httpcore import SOCKET_OPTION
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self, TypeVar, Unpack
 
-    from ._fast_path import AsyncPath, SyncPath
     from ._options import PoolOptions
     from ._package import Package
 
+    # The library's classes.
+    LimitsType = TypeVar("LimitsType", default=typing.Any)
+    ProxyType = TypeVar("ProxyType", default=typing.Any)
+    RequestType = TypeVar("RequestType")
+    ResponseType = TypeVar("ResponseType")
+
     CertTypes = typing.Union[str, "os.PathLike[str]", tuple[str, str], tuple[str, str, str]]
-    ProxyTypes = typing.Union[httpx.Proxy, httpx.URL, str]
     VerifyTypes = typing.Union[bool, str, "os.PathLike[str]", TLSConfig, ssl.SSLContext]
+else:
+    # The parameters of generic classes have no effect when the program runs.
+    LimitsType = ProxyType = RequestType = ResponseType = None
 
 
 class DefaultLimits:
@@ -41,7 +47,7 @@ class DefaultLimits:
 DEFAULT_LIMITS = DefaultLimits()
 
 
-class RustPoolTransportMixin(Generic[Backend]):
+class RustPoolTransportMixin(Generic[Backend, LimitsType, ProxyType]):
     """Everything of the transports, for all four of them, but the class of the library that they derive from."""
 
     # httpx or httpx2, and the package that it is built on.
@@ -73,8 +79,8 @@ class RustPoolTransportMixin(Generic[Backend]):
         trust_env: bool = True,
         http1: bool = True,
         http2: bool = False,
-        limits: httpx.Limits | DefaultLimits = DEFAULT_LIMITS,
-        proxy: httpx.Proxy | httpx.URL | str | None = None,
+        limits: LimitsType | DefaultLimits = DEFAULT_LIMITS,
+        proxy: ProxyType | str | None = None,
         uds: str | None = None,
         local_address: str | None = None,
         retries: int = 0,
@@ -107,8 +113,8 @@ class RustPoolTransportMixin(Generic[Backend]):
         verify: VerifyTypes,
         cert: CertTypes | None,
         trust_env: bool,
-        limits: httpx.Limits | DefaultLimits,
-        proxy: ProxyTypes | None,
+        limits: typing.Any,
+        proxy: typing.Any,
         uds: str | None,
         arguments: dict[str, typing.Any],
     ) -> typing.Any:
@@ -124,7 +130,6 @@ class RustPoolTransportMixin(Generic[Backend]):
             return pool(uds=uds, **arguments)
         if not isinstance(proxy, cls._library.Proxy):
             proxy = cls._library.Proxy(url=proxy)
-        proxy = typing.cast("httpx.Proxy", proxy)
         url = proxy.url
         arguments["proxy_url"] = cls._package.module.URL(
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
@@ -170,13 +175,13 @@ class RustPoolTransportMixin(Generic[Backend]):
         return TLSConfig(verify=verify, cert=cert, trust_env=trust_env)
 
 
-class SyncHandlerMixin:
+class SyncHandlerMixin(Generic[RequestType, ResponseType]):
     """`handle_request()` of the transports for threads."""
 
     _pool: typing.Any
-    _fast_path: typing.ClassVar[SyncPath]
+    _fast_path: typing.Any
 
-    def handle_request(self, request: typing.Any) -> typing.Any:
+    def handle_request(self, request: RequestType) -> ResponseType:
         """Sends a request and returns its response when the head has arrived.
 
         Raises the library's exceptions. An exception of the body of `request` passes through unchanged.
@@ -184,20 +189,21 @@ class SyncHandlerMixin:
         # A patch or another base class may have put something else in the place of the library's method.
         following: typing.Any = super(SyncHandlerMixin, type(self))
         if following.handle_request is self._fast_path.own_handler:
-            response = self._fast_path.handle(self._pool, request)
+            response: ResponseType | None = self._fast_path.handle(self._pool, request)
             if response is not None:
                 return response
         slow: typing.Any = super()
-        return slow.handle_request(request)
+        slow_response: ResponseType = slow.handle_request(request)
+        return slow_response
 
 
-class AsyncHandlerMixin:
+class AsyncHandlerMixin(Generic[RequestType, ResponseType]):
     """`handle_async_request()` of the transports for event loops."""
 
     _pool: typing.Any
-    _fast_path: typing.ClassVar[AsyncPath]
+    _fast_path: typing.Any
 
-    async def handle_async_request(self, request: typing.Any) -> typing.Any:
+    async def handle_async_request(self, request: RequestType) -> ResponseType:
         """Sends a request and returns its response when the head has arrived.
 
         Raises the library's exceptions. An exception of the body of `request` passes through unchanged.
@@ -207,9 +213,11 @@ class AsyncHandlerMixin:
             operation = self._fast_path.start(self._pool, request)
             if operation is not None:
                 try:
-                    return await adrive(operation)
+                    response: ResponseType = await adrive(operation)
+                    return response
                 except Exception:
                     with self._fast_path.map_exceptions():
                         raise
         slow: typing.Any = super()
-        return await slow.handle_async_request(request)
+        slow_response: ResponseType = await slow.handle_async_request(request)
+        return slow_response

@@ -8,7 +8,7 @@ import typing
 import httpx2
 
 from . import httpcore2
-from ._bases import AsyncNetworkBackend, Backend, NetworkBackend
+from ._bases import Backend
 from ._engine import TLSConfig
 from ._fast_path import AsyncPath, SyncPath
 from ._options import constructor
@@ -24,7 +24,11 @@ if typing.TYPE_CHECKING:
 __all__ = ["AsyncTransport", "SyncTransport"]
 
 
-class _HTTPX2Mixin(RustPoolTransportMixin[Backend]):
+class _HTTPX2Mixin(RustPoolTransportMixin[Backend, httpx2.Limits, typing.Union[httpx2.Proxy, httpx2.URL]]):
+    _annotations: typing.ClassVar = {
+        "LimitsType | DefaultLimits": "httpx2.Limits",
+        "ProxyType | str | None": "httpx2.Proxy | httpx2.URL | str | None",
+    }
     _library = httpx2
     _package = HTTPCORE2
 
@@ -41,7 +45,9 @@ class _HTTPX2Mixin(RustPoolTransportMixin[Backend]):
 
 
 @constructor
-class SyncTransport(_HTTPX2Mixin[NetworkBackend], SyncHandlerMixin, httpx2.HTTPTransport):
+class SyncTransport(
+    _HTTPX2Mixin[httpcore2.NetworkBackend], SyncHandlerMixin[httpx2.Request, httpx2.Response], httpx2.HTTPTransport
+):
     """`httpx2.HTTPTransport` on a `ConnectionPool` of this package: `httpx2.Client(transport=SyncTransport())`.
 
     Making one takes far less than a millisecond: unlike httpx2's own transport it builds no `ssl.SSLContext`.
@@ -52,7 +58,11 @@ class SyncTransport(_HTTPX2Mixin[NetworkBackend], SyncHandlerMixin, httpx2.HTTPT
 
 
 @constructor
-class AsyncTransport(_HTTPX2Mixin[AsyncNetworkBackend], AsyncHandlerMixin, httpx2.AsyncHTTPTransport):
+class AsyncTransport(
+    _HTTPX2Mixin[httpcore2.AsyncNetworkBackend],
+    AsyncHandlerMixin[httpx2.Request, httpx2.Response],
+    httpx2.AsyncHTTPTransport,
+):
     """`httpx2.AsyncHTTPTransport` on an `AsyncConnectionPool` of this package.
 
     Used as `httpx2.AsyncClient(transport=AsyncTransport())`. Making one takes far less than a millisecond: unlike

@@ -1,0 +1,140 @@
+"""Programs of users of httpcore, for type checkers only: `scripts/check` passes them to mypy and to pyright."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import httpcore
+from typing_extensions import assert_type
+
+import httpcore_rs
+
+
+def pool() -> None:
+    proxy = httpcore.Proxy("http://127.0.0.1:3128", auth=("name", "password"), headers={"X-Team": "a"})
+    config = httpcore_rs.TLSConfig(verify="ca.pem", cert=("chain.pem", "key.pem"), system_store=False)
+    with httpcore_rs.ConnectionPool(
+        ssl_context=config,
+        proxy=proxy,
+        max_connections=5,
+        max_keepalive_connections=None,
+        keepalive_expiry=5.0,
+        http2=True,
+        retries=1,
+        local_address="127.0.0.1",
+        network_backend=httpcore.SyncBackend(),
+        socket_options=[(1, 2, 3)],
+        http2_ping_interval=10.0,
+    ) as made:
+        assert_type(made, httpcore_rs.ConnectionPool)
+        response = made.request("GET", "https://example.org/", extensions={"timeout": {"read": 5.0}})
+        assert_type(response, httpcore.Response)
+        assert_type(response.status, int)
+        assert_type(response.content, bytes)
+        with made.stream(
+            "POST", httpcore.URL("https://example.org/"), headers=[("A", "b")], content=chunks()
+        ) as streamed:
+            assert_type(streamed, httpcore.Response)
+            assert_type(streamed.read(), bytes)
+        assert_type(made.handle_request(httpcore.Request("GET", "https://example.org/")), httpcore.Response)
+        assert_type(made.connections, Sequence[httpcore.ConnectionInterface])
+
+
+def chunks() -> Iterator[bytes]:
+    yield b"chunk"
+
+
+async def async_chunks() -> AsyncIterator[bytes]:
+    yield b"chunk"
+
+
+async def async_pool() -> None:
+    context = ssl.create_default_context()
+    async with httpcore_rs.AsyncConnectionPool(context, network_backend=httpcore.AsyncMockBackend([])) as made:
+        assert_type(made, httpcore_rs.AsyncConnectionPool)
+        assert_type(await made.request("GET", "https://example.org/", content=async_chunks()), httpcore.Response)
+        async with made.stream("GET", b"https://example.org/") as response:
+            assert_type(response, httpcore.Response)
+            assert_type(await response.aread(), bytes)
+        request = httpcore.Request("GET", "https://example.org/")
+        assert_type(await made.handle_async_request(request), httpcore.Response)
+        assert_type(made.connections, Sequence[httpcore.AsyncConnectionInterface])
+
+
+def proxies() -> list[httpcore_rs.ConnectionPool]:
+    return [
+        httpcore_rs.HTTPProxy("http://127.0.0.1:3128", proxy_auth=("name", "password"), proxy_headers={"A": "b"}),
+        httpcore_rs.SOCKSProxy(httpcore.URL("socks5://127.0.0.1:1080"), socket_options=[], http2_ping_timeout=5.0),
+    ]
+
+
+def async_proxies() -> list[httpcore_rs.AsyncConnectionPool]:
+    return [
+        httpcore_rs.AsyncHTTPProxy(b"https://127.0.0.1:3128", proxy_ssl_context=httpcore_rs.TLSConfig(False)),
+        httpcore_rs.AsyncSOCKSProxy("socks5h://127.0.0.1:1080", network_backend=httpcore.AsyncMockBackend([])),
+    ]
+
+
+def connection(stream: httpcore.NetworkStream) -> None:
+    origin = httpcore.Origin(b"https", b"example.org", 443)
+    made: list[httpcore.ConnectionInterface] = [
+        httpcore_rs.HTTPConnection(origin, ssl_context=httpcore_rs.TLSConfig()),
+        httpcore_rs.HTTP11Connection(origin, stream, keepalive_expiry=1.0),
+    ]
+    with httpcore_rs.HTTP2Connection(origin, stream) as http2:
+        assert_type(http2.request("GET", "https://example.org/"), httpcore.Response)
+        assert_type(http2.is_idle(), bool)
+    assert made
+
+
+async def async_connection(stream: httpcore.AsyncNetworkStream) -> None:
+    origin = httpcore.Origin(b"https", b"example.org", 443)
+    made: list[httpcore.AsyncConnectionInterface] = [
+        httpcore_rs.AsyncHTTPConnection(origin),
+        httpcore_rs.AsyncHTTP11Connection(origin, stream),
+    ]
+    async with httpcore_rs.AsyncHTTP2Connection(origin, stream) as http2:
+        assert_type(await http2.request("GET", "https://example.org/"), httpcore.Response)
+    assert made
+
+
+def without_a_pool() -> None:
+    assert_type(httpcore_rs.request("GET", "https://example.org/", headers={"A": "b"}), httpcore.Response)
+    with httpcore_rs.stream("GET", "https://example.org/") as response:
+        assert_type(response, httpcore.Response)
+
+
+def exceptions() -> None:
+    try:
+        httpcore_rs.request("GET", "https://example.org/")
+    except httpcore_rs.ConnectError as error:
+        assert_type(error, httpcore.ConnectError)
+    except (httpcore_rs.TimeoutException, httpcore.NetworkError):
+        pass
+
+
+def upgraded(response: httpcore.Response) -> None:
+    use(response.extensions["network_stream"])
+
+
+def use(stream: httpcore.NetworkStream) -> None:
+    stream.write(b"hello", timeout=5.0)
+    assert_type(stream.read(1024), bytes)
+    secured = stream.start_tls(ssl.create_default_context(), server_hostname="example.org")
+    assert_type(secured, httpcore.NetworkStream)
+
+
+def configuration(config: httpcore_rs.TLSConfig) -> None:
+    assert_type(config.trust_env, bool)
+    assert_type(config.minimum_version, "ssl.TLSVersion | None")
+
+
+class Subclass(httpcore_rs.ConnectionPool):
+    """A pool that counts its requests."""
+
+    count = 0
+
+    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+        self.count += 1
+        return super().handle_request(request)
