@@ -77,7 +77,7 @@ impl StreamView {
         self.external.as_deref()
     }
 
-    /// Returns what tells about the TLS session.
+    /// Returns the TLS session, for those who ask about it.
     pub fn session(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.session.as_ref()
     }

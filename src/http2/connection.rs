@@ -123,7 +123,7 @@ impl Http2 {
         &self.origin
     }
 
-    /// Returns what tells about the uppermost TLS session.
+    /// Returns the uppermost TLS session, for those who ask about it.
     pub fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.session.clone()
     }

@@ -35,7 +35,7 @@ pub trait TlsLayer: AsyncRead + AsyncWrite + Send + Unpin {
     /// Returns whether ALPN has chosen this protocol.
     fn has_chosen(&self, protocol: &[u8]) -> bool;
 
-    /// Returns what tells about the session.
+    /// Returns the session, for those who ask about it.
     fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
     }
@@ -113,7 +113,7 @@ impl Stream {
         }
     }
 
-    /// Returns what tells about the uppermost TLS session.
+    /// Returns the uppermost TLS session, for those who ask about it.
     pub fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         match self {
             Self::Tls(layer) => layer.session(),

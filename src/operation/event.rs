@@ -145,7 +145,7 @@ pub enum Outcome {
 pub struct Endpoints {
     pub local: Option<SockAddr>,
     pub peer: Option<SockAddr>,
-    /// What tells about the TLS session between them.
+    /// The TLS session between them, for those who ask about it.
     pub session: Option<Arc<dyn Any + Send + Sync>>,
 }
 

@@ -332,13 +332,17 @@ fn identity(cert: &Bound<'_, PyAny>) -> PyResult<Key> {
 }
 
 fn to_pyerr(py: Python<'_>, error: ConfigError) -> PyErr {
+    // The number of OpenSSL's own errors. Without a number the text would be that of a tuple.
+    const SSL_ERROR_SSL: u8 = 1;
+
     if let Some(source) = &error.source {
         let exception = os_error(py, source);
         // The attribute that `open()` sets as well.
         let named = exception.value(py).setattr(intern!(py, "filename"), error.path.as_os_str());
         return named.err().unwrap_or(exception);
     }
-    match py.import(intern!(py, "ssl")).and_then(|ssl| ssl.getattr(intern!(py, "SSLError"))?.call1((error.message,))) {
+    let arguments = (SSL_ERROR_SSL, error.message);
+    match py.import(intern!(py, "ssl")).and_then(|ssl| ssl.getattr(intern!(py, "SSLError"))?.call1(arguments)) {
         Ok(exception) => PyErr::from_value(exception),
         Err(error) => error,
     }

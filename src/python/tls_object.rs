@@ -12,7 +12,7 @@ use super::calls::call;
 use super::ssl;
 use crate::tls::{RustlsSession, SessionFacts, marked_as_authority};
 
-/// What is known of a TLS session of the engine, in the methods of an `ssl.SSLObject`. Returned for `"ssl_object"` by
+/// The facts about a TLS session of the engine, in the methods of an `ssl.SSLObject`. Returned for `"ssl_object"` by
 /// `get_extra_info()` of a network stream.
 ///
 /// The object stays valid when the connection is closed. It cannot read, write or end the session.
@@ -87,7 +87,7 @@ impl TLSObject {
         false
     }
 
-    /// Whether the handshake resumed an earlier session.
+    /// `True` if the handshake resumed an earlier session.
     #[getter]
     fn session_reused(&self) -> PyResult<bool> {
         Ok(self.facts()?.is_resumed)

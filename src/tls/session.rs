@@ -1,4 +1,4 @@
-//! What is told of a session of rustls, in the words of OpenSSL.
+//! The facts about a session of rustls, in the words of OpenSSL.
 
 use std::sync::OnceLock;
 
