@@ -116,7 +116,9 @@ if not typing.TYPE_CHECKING:  # With this function, type checkers would accept a
                 return getattr(importlib.import_module("._httpx", __name__), name)
             except ModuleNotFoundError as exc:
                 if exc.name == "httpx":
-                    advice = f"httpcore_rs.httpx2.{name} is for httpx2"
-                    exc.msg = f"httpcore_rs.{name} needs httpx, which is not installed; {advice}"
+                    exc.msg = (
+                        f"httpcore_rs.{name} needs httpx, which is not installed; "
+                        f"httpcore_rs.httpx2.{name} is for httpx2"
+                    )
                 raise
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
