@@ -54,9 +54,11 @@ class Row(NamedTuple):
     def pattern(self) -> str:
         """A regular expression for the whole message."""
         pieces = re.split(r"<([^<>]+)>", self.text)
-        return "".join(
+        pattern = "".join(
             PARTS.get(piece, ".+") if number % 2 else re.escape(piece) for number, piece in enumerate(pieces)
         )
+        # The errors of the system have another name on Windows.
+        return pattern.replace(r"\[Errno", r"\[(?:Errno|WinError)")
 
 
 ROWS: list[Row] = []
