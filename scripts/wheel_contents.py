@@ -15,6 +15,7 @@ from pathlib import Path
 NEEDED = [
     "httpcore_rs/_engine.*[od]",
     "httpcore_rs/_engine.pyi",
+    "httpcore_rs/httpcore2.pyi",
     "httpcore_rs/py.typed",
     "httpcore_rs-*.dist-info/licenses/LICENSE",
     "httpcore_rs-*.dist-info/licenses/docs/third-party-licenses.txt",
