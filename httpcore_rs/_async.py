@@ -8,9 +8,11 @@ import typing
 from ._bases import AsyncConnectionInterface, AsyncContextManager, AsyncNetworkBackend
 from ._connections import ASYNC_CONNECTION_CLASSES
 from ._drive import adrive
+from ._engine import is_patched
 from ._hosts import current_host
 from ._interface import build_request
 from ._options import constructor
+from ._patches import asend
 from ._pool import PoolBase
 
 if typing.TYPE_CHECKING:
@@ -83,6 +85,8 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend, AsyncConnectionInterface
 
         Raises httpcore's exceptions. An exception of the body of `request` passes through unchanged.
         """
+        if is_patched(request, True):
+            return await asend(self, request)
         response: Response = await adrive(self._engine.start(current_host(), request))
         return response
 

@@ -24,10 +24,11 @@ from ._bases import (
 )
 from ._drive import adrive, finish
 from ._effects import detect_monkey_patches, is_readable
-from ._engine import Connection, Engine
+from ._engine import Connection, Engine, is_patched
 from ._hosts import current_host
 from ._options import DEFAULTS, complete, constructor
 from ._package import package_of
+from ._patches import asend_on, send_on
 
 if typing.TYPE_CHECKING:
     import ssl
@@ -52,6 +53,7 @@ _DEFAULTS: EngineOptions = {
     "local_address": None,
     "uds": None,
     "network_backend": None,
+    "python_sockets": None,
     "socket_options": None,
     **DEFAULTS,
 }
@@ -66,6 +68,8 @@ class ConnectionBase:
     """The state of a connection, for threads and for event loops. Two objects for one connection are equal."""
 
     _connection: Connection
+    # Whether requests go through patches of httpcore's `HTTPConnection`.
+    _may_be_patched = True
     # httpcore logs no "close" event for a connection over a stream that the caller made.
     _logs_close = True
 
@@ -105,11 +109,15 @@ class ConnectionBase:
 
 
 class _SyncConnection(ConnectionBase, SyncContextManager, ConnectionInterface):
+    _is_async: typing.ClassVar = False
+
     def handle_request(self, request: Request) -> Response:
         """Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
 
         Raises httpcore's exceptions, and `RuntimeError` for a request to another origin.
         """
+        if self._may_be_patched and is_patched(request, False):
+            return send_on(self, request)
         response: Response = finish(self._connection.handle_request(request))
         return response
 
@@ -121,11 +129,15 @@ class _SyncConnection(ConnectionBase, SyncContextManager, ConnectionInterface):
 
 
 class _AsyncConnection(ConnectionBase, AsyncContextManager, AsyncConnectionInterface):
+    _is_async: typing.ClassVar = True
+
     async def handle_async_request(self, request: Request) -> Response:
         """Sends a request and returns its response when the head has arrived; the body is read from `response.stream`.
 
         Raises httpcore's exceptions, and `RuntimeError` for a request to another origin.
         """
+        if self._may_be_patched and is_patched(request, True):
+            return await asend_on(self, request)
         response: Response = await adrive(self._connection.start(current_host(), request))
         return response
 
@@ -140,6 +152,7 @@ class _AsyncConnection(ConnectionBase, AsyncContextManager, AsyncConnectionInter
 class _OriginConnection(Generic[Backend]):
     """The constructor of connections that connect to their origin."""
 
+    _is_async: typing.ClassVar[bool]
     _descriptions: typing.ClassVar = {
         "origin": """
         The scheme, host and port of all requests.""",
@@ -177,6 +190,7 @@ class _OriginConnection(Generic[Backend]):
                 "local_address": local_address,
                 "uds": uds,
                 "network_backend": network_backend,
+                "python_sockets": package_of(origin).python_sockets(self._is_async),
                 "socket_options": socket_options,
                 **complete(self, options),
             },
@@ -196,7 +210,7 @@ class _StreamConnection(Generic[Stream]):
     _is_async: typing.ClassVar[bool]
     _is_http2: typing.ClassVar[bool]
     _connection: Connection
-    _logs_close = False
+    _may_be_patched = _logs_close = False
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from ._engine import set_green
 from ._hosts import shield
 from ._ready_chunks import ready_chunks
 from ._resolver import resolve
+from ._sockets import socket_patches
 
 if typing.TYPE_CHECKING:
     from httpcore import AsyncNetworkStream, NetworkStream
@@ -35,6 +36,7 @@ __all__ = [
     "nothing",
     "ready_chunks",
     "resolve",
+    "socket_patches",
     "wait",
 ]
 

@@ -2,8 +2,9 @@
 
 A request takes the slow path, the library's own `handle_request()`, where something could tell the difference:
 
-- The library's method, the pool's or that of httpcore's pool is patched, or the pool is not one of this package. Mocks,
-  instrumentation and guards are built that way. Each call looks at the methods themselves.
+- The library's method, the pool's or that of httpcore's pool or connection is patched, or the pool is not one of this
+  package. Mocks, instrumentation and guards are built that way. Each call looks at the methods themselves; for
+  httpcore's classes the engine does so (`_patches`).
 - The request is traced or logged: callbacks and log records show an `httpcore.Request`.
 - The request, its URL or its headers are of a subclass.
 - The library's models are not built as this module knows them.
@@ -129,17 +130,14 @@ class _Arrived:
 class FastPath:
     """Base class of the fast paths of one library, httpx or httpx2: for threads and for event loops."""
 
-    # The names of the library's transport, of httpcore's pool and of the method that both have; and the base classes of
-    # the bodies of requests and of responses.
+    # The names of the library's transport and of its method, and the base classes of the bodies of requests and of
+    # responses.
     _transport: typing.ClassVar[str]
-    _pool: typing.ClassVar[str]
     _method: typing.ClassVar[str]
     _stream: typing.ClassVar[str]
     _body: typing.ClassVar[type]
 
     def __init__(self, library: typing.Any, package: Package) -> None:
-        self._httpcore_pool: typing.Any = getattr(package.module, self._pool)
-        self._httpcore_handler = own_method(self._httpcore_pool, self._method)
         # The method that the fast path stands in for.
         self.own_handler = own_method(getattr(library, self._transport), self._method)
         module = sys.modules.get(getattr(self.own_handler, "__module__", ""))
@@ -165,17 +163,12 @@ class FastPath:
 class SyncPath(FastPath):
     """The fast path of a library's transports for threads."""
 
-    _transport, _pool, _method = "HTTPTransport", "ConnectionPool", "handle_request"
+    _transport, _method = "HTTPTransport", "handle_request"
     _stream, _body = "SyncByteStream", ResponseBody
 
     def handle(self, pool: typing.Any, request: httpx.Request) -> httpx.Response | None:
         """Sends a request. Returns its response, or `None` if the request has to take the slow path."""
-        if (
-            self._models is None
-            or type(pool).handle_request is not _pool_handler
-            or self._httpcore_pool.handle_request is not self._httpcore_handler
-            or "handle_request" in pool.__dict__
-        ):
+        if self._models is None or type(pool).handle_request is not _pool_handler or "handle_request" in pool.__dict__:
             return None
         try:
             engine: Engine = pool._engine  # noqa: SLF001  # The pool is one of this package.
@@ -189,7 +182,7 @@ class SyncPath(FastPath):
 class AsyncPath(FastPath):
     """The fast path of a library's transports for event loops."""
 
-    _transport, _pool, _method = "AsyncHTTPTransport", "AsyncConnectionPool", "handle_async_request"
+    _transport, _method = "AsyncHTTPTransport", "handle_async_request"
     _stream, _body = "AsyncByteStream", AsyncResponseBody
 
     def start(self, pool: typing.Any, request: httpx.Request) -> Operation | None:
@@ -197,7 +190,6 @@ class AsyncPath(FastPath):
         if (
             self._models is None
             or type(pool).handle_async_request is not _async_pool_handler
-            or self._httpcore_pool.handle_async_request is not self._httpcore_handler
             or "handle_async_request" in pool.__dict__
         ):
             return None

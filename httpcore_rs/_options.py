@@ -45,6 +45,7 @@ if typing.TYPE_CHECKING:
         local_address: str | None
         uds: str | None
         network_backend: object
+        python_sockets: object
         socket_options: typing.Iterable[SOCKET_OPTION] | None
 
 

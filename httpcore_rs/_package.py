@@ -9,6 +9,8 @@ import functools
 import importlib
 import typing
 
+from ._sockets import PythonSockets
+
 
 class Package:
     """The first of `names` that is installed. `public_module` is the module of this project that stands for it."""
@@ -56,6 +58,14 @@ class Package:
     def async_backend(self) -> typing.Any:
         """The class of the network backend for the running event loop."""
         return importlib.import_module(f"{self.name}._backends.auto").AutoBackend
+
+    def python_sockets(self, is_async: bool) -> PythonSockets:
+        """Returns the network backend that connects where a program has replaced Python's sockets."""
+        return self._python_sockets[is_async]
+
+    @functools.cached_property
+    def _python_sockets(self) -> tuple[PythonSockets, PythonSockets]:
+        return PythonSockets(self.sync_backend), PythonSockets(self.async_backend)
 
 
 # httpcore2 stands in where only httpcore2 is installed.

@@ -29,6 +29,8 @@ class PoolBase(Generic[Backend, Interface]):
     _is_async: typing.ClassVar[bool]
     # By the route that a connection takes to its origin.
     _connection_classes: typing.Mapping[str, typing.Any]
+    # The name of httpcore's class that this one takes the place of, without "Async".
+    _httpcore_name = "ConnectionPool"
 
     def __init__(
         self,
@@ -65,11 +67,23 @@ class PoolBase(Generic[Backend, Interface]):
                 "local_address": local_address,
                 "uds": uds,
                 "network_backend": network_backend,
+                "python_sockets": self._package.python_sockets(self._is_async),
                 "socket_options": socket_options,
                 **complete(self, options),
             },
             self._package.name,
         )
+
+    @classmethod
+    def httpcore_class(cls, package: Package) -> typing.Any:
+        """Returns the class of httpcore, or of httpcore2, that this class takes the place of."""
+        return getattr(package.module, f"Async{cls._httpcore_name}" if cls._is_async else cls._httpcore_name)
+
+    @property  # type: ignore[misc]  # It is not to be assigned.
+    def __class__(self) -> typing.Any:
+        # For `isinstance(transport._pool, httpcore.HTTPProxy)` and the like, which programs and mocks ask. The type is
+        # another one: what httpcore's class inherits and does has no place here.
+        return self.httpcore_class(self._package)
 
     @property
     def connections(self) -> typing.Sequence[Interface]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import typing
 
 from ._async import AsyncConnectionPool
@@ -52,9 +53,18 @@ def _proxy(
     return proxy
 
 
+def _headers_for_proxy(package: Package, proxy: Proxy, given: HeaderTypes) -> list[tuple[bytes, bytes]]:
+    """Returns the headers for the proxy, as in the attribute of httpcore's class that programs read."""
+    headers: list[tuple[bytes, bytes]] = list(package.models.enforce_headers(given, name="proxy_headers"))
+    if proxy.auth is not None:
+        headers.insert(0, (b"Proxy-Authorization", b"Basic " + base64.b64encode(b":".join(proxy.auth))))
+    return headers
+
+
 class HTTPProxyMixin(PoolBase[Backend, Interface]):
     """The constructor of pools whose requests go through an HTTP proxy."""
 
+    _httpcore_name = "HTTPProxy"
     _descriptions: typing.ClassVar = {
         "proxy_url": """
         The address of the proxy: `http://host:port`, or `https://host:port` for TLS to the proxy.""",
@@ -94,6 +104,7 @@ class HTTPProxyMixin(PoolBase[Backend, Interface]):
         """
         proxy = _proxy(self._package, proxy_url, proxy_auth, proxy_headers, proxy_ssl_context)
         self._proxy_url = proxy.url
+        self._proxy_headers = _headers_for_proxy(self._package, proxy, proxy_headers)
         super().__init__(
             ssl_context,
             proxy,
@@ -114,6 +125,7 @@ class HTTPProxyMixin(PoolBase[Backend, Interface]):
 class SOCKSProxyMixin(PoolBase[Backend, Interface]):
     """The constructor of pools whose requests go through a SOCKS5 proxy."""
 
+    _httpcore_name = "SOCKSProxy"
     _descriptions: typing.ClassVar = {
         "proxy_url": """
         The address of the proxy: `socks5://host:port` or `socks5h://host:port`. Both are the same: the proxy resolves

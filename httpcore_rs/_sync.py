@@ -8,8 +8,10 @@ import typing
 from ._bases import ConnectionInterface, NetworkBackend, SyncContextManager
 from ._connections import SYNC_CONNECTION_CLASSES
 from ._drive import finish
+from ._engine import is_patched
 from ._interface import build_request
 from ._options import constructor
+from ._patches import send
 from ._pool import PoolBase
 
 if typing.TYPE_CHECKING:
@@ -77,6 +79,8 @@ class ConnectionPool(PoolBase[NetworkBackend, ConnectionInterface], SyncContextM
 
         Raises httpcore's exceptions. An exception of the body of `request` passes through unchanged.
         """
+        if is_patched(request, False):
+            return send(self, request)
         response: Response = finish(self._engine.handle_request(request))
         return response
 

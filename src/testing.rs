@@ -141,6 +141,7 @@ impl Answers {
             }
             Effect::Spawn { .. }
             | Effect::Resolve { .. }
+            | Effect::SocketPatches(_)
             | Effect::Connect { .. }
             | Effect::Read { .. }
             | Effect::Write { .. }

@@ -55,6 +55,7 @@ impl Server {
             proxy: None,
             tls: Tls::Rustls(TlsConfig::lazy(options)),
             backend: ArcSwapOption::empty(),
+            python_sockets: None,
             http1: !http2,
             http2,
             keep_alive: None,

@@ -24,7 +24,7 @@ use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
-use crate::operation::{Backend, EffectChannel, Endpoints, Event, Hop, Outcome, SocksRequest};
+use crate::operation::{Backend, EffectChannel, Endpoints, Event, Hop, Outcome, SocketPatches, SocksRequest};
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 use crate::tls::Tls;
@@ -45,6 +45,8 @@ pub struct Connector {
     pub tls: Tls,
     /// The user's `network_backend`, if there is one.
     pub backend: ArcSwapOption<Backend>,
+    /// The backend that connects where a program has replaced Python's sockets. Without it nothing is asked.
+    pub python_sockets: Option<Backend>,
     /// The protocols that may be spoken, at least one of them.
     pub http1: bool,
     pub http2: bool,
@@ -65,8 +67,10 @@ pub struct Attempt<'a> {
 struct ConnectContext<'a> {
     attempt: &'a Attempt<'a>,
     deadline: Option<Instant>,
-    /// Makes the stream, if the user has a `network_backend`. Then each operation of the stream has a timeout of its own.
+    /// Makes the stream, if the user has a `network_backend`, or where Python's sockets have been replaced. Then each operation of the
+    /// stream has a timeout of its own.
     backend: Option<Backend>,
+    patches: SocketPatches,
 }
 
 /// The other end of a socket.
@@ -103,14 +107,24 @@ impl Connector {
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let origin = attempt.origin;
-        let context =
-            ConnectContext { attempt, deadline: wait_set::deadline_in(attempt.timeout), backend: self.backend() };
+        let (backend, patches) = self.connects_by(attempt).await?;
+        let context = ConnectContext { attempt, deadline: wait_set::deadline_in(attempt.timeout), backend, patches };
         if let Some(proxy) = &self.proxy {
             // Boxed: most connections have no proxy, and their future stays small.
             return Box::pin(self.connect_by(proxy, &context)).await;
         }
         let stream = self.open(&context, Peer { origin, hop: Hop::Direct }).await?;
         if origin.scheme.is_tls() { self.secure(&context, stream, Hop::Direct).await } else { Ok(stream) }
+    }
+
+    /// Returns what connects in place of the engine, if anything does, and what has been replaced of Python's sockets.
+    async fn connects_by(&self, attempt: &Attempt<'_>) -> Result<(Option<Backend>, SocketPatches)> {
+        let (None, Some(python_sockets)) = (self.backend(), &self.python_sockets) else {
+            return Ok((self.backend(), SocketPatches::Nothing));
+        };
+        let patches = attempt.effects.socket_patches().await?;
+        let is_needed = patches == SocketPatches::Sockets;
+        Ok((is_needed.then(|| Arc::clone(python_sockets)), patches))
     }
 
     async fn connect_by(&self, proxy: &Proxy, context: &ConnectContext<'_>) -> Result<Stream> {
@@ -240,7 +254,7 @@ impl Connector {
         if let Some(path) = self.unix_socket() {
             return happy_eyeballs::connect_unix(path, &config, reactor).await.map_err(|error| failed(path, error));
         }
-        let addresses = addresses(peer.origin, context.attempt.effects).await?;
+        let addresses = addresses(peer.origin, context).await?;
         happy_eyeballs::connect(addresses, &config, reactor).await.map_err(|error| failed(peer, error))
     }
 }
@@ -316,12 +330,14 @@ fn setup_socks5(stream: &Stream, origin: &Origin, credentials: Option<&socks5::C
     }))
 }
 
-async fn addresses(origin: &Origin, effects: &EffectChannel) -> Result<Vec<SocketAddr>> {
+async fn addresses(origin: &Origin, context: &ConnectContext<'_>) -> Result<Vec<SocketAddr>> {
     let port = origin.tcp_port()?;
-    if let Ok(address) = origin.bare_host().parse::<IpAddr>() {
+    if let Ok(address) = origin.bare_host().parse::<IpAddr>()
+        && context.patches == SocketPatches::Nothing
+    {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    effects.resolve(&origin.host, port).await
+    context.attempt.effects.resolve(origin.bare_host(), port).await
 }
 
 fn failed(peer: impl fmt::Display, error: io::Error) -> Error {

@@ -41,6 +41,7 @@ fn connector() -> Connector {
         proxy: None,
         tls: tls(),
         backend: ArcSwapOption::empty(),
+        python_sockets: None,
         http1: true,
         http2: true,
         keep_alive: None,

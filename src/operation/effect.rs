@@ -45,6 +45,8 @@ pub enum Effect {
     Spawn { task: Arc<dyn Background>, reply: Reply<()> },
     /// Answered by Python's resolver: the addresses of a host name.
     Resolve { host: String, port: u16, reply: Reply<Vec<SocketAddr>> },
+    /// Answered by Python's `socket` module: what has been replaced there.
+    SocketPatches(Reply<SocketPatches>),
     /// Answered when other tasks or threads had a chance to run.
     Yield(Reply<()>),
     /// Answered when the trace callback and the loggers have the event. The reply to a failure is its error, as the callback saw it.
@@ -61,6 +63,17 @@ pub enum Effect {
     CloseDropped(Reply<()>),
     /// Answered by the user's backend after a pause.
     Sleep { backend: Backend, delay: Duration, reply: Reply<()> },
+}
+
+/// The parts of Python's `socket` module that a program has replaced, with a guard or a recorder for example.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SocketPatches {
+    #[default]
+    Nothing,
+    /// The lookup of names, which is then asked for addresses as well.
+    Lookups,
+    /// The class of sockets, or a function that connects one. The engine may not open sockets then.
+    Sockets,
 }
 
 /// The chunks of a request body that are at hand.
@@ -175,6 +188,10 @@ impl EffectChannel {
 
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         self.request(|reply| Effect::Resolve { host: host.to_owned(), port, reply }).await
+    }
+
+    pub async fn socket_patches(&self) -> Result<SocketPatches> {
+        self.request(Effect::SocketPatches).await
     }
 
     pub async fn connect(

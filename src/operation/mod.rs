@@ -13,7 +13,7 @@ mod external;
 mod span;
 
 pub use self::budget::{YIELD_AFTER, YieldBudget};
-pub use self::effect::{Backend, Background, Effect, EffectChannel, Fields, ReadyChunks, Reply};
+pub use self::effect::{Backend, Background, Effect, EffectChannel, Fields, ReadyChunks, Reply, SocketPatches};
 pub use self::event::{Endpoints, Event, ExchangeKind, Hop, Outcome, SocksRequest, SpanStage, TraceEvent};
 pub use self::external::{DeferredWork, Dropped, ExternalHandle, ExternalStream, OwnerLoop, StreamOwner};
 pub use self::span::{Phase, PhaseTracer};

@@ -15,7 +15,7 @@ use super::performer::Performer;
 use super::ssl::TlsStep;
 use super::{request, values};
 use crate::error::Error;
-use crate::operation::{Effect, Fields, ReadyChunks, Reply, StreamOwner};
+use crate::operation::{Effect, Fields, ReadyChunks, Reply, SocketPatches, StreamOwner};
 
 /// An effect that Python carries out at the moment, and the reply that its outcome is for.
 pub enum AwaitedEffect {
@@ -28,6 +28,7 @@ pub enum AwaitedEffect {
     Trailers(Reply<Fields>),
     /// The addresses of the host with this name.
     Addresses(String, Reply<Vec<SocketAddr>>),
+    SocketPatches(Reply<SocketPatches>),
     /// A call of the trace callback; for the failure of a step with its error.
     Traced(Option<Error>, Reply<Option<Error>>),
     /// A method of a network backend or of an external stream.
@@ -75,6 +76,7 @@ impl AwaitedEffect {
             // `None` means that the deadline came first. The operation notices that by itself.
             Self::Addresses(..) if value.is_none() => {}
             Self::Addresses(_, reply) => reply.set(Ok(socket_addresses(value)?)),
+            Self::SocketPatches(reply) => reply.set(Ok(socket_patches(value)?)),
             Self::Traced(error, reply) => reply.set(Ok(error)),
             Self::External(call) => call.returned(value, performer.is_task(), owner),
             Self::Done(reply) | Self::Closed(reply) => reply.set(Ok(())),
@@ -109,4 +111,14 @@ impl AwaitedEffect {
     pub fn is_trace(&self) -> bool {
         matches!(self, Self::Traced(..))
     }
+}
+
+/// Reads what `_effects.socket_patches()` returned.
+fn socket_patches(value: &Bound<'_, PyAny>) -> PyResult<SocketPatches> {
+    let replaced: Option<&str> = value.extract()?;
+    Ok(match replaced {
+        Some("sockets") => SocketPatches::Sockets,
+        Some(_) => SocketPatches::Lookups,
+        None => SocketPatches::Nothing,
+    })
 }

@@ -70,8 +70,10 @@ impl ClientHandle {
         reactor: Option<Arc<Reactor>>,
     ) -> PyResult<Option<NewOperation<'_>>> {
         let (py, namespace) = (request.py(), models.get().namespace());
-        if namespace.is_debugging(py, self.arguments.get().has_proxy(py))? {
-            // The debug log is given an `httpcore.Request`.
+        if namespace.is_patched(py, reactor.is_some())?
+            || namespace.is_debugging(py, self.arguments.get().has_proxy(py))?
+        {
+            // Patches and the debug log are given an `httpcore.Request`.
             return Ok(None);
         }
         let parsed = models.get().read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
@@ -116,8 +118,10 @@ impl ClientHandle {
         reactor: Option<Arc<Reactor>>,
     ) -> PyResult<Option<NewOperation<'_>>> {
         let namespace = self.package.namespace(py)?;
-        if self.arguments.get().has_proxy(py) && namespace.is_debugging(py, true)? {
-            // The debug log is given an `httpcore.Request`.
+        if namespace.is_patched(py, reactor.is_some())?
+            || (self.arguments.get().has_proxy(py) && namespace.is_debugging(py, true)?)
+        {
+            // Patches and the debug log are given an `httpcore.Request`.
             return Ok(None);
         }
         let parsed = read_arguments(namespace, arguments).map_err(|fault| fault.into_pyerr(py, namespace))?;

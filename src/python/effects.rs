@@ -18,7 +18,7 @@ use super::helpers::{helper, nothing, partial};
 use super::performer::Performer;
 use crate::error::{Error, Kind};
 use crate::io::wait_set;
-use crate::operation::{Effect, Fields, ReadyChunks, Reply, TraceEvent};
+use crate::operation::{Effect, Fields, ReadyChunks, Reply, SocketPatches, TraceEvent};
 
 /// The next thing to do about an effect.
 pub enum Performed<'py> {
@@ -41,6 +41,7 @@ pub fn perform<'py>(
         Effect::Trailers(reply) => return trailers(py, reply, callbacks),
         Effect::Trace { trace_event, reply } => return trace(py, *trace_event, reply, callbacks, performer),
         Effect::Resolve { host, port, reply } => return resolve(py, host, port, reply, performer),
+        Effect::SocketPatches(reply) => return socket_patches(py, reply, performer),
         Effect::Yield(reply) => return yield_now(py, reply, performer),
         Effect::Connect { backend, stream, event, reply } => {
             external_calls::connect(py, performer, &backend, stream.as_ref(), event, reply)?
@@ -169,6 +170,16 @@ fn resolve<'py>(
     };
     let effect = performer.later(py, (&resolve, &host, port, timeout), None)?;
     Ok(Performed::ByPython(effect, AwaitedEffect::Addresses(host, reply)))
+}
+
+/// Asks what has been replaced of Python's `socket` module. This needs no waiting, also in a task.
+fn socket_patches<'py>(
+    py: Python<'py>,
+    reply: Reply<SocketPatches>,
+    performer: Performer<'_>,
+) -> PyResult<Performed<'py>> {
+    let effect = partial(py, (helper(py, "socket_patches")?, performer.is_task()), None)?;
+    Ok(Performed::ByPython(effect, AwaitedEffect::SocketPatches(reply)))
 }
 
 /// Lets other tasks of the loop run. Threads are preempted anyway; their signal handlers run before the drive loop's next call.

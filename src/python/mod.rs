@@ -7,7 +7,7 @@
 //! | operations and their drivers | [`operation`], [`operations`], [`execution`], [`thread_driver`], [`greenlets`], [`signals`], [`host`] |
 //! | effects, carried out in Python | [`effects`], [`awaited`], [`performer`], [`external_calls`], [`helpers`], [`closing`], [`ssl`], [`ssl_calls`] |
 //! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`] |
-//! | conversions | [`values`], [`addresses`], [`errors`], [`namespace`], [`calls`] |
+//! | conversions | [`values`], [`addresses`], [`errors`], [`namespace`], [`patches`], [`calls`] |
 //! | import | [`interpreter`] |
 //!
 //! Pyclasses are thin: each method converts its arguments, makes one call and converts the result. Code of users is never called
@@ -40,6 +40,7 @@ mod network_stream;
 mod operation;
 mod operations;
 mod options;
+mod patches;
 mod performer;
 mod proxy;
 mod request;
@@ -106,6 +107,13 @@ mod engine_module {
     fn read_url(url: &str) -> Option<(&str, &str, Option<u16>, std::borrow::Cow<'_, str>)> {
         let url = crate::message::UsualUrl::read(url.as_bytes())?;
         Some((url.scheme.as_str(), url.host, url.port, url.target))
+    }
+
+    /// Returns whether `handle_request()` of httpcore's classes for threads, or `handle_async_request()` of those for event loops, is
+    /// patched in the package that the request belongs to.
+    #[pyfunction]
+    fn is_patched(request: &Bound<'_, PyAny>, is_async: bool) -> PyResult<bool> {
+        super::namespace::Namespace::of(request)?.is_patched(request.py(), is_async)
     }
 
     /// Tells the engine that `select.select` is monkey-patched: threads wait by calling it from now on.

@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType, PyTypeMethods};
 
 use super::calls::{call_method, new_object};
+use super::patches::WatchedClasses;
 use crate::error::Kind;
 
 /// The package that a request, a response or an exception belongs to.
@@ -27,6 +28,8 @@ pub struct Namespace {
     request: Py<PyAny>,
     response: Py<PyType>,
     module: Py<PyModule>,
+    /// The classes for threads, and those for event loops, that may be patched.
+    watched: [WatchedClasses; 2],
 }
 
 /// The loggers of a package; the last two log the events of proxies.
@@ -134,6 +137,12 @@ impl Namespace {
         Ok(false)
     }
 
+    /// Returns whether `handle_request()` of the package's own classes, or `handle_async_request()`, is patched: then requests go through
+    /// `httpcore_rs._patches`.
+    pub fn is_patched(&self, py: Python<'_>, is_async: bool) -> PyResult<bool> {
+        self.watched[usize::from(is_async)].are_patched(py)
+    }
+
     /// Returns a `Response` without attributes. Its constructor would check and copy headers that are correct already.
     pub fn empty_response<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         new_object(self.response.bind(py))
@@ -199,6 +208,7 @@ impl Namespace {
             request: module.getattr("Request")?.unbind(),
             response: response.unbind(),
             module: module.unbind(),
+            watched: [WatchedClasses::load(py, name, false)?, WatchedClasses::load(py, name, true)?],
         })
     }
 }

@@ -40,6 +40,7 @@ struct Given<'py> {
     local_address: Bound<'py, PyAny>,
     uds: Bound<'py, PyAny>,
     network_backend: Bound<'py, PyAny>,
+    python_sockets: Bound<'py, PyAny>,
     socket_options: Bound<'py, PyAny>,
     http2_ping_interval: Bound<'py, PyAny>,
     http2_ping_timeout: Bound<'py, PyAny>,
@@ -56,6 +57,7 @@ impl PoolOptions {
         }
         let arguments = options.arguments(http2, package)?;
         let backend = given(&options.network_backend).map(|object| backend::backend(object, &arguments));
+        let python_sockets = given(&options.python_sockets).map(|object| backend::backend(object, &arguments));
         let connector = Connector {
             tls: ssl::tls(options.ssl_context.py(), given(&options.ssl_context), package)?,
             proxy: given(&options.proxy).map(|proxy| proxy::read(proxy, package)).transpose()?,
@@ -67,6 +69,7 @@ impl PoolOptions {
             http2,
             keep_alive: keep_alive(&options.http2_ping_interval, &options.http2_ping_timeout)?,
             backend: ArcSwapOption::new(backend.map(Arc::new)),
+            python_sockets,
         };
         Ok(Self { limits, connector, arguments })
     }

@@ -173,12 +173,14 @@ async def test_patches_and_subclasses_of_the_pool(
 async def test_a_patch_of_httpcores_pool(
     flavour: Flavour, library: Library, paths: Paths, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen: list[str] = []
     owner = getattr(library.core, flavour.prefixed("ConnectionPool"))
     peer = serve(OK)
     async with library.client(flavour) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(owner, method_of(flavour), lambda *_: None)
+            patch.setattr(owner, method_of(flavour), spy(flavour, getattr(owner, method_of(flavour)), seen))
             await client.send("GET", peer.url)
+        assert seen == [library.core.__name__]
         assert paths.slow == 1
         await client.send("GET", peer.url)
     assert paths.slow == 1
