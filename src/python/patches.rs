@@ -1,8 +1,8 @@
 //! Notices patches of httpcore's own pools and connections, by which mocks, instrumentation and guards get hold of requests.
 //!
 //! The interpreter gives a class a version tag, and takes it away when an attribute of the class or of one of its bases is set or
-//! deleted; the next lookup gives it another one. So a class that has the tag that it had when its methods were compared has the same methods. A
-//! request looks at the tags, and compares the methods (`httpcore_rs._patches`) only after one has changed.
+//! deleted; the next lookup gives it another one. So a class that has the tag that it had when its methods were compared has the same
+//! methods. A request looks at the tags, and compares the methods (`httpcore_rs._patches`) only after one has changed.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
