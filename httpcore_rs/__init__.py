@@ -24,6 +24,7 @@ from ._async import AsyncConnectionPool as AsyncConnectionPool
 from ._engine import TLSConfig as TLSConfig
 from ._install import install as install
 from ._install import uninstall as uninstall
+from ._installation import Installation as Installation
 from ._package import HTTPCORE
 from ._proxies import AsyncHTTPProxy as AsyncHTTPProxy
 from ._proxies import AsyncSOCKSProxy as AsyncSOCKSProxy
@@ -78,7 +79,9 @@ if typing.TYPE_CHECKING:
     from ._connections import HTTP2Connection as HTTP2Connection
     from ._connections import HTTP11Connection as HTTP11Connection
     from ._connections import HTTPConnection as HTTPConnection
+    from ._httpx import AsyncClient as AsyncClient
     from ._httpx import AsyncTransport as AsyncTransport
+    from ._httpx import Client as Client
     from ._httpx import SyncTransport as SyncTransport
 else:
     __all__ = list(_names.OWN + _names.SHARED + _names.TRANSPORTS + _names.INSTALLATION)
@@ -94,7 +97,7 @@ globals().update(_connections.connection_classes(HTTPCORE))
 globals().update(_names.shared(HTTPCORE))
 
 # Users import these from here.
-for _object in (TLSConfig, install, uninstall):
+for _object in (TLSConfig, Installation, install, uninstall):
     _object.__module__ = __name__
 
 # Signal handlers run in the main thread. Where threads are monkey-patched, the number is that of a greenlet.

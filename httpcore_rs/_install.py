@@ -7,9 +7,13 @@ import importlib
 import inspect
 import typing
 
+from . import _startup
 from ._drive import adrive
 from ._fork_lock import ForkLock
+from ._installation import Covered, Installation, version_of
+from ._mixed_pools import mixed_class
 from ._options import DEFAULTS
+from ._wrong_pairs import check_request
 
 if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -23,16 +27,24 @@ if typing.TYPE_CHECKING:
 _LIBRARIES = {"httpx2": "httpx2", "httpx": "_httpx"}
 # The classes of a library, and the classes of this package that make the pools for them.
 _TRANSPORTS = {"HTTPTransport": "SyncTransport", "AsyncHTTPTransport": "AsyncTransport"}
+# The same for the pools of httpcore and httpcore2.
+_CORES = {"httpcore2": ".httpcore2", "httpcore": "."}
+_POOLS = ("ConnectionPool", "HTTPProxy", "SOCKSProxy", "AsyncConnectionPool", "AsyncHTTPProxy", "AsyncSOCKSProxy")
 
 Init = typing.Callable[..., None]
 
 
 class _State:
-    """The options of `install()`, and the replacements of methods by class."""
+    """What is in effect, and the replacements of methods by class."""
 
-    is_installed = False
-    options: typing.ClassVar[PoolOptions] = {}
+    # In the order in which they came into effect. The last one decides about options and pools.
+    installations: typing.ClassVar[list[Installation]] = []
+    current: typing.ClassVar[Installation | None] = None
     changed: typing.ClassVar[dict[typing.Any, list[_Replacement]]] = {}
+    # The classes of httpcore's and httpcore2's pools among those of `changed`.
+    pools: typing.ClassVar[set[typing.Any]] = set()
+    # Libraries whose transports of this package were being imported when they were to be covered.
+    postponed: typing.ClassVar[set[str]] = set()
 
 
 # Held while the classes are changed.
@@ -57,7 +69,7 @@ class _Replacement(typing.NamedTuple):
             setattr(cls, self.name, self.original)
 
 
-def install(**options: Unpack[PoolOptions]) -> None:
+def install(*, httpcore: bool = False, **options: Unpack[PoolOptions]) -> Installation:
     """Puts the pools of this package into each `HTTPTransport` and `AsyncHTTPTransport` that httpx and httpx2 make.
 
     This covers every client that is not given a transport of another kind, the clients inside SDKs, and the proxies
@@ -66,43 +78,143 @@ def install(**options: Unpack[PoolOptions]) -> None:
     `handle_request()` keep working. Transports that exist already stay as they are. A further call only replaces the
     options.
 
+    The result shows what is covered, and which packages prefer another HTTP client; the logger `httpcore_rs` says the
+    same. In a `with` statement, `install()` is undone at the end of the block, and what was in effect before it is in
+    effect again.
+
     Parameters:
+        httpcore: Whether the pools of httpcore and httpcore2 themselves are covered as well: `httpcore.ConnectionPool`,
+            `HTTPProxy` and `SOCKSProxy`, and the async ones. sentry-sdk makes them, for example.
         options: `http2_ping_interval` and `http2_ping_timeout`, in seconds, for all pools, as `ConnectionPool` takes
             them. The transports take them as well while this is in effect, and also `network_backend`.
 
-    Raises `ModuleNotFoundError` if neither library is installed, and `TypeError` for an option that does not exist.
-    `uninstall()` undoes it.
+    Raises `ModuleNotFoundError` if neither httpx nor httpx2 is installed and `httpcore` is false, and `TypeError` for
+    an option that does not exist. `uninstall()` undoes it.
     """
     for name in options:
         if name not in DEFAULTS:
             raise TypeError(f"install() got an unexpected keyword argument {name!r}")
     found = [library for library in _LIBRARIES if _is_installed(library)]
-    if not found:
+    if not found and not httpcore:
         raise ModuleNotFoundError("httpcore_rs.install() needs httpx or httpx2, and neither is installed")
     # Imported without the lock: another thread may import them, and wait for the lock.
-    transports = {library: importlib.import_module(f".{_LIBRARIES[library]}", __package__) for library in found}
+    transports = {library: _transports_of(library) for library in found}
+    cores = [core for core in _CORES if httpcore and _is_installed(core)]
+    covered = [_covered(library, tuple(_TRANSPORTS)) for library in found]
+    covered += [_covered(core, _POOLS) for core in cores]
+    installation = Installation(tuple(covered), httpcore, options)
     with _changes.lock:
         for library in found:
-            for replaced, name in _TRANSPORTS.items():
-                _replace(getattr(importlib.import_module(library), replaced), getattr(transports[library], name))
-        _State.options = options
-        _State.is_installed = True
+            _prepare_transports(library, transports[library])
+        for core in cores:
+            _prepare_pools(core)
+        plain = [each for each in _State.installations if not each.blocks]
+        for each in plain:
+            _State.installations.remove(each)
+            each.replaced = ()
+        installation.replaced = tuple(plain)
+        _State.installations.append(installation)
+        _apply()
+    installation.log()
+    return installation
 
 
 def uninstall() -> None:
     """Undoes `install()`. Transports that were made in between keep their pools."""
+    _startup.stop()
     with _changes.lock:
-        _State.is_installed = False
-        for cls, replacements in _State.changed.items():
-            for replacement in replacements:
+        for each in _State.installations:
+            each.replaced = ()
+        _State.installations.clear()
+        _State.postponed.clear()
+        _apply()
+
+
+def enter(installation: Installation) -> None:
+    """Begins a `with` block: brings back what its call of `install()` has replaced, below it."""
+    with _changes.lock:
+        if installation not in _State.installations:
+            _State.installations.append(installation)
+        place = _State.installations.index(installation)
+        _State.installations[place:place] = installation.replaced
+        installation.replaced = ()
+        installation.blocks += 1
+        _apply()
+
+
+def leave(installation: Installation) -> None:
+    """Ends a `with` block."""
+    with _changes.lock:
+        installation.blocks -= 1
+        if not installation.blocks and installation in _State.installations:
+            _State.installations.remove(installation)
+        _apply()
+
+
+def cover_imported(library: str, httpcore: bool) -> None:
+    """Covers a library that has just been imported, for a program that was started with `HTTPCORE_RS_INSTALL`."""
+    transports = _transports_of(library) if library in _LIBRARIES else None
+    if transports is not None and not hasattr(transports, "AsyncClient"):
+        # It is that module which imports the library. `cover_postponed()` is its last line.
+        _State.postponed.add(library)
+        return
+    with _changes.lock:
+        if transports is not None:
+            _prepare_transports(library, transports)
+        else:
+            _prepare_pools(library)
+        if not _State.installations:
+            _State.installations.append(Installation((), httpcore, {}))
+        covering = _State.installations[0]
+        covered = _covered(library, _POOLS if transports is None else tuple(_TRANSPORTS))
+        covering.covered = (*covering.covered, covered)
+        _apply()
+    covering.log()
+
+
+def cover_postponed(library: str) -> None:
+    """Covers a library whose transports of this package can be used from now on."""
+    if library in _State.postponed:
+        _State.postponed.discard(library)
+        cover_imported(library, httpcore=_startup.covers_httpcore())
+
+
+def _apply() -> None:
+    """Replaces the methods of all classes that are covered, and puts the others back."""
+    current = _State.current = _State.installations[-1] if _State.installations else None
+    for cls, replacements in _State.changed.items():
+        is_covered = current is not None and (current.httpcore or cls not in _State.pools)
+        for replacement in replacements:
+            if is_covered:
+                replacement.put(cls)
+            else:
                 replacement.undo(cls)
 
 
-def _replace(cls: typing.Any, transport: typing.Any) -> None:
-    if cls not in _State.changed:
-        _State.changed[cls] = [_constructor(cls, transport), *_handlers(transport._fast_path)]  # noqa: SLF001
-    for replacement in _State.changed[cls]:
-        replacement.put(cls)
+def _transports_of(library: str) -> typing.Any:
+    return importlib.import_module(f".{_LIBRARIES[library]}", __package__)
+
+
+def _covered(library: str, classes: tuple[str, ...]) -> Covered:
+    version = getattr(importlib.import_module(library), "__version__", None)
+    return Covered(library, version or version_of(library), classes)
+
+
+def _prepare_transports(library: str, transports: typing.Any) -> None:
+    for replaced, name in _TRANSPORTS.items():
+        cls, transport = getattr(importlib.import_module(library), replaced), getattr(transports, name)
+        if cls not in _State.changed:
+            handlers = _handlers(transport._library, transport._fast_path)  # noqa: SLF001  # It is of this package.
+            _State.changed[cls] = [_constructor(cls, transport), *handlers]
+
+
+def _prepare_pools(core: str) -> None:
+    pools = importlib.import_module(_CORES[core], __package__)
+    for name in _POOLS:
+        cls, pool = getattr(importlib.import_module(core), name), getattr(pools, name)
+        if cls not in _State.changed:
+            _State.pools.add(cls)
+            _State.changed[cls] = [_pool_constructor(cls, pool)]
 
 
 def _is_installed(library: str) -> bool:
@@ -127,7 +239,8 @@ def _constructor(cls: typing.Any, transport: type[RustPoolTransportMixin[typing.
 
     @functools.wraps(original)
     def init(self: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> None:
-        if not _State.is_installed:
+        current = _State.current
+        if current is None:
             original(self, *args, **kwargs)
             return
         options = {name: kwargs.pop(name) for name in added & kwargs.keys()}
@@ -136,7 +249,7 @@ def _constructor(cls: typing.Any, transport: type[RustPoolTransportMixin[typing.
         except TypeError as exc:
             raise TypeError(f"{cls.__qualname__}.__init__() {exc}") from None
         bound.apply_defaults()
-        arguments = {**_State.options, **bound.arguments, **options}
+        arguments = {**current.options, **bound.arguments, **options}
         del arguments["self"]
         own = {name: arguments.pop(name) for name in ("verify", "cert", "trust_env", "limits", "proxy", "uds")}
         self._pool = transport.make_pool(**own, arguments=arguments)
@@ -144,29 +257,56 @@ def _constructor(cls: typing.Any, transport: type[RustPoolTransportMixin[typing.
     return _Replacement("__init__", original, init)
 
 
-def _handlers(path: SyncPath | AsyncPath) -> typing.Iterator[_Replacement]:
+def _pool_constructor(cls: typing.Any, pool: typing.Any) -> _Replacement:
+    """Returns the `__init__()` that makes a pool of httpcore's one of this package, by changing its class."""
+    original: Init = cls.__init__
+    # By the class of the object. `None` where httpcore's own engine stays.
+    classes: dict[type, type | None] = {}
+
+    @functools.wraps(original)
+    def init(self: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> None:
+        current = _State.current
+        made = type(self)
+        if current is not None and current.httpcore:
+            if made not in classes:
+                classes[made] = mixed_class(made, cls, pool)
+            changed = classes[made]
+            if changed is not None:
+                self.__class__ = changed
+                pool.__init__(self, *args, **{**current.options, **kwargs})
+                return
+        original(self, *args, **kwargs)
+
+    return _Replacement("__init__", original, init)
+
+
+def _handlers(library: typing.Any, path: SyncPath | AsyncPath) -> typing.Iterator[_Replacement]:
     """Yields the method that takes the fast path with pools of this package."""
     original = path.own_handler
     if original is not None:
         # A patch that is in place now stays there, and its requests take the slow path.
         make: typing.Any = _async_handler if inspect.iscoroutinefunction(original) else _sync_handler
-        yield _Replacement(original.__name__, original, make(path, original))
+        yield _Replacement(original.__name__, original, make(library, path, original))
 
 
-def _sync_handler(path: SyncPath, original: typing.Any) -> typing.Any:
+def _sync_handler(library: typing.Any, path: SyncPath, original: typing.Any) -> typing.Any:
     @functools.wraps(original)
     def handle_request(self: typing.Any, request: typing.Any) -> typing.Any:
         response = path.handle(self._pool, request)
-        return original(self, request) if response is None else response
+        if response is None:
+            check_request(self, request, library)
+            response = original(self, request)
+        return response
 
     return handle_request
 
 
-def _async_handler(path: AsyncPath, original: typing.Any) -> typing.Any:
+def _async_handler(library: typing.Any, path: AsyncPath, original: typing.Any) -> typing.Any:
     @functools.wraps(original)
     async def handle_async_request(self: typing.Any, request: typing.Any) -> typing.Any:
         operation = path.start(self._pool, request)
         if operation is None:
+            check_request(self, request, library)
             return await original(self, request)
         try:
             return await adrive(operation)

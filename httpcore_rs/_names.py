@@ -25,9 +25,9 @@ SHARED = """
     WriteError WriteTimeout default_ssl_context
 """.split()  # noqa: SIM905  # A list would have a line for each.
 
-# Names that `httpcore_rs` alone has. The transports are imported when they are asked for, with httpx.
-TRANSPORTS = ["AsyncTransport", "SyncTransport"]
-INSTALLATION = ["install", "uninstall"]
+# Names that `httpcore_rs` alone has. Clients and transports are imported when they are asked for, with httpx.
+TRANSPORTS = ["AsyncClient", "AsyncTransport", "Client", "SyncTransport"]
+INSTALLATION = ["Installation", "install", "uninstall"]
 
 
 def shared(package: Package) -> dict[str, object]:

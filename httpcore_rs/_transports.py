@@ -10,6 +10,7 @@ from ._bases import Backend, Generic
 from ._drive import adrive
 from ._engine import TLSConfig
 from ._options import reject_unknown
+from ._wrong_pairs import WrongKind, check_request
 
 if typing.TYPE_CHECKING:
     import os
@@ -178,8 +179,12 @@ class RustPoolTransportMixin(Generic[Backend, LimitsType, ProxyType]):
 class SyncHandlerMixin(Generic[RequestType, ResponseType]):
     """`handle_request()` of the transports for threads."""
 
+    _library: typing.Any
     _pool: typing.Any
-    _fast_path: typing.Any
+    _fast_path: typing.ClassVar[SyncPath]
+    if not typing.TYPE_CHECKING:
+        # What an async client looks up first.
+        __aenter__ = handle_async_request = aclose = WrongKind()
 
     def handle_request(self, request: RequestType) -> ResponseType:
         """Sends a request and returns its response when the head has arrived.
@@ -192,6 +197,7 @@ class SyncHandlerMixin(Generic[RequestType, ResponseType]):
             response: ResponseType | None = self._fast_path.handle(self._pool, request)
             if response is not None:
                 return response
+        check_request(self, request, self._library)
         slow: typing.Any = super()
         slow_response: ResponseType = slow.handle_request(request)
         return slow_response
@@ -200,8 +206,12 @@ class SyncHandlerMixin(Generic[RequestType, ResponseType]):
 class AsyncHandlerMixin(Generic[RequestType, ResponseType]):
     """`handle_async_request()` of the transports for event loops."""
 
+    _library: typing.Any
     _pool: typing.Any
-    _fast_path: typing.Any
+    _fast_path: typing.ClassVar[AsyncPath]
+    if not typing.TYPE_CHECKING:
+        # What a sync client looks up first.
+        __enter__ = handle_request = close = WrongKind()
 
     async def handle_async_request(self, request: RequestType) -> ResponseType:
         """Sends a request and returns its response when the head has arrived.
@@ -218,6 +228,7 @@ class AsyncHandlerMixin(Generic[RequestType, ResponseType]):
                 except Exception:
                     with self._fast_path.map_exceptions():
                         raise
+        check_request(self, request, self._library)
         slow: typing.Any = super()
         slow_response: ResponseType = await slow.handle_async_request(request)
         return slow_response

@@ -1,4 +1,4 @@
-"""The transports of httpx2: `httpx2.Client(transport=httpcore_rs.httpx2.SyncTransport())`."""
+"""Clients and transports of httpx2: `Client()`, or `httpx2.Client(transport=httpcore_rs.httpx2.SyncTransport())`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import httpx2
 
 from . import httpcore2
 from ._bases import Backend
+from ._client_options import client, client_arguments
 from ._engine import TLSConfig
 from ._fast_path import AsyncPath, SyncPath
+from ._install import cover_postponed
 from ._options import constructor
 from ._package import HTTPCORE2
 from ._transports import AsyncHandlerMixin, RustPoolTransportMixin, SyncHandlerMixin
@@ -19,9 +21,12 @@ if typing.TYPE_CHECKING:
     import os
     import ssl
 
+    from typing_extensions import Unpack
+
+    from ._httpx2_types import AsyncClientOptions, ClientOptions
     from ._transports import CertTypes
 
-__all__ = ["AsyncTransport", "SyncTransport"]
+__all__ = ["AsyncClient", "AsyncTransport", "Client", "SyncTransport"]
 
 
 class _HTTPX2Mixin(RustPoolTransportMixin[Backend, httpx2.Limits, typing.Union[httpx2.Proxy, httpx2.URL]]):
@@ -71,3 +76,40 @@ class AsyncTransport(
 
     _fast_path = AsyncPath(httpx2, HTTPCORE2)
     _pools = (httpcore2.AsyncConnectionPool, httpcore2.AsyncHTTPProxy, httpcore2.AsyncSOCKSProxy)
+
+
+@client(SyncTransport)
+class Client(httpx2.Client):
+    """`httpx2.Client` on the pools of this package, with everything that it is given passed on to them.
+
+    Takes the arguments of `httpx2.Client` and those of `SyncTransport`, by name. The proxies of the environment are
+    used as by `httpx2.Client`.
+    """
+
+    def __init__(self, **options: Unpack[ClientOptions]) -> None:
+        """Makes a client; nothing is connected yet.
+
+        Raises `TypeError` for an argument that has no effect beside `transport`, and for a transport of another kind
+        or of another library.
+        """
+        super().__init__(**client_arguments(Client, options))
+
+
+@client(AsyncTransport)
+class AsyncClient(httpx2.AsyncClient):
+    """`httpx2.AsyncClient` on the pools of this package, with everything that it is given passed on to them.
+
+    Takes the arguments of `httpx2.AsyncClient` and those of `AsyncTransport`, by name. The proxies of the environment
+    are used as by `httpx2.AsyncClient`.
+    """
+
+    def __init__(self, **options: Unpack[AsyncClientOptions]) -> None:
+        """Makes a client; nothing is connected yet.
+
+        Raises `TypeError` for an argument that has no effect beside `transport`, and for a transport of another kind
+        or of another library.
+        """
+        super().__init__(**client_arguments(AsyncClient, options))
+
+
+cover_postponed("httpx2")
