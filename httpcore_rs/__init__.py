@@ -22,6 +22,7 @@ from . import _connections, _engine, _names, _streams  # noqa: F401  # `_streams
 from ._api import make_request, make_stream
 from ._async import AsyncConnectionPool as AsyncConnectionPool
 from ._engine import TLSConfig as TLSConfig
+from ._install import cover_postponed
 from ._install import install as install
 from ._install import uninstall as uninstall
 from ._installation import Installation as Installation
@@ -99,6 +100,8 @@ globals().update(_names.shared(HTTPCORE))
 # Users import these from here.
 for _object in (TLSConfig, Installation, install, uninstall):
     _object.__module__ = __name__
+
+cover_postponed("httpcore")
 
 # Signal handlers run in the main thread. Where threads are monkey-patched, the number is that of a greenlet.
 _engine.set_main_thread(threading.main_thread().ident or 0)

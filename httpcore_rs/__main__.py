@@ -87,10 +87,10 @@ def _run_module(name: str, arguments: list[str]) -> None:
 def _run_path(path: str, arguments: list[str]) -> None:
     sys.argv = arguments
     file = os.path.abspath(path)  # noqa: PTH100  # Links stay, as in Python.
-    importer = pkgutil.get_importer(path)
+    importer = pkgutil.get_importer(file)
     if importer is not None:
         # A folder or a zip file.
-        _replace_first_path(path, always=True)
+        _replace_first_path(file, always=True)
         spec = importer.find_spec("__main__", None)
         if spec is None:
             _end(f"{sys.executable}: can't find '__main__' module in {file!r}", 1)

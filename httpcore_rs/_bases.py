@@ -23,9 +23,10 @@ else:
     AsyncConnectionInterface = ConnectionInterface = object
 
     class Generic:
-        """Takes the place of `typing.Generic`, whose own methods would appear in the `help()` of each class."""
+        """Takes the place of `typing.Generic`, whose own methods would appear in the `help()` of each class.
 
-        __slots__ = ()
+        Without `__slots__`: `install(httpcore=True)` needs pools whose objects are laid out as httpcore's are.
+        """
 
         def __class_getitem__(cls, parameters: object) -> type:
             """Returns the class itself: type parameters have no effect when the program runs."""

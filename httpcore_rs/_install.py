@@ -154,7 +154,8 @@ def leave(installation: Installation) -> None:
 def cover_imported(library: str, httpcore: bool) -> None:
     """Covers a library that has just been imported, for a program that was started with `HTTPCORE_RS_INSTALL`."""
     transports = _transports_of(library) if library in _LIBRARIES else None
-    if transports is not None and not hasattr(transports, "AsyncClient"):
+    ours = transports or importlib.import_module(_CORES[library], __package__)
+    if not hasattr(ours, "AsyncClient" if transports else "AsyncSOCKSProxy"):
         # It is that module which imports the library. `cover_postponed()` is its last line.
         _State.postponed.add(library)
         return

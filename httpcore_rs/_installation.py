@@ -43,7 +43,7 @@ class NotCovered(typing.NamedTuple):
 
 
 class Installation:
-    """What `install()` has done. As a context manager it is undone at the end of the block.
+    """The result of `install()`. As a context manager it is undone at the end of the block.
 
     `print(httpcore_rs.install())` shows it.
 
@@ -53,10 +53,11 @@ class Installation:
             switch that makes it use httpx.
     """
 
-    def __init__(self, covered: tuple[Covered, ...], httpcore: bool, options: PoolOptions) -> None:
+    def __init__(self, covered: tuple[Covered, ...], httpcore: bool, pool_options: PoolOptions) -> None:
+        """Is made by `install()`."""
         self.covered = covered
         self.httpcore = httpcore
-        self.options = options
+        self.options = pool_options
         # The `with` blocks of it that have not ended.
         self.blocks = 0
         # Those without a `with` block that it has taken the place of.

@@ -1,6 +1,6 @@
 """Covers httpx and httpx2 when a program imports them: `HTTPCORE_RS_INSTALL` and `python -m httpcore_rs`.
 
-Where the variable is set, `httpcore_rs-startup.pth` loads this file by its path when the interpreter starts, without
+Where the variable is set, `httpcore_rs_startup.pth` loads this file by its path when the interpreter starts, without
 importing the package. It needs `sys` only: the package is imported by the first program that imports httpx or httpx2.
 """
 

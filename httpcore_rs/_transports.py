@@ -181,7 +181,7 @@ class SyncHandlerMixin(Generic[RequestType, ResponseType]):
 
     _library: typing.Any
     _pool: typing.Any
-    _fast_path: typing.ClassVar[SyncPath]
+    _fast_path: typing.Any
     if not typing.TYPE_CHECKING:
         # What an async client looks up first.
         __aenter__ = handle_async_request = aclose = WrongKind()
@@ -208,7 +208,7 @@ class AsyncHandlerMixin(Generic[RequestType, ResponseType]):
 
     _library: typing.Any
     _pool: typing.Any
-    _fast_path: typing.ClassVar[AsyncPath]
+    _fast_path: typing.Any
     if not typing.TYPE_CHECKING:
         # What a sync client looks up first.
         __enter__ = handle_request = close = WrongKind()

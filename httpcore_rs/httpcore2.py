@@ -12,6 +12,7 @@ from __future__ import annotations
 from . import _async, _bases, _connections, _names, _proxies, _sync
 from ._api import make_request, make_stream
 from ._engine import TLSConfig  # noqa: F401  # A public name.
+from ._install import cover_postponed
 from ._options import constructor
 from ._package import HTTPCORE2
 
@@ -59,3 +60,4 @@ stream = make_stream(ConnectionPool, ConnectionPool.stream, __name__)
 
 globals().update(_connections.connection_classes(HTTPCORE2))
 globals().update(_names.shared(HTTPCORE2))
+cover_postponed("httpcore2")

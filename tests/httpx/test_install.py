@@ -168,9 +168,9 @@ def test_a_patch_below(library: Library, monkeypatch: pytest.MonkeyPatch) -> Non
     replacement = httpcore_rs._install._constructor(Patched, library.SyncTransport)
     assert replacement.original is patched
     monkeypatch.setattr(Patched, "__init__", replacement.replacing)
-    monkeypatch.setattr(httpcore_rs._install._State, "is_installed", True)
+    monkeypatch.setattr(httpcore_rs._install._State, "current", httpcore_rs.Installation((), False, {}))
     assert is_ours(Patched(verify=False)._pool)
-    monkeypatch.setattr(httpcore_rs._install._State, "is_installed", False)
+    monkeypatch.setattr(httpcore_rs._install._State, "current", None)
     assert not is_ours(Patched(verify=False)._pool)
 
 
@@ -214,3 +214,59 @@ def test_without_either_library(program: Callable[..., Program]) -> None:
         raise AssertionError("nothing was said")
     """
     program(source, "", "httpx", "httpx2", before=HIDE).output()
+
+
+def test_with_blocks_restore_what_was_in_effect(library: Library) -> None:
+    genuine = dict(vars(library.HTTPTransport))
+    with httpcore_rs.install() as outer:
+        assert library.name in [each.library for each in outer.covered]
+        assert library.module.__version__ in str(outer)
+        with httpcore_rs.install(http2_ping_timeout=3.0):
+            assert is_ours(library.HTTPTransport()._pool)
+        assert is_ours(library.HTTPTransport()._pool)
+    assert dict(vars(library.HTTPTransport)) == genuine
+    httpcore_rs.install()
+    with httpcore_rs.install():
+        pass
+    assert is_ours(library.HTTPTransport()._pool)
+    httpcore_rs.uninstall()
+    assert dict(vars(library.HTTPTransport)) == genuine
+
+
+@pytest.mark.parametrize("kind", ["ConnectionPool", "HTTPProxy", "SOCKSProxy"])
+async def test_pools_of_httpcore(flavour: Flavour, library: Library, kind: str) -> None:
+    cls = getattr(library.core, flavour.prefixed(kind))
+    arguments = {"HTTPProxy": ["http://p.test:1"], "SOCKSProxy": ["socks5://p.test:1"]}.get(kind, [])
+    genuine = cls.__init__
+    with httpcore_rs.install():
+        assert not is_ours(cls(*arguments))
+    with httpcore_rs.install(httpcore=True):
+        pool = cls(*arguments)
+        assert isinstance(pool, cls)
+        assert isinstance(pool, getattr(library.pools, flavour.prefixed(kind)))
+    assert cls.__init__ is genuine
+    assert not is_ours(cls(*arguments))
+
+
+async def test_requests_of_httpcores_pools(flavour: Flavour, library: Library, serve: Serve) -> None:
+    cls = getattr(library.core, flavour.prefixed("ConnectionPool"))
+    name = "handle_async_request" if flavour.is_async else "handle_request"
+    seen: list[Any] = []
+
+    def handler(self: Any, request: Any) -> Any:
+        seen.append(request)
+        return getattr(super(subclass, self), name)(request)
+
+    subclass: Any = type("Counting", (cls,), {name: handler})
+    private: Any = type("Private", (cls,), {"create_connection": lambda self, origin: None})
+    peer = serve(OK)
+    with httpcore_rs.install(httpcore=True):
+        assert not is_ours(private())
+        for each in (cls, subclass):
+            pool = each(max_connections=1)
+            assert is_ours(pool)
+            response = await flavour.call(pool, "request", "GET", peer.url)
+            assert response.content == b"ok"
+            assert type(response).__module__.partition(".")[0] == library.core.__name__
+            await flavour.call(pool, "close")
+    assert len(seen) == 1
