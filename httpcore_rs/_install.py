@@ -35,7 +35,7 @@ Init = typing.Callable[..., None]
 
 
 class _State:
-    """What is in effect, and the replacements of methods by class."""
+    """The calls of `install()` in effect, and the replacements of methods by class."""
 
     # In the order in which they came into effect. The last one decides about options and pools.
     installations: typing.ClassVar[list[Installation]] = []

@@ -45,11 +45,7 @@ def check_request(transport: object, request: typing.Any, library: typing.Any) -
     name = f"{module}.{type(transport).__qualname__}"
     expected = library.__name__
     if found == expected:
-        kind = "a synchronous" if is_async else "an asynchronous"
-        raise TypeError(
-            f"{name} was given a request with {kind} body ({type(request.stream).__name__}): send it with "
-            f"{expected}.{'Client' if is_async else 'AsyncClient'}"
-        )
+        return  # The library has an assertion about the body.
     text = f"{name} is a transport for {expected}, and was given a request of {found}"
     if found in _MODULES:
         right = "AsyncTransport" if is_async else "SyncTransport"
