@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from upstream.report import print_failures, print_table, read_baseline, write_baseline, write_json
+from upstream.report import compare, print_failures, print_table, read_baseline, write_baseline, write_json
 from upstream.run import FileResult, Runner
 from upstream.sources import SUITES, Suite
 
@@ -49,7 +49,7 @@ def main() -> None:
         passed = {**dict.fromkeys((name for name in baseline if name.startswith(tested)), 0), **passed}
     if options.update:
         write_baseline({**baseline, **{name: max(passed[name], baseline.get(name, 0)) for name in passed}}, BASELINE)
-    sys.exit(0 if _compare(passed, baseline, update=options.update) else 1)
+    sys.exit(0 if compare(passed, baseline, "scripts/conformance", update=options.update) else 1)
 
 
 def _results(baseline: dict[str, int], *, only: str, ours: bool, update: bool) -> Iterator[FileResult]:
@@ -67,37 +67,15 @@ def _results(baseline: dict[str, int], *, only: str, ours: bool, update: bool) -
             print(f"{suite.tested}/{file}", file=sys.stderr, flush=True)
             result = runner.run(file, tests)
             if update:
-                result = _combined(result, runner.run(file, tests), both=True)
+                result = result.combined(runner.run(file, tests), both=True)
             elif result.passed < baseline.get(result.name, 0):
-                result = _combined(result, runner.run(file, tests), both=False)
+                result = result.combined(runner.run(file, tests), both=False)
             yield result
 
 
 def _suites() -> list[Suite]:
     """Returns the suites for this version of Python. A suite whose package is not installed fails."""
     return [suite for suite in SUITES if sys.version_info >= suite.python]
-
-
-def _compare(passed: dict[str, int], baseline: dict[str, int], *, update: bool) -> bool:
-    """Prints the changes. Returns false if a file fell below the baseline."""
-    fewer = [name for name in passed if passed[name] < baseline.get(name, 0)]
-    more = [name for name in passed if passed[name] > baseline.get(name, 0)]
-    for name in more:
-        print(f"more than before: {name}: {passed[name]}, baseline {baseline.get(name, 0)}")
-    for name in fewer:
-        print(f"FEWER THAN BEFORE: {name}: {passed[name]}, baseline {baseline[name]}")
-    if more and not update:
-        print("scripts/conformance --update raises the baseline")
-    return not fewer
-
-
-def _combined(one: FileResult, other: FileResult, *, both: bool) -> FileResult:
-    """Combines two runs: a test has passed if it passed in both, or in one of them."""
-    errors: dict[str, str | None] = {}
-    for test, error in one.errors.items():
-        again = other.errors.get(test)
-        errors[test] = (error or again) if both else (error and again)
-    return FileResult(one.suite, one.file, errors)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #   .venv                      development: test and lint tools, the extension from Cargo's dev profile, in place
 #   .cache/release             demo and benchmark: other clients, and an installed release wheel of the package
 #   .cache/conformance/venv    the packages that the suites of httpcore and httpx need; the extension of .venv
+#   .cache/downstream          environments with SDKs, and with suites of other packages; the extension of .venv
 #
 # Each step leaves a stamp with a hash of its inputs, and is skipped while that hash stays the same.
 # PYTHON names the interpreter that the environments are made with (default: python3).
@@ -12,6 +13,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 dev_venv="$root/.venv"
 release_venv="$root/.cache/release"
 conformance_venv="$root/.cache/conformance/venv"
+downstream="$root/.cache/downstream"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 cd "$root"
 
@@ -108,6 +110,28 @@ setup_release() { # GROUP
 setup_conformance() {
     setup_dev
     environment "$conformance_venv" conformance
+}
+
+setup_downstream() { # ARGUMENTS of scripts/downstream
+    setup_dev
+    # Only what this run needs: an environment has some hundreds of megabytes.
+    environment "$downstream/tools" uv
+    uv_environment "$downstream/newest" sdks
+    [[ " $* " == *" --quick "* ]] && return
+    [[ " $* " == *" --only "* && " $* " != *" programs "* ]] || uv_environment "$downstream/httpx" sdks-on-httpx
+    uv_environment "$downstream/suites" suites
+}
+
+uv_environment() { # FOLDER GROUP
+    once "$1/.stamp-$2" "$(hash_of "$2" pyproject.toml)" make_uv_environment "$1" "$2"
+}
+
+make_uv_environment() { # FOLDER GROUP
+    say "packages of the dependency group '$2' into ${1#"$root"/}"
+    local uv=$downstream/tools/bin/uv
+    export UV_CACHE_DIR=$root/.cache/uv UV_PYTHON_DOWNLOADS=never
+    "$uv" venv --quiet --clear --python "$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)')" "$1"
+    "$uv" pip install --quiet --python "$1/bin/python" --group "$2"
 }
 
 # compile_for_windows: has Cargo build for x86_64-pc-windows-gnu with Debian's mingw-w64 (gcc-mingw-w64-x86-64-posix, and g++).

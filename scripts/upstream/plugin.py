@@ -36,7 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Recorder(Path(config.getoption("--record"))))
     way = config.getoption("--ours")
     if way is not None:
-        _fill_gaps()
+        if way != "install":
+            _fill_gaps()
         WAYS[way]()
 
 
@@ -82,10 +83,18 @@ def _replace_module() -> None:
     sys.modules["httpcore"] = httpcore_rs
 
 
+def _install() -> None:
+    """Calls `install()`, as a program does."""
+    import httpcore_rs
+
+    httpcore_rs.install()
+
+
 WAYS: dict[str, typing.Callable[[], None]] = {
     "transports": _use_rust_transports,
     "pools": _inject_pools,
     "module": _replace_module,
+    "install": _install,
 }
 
 

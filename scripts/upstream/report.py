@@ -8,11 +8,6 @@ from pathlib import Path
 
 from .run import FileResult
 
-HEADER = """\
-# How many tests of httpcore and httpx pass with httpcore_rs, by file. scripts/conformance fails if fewer pass; --update
-# raises these numbers. To lower one, edit it, and give the reason in the commit.
-"""
-
 
 def print_table(results: Iterable[FileResult]) -> None:
     """Prints one line for each file, and one for each suite."""
@@ -61,5 +56,20 @@ def read_baseline(path: Path) -> dict[str, int]:
 
 
 def write_baseline(numbers: dict[str, int], path: Path) -> None:
-    """Writes the list in the order of its names."""
-    path.write_text(HEADER + "".join(f"{name} {numbers[name]}\n" for name in sorted(numbers)), encoding="utf-8")
+    """Writes the list in the order of its names, below the comment that the file begins with."""
+    header = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith("#")]
+    lines = [f"{name} {numbers[name]}\n" for name in sorted(numbers)]
+    path.write_text("".join((*header, *lines)), encoding="utf-8")
+
+
+def compare(passed: dict[str, int], baseline: dict[str, int], script: str, *, update: bool) -> bool:
+    """Prints the changes. Returns false if a file fell below the baseline."""
+    fewer = [name for name in passed if passed[name] < baseline.get(name, 0)]
+    more = [name for name in passed if passed[name] > baseline.get(name, 0)]
+    for name in more:
+        print(f"more than before: {name}: {passed[name]}, baseline {baseline.get(name, 0)}")
+    for name in fewer:
+        print(f"FEWER THAN BEFORE: {name}: {passed[name]}, baseline {baseline[name]}")
+    if more and not update:
+        print(f"{script} --update raises the baseline")
+    return not fewer

@@ -1,4 +1,4 @@
-"""Runs a suite, each file in a separate process, and returns the outcome of each test."""
+"""Runs a suite, each file in a separate process or all in one, and returns the outcome of each test."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from .plugin import read
 from .sources import Suite, copied
 
-SECONDS_PER_TEST = 10
 SECONDS_PER_FILE = 60
+SECONDS_PER_SUITE = 900
 # A test that ends its process costs one of these; the next process runs the tests after it.
 PROCESSES_PER_FILE = 5
 
@@ -42,14 +42,28 @@ class FileResult:
     def passed(self) -> int:
         return sum(error is None for error in self.errors.values())
 
+    def combined(self, other: FileResult, *, both: bool) -> FileResult:
+        """Combines two runs: a test has passed if it passed in both, or in one of them."""
+        errors: dict[str, str | None] = {}
+        for test, error in self.errors.items():
+            again = other.errors.get(test)
+            errors[test] = (error or again) if both else (error and again)
+        return FileResult(self.suite, self.file, errors)
+
 
 class Runner:
-    """Runs the files of one suite, with httpcore_rs or unchanged."""
+    """Runs the files of one suite, with httpcore_rs or unchanged.
 
-    def __init__(self, suite: Suite, root: Path, *, ours: bool) -> None:
+    `cache` is the folder with the sources and the copies, and `python` the interpreter that has the suite's packages.
+    """
+
+    def __init__(
+        self, suite: Suite, root: Path, *, ours: bool, cache: Path | None = None, python: Path | str = sys.executable
+    ) -> None:
         self._suite = suite
         self._ours = ours
-        self._cache = root / ".cache" / "conformance"
+        self._python = python
+        self._cache = cache or root / ".cache" / "conformance"
         # Tests are collected from the unchanged suite, so that none is lost because a file cannot be imported.
         self._original = copied(suite, self._cache, ours=False)
         self._copy = copied(suite, self._cache, ours=True) if ours else self._original
@@ -63,7 +77,7 @@ class Runner:
     def files(self) -> dict[str, list[str]]:
         """Returns the ids of the tests by file, in order."""
         record = self._new_record(self._original)
-        output = self._pytest(self._original, record, "--collect-only", "tests")
+        output = self._pytest(self._original, record, "--collect-only")
         entries = read(record)
         broken = [entry["error"] for entry in entries if entry["event"] == "broken"]
         if broken or not entries:
@@ -75,6 +89,19 @@ class Runner:
 
     def run(self, file: str, tests: list[str]) -> FileResult:
         """Runs one file to its end, also if tests hang or end their process."""
+        errors = self._outcomes(file, tests, SECONDS_PER_FILE)
+        return FileResult(self._suite.tested, file, errors)
+
+    def run_all(self, files: dict[str, list[str]]) -> list[FileResult]:
+        """Runs all files in one process, unless tests hang or end it: then the next one continues."""
+        errors = self._outcomes(None, [test for tests in files.values() for test in tests], SECONDS_PER_SUITE)
+        return [
+            FileResult(self._suite.tested, file, {test: errors[test] for test in tests if test in errors})
+            for file, tests in files.items()
+        ]
+
+    def _outcomes(self, file: str | None, tests: list[str], seconds: float) -> dict[str, str | None]:
+        """Runs a file, or all of them. Returns for each test `None` or its error, without those that were skipped."""
         self.check_port()
         record = self._new_record(self._copy)
         options = ["--ours", self._suite.way] if self._ours else []
@@ -83,7 +110,7 @@ class Runner:
         reason = "was not run"
         for _ in range(PROCESSES_PER_FILE):
             before = len(read(record))
-            self._pytest(self._copy, record, *options, file)
+            self._pytest(self._copy, record, *options, file=file, seconds=seconds)
             entries = read(record)
             skipped = {entry["test"] for entry in entries if entry["event"] == "skipped"}
             errors = dict(_outcomes(entries))
@@ -91,32 +118,36 @@ class Runner:
             if errors.keys() >= set(tests) or len(entries) == before or entries[-1]["event"] == "broken":
                 break
         # A test that skips itself (on this version of Python, for example) does not count either.
-        kept = (test for test in tests if test not in skipped)
-        return FileResult(self._suite.tested, file, {test: errors.get(test, reason) or None for test in kept})
+        return {test: errors.get(test, reason) or None for test in tests if test not in skipped}
 
     def _new_record(self, copy: Path) -> Path:
         record = copy / "record.jsonl"
         record.unlink(missing_ok=True)
         return record
 
-    def _pytest(self, copy: Path, record: Path, *arguments: str) -> Path:
-        """Runs pytest in the copy. Returns the file with its output."""
+    def _pytest(
+        self, copy: Path, record: Path, *arguments: str, file: str | None = None, seconds: float = SECONDS_PER_FILE
+    ) -> Path:
+        """Runs pytest in the copy, on one file or on all. Returns the file with its output."""
         output = copy / "output.txt"
         kept = {name: value for name, value in os.environ.items() if name.upper() not in ENVIRONMENT}
         path = os.pathsep.join(map(str, (Path(__file__).parent.parent, self._path)))
         plugins = ["-p", "upstream.plugin", "-p", "no:cacheprovider"]
-        options = [f"--rootdir={copy}", f"--timeout={SECONDS_PER_TEST}", f"--record={record}"]
-        with output.open("w", encoding="utf-8") as file:
+        options = [f"--rootdir={copy}", f"--timeout={self._suite.seconds}", f"--record={record}", *self._suite.options]
+        options += [f"--ignore={copy / name}" for name in self._suite.without]
+        chosen = [str(path.relative_to(copy)) for name in self._suite.tests for path in sorted(copy.glob(name))]
+        options += [file] if file else chosen
+        with output.open("w", encoding="utf-8") as stdout:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", *plugins, *options, *arguments],
+                [self._python, "-m", "pytest", *plugins, *arguments, *options],
                 cwd=copy,
                 env={**kept, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
-                stdout=file,
+                stdout=stdout,
                 stderr=subprocess.STDOUT,
             )
             try:
-                process.wait(SECONDS_PER_FILE)
+                process.wait(seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -1,4 +1,8 @@
-"""Fetches the suites with pip, unpacks them, and makes the copies that are tested."""
+"""Fetches the suites with pip, unpacks them, and makes the copies that are tested.
+
+Suites of two kinds: those of httpcore and httpx themselves (`scripts/conformance`), and those of packages that use them
+(`scripts/downstream`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from .rewrite import use_ours
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """A project whose tests are run. The dependency group `conformance` pins the same version."""
+    """A project whose tests are run. A dependency group pins the same version: `conformance`, or `suites`."""
 
     name: str
     version: str
@@ -26,17 +30,30 @@ class Suite:
     fork: str | None = None
     # The oldest CPython that the tested package supports.
     python: tuple[int, int] = (3, 9)
-    # The way in which httpcore_rs gets under httpx: `transports`, `pools` or `module` (see the plugin).
+    # The way in which httpcore_rs gets under httpx: `transports`, `pools`, `module` or `install` (see the plugin).
     way: str = "transports"
+    # The files and folders of the source distribution that its tests need; those that hold the tests; those of them
+    # that are left out.
+    needs: tuple[str, ...] = ("tests", "pyproject.toml")
+    tests: tuple[str, ...] = ("tests",)
+    without: tuple[str, ...] = ()
+    # Further arguments of pytest, and the seconds that a test may take.
+    options: tuple[str, ...] = ()
+    seconds: int = 10
+
+    @property
+    def unpacked(self) -> str:
+        """The name of the folder in the source distribution, and of its file without the ending."""
+        return f"{self.name.replace('-', '_')}-{self.version}"
 
     @property
     def archive(self) -> str:
-        return f"{self.name}-{self.version}.tar.gz"
+        return f"{self.unpacked}.tar.gz"
 
     @property
     def tested(self) -> str:
         """The package that the tests import, and the way of httpcore_rs under it unless that is the usual one."""
-        return self.fork or (self.name if self.way == "transports" else f"{self.name}-by-{self.way}")
+        return self.fork or (self.name if self.way in ("transports", "install") else f"{self.name}-by-{self.way}")
 
 
 _HTTPCORE = Suite("httpcore", "1.0.9", "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8")
@@ -63,7 +80,7 @@ def unpacked(suite: Suite, cache: Path) -> Path:
     if hashlib.sha256(archive.read_bytes()).hexdigest() != suite.sha256:
         archive.unlink()
         sys.exit(f"{suite.archive} is not the file that was expected (SHA-256); it was deleted")
-    folder = cache / "sources" / f"{suite.name}-{suite.version}"
+    folder = cache / "sources" / suite.unpacked
     if not folder.exists():
         shutil.unpack_archive(archive, folder.parent)
     return folder
@@ -77,8 +94,15 @@ def copied(suite: Suite, cache: Path, *, ours: bool) -> Path:
     source = unpacked(suite, cache)
     copy = cache / ("ours" if ours else "control") / suite.tested
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(source / "tests", copy / "tests")
-    shutil.copy(source / "pyproject.toml", copy)
+    for name in suite.needs:
+        path = source / name
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, copy / name)
+        else:
+            shutil.copy(path, copy / name)
+    if suite.way == "install":
+        return copy
     for file in copy.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         if suite.fork is not None:

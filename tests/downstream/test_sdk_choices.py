@@ -1,0 +1,120 @@
+"""The choices of single SDKs: HTTP/2, an `SSLContext`, private extensions of requests, another backend."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import httpcore_rs
+from sdks import Google, LiteLLMAnthropic, LiteLLMOpenAI, OpenAI, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Server, Traffic
+
+    from certificates import Certificates
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    httpcore_rs.install()
+    yield
+    httpcore_rs.uninstall()
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("is_async", [False, True])
+def test_litellm_speaks_http2(
+    server: Server, traffic: Traffic, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    # It passes an `SSLContext`, which trusts the authorities of this file.
+    monkeypatch.setenv("LITELLM_HTTP2", "True")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+
+    async def main() -> str:
+        async with LiteLLMAnthropic(Settings(server.https, is_async)) as sdk:
+            return await sdk.ask(server.model("plain"))
+
+    assert asyncio.run(main()) == "hello"
+    assert [request["version"] for request in server.seen()] == ["2"]
+    assert [response.http_version for response in traffic.responses] == ["HTTP/2"]
+    assert traffic.are_all_ours(server)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("is_async", [False, True])
+def test_google_uses_its_own_context(
+    server: Server, traffic: Traffic, certificates: Certificates, is_async: bool
+) -> None:
+    from google import genai
+    from google.genai import types
+
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    arguments: dict[str, Any] = {"client_args": {"verify": context}}
+    if is_async:
+        arguments = {"httpx_async_client": Google.library().AsyncClient(verify=context)}
+    client = genai.Client(api_key="key", http_options=types.HttpOptions(base_url=server.https, **arguments))
+
+    async def main() -> str:
+        answer = await client.aio.models.generate_content(model=server.model("plain"), contents="hi")
+        return answer.text
+
+    text = (
+        asyncio.run(main())
+        if is_async
+        else client.models.generate_content(model=server.model("plain"), contents="hi").text
+    )
+    assert text == "hello"
+    assert traffic.are_all_ours(server)
+    assert context.session_stats()["connect_good"] == 1
+
+
+@pytest.mark.usefixtures("installed")
+def test_private_extensions_of_requests_pass_through(server: Server, traffic: Traffic) -> None:
+    library = OpenAI.library()
+    with library.Client() as client:
+        response = client.post(
+            f"{server.http}/v1/chat/completions",
+            json={"model": server.model("plain")},
+            extensions={"sdk_private": {"retries": 2}, "timeout": {"read": 30.0}},
+        )
+    assert response.status_code == 200
+    assert response.request.extensions["sdk_private"] == {"retries": 2}
+    assert traffic.are_all_ours(server)
+
+
+@pytest.mark.usefixtures("installed")
+def test_litellm_prefers_aiohttp_unless_it_is_told(server: Server, traffic: Traffic) -> None:
+    import litellm
+
+    async def main(is_disabled: bool) -> None:
+        async with LiteLLMOpenAI(Settings(server.http, is_async=True)) as sdk:
+            litellm.disable_aiohttp_transport = is_disabled
+            assert await sdk.ask(server.model("plain")) == "hello"
+
+    asyncio.run(main(is_disabled=False))
+    assert not traffic.are_all_ours(server)
+    traffic.responses.clear()
+    asyncio.run(main(is_disabled=True))
+    assert len(traffic.responses) == 1
+    assert traffic.count_ours() == 1
+
+
+@pytest.mark.usefixtures("installed")
+def test_google_prefers_aiohttp_unless_it_is_told(server: Server, traffic: Traffic) -> None:
+    from google import genai
+    from google.genai import types
+
+    client = genai.Client(api_key="key", http_options=types.HttpOptions(base_url=server.http))
+
+    async def main() -> None:
+        await client.aio.models.generate_content(model=server.model("plain"), contents="hi")
+        await client.aio.aclose()
+
+    asyncio.run(main())
+    assert len(server.seen()) == 1
+    assert traffic.count_ours() == 0
