@@ -12,6 +12,7 @@ from servers.granian import granian
 from servers.proxy import http_proxy
 from showcase.comparison import compare
 from showcase.faults import faults
+from showcase.picture import draw
 from showcase.programs import asynchronous, by_proxy, installed, synchronous
 from showcase.report import Report
 
@@ -32,7 +33,9 @@ def main() -> int:
         installed(report, tls, verify=files.ca)
         faults(report, plain, tls)
         report.title("httpx over its own transport, and over httpcore_rs (both include the server's time)")
-        compare(plain, tls, files.ca)
+        pairs = list(compare(plain, tls, files.ca))
+        report.title("the same as a picture: time per request, shorter is better")
+        draw(pairs)
     seconds = time.perf_counter() - started
     if report.wrong:
         print(f"\n{len(report.wrong)} of {report.shown} failed: {'; '.join(report.wrong)}")

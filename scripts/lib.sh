@@ -4,6 +4,7 @@
 #   .cache/release             demo and benchmark: other clients, and an installed release wheel of the package
 #   .cache/conformance/venv    the packages that the suites of httpcore and httpx need; the extension of .venv
 #   .cache/downstream          environments with SDKs, and with suites of other packages; the extension of .venv
+#   .cache/site/venv           what builds the documentation site; the extension of .venv
 #
 # Each step leaves a stamp with a hash of its inputs, and is skipped while that hash stays the same.
 # PYTHON names the interpreter that the environments are made with (default: python3).
@@ -14,10 +15,13 @@ dev_venv="$root/.venv"
 release_venv="$root/.cache/release"
 conformance_venv="$root/.cache/conformance/venv"
 downstream="$root/.cache/downstream"
+docs_venv="$root/.cache/site/venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 cd "$root"
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+say() {
+    if [[ -t 2 ]]; then printf '\033[1m==>\033[0m %s\n' "$*" >&2; else printf '==> %s\n' "$*" >&2; fi
+}
 
 # hash_of NAME...: one hash over the given words, and over the contents of those that are files or folders. Results of
 # builds (extension modules, bytecode) do not count.
@@ -71,9 +75,12 @@ build_release() {
     rm -rf .cache/wheels
     "$release_venv/bin/maturin" build --release --interpreter "$release_venv/bin/python" \
         --target-dir target/extension --out .cache/wheels
-    "$release_venv/bin/python" -m pip install --quiet --force-reinstall --no-deps .cache/wheels/*.whl
+}
+
+install_wheel() { # WHEEL
+    "$release_venv/bin/python" -m pip install --quiet --force-reinstall --no-deps "$1"
     # The requirements of the wheel itself: installed already, unless the groups have changed.
-    "$release_venv/bin/python" -m pip install --quiet .cache/wheels/*.whl
+    "$release_venv/bin/python" -m pip install --quiet "$1"
 }
 
 need_cargo() {
@@ -103,8 +110,15 @@ setup_dev() {
 setup_release() { # GROUP
     need_cargo
     environment "$release_venv" "$1"
-    once "$release_venv/.stamp-wheel" \
-        "$(hash_of release src httpcore_rs .cargo Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)" build_release
+    local sources
+    sources=$(hash_of release src httpcore_rs .cargo Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)
+    once .cache/wheels/.stamp "$sources" build_release
+    once "$release_venv/.stamp-wheel" "$sources" install_wheel .cache/wheels/*.whl
+}
+
+setup_wheel() { # GROUP WHEEL: the release environment with a wheel that exists already. Needs no Rust.
+    environment "$release_venv" "$1"
+    once "$release_venv/.stamp-wheel" "$(hash_of "$2")" install_wheel "$2"
 }
 
 setup_conformance() {
@@ -132,6 +146,11 @@ make_uv_environment() { # FOLDER GROUP
     export UV_CACHE_DIR=$root/.cache/uv UV_PYTHON_DOWNLOADS=never
     "$uv" venv --quiet --clear --python "$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)')" "$1"
     "$uv" pip install --quiet --python "$1/bin/python" --group "$2"
+}
+
+setup_docs() {
+    setup_dev
+    environment "$docs_venv" docs
 }
 
 # compile_for_windows: has Cargo build for x86_64-pc-windows-gnu with Debian's mingw-w64 (gcc-mingw-w64-x86-64-posix, and g++).

@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#[^)\s]*)?\)")
 FILE = re.compile(r"`(?:pytest )?([\w./-]+\.(?:rs|py|pyi|md|dot|svg|toml|baseline))`")
 FOLDER = re.compile(r"`((?:src|tests|docs|scripts|httpcore_rs|examples|fuzz)/[\w./-]*)`")
+# Addresses of files in the repository, and of pages of the documentation. The README has no others: a package
+# index shows it as well.
+ADDRESS = re.compile(
+    r"https://(?:github|raw\.githubusercontent)\.com/httpcore-rs/httpcore-rs/(?:blob/|tree/)?main/([^\s)#]+)"
+)
+SITE = re.compile(r"https://httpcore-rs\.github\.io/httpcore-rs/([^\s)#]*?)/?(?:#[^\s)]*)?[\s)]")
 IN_CODE = re.compile(r"\bdocs/[\w./-]+\w")
 
 
@@ -30,12 +36,24 @@ def findings(path: Path, text: str, files: list[str]) -> typing.Iterator[tuple[i
     for match in LINK.finditer(text):
         if match[1] and not (path.parent / match[1]).exists():
             yield match.start(), match[1]
+        elif match[1] and path == ROOT / "README.md":
+            yield match.start(), f"{match[1]}: on a package index, a relative address"
+    yield from _addresses(text)
     for match in FILE.finditer(text):
         if not any(file == match[1] or file.endswith(f"/{match[1]}") for file in files):
             yield match.start(), match[1]
     for match in FOLDER.finditer(text):
         if not (ROOT / match[1]).exists():
             yield match.start(), match[1]
+
+
+def _addresses(text: str) -> typing.Iterator[tuple[int, str]]:
+    for match in ADDRESS.finditer(text):
+        if not (ROOT / match[1]).exists():
+            yield match.start(), match[0]
+    for match in SITE.finditer(text):
+        if match[1] and not (ROOT / "docs" / f"{match[1]}.md").exists():
+            yield match.start(), match[0]
 
 
 def main() -> int:

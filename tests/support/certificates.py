@@ -27,7 +27,7 @@ class Certificates:
 
     def __init__(self, directory: Path) -> None:
         self.authority = trustme.CA()
-        self.server = self.authority.issue_cert("localhost", "127.0.0.1", "::1", "named.test")
+        self.server = self.authority.issue_cert("localhost", "127.0.0.1", "::1", "named.test", "www.example.com")
         client = self.authority.issue_cert("client@example.org")
         self.ca = directory / "ca.pem"
         self.chain = directory / "server.pem"

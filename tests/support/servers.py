@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class AsgiServer:
-    """Serves an application, `asgi_app` by default, over `http` and `https`, in HTTP/1.1 and HTTP/2.
+    """Serves an application over `http` and `https`, in HTTP/1.1 and HTTP/2.
 
     The sockets listen before the process starts, so that the kernel chooses the ports. The first response is awaited:
     the start may take longer than the default timeouts of clients.
     """
 
-    def __init__(self, certificates: Certificates, application: str = "asgi_app:app") -> None:
+    def __init__(self, certificates: Certificates, app: str = "asgi_app:app", *arguments: str) -> None:
         self.certificates = certificates
-        self.application = application
+        self.command = [sys.executable, "-m", "hypercorn", app, "--log-level", "error", *arguments]
         self.plain = socket.create_server(("127.0.0.1", 0))
         self.secure = socket.create_server(("127.0.0.1", 0))
         self.http = f"http://127.0.0.1:{self.plain.getsockname()[1]}"
@@ -38,8 +38,7 @@ class AsgiServer:
 
     def __enter__(self) -> AsgiServer:
         descriptors = (self.plain.fileno(), self.secure.fileno())
-        command = [sys.executable, "-m", "hypercorn", self.application, "--log-level", "error"]
-        command += ["--insecure-bind", f"fd://{descriptors[0]}", "--bind", f"fd://{descriptors[1]}"]
+        command = [*self.command, "--insecure-bind", f"fd://{descriptors[0]}", "--bind", f"fd://{descriptors[1]}"]
         command += ["--certfile", str(self.certificates.chain), "--keyfile", str(self.certificates.key)]
         self.process = subprocess.Popen(command, cwd=Path(__file__).parent, pass_fds=descriptors)
         connection = http.client.HTTPConnection(*self.plain.getsockname(), timeout=60)
