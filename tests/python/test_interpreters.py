@@ -31,7 +31,10 @@ except ImportError as exc:
 kind = ("legacy",) if sys.version_info >= (3, 13) else ()
 options = {} if kind else {"isolated": False}
 run = getattr(interpreters, "exec" if kind else "run_string")
-assert run(interpreters.create(*kind, **options), CODE) is None
+created = interpreters.create(*kind, **options)
+assert run(created, CODE) is None
+# Since 3.14 Python warns about those that are left at its exit.
+interpreters.destroy(created)
 """
 
 
