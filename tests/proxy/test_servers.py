@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import ssl
+import sys
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -75,7 +76,11 @@ async def test_bodies_both_ways(flavour: Flavour, asgi: AsgiServer, arguments: d
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_many_at_a_time(flavour: Flavour, asgi: AsgiServer, arguments: dict[str, Any], scheme: str) -> None:
+async def test_many_at_a_time(
+    request: pytest.FixtureRequest, flavour: Flavour, asgi: AsgiServer, arguments: dict[str, Any], scheme: str
+) -> None:
+    if "pproxy" in request.node.name and sys.version_info >= (3, 14):
+        pytest.skip("on CPython 3.14 pproxy closes connections when there are many, of httpcore's own pools as well")
     url = getattr(asgi, scheme)
     async with flavour.pool(max_connections=5, **arguments) as pool:
 
