@@ -17,6 +17,7 @@ DIRECTIVE = re.compile(r"(?m)^::: (?P<name>[\w.]+)(?P<members>(?: \w+)*)$")
 # A parameter in a docstring: its name, `type` or `type = default`, and its description on the lines below.
 PARAMETER = re.compile(r"(?m)^    (?P<name>\w+): (?P<head>.*)\n(?P<text>(?:        .*\n?)*)")
 WIDTH = 96
+PREFIXES: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def expand(page: str) -> str:
@@ -78,7 +79,7 @@ def _signature(name: str, thing: Any, parameters: list[tuple[str, str, str]]) ->
             continue
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in shown:
             shown.append("*")
-        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        prefix = PREFIXES.get(parameter.kind, "")
         kind = parameter.annotation if isinstance(parameter.annotation, str) else types.get(parameter.name, "")
         default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
         shown.append(
