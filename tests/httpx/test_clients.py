@@ -251,7 +251,36 @@ PROXIES = {
 }
 
 
-@pytest.mark.parametrize("variables", [PROXIES, {**PROXIES, "NO_PROXY": "*"}, {"ALL_PROXY": "http://u:p@p.test"}, {}])
+# docs/proxies.md has a table of what the libraries make of these.
+EXCEPTIONS = [
+    "*",
+    ".x.test",
+    "*.x.test",
+    "x.test:8080",
+    "http://x.test",
+    "127.0.0.0/8",
+    "127.0.0.1",
+    "::1",
+    "x.test, a.test",
+]
+URLS = [
+    *(
+        "http://a.test",
+        "https://a.test",
+        "http://x.test",
+        "http://x.test:8080",
+        "https://www.x.test",
+        "http://notx.test",
+    ),
+    *("ws://a.test", "http://127.0.0.1", "http://127.0.0.0", "http://127.1.2.3", "http://[::1]", "http://[::2]"),
+]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [PROXIES, *({**PROXIES, "NO_PROXY": value} for value in EXCEPTIONS), {"ALL_PROXY": "http://u:p@p.test"}, {}],
+    ids=lambda variables: variables.get("NO_PROXY", "") or "+".join(variables),
+)
 def test_proxies_of_the_environment_are_the_librarys(
     library: Library, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
@@ -261,7 +290,7 @@ def test_proxies_of_the_environment_are_the_librarys(
         monkeypatch.setenv(name, value)
     mounts = library.SyncTransport.environment_mounts(verify=False)
     with library.Client(transport=library.SyncTransport(), mounts=mounts) as tested, library.Client() as reference:
-        for url in ("http://a.test", "https://a.test", "http://x.test", "https://www.x.test", "ws://a.test"):
+        for url in URLS:
             expected: Any = reference._transport_for_url(library.URL(url))
             transport: Any = tested._transport_for_url(library.URL(url))
             assert isinstance(transport, library.SyncTransport)
