@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from libraries import Library
 
 PROBE = """
@@ -20,8 +19,11 @@ print(sys.argv, sys.path[0], __name__, __file__, __spec__ and __spec__.name, __p
 """
 POOL = "import {0} as library; print(type(library.Client()._transport._pool).__module__)"
 
+# Python imports from its folder first: not from the sources, which may lack the extension of this interpreter.
+HERE = Path(__file__).parent
 
-def run(*arguments: str, cwd: Path | None = None, **variables: str) -> tuple[int, str, str]:
+
+def run(*arguments: str, cwd: Path = HERE, **variables: str) -> tuple[int, str, str]:
     environment = {**os.environ, **variables}
     done = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=cwd, env=environment
