@@ -282,7 +282,7 @@ async def test_a_proxy_that_wants_credentials(flavour: Flavour, serve: Serve) ->
         (None, "wants credentials", "pass a user name and a password, in the URL of the proxy or as Proxy(auth=...)"),
         ((b"name", b"secret"), "refuses the credentials that it was sent", "check user name and password"),
     ):
-        async with flavour.pool(proxy=httpcore.Proxy(peer.url, auth=auth)) as pool:
+        async with flavour.pool(proxy=httpcore_rs.Proxy(peer.url, auth=auth)) as pool:
             with pytest.raises(httpcore.ProxyError) as caught:
                 await pool.request("GET", "https://origin.test/")
             # It begins with httpcore's text.
