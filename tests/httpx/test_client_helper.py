@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,13 +41,16 @@ async def test_a_transport_of_the_other_kind(flavour: Flavour, library: Library)
     assert not hasattr(wrong(), "handle_request" if flavour.is_async is False else "handle_async_request")
 
 
-async def test_a_transport_of_the_other_library(flavour: Flavour, library: Library) -> None:
-    other = "httpx2" if library.name == "httpx" else "httpx"
-    pytest.importorskip(other, reason="only one of the libraries is installed")
-    module = importlib.import_module(other)
-    client = (module.AsyncClient if flavour.is_async else module.Client)(transport=library.transport(flavour))
+@pytest.fixture
+def other(library: Library) -> Any:
+    name = "httpx2" if library.name == "httpx" else "httpx"
+    return pytest.importorskip(name, reason="only one of the libraries is installed")
+
+
+async def test_a_transport_of_the_other_library(flavour: Flavour, library: Library, other: Any) -> None:
+    client = (other.AsyncClient if flavour.is_async else other.Client)(transport=library.transport(flavour))
     with pytest.raises(
-        TypeError, match=rf"is a transport for {library.name}, and was given a request of {other}: pass"
+        TypeError, match=rf"is a transport for {library.name}, and was given a request of {other.__name__}: pass"
     ):
         await flavour.call(client, "request", "GET", "http://127.0.0.1:1/")
 
