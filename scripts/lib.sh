@@ -99,7 +99,7 @@ environment() { # FOLDER GROUP
 setup_dev() {
     need_cargo
     environment "$dev_venv" dev
-    once "$dev_venv/.stamp-extension" "$(hash_of dev src .cargo Cargo.toml Cargo.lock pyproject.toml)" build_dev
+    once "$dev_venv/.stamp-extension" "$(hash_of dev src .cargo .config/wheel Cargo.toml Cargo.lock pyproject.toml)" build_dev
     # Cargo builds and tests with this interpreter and its libpython.
     export PYO3_PYTHON="$dev_venv/bin/python"
     local libdir
@@ -111,7 +111,7 @@ setup_release() { # GROUP
     need_cargo
     environment "$release_venv" "$1"
     local sources
-    sources=$(hash_of release src httpcore_rs .cargo Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)
+    sources=$(hash_of release src httpcore_rs .cargo .config/wheel Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)
     once .cache/wheels/.stamp "$sources" build_release
     once "$release_venv/.stamp-wheel" "$sources" install_wheel .cache/wheels/*.whl
 }
