@@ -54,7 +54,7 @@ def client_arguments(cls: typing.Any, given: typing.Any) -> dict[str, typing.Any
     proxies = _proxies(cls, own.pop("proxy", None), arguments)
     if arguments.get("transport") is not None:
         check_transport(name, arguments["transport"], library, is_async=is_async, where="transport=")
-        _refuse_ignored(name, transport, own, proxies)
+        _refuse_ignored(name, transport, parameters, own, proxies)
         return {**arguments, "mounts": mounts}
     arguments["transport"] = transport(**own)
     if proxies is not None:
@@ -77,10 +77,13 @@ def _proxies(cls: typing.Any, proxy: typing.Any, arguments: dict[str, typing.Any
 
 
 def _refuse_ignored(
-    name: str, transport: typing.Any, own: dict[str, typing.Any], proxies: dict[str, typing.Any] | None
+    name: str,
+    transport: typing.Any,
+    parameters: typing.Mapping[str, inspect.Parameter],
+    own: dict[str, typing.Any],
+    proxies: dict[str, typing.Any] | None,
 ) -> None:
     """Raises `TypeError` for arguments that would have no effect, because the transport was made without them."""
-    parameters = inspect.signature(transport.__init__).parameters
     ignored = [key for key, value in own.items() if key != "trust_env" and value is not parameters[key].default]
     if proxies is not None:
         ignored.append("proxy")
