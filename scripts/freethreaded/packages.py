@@ -6,6 +6,7 @@ Usage: packages.py GROUP. The packages are installed one by one, from wheels, in
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ def main() -> int:
     missing = []
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
         # Constraints have no extras.
-        constraints.write("\n".join(requirement.replace("[ws]", "") for requirement in requirements))
+        constraints.write("\n".join(re.sub(r"\[.*?\]", "", requirement) for requirement in requirements))
         constraints.flush()
         for requirement in requirements:
             options = ["--quiet", "--only-binary", ":all:", "--constraint", constraints.name]
