@@ -106,8 +106,8 @@ pub fn writer_number(writer: &WakeWriter) -> i64 {
 
 /// The sockets of one event loop, and the wake-up of the loop by other threads.
 ///
-/// What the poller reports is collected by a thread of its own, by way of a [`PollerWaiter`], until the event loop takes it. Dropping the
-/// poller ends the wait of that thread.
+/// What the poller reports is collected by a thread of its own, by way of a [`PollerWaiter`], until the event loop takes it. The wait of
+/// that thread ends with [`Poller::end_wait`].
 pub struct Poller {
     state: Arc<PollerState>,
     registry: Registry,
@@ -120,7 +120,7 @@ struct PollerState {
     collected: Mutex<Vec<(usize, Readiness)>>,
     /// The loop has been told to take a turn, and has not begun it.
     is_turn_due: AtomicBool,
-    is_closed: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 impl Poller {
@@ -132,7 +132,7 @@ impl Poller {
             poll: RankedMutex::new(Rank::Poller, (poll, Events::with_capacity(EVENTS_PER_TURN))),
             collected: Mutex::default(),
             is_turn_due: AtomicBool::new(false),
-            is_closed: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
         };
         Ok(Self { state: Arc::new(state), registry })
     }
@@ -160,11 +160,10 @@ impl Poller {
         // It fails only if the system is out of memory.
         let _ = self.state.notify.wake();
     }
-}
 
-impl Drop for Poller {
-    fn drop(&mut self) {
-        self.state.is_closed.store(true, Ordering::SeqCst);
+    /// Ends the thread's wait for good, from any thread.
+    pub fn end_wait(&self) {
+        self.state.has_ended.store(true, Ordering::SeqCst);
         self.notify();
     }
 }
@@ -173,12 +172,12 @@ impl Drop for Poller {
 pub struct PollerWaiter(Arc<PollerState>);
 
 impl PollerWaiter {
-    /// Sleeps until the loop is to take a turn. Returns `false` once the poller is gone.
+    /// Sleeps until the loop is to take a turn. Returns `false` once the wait has been ended.
     pub fn wait(&self) -> io::Result<bool> {
         let mut guard = self.0.poll.lock();
         let (poll, events) = &mut *guard;
         loop {
-            if self.0.is_closed.load(Ordering::SeqCst) {
+            if self.0.has_ended.load(Ordering::SeqCst) {
                 return Ok(false);
             }
             match poll.poll(events, None) {
@@ -188,7 +187,7 @@ impl PollerWaiter {
             let of_sockets = events.iter().filter(|event| event.token() != NOTIFY);
             lock(&self.0.collected).extend(of_sockets.map(|event| (event.token().0, Readiness::of(event))));
             if !events.is_empty() && !self.0.is_turn_due.swap(true, Ordering::SeqCst) {
-                return Ok(!self.0.is_closed.load(Ordering::SeqCst));
+                return Ok(!self.0.has_ended.load(Ordering::SeqCst));
             }
         }
     }

@@ -63,6 +63,14 @@ enum Resumption {
     Task { current: Py<PyAny>, resume: Py<PyAny> },
 }
 
+/// Ends the thread that waits for the loop's poller. The poller may stay longer: a connection that went idle on the loop refers to it.
+#[cfg(windows)]
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.shared.reactor.poller().end_wait();
+    }
+}
+
 impl Host {
     /// Ends a run of the engine on the loop's thread: resumes the tasks that it woke.
     pub fn leave(&self, py: Python<'_>, running: Running<'_>) -> PyResult<()> {
