@@ -22,6 +22,16 @@ if typing.TYPE_CHECKING:
     from ._package import Package
 
 
+class PoolRequest(typing.NamedTuple):
+    """A request of a pool, as far as `PoolBase._requests` tells about it."""
+
+    is_active: bool
+
+    def is_queued(self) -> bool:
+        """Returns whether it waits for a connection."""
+        return not self.is_active
+
+
 class PoolBase(Generic[Backend, Interface]):
     """A pool without the methods that send requests."""
 
@@ -89,6 +99,12 @@ class PoolBase(Generic[Backend, Interface]):
     def connections(self) -> typing.Sequence[Interface]:
         """The connections that the pool has now, in the order in which they were made."""
         return wrap_connections(self._package, self._connection_classes, self._engine.connections())
+
+    @property
+    def _requests(self) -> list[PoolRequest]:
+        """An entry for each request, those that wait included. Users of httpcore count them, to find leaks."""
+        active, queued = self._engine.requests()
+        return [PoolRequest(is_active=True)] * active + [PoolRequest(is_active=False)] * queued
 
     @property
     def _network_backend(self) -> Backend:

@@ -150,6 +150,12 @@ impl Engine {
         self.handle.closing(py, Some(&host))
     }
 
+    /// Returns the numbers of active and queued requests.
+    fn requests(&self) -> (usize, usize) {
+        let Snapshot { active, queued, .. } = self.handle.client.pool.snapshot();
+        (active, queued)
+    }
+
     /// Returns the numbers of active and queued requests and of active and idle connections, in httpcore's words.
     fn summary(&self) -> String {
         let Snapshot { connections, active: requests, queued } = self.handle.client.pool.snapshot();

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import pytest
 
+import httpcore_rs
+from flavours import Pool
 from leaks import descriptors
 from peers import always, answers, echo, full_backlog, reply, silence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from flavours import Flavour, Pool, Task
+    from flavours import Flavour, Task
     from peers import Connection, Peer, Serve
 
 OK = always(reply(b"ok"))
@@ -50,6 +52,21 @@ async def test_repr_follows_a_request(flavour: Flavour, serve: Serve) -> None:
             await response.read()
         assert state(pool) == "[Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]"
     assert state(pool) == "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]"
+
+
+async def test_requests_can_be_counted_as_in_httpcore(flavour: Flavour, serve: Serve) -> None:
+    # Suites of SDKs count them, to find leaks.
+    peer = serve(OK)
+    for package in (httpcore, httpcore_rs):
+        raw = getattr(package, flavour.prefixed("ConnectionPool"))(max_connections=1)
+        async with Pool(flavour, raw) as pool:
+            assert len(raw._requests) == 0
+            async with pool.stream("GET", peer.url):
+                task = flavour.start(getting(pool, peer.url))
+                await flavour.until(lambda raw=raw: len(raw._requests) == 2)
+                assert sorted(request.is_queued() for request in raw._requests) == [False, True]
+            await task.wait()
+            assert len(raw._requests) == 0
 
 
 async def test_a_connections_repr_and_info_follow_its_requests(flavour: Flavour, serve: Serve) -> None:
