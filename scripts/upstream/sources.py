@@ -37,6 +37,8 @@ class Suite:
     needs: tuple[str, ...] = ("tests", "pyproject.toml")
     tests: tuple[str, ...] = ("tests",)
     without: tuple[str, ...] = ()
+    # Changes of its files, made for the runs with httpcore_rs and without it: (file, text, the text in its place).
+    changes: tuple[tuple[str, str, str], ...] = ()
     # Further arguments of pytest, and the seconds that a test may take.
     options: tuple[str, ...] = ()
     seconds: int = 10
@@ -101,6 +103,8 @@ def copied(suite: Suite, cache: Path, *, ours: bool) -> Path:
             shutil.copytree(path, copy / name)
         else:
             shutil.copy(path, copy / name)
+    for name, text, replacement in suite.changes:
+        _change(copy / name, text, replacement)
     if suite.way == "install":
         return copy
     for file in copy.rglob("*.py"):
@@ -111,3 +115,10 @@ def copied(suite: Suite, cache: Path, *, ours: bool) -> Path:
             text = use_ours(text)
         file.write_text(text, encoding="utf-8")
     return copy
+
+
+def _change(file: Path, text: str, replacement: str) -> None:
+    content = file.read_text(encoding="utf-8")
+    if text not in content:
+        sys.exit(f"{file} does not have the text that is to be changed: {text!r}")
+    file.write_text(content.replace(text, replacement), encoding="utf-8")
