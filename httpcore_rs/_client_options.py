@@ -10,10 +10,43 @@ from __future__ import annotations
 import inspect
 import typing
 
+from ._options import describe, descriptions_of
 from ._wrong_pairs import check_transport
 
 if typing.TYPE_CHECKING:
     Class = typing.TypeVar("Class", bound=type[typing.Any])
+
+# For `help()`: what the arguments of httpx's clients are for. Those of the transports are described there.
+DESCRIPTIONS = {
+    "auth": """
+        The credentials of all requests: `(user, password)`, or an object of a class for authentication.""",
+    "params": """
+        Query parameters that are added to the URL of each request.""",
+    "headers": """
+        Headers that are added to each request.""",
+    "cookies": """
+        Cookies that are sent with each request. The client adds those that servers set.""",
+    "timeout": """
+        Seconds for each phase of a request (`connect`, `read`, `write`, `pool`), as one number or as a `Timeout`.
+        `None` sets no limit.""",
+    "follow_redirects": """
+        Whether redirects are followed.""",
+    "max_redirects": """
+        The largest number of redirects that are followed for a request.""",
+    "event_hooks": """
+        Functions that are called with each request and each response: lists under the keys `request` and
+        `response`.""",
+    "base_url": """
+        The URL to which relative URLs of requests are appended.""",
+    "default_encoding": """
+        The encoding of a response that names none: its name, or a function that returns the name for the content.""",
+    "mounts": """
+        Transports for some URLs, by pattern: `{"https://example.org": transport}`. They come before the proxies of the
+        environment.""",
+    "transport": """
+        The transport of all requests, in place of one that the client makes from the other arguments. It must be one of
+        the same library and kind. Arguments that would have no effect beside it are refused.""",
+}
 
 
 def client(transport: typing.Any) -> typing.Callable[[Class], Class]:
@@ -27,6 +60,10 @@ def client(transport: typing.Any) -> typing.Callable[[Class], Class]:
         init: typing.Any = vars(cls)["__init__"]
         init.__module__ = cls.__module__
         init.__signature__ = signature
+        # A later version of the library may have further arguments.
+        others = dict.fromkeys(signature.parameters, f"\n        See `{base.__module__}.{base.__name__}`.")
+        descriptions = {**others, **DESCRIPTIONS, **descriptions_of(transport)}
+        init.__doc__ = init.__doc__ and describe(init.__doc__, signature, descriptions)
         return cls
 
     return decorate

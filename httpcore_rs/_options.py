@@ -131,9 +131,8 @@ def constructor(cls: Class) -> Class:
     init.__module__ = cls.__module__
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     signature = _signature(inherited, cls)
-    descriptions = {**DESCRIPTIONS, **getattr(cls, "_descriptions", {})}
     init.__signature__ = signature  # type: ignore[attr-defined]
-    init.__doc__ = inherited.__doc__ and _docstring(inherited.__doc__, signature, descriptions)
+    init.__doc__ = inherited.__doc__ and describe(inherited.__doc__, signature, descriptions_of(cls))
     cls.__init__ = init
     return cls
 
@@ -165,10 +164,19 @@ def _signature(init: typing.Any, cls: type[typing.Any]) -> inspect.Signature:
     return inspect.Signature(parameters, return_annotation="None")
 
 
-def _docstring(summary: str, signature: inspect.Signature, descriptions: typing.Mapping[str, str]) -> str:
+def descriptions_of(cls: type) -> dict[str, str]:
+    """Returns the descriptions of the parameters of a class."""
+    return {**DESCRIPTIONS, **getattr(cls, "_descriptions", {})}
+
+
+def describe(summary: str, signature: inspect.Signature, descriptions: typing.Mapping[str, str]) -> str:
+    """Returns the docstring of a constructor: its own text, then type, default and description of each parameter."""
     lines = [inspect.cleandoc(summary), "", "Parameters:"]
     for name, parameter in signature.parameters.items():
         if name != "self":
             default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-            lines.append(f"    {name}: {parameter.annotation}{default}{descriptions[name]}")
+            annotation = parameter.annotation
+            if not isinstance(annotation, str):
+                annotation = inspect.formatannotation(annotation)
+            lines.append(f"    {name}: {annotation}{default}{descriptions[name]}")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import ssl
 import typing
 
@@ -29,6 +30,22 @@ if typing.TYPE_CHECKING:
 
     CertTypes = typing.Union[str, "os.PathLike[str]", tuple[str, str], tuple[str, str, str]]
     VerifyTypes = typing.Union[bool, str, "os.PathLike[str]", TLSConfig, ssl.SSLContext]
+
+    class TransportOptions(PoolOptions, typing.Generic[Backend, LimitsType], total=False):
+        """The arguments of the transports, but `proxy`."""
+
+        verify: VerifyTypes
+        cert: CertTypes | None
+        trust_env: bool
+        http1: bool
+        http2: bool
+        limits: LimitsType
+        uds: str | None
+        local_address: str | None
+        retries: int
+        socket_options: typing.Iterable[SOCKET_OPTION] | None
+        network_backend: Backend | None
+
 else:
     # The parameters of generic classes have no effect when the program runs.
     LimitsType = ProxyType = RequestType = ResponseType = None
@@ -146,12 +163,22 @@ class RustPoolTransportMixin(Generic[Backend, LimitsType, ProxyType]):
         )
 
     @classmethod
-    def environment_mounts(cls, **arguments: typing.Any) -> dict[str, Self | None]:
+    def environment_mounts(cls, **arguments: Unpack[TransportOptions[Backend, LimitsType]]) -> dict[str, Self | None]:
         """Returns transports for the proxies that the environment names, for the `mounts` of a client.
 
         A client that is given a `transport` ignores `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; with these
-        mounts it does not. `arguments` are those of the constructor. The value of a host without a proxy is `None`.
+        mounts it does not. `arguments` are those of the constructor but `proxy`. The value of a host without a proxy is
+        `None`.
+
+        Raises `TypeError` for other arguments, whether or not the environment names a proxy.
         """
+        name = f"{cls.__qualname__}.environment_mounts()"
+        if "proxy" in arguments:
+            raise TypeError(f"{name} takes the proxies of the environment, not proxy=: pass that to the transport")
+        try:
+            inspect.signature(cls).bind(**arguments)
+        except TypeError as exc:
+            raise TypeError(f"{name} {exc}") from None
         proxies = importlib.import_module(f"{cls._library.__name__}._utils").get_environment_proxies()
         return {pattern: None if url is None else cls(proxy=url, **arguments) for pattern, url in proxies.items()}
 

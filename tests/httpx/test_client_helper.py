@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +85,17 @@ async def test_ignored_arguments_are_refused(flavour: Flavour, library: Library)
     assert made(transport=transport, timeout=3)._transport is transport
     with pytest.raises(TypeError, match="no_such_argument"):
         made(no_such_argument=1)
+
+
+def test_the_docstring_describes_all_parameters(flavour: Flavour, library: Library) -> None:
+    made = client_of(library, flavour)
+    lines = made.__init__.__doc__.splitlines()
+    for parameter in inspect.signature(made).parameters.values():
+        (place,) = [number for number, line in enumerate(lines) if line.startswith(f"    {parameter.name}: ")]
+        assert lines[place].endswith(f" = {parameter.default!r}")
+        assert lines[place + 1].startswith("        ")
+        # That of a parameter which this package does not know.
+        assert "See `" not in lines[place + 1]
 
 
 async def test_wrong_transports_are_refused(flavour: Flavour, library: Library) -> None:

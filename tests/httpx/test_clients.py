@@ -298,6 +298,20 @@ def test_proxies_of_the_environment_are_the_librarys(
             assert getattr(transport._pool, "_proxy_url", None) == getattr(expected._pool, "_proxy_url", None)
 
 
+@pytest.mark.parametrize("variables", [PROXIES, {}], ids=["proxies", "none"])
+def test_wrong_arguments_for_the_proxies_of_the_environment(
+    library: Library, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for cls in (library.SyncTransport, library.AsyncTransport):
+        expected = rf"^{cls.__name__}\.environment_mounts\(\) got an unexpected keyword argument 'veryfy'"
+        with pytest.raises(TypeError, match=expected):
+            cls.environment_mounts(veryfy=False)
+        with pytest.raises(TypeError, match=r"takes the proxies of the environment, not proxy="):
+            cls.environment_mounts(proxy="http://p.test")
+
+
 async def test_a_client_by_the_proxy_of_the_environment(
     flavour: Flavour, library: Library, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
