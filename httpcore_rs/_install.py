@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import typing
+import weakref
 
 from . import _startup
 from ._drive import adrive
 from ._fork_lock import ForkLock
-from ._installation import Covered, Installation, version_of
+from ._installation import Covered, Installation, Settings, log, version_of
 from ._mixed_pools import mixed_class
 from ._options import DEFAULTS
 from ._wrong_pairs import check_request
@@ -38,8 +40,11 @@ class _State:
     """The calls of `install()` in effect, and the replacements of methods by class."""
 
     # In the order in which they came into effect. The last one decides about options and pools.
-    installations: typing.ClassVar[list[Installation]] = []
-    current: typing.ClassVar[Installation | None] = None
+    in_effect: typing.ClassVar[list[Settings]] = []
+    current: typing.ClassVar[Settings | None] = None
+    # All of them, those included that a `with` block may bring back.
+    known: typing.ClassVar[weakref.WeakSet[Settings]] = weakref.WeakSet()
+    serials: typing.ClassVar[typing.Iterator[int]] = itertools.count(1)
     changed: typing.ClassVar[dict[typing.Any, list[_Replacement]]] = {}
     # The classes of httpcore's and httpcore2's pools among those of `changed`.
     pools: typing.ClassVar[set[typing.Any]] = set()
@@ -108,14 +113,12 @@ def install(*, httpcore: bool = False, **options: Unpack[PoolOptions]) -> Instal
             _prepare_transports(library, transports[library])
         for core in cores:
             _prepare_pools(core)
-        plain = [each for each in _State.installations if not each.blocks]
-        for each in plain:
-            _State.installations.remove(each)
-            each.replaced = ()
-        installation.replaced = tuple(plain)
-        _State.installations.append(installation)
+        installation.replaced = tuple(each for each in _State.in_effect if not each.blocks)
+        for each in installation.replaced:
+            _State.in_effect.remove(each)
+        _add(installation.settings, is_new=True)
         _apply()
-    installation.log()
+    log(installation.covered)
     return installation
 
 
@@ -123,32 +126,50 @@ def uninstall() -> None:
     """Undoes `install()`. Transports that were made in between keep their pools."""
     _startup.stop()
     with _changes.lock:
-        for each in _State.installations:
-            each.replaced = ()
-        _State.installations.clear()
+        for each in _State.known:
+            each.is_over = True
+        _State.in_effect.clear()
         _State.postponed.clear()
         _apply()
 
 
 def enter(installation: Installation) -> None:
-    """Begins a `with` block: brings back what its call of `install()` has replaced, below it."""
+    """Begins a `with` block: brings back what its call of `install()` has replaced, below it.
+
+    Other threads may have called `install()`, or entered and left their blocks, since that call.
+    """
+    settings = installation.settings
     with _changes.lock:
-        if installation not in _State.installations:
-            _State.installations.append(installation)
-        place = _State.installations.index(installation)
-        _State.installations[place:place] = installation.replaced
+        for each in installation.replaced:
+            if not each.is_over:
+                _add(each, is_new=False)
         installation.replaced = ()
-        installation.blocks += 1
+        settings.blocks += 1
+        _add(settings, is_new=settings not in _State.in_effect)
         _apply()
 
 
 def leave(installation: Installation) -> None:
     """Ends a `with` block."""
+    settings = installation.settings
     with _changes.lock:
-        installation.blocks -= 1
-        if not installation.blocks and installation in _State.installations:
-            _State.installations.remove(installation)
+        settings.blocks -= 1
+        if not settings.blocks:
+            settings.is_over = True
+            if settings in _State.in_effect:
+                _State.in_effect.remove(settings)
         _apply()
+
+
+def _add(settings: Settings, *, is_new: bool) -> None:
+    """Puts settings into effect: above all others if they are new, otherwise where they were."""
+    if is_new:
+        settings.serial = next(_State.serials)
+    settings.is_over = False
+    _State.known.add(settings)
+    if settings not in _State.in_effect:
+        _State.in_effect.append(settings)
+    _State.in_effect.sort(key=lambda each: each.serial)
 
 
 def cover_imported(library: str, httpcore: bool) -> None:
@@ -164,13 +185,13 @@ def cover_imported(library: str, httpcore: bool) -> None:
             _prepare_transports(library, transports)
         else:
             _prepare_pools(library)
-        if not _State.installations:
-            _State.installations.append(Installation((), httpcore, {}))
-        covering = _State.installations[0]
+        if not _State.in_effect:
+            _add(Settings((), httpcore, {}), is_new=True)
+        covering = _State.in_effect[0]
         covered = _covered(library, _POOLS if transports is None else tuple(_TRANSPORTS))
         covering.covered = (*covering.covered, covered)
         _apply()
-    covering.log()
+    log(covering.covered)
 
 
 def cover_postponed(library: str) -> None:
@@ -182,7 +203,7 @@ def cover_postponed(library: str) -> None:
 
 def _apply() -> None:
     """Replaces the methods of all classes that are covered, and puts the others back."""
-    current = _State.current = _State.installations[-1] if _State.installations else None
+    current = _State.current = _State.in_effect[-1] if _State.in_effect else None
     for cls, replacements in _State.changed.items():
         is_covered = current is not None and (current.httpcore or cls not in _State.pools)
         for replacement in replacements:

@@ -42,6 +42,21 @@ class NotCovered(typing.NamedTuple):
         return f"{self.library} {self.version}: {self.reason}; {self.remedy}"
 
 
+class Settings:
+    """The things that a call of `install()` puts into effect."""
+
+    def __init__(self, covered: tuple[Covered, ...], httpcore: bool, pool_options: PoolOptions) -> None:
+        self.covered = covered
+        self.httpcore = httpcore
+        self.options = pool_options
+        # The `with` blocks that have not ended.
+        self.blocks = 0
+        # Whether its last block has ended, or `uninstall()` was called.
+        self.is_over = False
+        # Where it has its place among those in effect: the order of the calls.
+        self.serial = 0
+
+
 class Installation:
     """The result of `install()`. As a context manager it is undone at the end of the block.
 
@@ -55,13 +70,15 @@ class Installation:
 
     def __init__(self, covered: tuple[Covered, ...], httpcore: bool, pool_options: PoolOptions) -> None:
         """Is made by `install()`."""
-        self.covered = covered
-        self.httpcore = httpcore
-        self.options = pool_options
-        # The `with` blocks of it that have not ended.
-        self.blocks = 0
-        # Those without a `with` block that it has taken the place of.
-        self.replaced: tuple[Installation, ...] = ()
+        self.settings = Settings(covered, httpcore, pool_options)
+        # Those without a `with` block that it has taken the place of. Only this object has them: a program that calls
+        # `install()` again and again does not collect them.
+        self.replaced: tuple[Settings, ...] = ()
+
+    @property
+    def covered(self) -> tuple[Covered, ...]:
+        """The libraries whose classes are covered."""
+        return self.settings.covered
 
     @property
     def not_covered(self) -> tuple[NotCovered, ...]:
@@ -88,18 +105,19 @@ class Installation:
     def __repr__(self) -> str:
         return f"<Installation [{'; '.join(map(str, self.covered))}]>"
 
-    def log(self) -> None:
-        """Logs what is covered, and what is not.
 
-        A package that is not covered is a warning if the program uses it already. Otherwise it is a piece of
-        information: the program may still set the switch.
-        """
-        for each in self.covered:
-            logger.info("install() covers %s", each)
-        for sdk in SDKS:
-            level = logging.WARNING if sdk.name in sys.modules else logging.INFO
-            if logger.isEnabledFor(level) and sdk.is_installed() and not sdk.is_switched():
-                logger.log(level, "install() does not cover %s", sdk.describe())
+def log(covered: tuple[Covered, ...]) -> None:
+    """Logs what is covered, and what is not.
+
+    A package that is not covered is a warning if the program uses it already. Otherwise it is a piece of information:
+    the program may still set the switch.
+    """
+    for each in covered:
+        logger.info("install() covers %s", each)
+    for sdk in SDKS:
+        level = logging.WARNING if sdk.name in sys.modules else logging.INFO
+        if logger.isEnabledFor(level) and sdk.is_installed() and not sdk.is_switched():
+            logger.log(level, "install() does not cover %s", sdk.describe())
 
 
 class SDK(typing.NamedTuple):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import inspect
+import itertools
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -168,7 +171,7 @@ def test_a_patch_below(library: Library, monkeypatch: pytest.MonkeyPatch) -> Non
     replacement = httpcore_rs._install._constructor(Patched, library.SyncTransport)
     assert replacement.original is patched
     monkeypatch.setattr(Patched, "__init__", replacement.replacing)
-    monkeypatch.setattr(httpcore_rs._install._State, "current", httpcore_rs.Installation((), False, {}))
+    monkeypatch.setattr(httpcore_rs._install._State, "current", httpcore_rs.Installation((), False, {}).settings)
     assert is_ours(Patched(verify=False)._pool)
     monkeypatch.setattr(httpcore_rs._install._State, "current", None)
     assert not is_ours(Patched(verify=False)._pool)
@@ -231,6 +234,65 @@ def test_with_blocks_restore_what_was_in_effect(library: Library) -> None:
     assert is_ours(library.HTTPTransport()._pool)
     httpcore_rs.uninstall()
     assert dict(vars(library.HTTPTransport)) == genuine
+
+
+# Each letter is a thread, which calls `install()`, enters the block and leaves it. "i" calls it without a block.
+@pytest.mark.parametrize("threads", ["aaabbb", "aaabbbi", "aaabbbccc"])
+@pytest.mark.parametrize("before", [False, True])
+def test_blocks_of_several_threads_in_each_order(library: Library, threads: str, before: bool) -> None:
+    genuine = dict(vars(library.HTTPTransport))
+    for order in sorted(set(itertools.permutations(threads))):
+        if before:
+            httpcore_rs.install()
+        made: dict[str, list[Any]] = {name: [] for name in threads}
+        for name in order:
+            if not made[name]:
+                made[name] = [httpcore_rs.install()]
+            else:
+                method = "__exit__" if len(made[name]) == 2 else "__enter__"
+                made[name].append(getattr(made[name][0], method)())
+            if before or made.get("i") or any(len(steps) == 2 for steps in made.values()):
+                assert vars(library.HTTPTransport) != genuine, order
+        is_covered = before or "i" in threads
+        assert (vars(library.HTTPTransport) != genuine) == is_covered, order
+        httpcore_rs.uninstall()
+        assert vars(library.HTTPTransport) == genuine
+
+
+def test_a_block_that_outlasts_uninstall(library: Library) -> None:
+    genuine = dict(vars(library.HTTPTransport))
+    first = httpcore_rs.install()
+    second = httpcore_rs.install()
+    httpcore_rs.uninstall()
+    with second:
+        assert vars(library.HTTPTransport) != genuine
+    assert vars(library.HTTPTransport) == genuine
+    with first:
+        httpcore_rs.uninstall()
+        assert vars(library.HTTPTransport) == genuine
+    assert vars(library.HTTPTransport) == genuine
+
+
+def test_threads_install_at_the_same_time(library: Library, serve: Serve) -> None:
+    genuine = dict(vars(library.HTTPTransport))
+    url = serve(OK).url
+    count = 8
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> int:
+        sent = 0
+        barrier.wait(30)
+        for _ in range(20):
+            with httpcore_rs.install(http2_ping_timeout=1.0 + number) as outer, httpcore_rs.install():
+                assert library.name in [each.library for each in outer.covered]
+                with library.Client(verify=False) as client:
+                    assert is_ours(client._transport._pool)
+                    sent += client.get(url).text == "ok"
+        return sent
+
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        assert list(pool.map(run, range(count))) == [20] * count
+    assert vars(library.HTTPTransport) == genuine
 
 
 @pytest.mark.parametrize("kind", ["ConnectionPool", "HTTPProxy", "SOCKSProxy"])
