@@ -112,4 +112,9 @@ class AsyncClient(httpx2.AsyncClient):
         super().__init__(**client_arguments(AsyncClient, options))
 
 
+if sys.platform not in ("darwin", "win32"):
+    # Finds out where the system has its authorities. Otherwise the first transport would, and it may be made while an
+    # event loop is running.
+    TLSConfig(system_store=True, trust_env=False)
+
 cover_postponed("httpx2")

@@ -55,6 +55,22 @@ async def test_pools_in_httpx2s_transport(flavour: Flavour, serve: Serve, own: s
             await client.send("POST", peer.url)
 
 
+def test_a_transport_does_not_look_at_the_file_system(program: Callable[..., Program]) -> None:
+    # Guards of event loops, such as blockbuster, replace these functions.
+    source = """
+    import httpx2
+    import httpcore_rs.httpx2
+
+    def refuse(*args, **kwargs):
+        raise RuntimeError("this blocks")
+
+    os.stat = os.listdir = os.scandir = refuse
+    for make in (httpcore_rs.httpx2.SyncTransport, httpcore_rs.httpx2.AsyncTransport):
+        make(trust_env=False)
+    """
+    program(source, "").output()
+
+
 async def test_http2(flavour: Flavour, asgi: AsgiServer, certificates: Certificates) -> None:
     using = LIBRARY.transport(flavour, http2=True, verify=str(certificates.ca))
     async with LIBRARY.client(flavour, using) as client:
