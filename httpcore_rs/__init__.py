@@ -26,7 +26,14 @@ from ._install import cover_postponed
 from ._install import install as install
 from ._install import uninstall as uninstall
 from ._installation import Installation as Installation
+from ._metrics import PUBLIC as _METRICS
+from ._metrics import Counters as Counters
+from ._metrics import Histogram as Histogram
+from ._metrics import PoolMetrics as PoolMetrics
+from ._metrics import RequestInFlight as RequestInFlight
 from ._package import HTTPCORE
+from ._pool_wait import Holder as Holder
+from ._pool_wait import PoolWait as PoolWait
 from ._proxies import AsyncHTTPProxy as AsyncHTTPProxy
 from ._proxies import AsyncSOCKSProxy as AsyncSOCKSProxy
 from ._proxies import HTTPProxy as HTTPProxy
@@ -85,7 +92,7 @@ if typing.TYPE_CHECKING:
     from ._httpx import Client as Client
     from ._httpx import SyncTransport as SyncTransport
 else:
-    __all__ = list(_names.OWN + _names.SHARED + _names.TRANSPORTS + _names.INSTALLATION)
+    __all__ = list(_names.OWN + _names.SHARED + _names.TRANSPORTS + _names.METRICS + _names.INSTALLATION)
 
 __version__ = "0.1.0"
 
@@ -98,7 +105,7 @@ globals().update(_connections.connection_classes(HTTPCORE))
 globals().update(_names.shared(HTTPCORE))
 
 # Users import these from here.
-for _object in (TLSConfig, Installation, install, uninstall):
+for _object in (TLSConfig, Installation, install, uninstall, Holder, PoolWait, *_METRICS):
     _object.__module__ = __name__
 
 cover_postponed("httpcore")

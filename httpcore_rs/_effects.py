@@ -11,6 +11,7 @@ import typing
 from ._drive import adrive, drive
 from ._engine import set_green
 from ._hosts import shield
+from ._pool_wait import pool_wait
 from ._ready_chunks import ready_chunks
 from ._resolver import resolve
 from ._sockets import socket_patches
@@ -34,6 +35,7 @@ __all__ = [
     "method",
     "next",
     "nothing",
+    "pool_wait",
     "ready_chunks",
     "resolve",
     "socket_patches",

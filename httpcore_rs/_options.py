@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
     from httpcore import SOCKET_OPTION, Proxy
 
     from ._engine import TLSConfig
+    from ._pool_wait import PoolWait
 
     Class = typing.TypeVar("Class", bound=type[typing.Any])
 
@@ -27,6 +28,8 @@ class PoolOptions(typing.TypedDict, total=False):
 
     http2_ping_interval: float | None
     http2_ping_timeout: float
+    pool_wait_warning: float | None
+    on_pool_wait: typing.Callable[[PoolWait], object] | None
 
 
 if typing.TYPE_CHECKING:
@@ -52,6 +55,8 @@ if typing.TYPE_CHECKING:
 DEFAULTS: PoolOptions = {
     "http2_ping_interval": None,
     "http2_ping_timeout": 20.0,
+    "pool_wait_warning": 30.0,
+    "on_pool_wait": None,
 }
 
 # For `help()`. The name, the type and the default of a parameter are put in front of its description.
@@ -93,6 +98,13 @@ DESCRIPTIONS = {
     "http2_ping_timeout": """
         Seconds to wait for the answer to a PING. After that the connection counts as dead: its requests fail with
         `ReadError`.""",
+    "pool_wait_warning": """
+        Seconds that a request waits in the pool until a `WARNING` of the logger `httpcore_rs.pool` says what it waits
+        for: at most one record in that time, and one for each request. `None` writes none. A request with a shorter
+        `pool` timeout ends with a `PoolTimeout` before, which says the same.""",
+    "on_pool_wait": """
+        A function that is called with each such warning as a `PoolWait`. It is a plain function, also for async pools,
+        and must not block. Its exceptions are logged.""",
 }
 
 

@@ -8,6 +8,7 @@ from ._bases import Backend, Generic, Interface
 from ._connections import wrap_connections
 from ._effects import detect_monkey_patches
 from ._engine import Engine
+from ._metrics import of_engine
 from ._options import complete
 from ._package import HTTPCORE
 
@@ -18,6 +19,7 @@ if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._engine import TLSConfig
+    from ._metrics import PoolMetrics
     from ._options import PoolOptions
     from ._package import Package
 
@@ -99,6 +101,14 @@ class PoolBase(Generic[Backend, Interface]):
     def connections(self) -> typing.Sequence[Interface]:
         """The connections that the pool has now, in the order in which they were made."""
         return wrap_connections(self._package, self._connection_classes, self._engine.connections())
+
+    def metrics(self) -> PoolMetrics:
+        """Returns what the pool has done so far and is doing now, in numbers.
+
+        They are always counted, which costs next to nothing. `close()` does not reset them; a forked child begins
+        anew.
+        """
+        return of_engine(self._engine)
 
     @property
     def _requests(self) -> list[PoolRequest]:

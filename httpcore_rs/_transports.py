@@ -19,6 +19,7 @@ if typing.TYPE_CHECKING:
     from httpcore import SOCKET_OPTION
     from typing_extensions import Self, TypeVar, Unpack
 
+    from ._metrics import PoolMetrics
     from ._options import PoolOptions
     from ._package import Package
 
@@ -161,6 +162,11 @@ class RustPoolTransportMixin(Generic[Backend, LimitsType, ProxyType]):
         raise ValueError(
             f"Proxy protocol must be either 'http', 'https', 'socks5', or 'socks5h', but got {url.scheme!r}."
         )
+
+    def metrics(self) -> PoolMetrics:
+        """Returns the metrics of the transport's pool, as `pool.metrics()` does."""
+        metrics: PoolMetrics = self._pool.metrics()
+        return metrics
 
     @classmethod
     def environment_mounts(cls, **arguments: Unpack[TransportOptions[Backend, LimitsType]]) -> dict[str, Self | None]:

@@ -1,7 +1,7 @@
 # The types of `httpcore_rs.httpcore2`: those of `httpcore_rs`, with httpcore2's classes in the place of httpcore's.
 
 import ssl
-from collections.abc import AsyncIterable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
@@ -44,6 +44,8 @@ from typing_extensions import TypeAlias
 
 from ._bases import AsyncContextManager, SyncContextManager
 from ._engine import TLSConfig as TLSConfig
+from ._metrics import PoolMetrics
+from ._pool_wait import PoolWait
 
 __all__ = [
     "SOCKET_OPTION",
@@ -136,9 +138,12 @@ class ConnectionPool(SyncContextManager):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
     @property
     def connections(self) -> Sequence[ConnectionInterface]: ...
+    def metrics(self) -> PoolMetrics: ...
     def request(
         self,
         method: bytes | str,
@@ -178,9 +183,12 @@ class AsyncConnectionPool(AsyncContextManager):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
     @property
     def connections(self) -> Sequence[AsyncConnectionInterface]: ...
+    def metrics(self) -> PoolMetrics: ...
     async def request(
         self,
         method: bytes | str,
@@ -223,6 +231,8 @@ class HTTPProxy(ConnectionPool):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class AsyncHTTPProxy(AsyncConnectionPool):
@@ -246,6 +256,8 @@ class AsyncHTTPProxy(AsyncConnectionPool):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class SOCKSProxy(ConnectionPool):
@@ -266,6 +278,8 @@ class SOCKSProxy(ConnectionPool):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class AsyncSOCKSProxy(AsyncConnectionPool):
@@ -286,6 +300,8 @@ class AsyncSOCKSProxy(AsyncConnectionPool):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class _SyncConnection(SyncContextManager, ConnectionInterface):
@@ -324,6 +340,8 @@ class HTTPConnection(_SyncConnection):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class AsyncHTTPConnection(_AsyncConnection):
@@ -342,6 +360,8 @@ class AsyncHTTPConnection(_AsyncConnection):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class HTTP11Connection(_SyncConnection):
@@ -353,6 +373,8 @@ class HTTP11Connection(_SyncConnection):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class AsyncHTTP11Connection(_AsyncConnection):
@@ -364,6 +386,8 @@ class AsyncHTTP11Connection(_AsyncConnection):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class HTTP2Connection(_SyncConnection):
@@ -375,6 +399,8 @@ class HTTP2Connection(_SyncConnection):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...
 
 class AsyncHTTP2Connection(_AsyncConnection):
@@ -386,4 +412,6 @@ class AsyncHTTP2Connection(_AsyncConnection):
         *,
         http2_ping_interval: float | None = None,
         http2_ping_timeout: float = 20.0,
+        pool_wait_warning: float | None = 30.0,
+        on_pool_wait: Callable[[PoolWait], object] | None = None,
     ) -> None: ...

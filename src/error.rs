@@ -33,6 +33,24 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 14] = [
+        Self::ConnectError,
+        Self::ConnectTimeout,
+        Self::ReadError,
+        Self::ReadTimeout,
+        Self::WriteError,
+        Self::WriteTimeout,
+        Self::PoolTimeout,
+        Self::RemoteProtocolError,
+        Self::LocalProtocolError,
+        Self::UnsupportedProtocol,
+        Self::ProxyError,
+        Self::ConnectionNotAvailable,
+        Self::Raised,
+        Self::Internal,
+    ];
+
     /// The kinds that httpcore has an exception for, besides `ConnectionNotAvailable`.
     pub const OF_HTTPCORE: [Self; 11] = [
         Self::ConnectError,

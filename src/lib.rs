@@ -13,7 +13,7 @@
 //! | [`operation`] | the contract with a driver: effects and replies, trace events |
 //! | [`pool`] | routes, slots and waiters: pure logic |
 //! | [`message`] | request and response heads: pure |
-//! | [`error`], [`origin`], [`timeout`], [`fork`], [`lock`] | the vocabulary |
+//! | [`error`], [`origin`], [`timeout`], [`timings`], [`fork`], [`lock`] | the vocabulary |
 
 mod client;
 mod connect;
@@ -33,4 +33,5 @@ mod python;
 #[cfg(test)]
 mod testing;
 mod timeout;
+mod timings;
 mod tls;

@@ -88,6 +88,7 @@ pub fn request(method: &str, target: &str, fields: &[(&str, &str)], content: Con
         content,
         timeouts: Timeouts::default(),
         has_trailers: false,
+        timings: Arc::default(),
     }
 }
 
@@ -146,6 +147,7 @@ impl Answers {
             | Effect::Read { .. }
             | Effect::Write { .. }
             | Effect::IsReadable { .. }
+            | Effect::PoolWait { .. }
             | Effect::Sleep { .. } => panic!("an effect that the test has no answer to"),
         }
     }

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2] / "src"
 MAX_LINES = 500
 
-BASE = ["error", "fork", "lock", "origin", "timeout"]
+BASE = ["error", "fork", "lock", "origin", "timeout", "timings"]
 # From the bottom to the top: what each layer may import besides the base.
 LAYERS: dict[str, list[str]] = {
     **{name: [] for name in BASE},

@@ -11,7 +11,7 @@ use super::send::{closed, closed_by_pool, foreign};
 use crate::error::Result;
 use crate::http2;
 use crate::operation::EffectChannel;
-use crate::pool::SlotGuard;
+use crate::pool::{RequestGuard, RequestOutcome, SlotGuard};
 
 /// A body, with the slot of the connection that it arrives on.
 ///
@@ -58,6 +58,15 @@ impl ResponseBody {
         Self { source, effects }
     }
 
+    /// Takes over the request: it ends with its response.
+    pub fn carry(&mut self, request: RequestGuard<HttpConnection>) {
+        match &mut self.source {
+            BodySource::Http1(body) => body.carry(request),
+            BodySource::Http2 { slot, .. } => slot.carry(request),
+            BodySource::Closed(..) => {}
+        }
+    }
+
     /// Returns the channel through which the body requests its effects.
     pub fn effects(&self) -> &EffectChannel {
         &self.effects
@@ -100,11 +109,13 @@ impl ResponseBody {
                 match poll {
                     Poll::Ready(Err(error)) => {
                         let error = closed_by_pool(slot).unwrap_or(error);
+                        slot.set_outcome(RequestOutcome::Failed(error.kind()));
                         self.source = BodySource::Closed(false, Vec::new());
                         Poll::Ready(Err(error))
                     }
                     // The stream is over, unless the request is still being sent on it.
                     Poll::Ready(Ok(None)) if !body.stream().is_uploading() && !body.stream().has_upload_task() => {
+                        slot.set_outcome(RequestOutcome::Finished);
                         self.source = BodySource::Closed(true, body.take_trailers());
                         Poll::Ready(Ok(None))
                     }
@@ -138,8 +149,11 @@ impl ResponseBody {
     pub fn close(&mut self) {
         match &mut self.source {
             BodySource::Http1(body) => body.close(),
-            BodySource::Http2 { body, .. } => {
+            BodySource::Http2 { body, slot, .. } => {
                 let (is_complete, trailers, reader) = (body.is_complete(), body.take_trailers(), body.take_reader());
+                if is_complete {
+                    slot.set_outcome(RequestOutcome::Finished);
+                }
                 self.source = BodySource::Closed(is_complete, trailers);
                 if let Some(reader) = reader {
                     Waker::wake(reader);

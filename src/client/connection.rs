@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::connect::Connector;
 use crate::http1::Http1;
 use crate::http2::{ConnectionObserver, Http2};
 use crate::io::stream::StreamLink;
-use crate::operation::{ExternalHandle, StreamOwner};
+use crate::operation::{ExternalHandle, StreamOwner, UserCallback};
 use crate::pool::{Link, LoopId, MAX_REQUESTS, Pool, Poolable, SlotGuard, Status, StatusObserver};
 
 /// A connection in a slot of the pool.
@@ -38,6 +39,15 @@ pub struct Client {
     pub connector: Connector,
     /// Closes the external streams of threads.
     pub owner: Arc<StreamOwner>,
+    pub wait_reports: WaitReports,
+}
+
+/// When and to what a request is reported that waits in the pool for long.
+#[derive(Default)]
+pub struct WaitReports {
+    /// `None` reports none.
+    pub after: Option<Duration>,
+    pub callback: Option<UserCallback>,
 }
 
 /// Offers an HTTP/2 connection to the other requests of its route. From now on it reports its limit and its end to the pool.
@@ -75,6 +85,10 @@ impl Link for StreamLink {
     fn is_readable(&self) -> bool {
         Self::is_readable(self)
     }
+
+    fn moved(&self) -> (u64, u64) {
+        Self::moved(self)
+    }
 }
 
 /// Returns the external stream under an idle HTTP/1.1 connection. Only the stream can tell whether its peer has closed it.
@@ -83,6 +97,6 @@ pub fn idle_external_stream(status: &Status) -> Option<ExternalHandle> {
     let link: &dyn Any = &*link;
     match link.downcast_ref::<StreamLink>()? {
         StreamLink::External(stream) => Some(stream.clone()),
-        StreamLink::Socket(_) => None,
+        StreamLink::Socket { .. } => None,
     }
 }

@@ -12,7 +12,7 @@ use crate::http1::{BodyFault, Http1, Http1Incoming};
 use crate::io::progress::ProgressTimer;
 use crate::io::wait_set;
 use crate::operation::EffectChannel;
-use crate::pool::SlotGuard;
+use crate::pool::{RequestGuard, RequestOutcome, SlotGuard};
 
 /// A connection with the slot that it has in its pool.
 pub struct InUse {
@@ -57,6 +57,13 @@ impl Http1Body {
             progress_timer: ProgressTimer::default(),
             timeout,
             trailers: Vec::new(),
+        }
+    }
+
+    /// Takes over the request: it ends with its response.
+    pub fn carry(&mut self, request: RequestGuard<HttpConnection>) {
+        if let Some(in_use) = &mut self.in_use {
+            in_use.slot.carry(request);
         }
     }
 
@@ -106,6 +113,9 @@ impl Http1Body {
             }
             Poll::Ready(Err(fault)) => {
                 let error = self.explain(fault);
+                if let Some(in_use) = &mut self.in_use {
+                    in_use.slot.set_outcome(RequestOutcome::Failed(error.kind()));
+                }
                 self.ended = self.in_use.take();
                 Poll::Ready(Err(error))
             }
@@ -137,6 +147,7 @@ impl Http1Body {
             let InUse { connection, slot } = in_use;
             slot.keep(HttpConnection::Http1(connection));
         } else {
+            in_use.slot.set_outcome(RequestOutcome::Finished);
             self.in_use = Some(in_use);
         }
     }
@@ -157,6 +168,7 @@ impl Http1Body {
             }
             self.incoming = None;
         }
+        in_use.slot.set_outcome(RequestOutcome::Finished);
         if in_use.connection.is_upgraded() {
             // A thread may be asleep on the upgraded stream.
             in_use.slot.status().close();

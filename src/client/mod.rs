@@ -9,8 +9,9 @@ mod send;
 mod stream_view;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use self::body::{Chunk, ResponseBody};
-pub use self::connection::{Client, HttpConnection, idle_external_stream, share};
+pub use self::connection::{Client, HttpConnection, WaitReports, idle_external_stream, share};
 pub use self::send::{Collect, ConnectionChoice, Fetched, Response, fetch, start};
 pub use self::stream_view::StreamView;

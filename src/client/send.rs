@@ -8,7 +8,6 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,15 +15,17 @@ use super::body::{BodySource, ResponseBody};
 use super::connection::{Client, HttpConnection, share};
 use super::http1_body::Http1Body;
 use super::stream_view::StreamView;
+use super::waiting::StreamWaiters;
 use crate::connect::Attempt;
 use crate::error::{Error, Kind, Result};
 use crate::http1::{self, Http1};
-use crate::http2::{self, FailureCause, Http2, StreamWaiter};
+use crate::http2::{self, FailureCause, Http2};
 use crate::io::reactor::Reactor;
-use crate::io::wait_set::{self, timeout_at};
+use crate::io::wait_set;
 use crate::message::{Content, Request, ResponseHead};
 use crate::operation::{EffectChannel, Event, Outcome, YieldBudget};
-use crate::pool::{Checkout, Destination, LoopId, QueuedRequest, Reservation, SlotGuard, Status, THREADS};
+use crate::pool::{Checkout, CloseReason, Destination, LoopId, RequestGuard, Reservation, SlotGuard, Status, THREADS};
+use crate::timings::Mark;
 
 /// The number of times that a request is sent again which the server refused unprocessed (`GOAWAY`, `REFUSED_STREAM`). After that the
 /// error is raised.
@@ -64,7 +65,7 @@ pub async fn start(
         Some(proxy) => proxy.forwarded(request),
         None => request,
     };
-    let (mut given, only) = match place {
+    let (given, only) = match place {
         ConnectionChoice::Any => (None, None),
         ConnectionChoice::This(reservation) => (Some(owned(reservation)?), None),
         ConnectionChoice::QueueFor(connection) => (None, Some(connection)),
@@ -72,63 +73,29 @@ pub async fn start(
     // A request for one certain connection is not moved to another one: its error is raised.
     let is_free = given.is_none() && only.is_none();
     let exchange = Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), effects: &effects };
-    let mut resends = 0;
-    loop {
-        let place = match given.take() {
-            Some(place) => place,
-            None => pin!(exchange.acquire()).await?,
-        };
-        let (error, again) = match pin!(exchange.attempt(place)).await {
-            Ok(response) => return Ok(response),
-            Err(Failed { error, again }) => (error, again),
-        };
-        match again {
-            Again::Elsewhere if !is_free => return Err(Error::not_available(&request.origin)),
-            Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
-            Again::Here(slot) if is_free => given = Some((slot, None)),
-            Again::Never | Again::Here(_) => return Err(error),
-            Again::IfFree | Again::Elsewhere => resends += 1,
+    // Dropped with this future, it counts the request as cancelled.
+    let mut counted = given.is_some().then(|| client.pool.begin(&request.origin, &request.timings));
+    let result = pin!(exchange.run(given, is_free, &mut counted)).await;
+    match (result, counted) {
+        (Ok(mut response), Some(counted)) => {
+            response.body.carry(counted);
+            Ok(response)
         }
-    }
-}
-
-/// Lets a thread that waits for a connection read the shared ones of its route: the frame that frees a stream (`SETTINGS`, `END_STREAM`)
-/// may arrive while no other thread reads.
-#[derive(Default)]
-struct StreamWaiters {
-    list: Vec<StreamWaiter>,
-    has_looked: bool,
-}
-
-impl StreamWaiters {
-    /// Polls the connections. `is_changed` says that the route may have others than before.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        is_changed: bool,
-        effects: &EffectChannel,
-        connections: impl FnOnce() -> Vec<HttpConnection>,
-    ) {
-        if is_changed || !std::mem::replace(&mut self.has_looked, true) {
-            for connection in connections() {
-                if let HttpConnection::Http2(connection) = &connection
-                    && !self.list.iter().any(|stream_waiter| stream_waiter.is_on(connection))
-                {
-                    self.list.extend(StreamWaiter::new(connection));
-                }
-            }
+        (Err(error), Some(mut counted)) => {
+            counted.fail(&error);
+            Err(error)
         }
-        self.list.retain_mut(|stream_waiter| stream_waiter.poll(cx, effects));
+        (result, None) => result,
     }
 }
 
 /// A request on its way to a response.
-struct Exchange<'a> {
-    client: &'a Arc<Client>,
-    request: &'a Request,
+pub(super) struct Exchange<'a> {
+    pub(super) client: &'a Arc<Client>,
+    pub(super) request: &'a Request,
     only: Option<u64>,
     reactor: Option<&'a Arc<Reactor>>,
-    effects: &'a EffectChannel,
+    pub(super) effects: &'a EffectChannel,
 }
 
 /// An attempt that failed.
@@ -156,19 +123,48 @@ impl From<Error> for Failed {
 
 type Attempted<T> = std::result::Result<T, Failed>;
 
-fn owned(reservation: Reservation<HttpConnection>) -> Result<(SlotGuard<HttpConnection>, Option<HttpConnection>)> {
+fn owned(reservation: Reservation<HttpConnection>) -> Result<Place> {
     reservation.take().ok_or_else(|| Error::new(Kind::Internal, "the pool gave a connection without a place"))
 }
 
+type Place = (SlotGuard<HttpConnection>, Option<HttpConnection>);
+
 impl Exchange<'_> {
-    async fn acquire(&self) -> Result<(SlotGuard<HttpConnection>, Option<HttpConnection>)> {
+    /// Sends the request until it has a response or may not be sent again: at first in the place that is given, if any.
+    async fn run(
+        &self,
+        mut given: Option<Place>,
+        is_free: bool,
+        counted: &mut Option<RequestGuard<HttpConnection>>,
+    ) -> Result<Response> {
+        let mut resends = 0;
+        loop {
+            let place = match given.take() {
+                Some(place) => place,
+                None => pin!(self.acquire(counted)).await?,
+            };
+            let (error, again) = match pin!(self.attempt(place)).await {
+                Ok(response) => return Ok(response),
+                Err(Failed { error, again }) => (error, again),
+            };
+            match again {
+                Again::Elsewhere if !is_free => return Err(Error::not_available(&self.request.origin)),
+                Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
+                Again::Here(slot) if is_free => given = Some((slot, None)),
+                Again::Never | Again::Here(_) => return Err(error),
+                Again::IfFree | Again::Elsewhere => resends += 1,
+            }
+        }
+    }
+
+    async fn acquire(&self, counted: &mut Option<RequestGuard<HttpConnection>>) -> Result<Place> {
         let destination = Destination {
             origin: Arc::clone(&self.request.origin),
             loop_id: self.loop_id(),
             multiplexing: self.client.connector.may_multiplex(&self.request.origin),
             only: self.only,
         };
-        let reservation = match self.client.pool.checkout(&destination)? {
+        let reservation = match self.client.pool.checkout(&destination, counted, &self.request.timings)? {
             Checkout::Ready(reservation) => reservation,
             Checkout::QueuedRequest(waiting) => {
                 let mut stream_waiters = StreamWaiters::default();
@@ -179,7 +175,7 @@ impl Exchange<'_> {
                     }
                 };
                 // Boxed: most requests do not wait.
-                Box::pin(wait(waiting, self.request.timeouts.pool, attend)).await?
+                Box::pin(self.wait(waiting, attend)).await?
             }
         };
         let place = owned(reservation)?;
@@ -204,10 +200,7 @@ impl Exchange<'_> {
     /// Sends the request over the connection that is in the slot, else over a new one.
     ///
     /// Futures are pinned before they are awaited: otherwise the compiler keeps space for each of them twice.
-    async fn attempt(
-        &self,
-        (mut slot, found): (SlotGuard<HttpConnection>, Option<HttpConnection>),
-    ) -> Attempted<Response> {
+    async fn attempt(&self, (mut slot, found): Place) -> Attempted<Response> {
         let reused = found.is_some();
         let connection = match found {
             // Boxed: the future is large, and most requests do not connect.
@@ -215,11 +208,13 @@ impl Exchange<'_> {
                 Ok(connection) => connection,
                 Err(error) => {
                     slot.mark_failed();
+                    slot.count_connect(&self.request.timings, false);
                     return Err(error.into());
                 }
             },
             Some(HttpConnection::Http1(connection)) => {
                 let Some(connection) = self.usable(connection).await? else {
+                    slot.count_closed(CloseReason::PeerClosed);
                     self.report_closed(1).await?;
                     // The slot stays, for a new connection.
                     return Err(Failed { error: Error::disconnected(), again: Again::Here(slot) });
@@ -247,7 +242,8 @@ impl Exchange<'_> {
     async fn connect(&self, slot: &mut SlotGuard<HttpConnection>) -> Result<HttpConnection> {
         let Self { request, reactor, effects, .. } = *self;
         let connector = &self.client.connector;
-        let attempt = Attempt { origin: &request.origin, timeout: request.timeouts.connect, reactor, effects };
+        let Request { origin, timeouts, timings, .. } = request;
+        let attempt = Attempt { origin, timeout: timeouts.connect, reactor, effects, timings };
         let status = Arc::clone(slot.status());
         let closed = || {
             let message = format!("the connection pool was closed while connecting to {}", request.origin);
@@ -266,9 +262,11 @@ impl Exchange<'_> {
             self.attach(&connection)?;
             share(&connection, slot, self.loop_id());
             status.mark_connected();
+            slot.count_connect(timings, true);
             return Ok(HttpConnection::Http2(connection));
         }
         status.mark_connected();
+        slot.count_connect(timings, true);
         if connector.may_multiplex(&request.origin) {
             slot.mark_exclusive();
         }
@@ -284,13 +282,15 @@ impl Exchange<'_> {
     async fn over_http1(
         &self,
         mut connection: Box<Http1>,
-        slot: SlotGuard<HttpConnection>,
+        mut slot: SlotGuard<HttpConnection>,
         reused: bool,
     ) -> Attempted<Response> {
         slot.status().begin_request();
+        self.request.timings.begin_attempt(reused);
         let sent = pin!(connection.send(self.request, self.effects)).await;
         match sent {
             Ok(http1::Http1Response { head, body }) => {
+                self.request.timings.mark_now(Mark::FirstByte);
                 let stream_view = StreamView::http1(connection.wire());
                 let expected = head.content_length();
                 let body = Http1Body::new(body, expected, self.request.timeouts.read, connection, slot);
@@ -303,10 +303,16 @@ impl Exchange<'_> {
             }
             Err(failure) => {
                 drop(connection);
+                slot.mark_broken();
                 if let Some(error) = closed_by_pool(&slot) {
                     return Err(error.into());
                 }
-                let again = if reused && self.is_replaceable(&failure) { Again::Here(slot) } else { Again::Never };
+                let again = if reused && self.is_replaceable(&failure) {
+                    slot.count_closed(CloseReason::PeerClosed);
+                    Again::Here(slot)
+                } else {
+                    Again::Never
+                };
                 Err(Failed { error: failure.error, again })
             }
         }
@@ -323,17 +329,21 @@ impl Exchange<'_> {
             }
         }
         slot.status().begin_request();
+        self.request.timings.begin_attempt(reused);
         let sent = pin!(connection.send(self.request, self.effects)).await;
         match sent {
-            Ok(http2::Http2Response { head, body, stream_id }) => Ok(Response {
-                head: ResponseHead::Http2(head),
-                body: ResponseBody::new(
-                    BodySource::Http2 { body: Box::new(body), slot, timeout: self.request.timeouts.read },
-                    self.effects.clone(),
-                ),
-                stream_view: StreamView::http2(&connection),
-                stream_id: Some(stream_id),
-            }),
+            Ok(http2::Http2Response { head, body, stream_id }) => {
+                self.request.timings.mark_now(Mark::FirstByte);
+                Ok(Response {
+                    head: ResponseHead::Http2(head),
+                    body: ResponseBody::new(
+                        BodySource::Http2 { body: Box::new(body), slot, timeout: self.request.timeouts.read },
+                        self.effects.clone(),
+                    ),
+                    stream_view: StreamView::http2(&connection),
+                    stream_id: Some(stream_id),
+                })
+            }
             Err(failure) => {
                 if let Some(error) = closed_by_pool(&slot) {
                     return Err(error.into());
@@ -405,19 +415,6 @@ pub async fn fetch<C: Collect>(
     body.close();
     drop(body.take_ended());
     Ok(Fetched { response, content })
-}
-
-/// Waits in the pool's queue, for no longer than `timeout`.
-async fn wait(
-    mut waiting: QueuedRequest<'_, HttpConnection>,
-    timeout: Option<Duration>,
-    mut attend: impl FnMut(&mut Context<'_>, bool),
-) -> Result<Reservation<HttpConnection>> {
-    let deadline = waiting.deadline(timeout);
-    match timeout_at(deadline, std::future::poll_fn(|cx| waiting.poll(cx, &mut attend))).await {
-        Ok(result) => result,
-        Err(_) => Err(waiting.timed_out(timeout.unwrap_or_default())),
-    }
 }
 
 /// Runs `connecting` until the pool is closed: then returns `None`.

@@ -66,7 +66,12 @@ impl Server {
             max_keepalive_connections: max_connections,
             keepalive_expiry: None,
         };
-        Arc::new(Client { pool: Pool::new(limits), connector, owner: StreamOwner::pool() })
+        Arc::new(Client {
+            pool: Pool::new(limits),
+            connector,
+            owner: StreamOwner::pool(),
+            wait_reports: WaitReports::default(),
+        })
     }
 
     /// Waits for the end of all scripts.

@@ -27,6 +27,7 @@ use crate::io::wait_set;
 use crate::operation::{Backend, EffectChannel, Endpoints, Event, Hop, Outcome, SocketPatches, SocksRequest};
 use crate::origin::Origin;
 use crate::timeout::Seconds;
+use crate::timings::{Mark, Timings};
 use crate::tls::Tls;
 
 const HTTP1: &[&[u8]] = &[b"http/1.1"];
@@ -61,6 +62,7 @@ pub struct Attempt<'a> {
     pub timeout: Option<Duration>,
     pub reactor: Option<&'a Arc<Reactor>>,
     pub effects: &'a EffectChannel,
+    pub timings: &'a Timings,
 }
 
 /// An attempt that has begun.
@@ -128,10 +130,11 @@ impl Connector {
     }
 
     async fn connect_by(&self, proxy: &Proxy, context: &ConnectContext<'_>) -> Result<Stream> {
-        let &Attempt { origin, effects, .. } = context.attempt;
+        let &Attempt { origin, effects, timings, .. } = context.attempt;
         let is_socks = matches!(proxy.protocol, proxy::ProxyProtocol::Socks5(_));
         let hop = if is_socks { Hop::ToSocksProxy } else { Hop::ToHttpProxy };
         let mut stream = self.open(context, Peer { origin: &proxy.origin, hop }).await?;
+        timings.mark_now(Mark::ProxyBegun);
         if proxy.origin.scheme.is_tls() {
             stream = self.secure(context, stream, hop).await?;
         }
@@ -150,8 +153,12 @@ impl Connector {
                 stream = effects.span(|| event, opened, context.handshake(proxy, opening)).await?;
                 Hop::ThroughSocks
             }
-            _ => return Ok(stream),
+            _ => {
+                timings.mark_now(Mark::ProxyEnded);
+                return Ok(stream);
+            }
         };
+        timings.mark_now(Mark::ProxyEnded);
         if origin.scheme.is_tls() { self.secure(context, stream, hop).await } else { Ok(stream) }
     }
 
@@ -162,7 +169,9 @@ impl Connector {
             effects.close_dropped().await?;
             let event = self.connect_event(context, peer);
             let connecting = effects.connect(Arc::clone(backend), None, event.clone());
+            context.attempt.timings.mark_now(Mark::ConnectBegun);
             let stream = effects.span(|| event, |stream| Outcome::External(stream.clone()), connecting).await?;
+            context.attempt.timings.mark_now(Mark::ConnectEnded);
             return Ok(Stream::External(Box::new(ExternalIo::new(stream))));
         }
         let connecting = context.in_time(|| format!("connecting to {peer}"), self.socket(context, peer));
@@ -172,7 +181,7 @@ impl Connector {
 
     /// Begins TLS on a stream, with the origin or with the proxy.
     async fn secure(&self, context: &ConnectContext<'_>, stream: Stream, hop: Hop) -> Result<Stream> {
-        let &Attempt { origin, effects, timeout, .. } = context.attempt;
+        let &Attempt { origin, effects, timeout, timings, .. } = context.attempt;
         let (origin, tls, protocols) = match &self.proxy {
             Some(proxy) if hop == Hop::ToHttpProxy => (&*proxy.origin, &proxy.tls, HTTP1),
             _ => (origin, &self.tls, self.protocols()),
@@ -182,7 +191,12 @@ impl Connector {
         let event = || Event::StartTls { server_hostname: name.to_owned(), timeout, by_backend, hop };
         let securing = || format!("the TLS handshake to {}", Peer { origin, hop });
         let backend = context.backend.as_ref().map(Arc::clone);
-        match (stream, backend) {
+        // That with a proxy is a part of the handshake with the proxy.
+        let is_with_origin = hop != Hop::ToHttpProxy;
+        if is_with_origin {
+            timings.mark_now(Mark::TlsBegun);
+        }
+        let secured = match (stream, backend) {
             (Stream::External(stream), Some(backend)) => {
                 let event = event();
                 let handshake = effects.connect(backend, Some(stream.handle().clone()), event.clone());
@@ -195,7 +209,11 @@ impl Connector {
                 let handshake = Box::pin(tls.handshake(stream, name, protocols));
                 effects.span(event, opened, context.in_time(securing, handshake)).await
             }
+        };
+        if is_with_origin && secured.is_ok() {
+            timings.mark_now(Mark::TlsEnded);
         }
+        secured
     }
 
     /// Returns the protocols that TLS offers (ALPN), the preferred one first.
@@ -250,12 +268,17 @@ impl Connector {
 
     async fn socket(&self, context: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Socket> {
         let config = SocketConfig { local_address: self.local_address, options: self.socket_options.clone() };
-        let reactor = context.attempt.reactor;
-        if let Some(path) = self.unix_socket() {
-            return happy_eyeballs::connect_unix(path, &config, reactor).await.map_err(|error| failed(path, error));
-        }
-        let addresses = addresses(peer.origin, context).await?;
-        happy_eyeballs::connect(addresses, &config, reactor).await.map_err(|error| failed(peer, error))
+        let Attempt { reactor, timings, .. } = *context.attempt;
+        let socket = if let Some(path) = self.unix_socket() {
+            timings.mark_now(Mark::ConnectBegun);
+            happy_eyeballs::connect_unix(path, &config, reactor).await.map_err(|error| failed(path, error))?
+        } else {
+            let addresses = addresses(peer.origin, context).await?;
+            timings.mark_now(Mark::ConnectBegun);
+            happy_eyeballs::connect(addresses, &config, reactor).await.map_err(|error| failed(peer, error))?
+        };
+        timings.mark_now(Mark::ConnectEnded);
+        Ok(socket)
     }
 }
 
@@ -337,7 +360,11 @@ async fn addresses(origin: &Origin, context: &ConnectContext<'_>) -> Result<Vec<
     {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    context.attempt.effects.resolve(origin.bare_host(), port).await
+    let Attempt { effects, timings, .. } = context.attempt;
+    timings.mark_now(Mark::DnsBegun);
+    let addresses = effects.resolve(origin.bare_host(), port).await?;
+    timings.mark_now(Mark::DnsEnded);
+    Ok(addresses)
 }
 
 fn failed(peer: impl fmt::Display, error: io::Error) -> Error {

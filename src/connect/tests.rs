@@ -15,6 +15,7 @@ use crate::io::stream::Stream;
 use crate::operation::{Backend, Effect, EffectChannel, ExternalHandle, StreamOwner};
 use crate::origin::{Origin, Scheme};
 use crate::testing::{Answers, ExternalStub};
+use crate::timings::Timings;
 use crate::tls::{Rules, Tls, TlsConfig, TlsOptions, Trust};
 
 pub(super) fn origin(scheme: Scheme, host: &str, port: i64) -> Origin {
@@ -89,7 +90,7 @@ fn connect_to(
 ) -> (Result<Stream>, Vec<String>) {
     let mut answers = Answers::traced();
     let effects = answers.effects.clone();
-    let attempt = Attempt { origin, timeout, reactor: None, effects: &effects };
+    let attempt = Attempt { origin, timeout, reactor: None, effects: &effects, timings: &Timings::default() };
     let connected = block_on(connector.connect(&attempt), &effects, |effect| match effect {
         Effect::Resolve { reply, .. } => reply.set(Ok(addresses.to_vec())),
         effect => answers.answer(effect),
@@ -274,7 +275,7 @@ fn a_unix_socket_takes_the_place_of_the_origin() {
 fn connect_by_backend(connector: Connector, origin: &Origin, failures: usize) -> (Result<Stream>, Vec<String>) {
     let connector = Connector { backend: ArcSwapOption::from_pointee(Arc::new(()) as Backend), ..connector };
     let effects = EffectChannel::default();
-    let attempt = Attempt { origin, timeout: None, reactor: None, effects: &effects };
+    let attempt = Attempt { origin, timeout: None, reactor: None, effects: &effects, timings: &Timings::default() };
     let (mut log, mut failures) = (Vec::new(), failures);
     let connected = block_on(connector.connect(&attempt), &effects, |effect| match effect {
         Effect::Connect { stream, event, reply, .. } => {

@@ -32,6 +32,7 @@ pub async fn open(
         content: Content::Inline(Bytes::new()),
         timeouts: Timeouts { read: operation_timeout, write: operation_timeout, ..Timeouts::default() },
         has_trailers: false,
+        timings: Arc::default(),
     };
     let mut connection = Http1::new(stream, Arc::clone(&proxy.origin)).reporting_as(ExchangeKind::Connect);
     let response = connection.send(&request, effects).await.map_err(|failure| failure.error)?;

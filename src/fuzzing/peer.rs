@@ -162,5 +162,6 @@ pub fn request(method: &str, length: usize) -> Request {
         content: Content::Inline(Bytes::from(vec![b'x'; length])),
         timeouts: Timeouts::default(),
         has_trailers: false,
+        timings: Arc::default(),
     }
 }

@@ -72,6 +72,7 @@ fn write(method: &[u8], target: &[u8], fields: &[Field<'_>]) -> Option<Request> 
         content: Content::Inline(content.into()),
         timeouts: Timeouts::default(),
         has_trailers: false,
+        timings: Arc::default(),
     })
 }
 
@@ -127,7 +128,7 @@ fn over_http1(request: &Request) {
 fn over_proxy(request: &Request, method: &[u8], target: &[u8], fields: &[Field<'_>], for_proxy: &[Field<'_>]) {
     let Ok(proxy) = http_proxy(for_proxy) else { return };
     let (origin, head) = (Arc::clone(&request.origin), request.head.clone());
-    let request = Request { origin, head, content: request.content.clone(), ..*request };
+    let request = Request { origin, head, content: request.content.clone(), ..request.clone() };
     let forwarded = proxy.forwarded(request).head.bytes;
     let target = match target {
         b"*" => b"http://example.com".to_vec(),

@@ -27,6 +27,7 @@ use crate::io::reactor::Reactor;
 use crate::message::{Http1Head, Request, ResponseHead};
 use crate::operation::{EffectChannel, Outcome, Phase, PhaseTracer, ReadyChunks, YieldBudget};
 use crate::origin::Origin;
+use crate::timings::{Mark, Timings};
 
 /// The error of an exchange. The counts decide whether the request may be sent again on another connection.
 #[derive(Debug)]
@@ -157,6 +158,7 @@ struct Http1Exchange {
     progress_timer: ProgressTimer,
     write_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
+    timings: Arc<Timings>,
 }
 
 impl Http1Exchange {
@@ -169,6 +171,7 @@ impl Http1Exchange {
             progress_timer: ProgressTimer::default(),
             write_timeout: request.timeouts.write,
             read_timeout: request.timeouts.read,
+            timings: Arc::clone(&request.timings),
         }
     }
 
@@ -227,6 +230,7 @@ impl Http1Exchange {
             }
             if !self.is_sent && (has_write_failed || (self.uploader.is_finished() && !is_blocked)) {
                 self.is_sent = true;
+                self.timings.mark_now(Mark::Sent);
                 self.progress_timer = ProgressTimer::default();
                 wire.allow_reads();
                 if self.reports_sent {
@@ -270,6 +274,7 @@ impl Http1Exchange {
                 return Poll::Ready(DirectStep::ForHyper);
             }
             self.is_sent = true;
+            self.timings.mark_now(Mark::Sent);
             self.progress_timer = ProgressTimer::default();
             wire.allow_reads();
         }

@@ -287,6 +287,7 @@ mod tests {
                 content: self.inline.map_or(Content::Streamed, |content| Content::Inline(content.into())),
                 timeouts: Timeouts::default(),
                 has_trailers: self.trailers.is_some(),
+                timings: Arc::default(),
             }
         }
 

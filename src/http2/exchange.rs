@@ -18,6 +18,7 @@ use crate::io::progress::ProgressTimer;
 use crate::message::{Http2Head, Request, ResponseHead, http2_request, http2_trailers};
 use crate::operation::{EffectChannel, Event, ExchangeKind, Outcome, Phase, PhaseTracer, YieldBudget};
 use crate::timeout::Seconds;
+use crate::timings::Mark;
 
 /// The failure of an exchange, and all that decides whether the request can be sent again on another connection.
 #[derive(Debug)]
@@ -135,6 +136,9 @@ impl Http2Exchange<'_> {
 
     fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Http2Stream) -> Poll<Http2Step> {
         let step = stream.poll_head(cx, self.effects, &self.request.timeouts, &mut self.stops_when_sent);
+        if !stream.is_sending() && !self.request.timings.has(Mark::Sent) {
+            self.request.timings.mark_now(Mark::Sent);
+        }
         if step.is_pending() {
             let timeout = stream.timeout(&self.request.timeouts);
             if self.progress_timer.is_over(stream.progress(), timeout) {

@@ -87,7 +87,6 @@ enum WriteState {
 pub struct ExternalIo {
     handle: ExternalHandle,
     generation: Generation,
-    moved: u64,
     reading: ReadState,
     /// Bytes that have arrived and are not read yet: a stream may return more than the protocol has room for.
     incoming: Bytes,
@@ -99,7 +98,6 @@ impl ExternalIo {
         Self {
             handle,
             generation: Generation::current(),
-            moved: 0,
             reading: ReadState::Idle,
             incoming: Bytes::new(),
             writing: WriteState::Idle,
@@ -117,7 +115,8 @@ impl ExternalIo {
 
     /// Returns the number of bytes sent and received so far.
     pub fn moved(&self) -> u64 {
-        self.moved
+        let (sent, received) = self.handle.traffic().moved();
+        sent + received
     }
 
     /// Requests what the protocol wants and no exchange has requested: a write, or else a read. The exchange that calls this waits for
@@ -195,7 +194,7 @@ impl ExternalIo {
     fn end_read(&mut self, read: Result<Bytes, Error>) -> Option<Error> {
         let (reading, timeout) = match read {
             Ok(bytes) => {
-                self.moved += bytes.len() as u64;
+                self.handle.traffic().add_received(bytes.len());
                 let has_ended = bytes.is_empty();
                 self.incoming = bytes;
                 (if has_ended { ReadState::Ended } else { ReadState::Idle }, None)
@@ -211,7 +210,7 @@ impl ExternalIo {
         let WriteState::InFlight { length, .. } = self.writing else { return };
         self.writing = match written {
             Ok(()) => {
-                self.moved += length as u64;
+                self.handle.traffic().add_sent(length);
                 WriteState::Sent(length)
             }
             Err(error) => WriteState::Failed(error),

@@ -17,6 +17,7 @@ use super::reactor::{Reactor, Registration};
 use super::source::{Direction, READ_CLOSED, READABLE, Source, WRITABLE};
 use super::sys::SEND_FLAGS;
 use super::wait_set;
+use crate::operation::Traffic;
 
 /// A socket, and its registration with a reactor if it has one. Dropping it closes the descriptor, without `close_notify`, and wakes
 /// what waits for it.
@@ -24,13 +25,13 @@ pub struct Socket {
     // Dropped before `source`: the reactor lets go of the descriptor while it is still open.
     registration: Option<Registration>,
     source: Arc<Source>,
-    moved: u64,
+    traffic: Arc<Traffic>,
 }
 
 impl Socket {
     /// Wraps a socket that has been made non-blocking.
     pub fn new(socket: socket2::Socket, reactor: Option<&Arc<Reactor>>) -> io::Result<Self> {
-        let mut this = Self { registration: None, source: Arc::new(Source::new(socket)), moved: 0 };
+        let mut this = Self { registration: None, source: Arc::new(Source::new(socket)), traffic: Arc::default() };
         this.attach(reactor)?;
         Ok(this)
     }
@@ -72,7 +73,13 @@ impl Socket {
 
     /// Returns the number of bytes sent and received so far.
     pub fn moved(&self) -> u64 {
-        self.moved
+        let (sent, received) = self.traffic.moved();
+        sent + received
+    }
+
+    /// Returns the counters of bytes, which outlive the socket.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Ends both directions.
@@ -127,7 +134,7 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.clear(WRITABLE),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
-                    self.moved += *result.as_ref().unwrap_or(&0) as u64;
+                    self.traffic.add_sent(*result.as_ref().unwrap_or(&0));
                     return Poll::Ready(result);
                 }
             }
@@ -142,7 +149,7 @@ impl Drop for Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             if !self.source.is(READABLE | READ_CLOSED) {
                 return self.wait(cx, Direction::Read);
@@ -159,7 +166,7 @@ impl AsyncRead for Socket {
                     // SAFETY: `recv` has just initialised that many bytes from the start of the slice.
                     unsafe { buf.assume_init(received) };
                     buf.advance(received);
-                    self.moved += received as u64;
+                    self.traffic.add_received(received);
                     return Poll::Ready(Ok(()));
                 }
                 // The end of the stream had been reported for a socket that was closed before, and had the same key.

@@ -15,7 +15,7 @@ use super::external::ExternalIo;
 use super::reactor::{Job, Reactor};
 use super::socket::Socket;
 use super::source::Source;
-use crate::operation::ExternalHandle;
+use crate::operation::{ExternalHandle, Traffic};
 
 /// A byte stream that a protocol reads from and writes to.
 pub enum Stream {
@@ -59,7 +59,7 @@ pub trait TlsLayer: AsyncRead + AsyncWrite + Send + Unpin {
 
 /// A handle on a stream that is in use elsewhere. It does not keep a socket open, and dropping it has no effect.
 pub enum StreamLink {
-    Socket(Weak<Source>),
+    Socket { source: Weak<Source>, traffic: Arc<Traffic> },
     External(ExternalHandle),
 }
 
@@ -67,9 +67,9 @@ impl StreamLink {
     /// Ends the stream under the exchanges that use it.
     pub fn shutdown(&self) {
         match self {
-            Self::Socket(socket) => {
-                if let Some(socket) = socket.upgrade() {
-                    socket.shutdown();
+            Self::Socket { source, .. } => {
+                if let Some(source) = source.upgrade() {
+                    source.shutdown();
                 }
             }
             Self::External(handle) => handle.close_later(),
@@ -79,8 +79,16 @@ impl StreamLink {
     /// Returns whether a read would return at once; `false` for an external stream, which only Python can ask.
     pub fn is_readable(&self) -> bool {
         match self {
-            Self::Socket(socket) => socket.upgrade().is_some_and(|socket| socket.is_readable()),
+            Self::Socket { source, .. } => source.upgrade().is_some_and(|source| source.is_readable()),
             Self::External(_) => false,
+        }
+    }
+
+    /// Returns the numbers of bytes sent and received so far, counted below TLS. They can be read after the end of the stream.
+    pub fn moved(&self) -> (u64, u64) {
+        match self {
+            Self::Socket { traffic, .. } => traffic.moved(),
+            Self::External(handle) => handle.traffic().moved(),
         }
     }
 }
@@ -167,7 +175,9 @@ impl Stream {
     /// Returns a handle that does not keep the stream alive.
     pub fn link(&self) -> StreamLink {
         match self {
-            Self::Plain(socket) => StreamLink::Socket(socket.downgrade()),
+            Self::Plain(socket) => {
+                StreamLink::Socket { source: socket.downgrade(), traffic: Arc::clone(socket.traffic()) }
+            }
             Self::Tls(layer) => layer.below().link(),
             Self::External(stream) => StreamLink::External(stream.handle().clone()),
         }

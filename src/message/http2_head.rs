@@ -159,6 +159,7 @@ mod tests {
             content: Content::Inline(Bytes::new()),
             timeouts: Timeouts::default(),
             has_trailers: false,
+            timings: Arc::default(),
         })
     }
 

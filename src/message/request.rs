@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::origin::{Origin, illegal_byte};
 use crate::timeout::Timeouts;
+use crate::timings::Timings;
 
 /// The framing of the body (RFC 9112, 6), by the caller's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub struct RequestHead {
     pub trailer: Option<Bytes>,
 }
 
+#[derive(Clone, Debug)]
 pub struct Request {
     pub origin: Arc<Origin>,
     pub head: RequestHead,
@@ -75,6 +77,8 @@ pub struct Request {
     pub timeouts: Timeouts,
     /// Fields may follow the body. They are requested from the driver at its end.
     pub has_trailers: bool,
+    /// The times of the request, noted on its way.
+    pub timings: Arc<Timings>,
 }
 
 /// Writes out a head and checks it: nothing that the caller passes can be read as more than one header or one request.

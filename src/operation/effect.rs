@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Event, ExternalHandle, TraceEvent};
+use super::{Event, ExternalHandle, PoolWait, TraceEvent, UserCallback};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 
@@ -61,6 +61,8 @@ pub enum Effect {
     IsReadable { stream: ExternalHandle, reply: Reply<bool> },
     /// Answered when the external streams that were dropped are closed: until then they count as open connections for their servers.
     CloseDropped(Reply<()>),
+    /// Answered when the log and the callback have the report.
+    PoolWait { wait: Box<PoolWait>, callback: Option<UserCallback>, reply: Reply<()> },
     /// Answered by the user's backend after a pause.
     Sleep { backend: Backend, delay: Duration, reply: Reply<()> },
 }
@@ -213,6 +215,10 @@ impl EffectChannel {
 
     pub async fn sleep(&self, backend: Backend, delay: Duration) -> Result<()> {
         self.request(|reply| Effect::Sleep { backend, delay, reply }).await
+    }
+
+    pub async fn report_wait(&self, wait: PoolWait, callback: Option<UserCallback>) -> Result<()> {
+        self.request(|reply| Effect::PoolWait { wait: Box::new(wait), callback, reply }).await
     }
 
     pub async fn yield_now(&self) -> Result<()> {

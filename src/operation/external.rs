@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::EffectChannel;
+use super::{EffectChannel, Traffic};
 use crate::error::Result;
 use crate::lock::lock;
 
@@ -40,7 +40,8 @@ impl std::fmt::Debug for ExternalHandle {
 
 impl ExternalHandle {
     pub fn new(stream: Arc<dyn ExternalStream>, owner: &Arc<StreamOwner>) -> Self {
-        Self(Arc::new(OwnedStream { stream, owner: Arc::clone(owner), closing: AtomicBool::new(false) }))
+        let closing = AtomicBool::new(false);
+        Self(Arc::new(OwnedStream { stream, owner: Arc::clone(owner), closing, traffic: Traffic::default() }))
     }
 
     pub fn stream(&self) -> &dyn ExternalStream {
@@ -51,6 +52,11 @@ impl ExternalHandle {
         &self.0.owner
     }
 
+    /// Returns the counters of the bytes that went over the stream.
+    pub fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
     /// Ends the owner's duty to close the stream: it has become part of another one, which is closed in its place.
     pub fn release(&self) {
         self.0.closing.store(true, Ordering::Release);
@@ -58,7 +64,7 @@ impl ExternalHandle {
 
     /// Leaves the stream to its owner to be closed, unless that was done before.
     pub fn close_later(&self) {
-        let OwnedStream { stream, owner, closing } = &*self.0;
+        let OwnedStream { stream, owner, closing, .. } = &*self.0;
         if !closing.swap(true, Ordering::AcqRel) {
             owner.add(|dropped| dropped.streams.push(Arc::clone(stream)));
         }
@@ -72,6 +78,7 @@ struct OwnedStream {
     owner: Arc<StreamOwner>,
     /// The owner has been told to close it, or another stream is closed in its place. It is closed once.
     closing: AtomicBool,
+    traffic: Traffic,
 }
 
 impl Drop for OwnedStream {

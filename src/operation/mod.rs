@@ -10,10 +10,14 @@ mod budget;
 mod effect;
 mod event;
 mod external;
+mod pool_wait;
 mod span;
+mod traffic;
 
 pub use self::budget::{YIELD_AFTER, YieldBudget};
 pub use self::effect::{Backend, Background, Effect, EffectChannel, Fields, ReadyChunks, Reply, SocketPatches};
 pub use self::event::{Endpoints, Event, ExchangeKind, Hop, Outcome, SocksRequest, SpanStage, TraceEvent};
 pub use self::external::{DeferredWork, Dropped, ExternalHandle, ExternalStream, OwnerLoop, StreamOwner};
+pub use self::pool_wait::{PoolWait, UserCallback};
 pub use self::span::{Phase, PhaseTracer};
+pub use self::traffic::Traffic;

@@ -3,6 +3,7 @@
 //! The pool's state holds the sending end of each waiter ([`WaiterSender`]), the request the receiving end. Dropping a [`QueuedRequest`]
 //! leaves the queue; a reservation that was sent meanwhile is dropped with it, and so goes to the next waiter.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +14,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::types::{Destination, Poolable, THREADS, Waiter, WaiterId};
-use super::{Process, Reservation, Snapshot};
+use super::{Holder, Limits, Process, Reservation, Snapshot, WaitReport};
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
 use crate::timeout::Seconds;
+use crate::timings::{Mark, Timings};
 
 /// The pool's answer to a request.
 pub enum Checkout<'a, C: Poolable> {
@@ -31,6 +33,7 @@ pub struct QueuedRequest<'a, C: Poolable> {
     waiter: WaiterId,
     queued: WaiterReceiver<C>,
     since: Instant,
+    timings: &'a Timings,
 }
 
 /// The receiving end of a waiter.
@@ -98,8 +101,9 @@ impl<'a, C: Poolable> QueuedRequest<'a, C> {
         waiter: WaiterId,
         queued: WaiterReceiver<C>,
         since: Instant,
+        timings: &'a Timings,
     ) -> Self {
-        Self { process, destination, waiter, queued, since }
+        Self { process, destination, waiter, queued, since, timings }
     }
 
     /// Returns the end of a limit that began when the request was enqueued.
@@ -120,7 +124,10 @@ impl<'a, C: Poolable> QueuedRequest<'a, C> {
                 attend(cx, notice.as_ref().is_some_and(|notice| notice.poll(cx)));
                 Poll::Pending
             }
-            Poll::Ready(Ok(reservation)) => Poll::Ready(Ok(reservation)),
+            Poll::Ready(Ok(reservation)) => {
+                self.timings.mark_now(Mark::Acquired);
+                Poll::Ready(Ok(reservation))
+            }
             Poll::Ready(Err(_)) if self.destination.only.is_some() => {
                 Poll::Ready(Err(Error::not_available(&self.destination.origin)))
             }
@@ -129,6 +136,17 @@ impl<'a, C: Poolable> QueuedRequest<'a, C> {
                 Poll::Ready(Err(Error::new(Kind::PoolTimeout, message)))
             }
         }
+    }
+
+    /// Returns for how long the request has waited, and what it waits for. Returns `None` if there was another report within the last
+    /// `interval`, or if the request waits for one certain connection.
+    pub fn report(&self, interval: Duration) -> Option<(Duration, WaitReport)> {
+        if self.destination.only.is_some() || !self.process.generation.is_current() {
+            return None;
+        }
+        let now = Instant::now();
+        let report = self.process.state().report_wait(interval, now)?;
+        Some((now.saturating_duration_since(self.since), report))
     }
 
     /// Returns the error of a request that has waited for `limit`.
@@ -140,8 +158,13 @@ impl<'a, C: Poolable> QueuedRequest<'a, C> {
                 format!("no connection to {origin} became free within {limit} (pool timeout)")
             }
             None => {
-                let pool = describe(&self.process.state().snapshot());
-                format!("no connection to {origin} became free within {limit} (pool timeout): {pool}")
+                let (snapshot, limits, holders) = {
+                    let state = self.process.state();
+                    (state.snapshot(), state.limits, state.holders(Instant::now()))
+                };
+                let pool = describe(&snapshot);
+                let use_of = describe_use(limits, &holders);
+                format!("no connection to {origin} became free within {limit} (pool timeout): {pool}; {use_of}")
             }
             Some(_) => format!("the connection to {origin} took no more requests within {limit} (pool timeout)"),
         };
@@ -174,6 +197,30 @@ fn describe(snapshot: &Snapshot) -> String {
         (count, ..) => {
             format!("the pool has {count} connections, {connecting} of them still connecting and {idle} idle")
         }
+    }
+}
+
+/// Returns the limit of a pool, and the origins whose requests use its connections.
+fn describe_use(limits: Limits, holders: &[Holder]) -> String {
+    const SHOWN: usize = 3;
+
+    let limit = match limits.max_connections {
+        usize::MAX => "None".to_owned(),
+        limit => limit.to_string(),
+    };
+    let shown: Vec<_> = holders.iter().take(SHOWN).map(Holder::to_string).collect();
+    let shown = if shown.is_empty() { "no request".to_owned() } else { shown.join(", ") };
+    match holders.len().saturating_sub(SHOWN) {
+        0 => format!("max_connections={limit}, in use by {shown}"),
+        more => format!("max_connections={limit}, in use by {shown} and {more} more"),
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, requests, oldest } = self;
+        let s = if *requests == 1 { "" } else { "s" };
+        write!(f, "{origin} ({requests} request{s}, the oldest for {:.1} s)", oldest.as_secs_f64())
     }
 }
 

@@ -21,8 +21,11 @@
 
 mod checkout;
 mod idle;
+mod in_flight;
+mod metrics;
 #[cfg(test)]
 mod model;
+mod report;
 mod routes;
 mod serve;
 mod slots;
@@ -40,6 +43,11 @@ use arc_swap::ArcSwap;
 
 use self::checkout::WaiterSender;
 pub use self::checkout::{Checkout, QueuedRequest};
+pub use self::in_flight::RequestGuard;
+pub use self::metrics::{
+    BOUNDS, CLOSE_REASONS, CloseReason, Counters, Histogram, MEASURED, RequestInFlight, RequestOutcome,
+};
+pub use self::report::{Gauges, Holder, Report, WaitReport};
 pub use self::state::Snapshot;
 use self::state::{Decision, Grant};
 pub use self::status::{MAX_REQUESTS, Status};
@@ -48,6 +56,7 @@ use crate::error::{Error, Result};
 use crate::fork::Generation;
 use crate::lock::{Guard, Rank, RankedMutex};
 use crate::origin::Origin;
+use crate::timings::{Mark, Timings};
 
 type ProcessState<C> = state::PoolState<C, WaiterSender<C>>;
 type ProcessChanges<C> = state::Changes<C, WaiterSender<C>>;
@@ -121,26 +130,50 @@ impl<C: Poolable> Pool<C> {
         Self { limits, process: ArcSwap::from_pointee(Process::new(limits)) }
     }
 
-    /// Returns a reservation, or else a request in a wait queue.
+    /// Returns a reservation, or else a request in a wait queue. `request` is set at the first call for a request.
     ///
     /// Fails with `ConnectionNotAvailable` if the destination is one certain connection, which takes no more requests.
-    pub fn checkout<'a>(&self, destination: &'a Destination) -> Result<Checkout<'a, C>> {
+    pub fn checkout<'a>(
+        &self,
+        destination: &'a Destination,
+        request: &mut Option<RequestGuard<C>>,
+        timings: &'a Arc<Timings>,
+    ) -> Result<Checkout<'a, C>> {
         let process = self.process();
         let mut queued = None;
         let now = Instant::now();
-        let (decision, changes) = process.state().acquire(destination, now, || {
-            let (handover, waiting) = checkout::channel(destination);
-            queued = Some(waiting);
-            handover
-        });
+        timings.begin(now);
+        let (decision, changes) = {
+            let mut state = process.state();
+            if request.is_none() {
+                *request = Some(RequestGuard::new(&process, &mut state, &destination.origin, timings));
+            }
+            state.acquire(destination, now, || {
+                let (handover, waiting) = checkout::channel(destination);
+                queued = Some(waiting);
+                handover
+            })
+        };
         process.apply(changes);
         match (decision, queued) {
-            (Decision::Granted(grant), _) => Ok(Checkout::Ready(SlotGuard::accept(process, grant))),
+            (Decision::Granted(grant), _) => {
+                timings.mark(Mark::Acquired, now);
+                Ok(Checkout::Ready(SlotGuard::accept(process, grant)))
+            }
             (Decision::Wait(waiter), Some(queued)) => {
-                Ok(Checkout::QueuedRequest(QueuedRequest::new(process, destination, waiter, queued, now)))
+                Ok(Checkout::QueuedRequest(QueuedRequest::new(process, destination, waiter, queued, now, timings)))
             }
             (Decision::Never | Decision::Wait(_), _) => Err(Error::not_available(&destination.origin)),
         }
+    }
+
+    /// Begins a request that has its reservation already.
+    pub fn begin(&self, origin: &Arc<Origin>, timings: &Arc<Timings>) -> RequestGuard<C> {
+        let (process, now) = (self.process(), Instant::now());
+        timings.begin(now);
+        timings.mark(Mark::Acquired, now);
+        let mut state = process.state();
+        RequestGuard::new(&process, &mut state, origin, timings)
     }
 
     /// Returns the shared connections that requests of a destination can join as soon as they have room.
@@ -199,6 +232,11 @@ impl<C: Poolable> Pool<C> {
     /// Returns the connections and the numbers of requests, all of the same moment.
     pub fn snapshot(&self) -> Snapshot {
         self.process().state().snapshot()
+    }
+
+    /// Returns the metrics: all numbers are of the same moment.
+    pub fn report(&self) -> Report {
+        self.process().state().report(Instant::now())
     }
 
     fn process(&self) -> Arc<Process<C>> {
@@ -279,6 +317,10 @@ pub struct SlotGuard<C: Poolable> {
     process: Arc<Process<C>>,
     status: Arc<Status>,
     on_drop: OnDrop,
+    /// Why the connection is closed with the guard, if there is no request that says so.
+    reason: CloseReason,
+    /// The request whose response arrives on the connection. It ends with the guard.
+    request: Option<RequestGuard<C>>,
 }
 
 /// The effect of dropping a guard.
@@ -307,12 +349,43 @@ impl<C: Poolable> SlotGuard<C> {
         let Grant { status, connection, shared, closing } = grant;
         process.discard(closing);
         let on_drop = if shared { OnDrop::EndRequest } else { OnDrop::Free };
-        let slot = Self { process, status, on_drop };
+        let slot = Self { process, status, on_drop, reason: CloseReason::Cancelled, request: None };
         Reservation { slot: Some(slot), connection }
     }
 
     pub fn status(&self) -> &Arc<Status> {
         &self.status
+    }
+
+    /// Takes over the request that the slot is used for.
+    pub fn carry(&mut self, request: RequestGuard<C>) {
+        self.request = Some(request);
+    }
+
+    /// Sets how the request on the connection has ended, for the time when the slot is given back.
+    pub fn set_outcome(&mut self, outcome: RequestOutcome) {
+        if let Some(request) = &mut self.request {
+            request.set_outcome(outcome);
+        }
+    }
+
+    /// The exchange on the connection has failed.
+    pub fn mark_broken(&mut self) {
+        self.reason = CloseReason::Failed;
+    }
+
+    /// A connection was made in this slot, or could not be made.
+    pub fn count_connect(&self, timings: &Timings, is_open: bool) {
+        if self.is_current() {
+            self.process.state().metrics.connected(&self.status.origin, timings, is_open);
+        }
+    }
+
+    /// The connection in this slot is closed, and another one is made in its place.
+    pub fn count_closed(&self, reason: CloseReason) {
+        if self.is_current() {
+            self.process.state().count_closed(&self.status, reason);
+        }
     }
 
     /// Returns whether this process took the slot, and not one that it was forked from.
@@ -350,7 +423,15 @@ impl<C: Poolable> SlotGuard<C> {
         if !self.process.generation.is_current() {
             return;
         }
-        let changes = self.process.state().keep(&self.status, connection, Instant::now());
+        let now = Instant::now();
+        let changes = {
+            let mut state = self.process.state();
+            if let Some(mut request) = self.request.take() {
+                request.set_outcome(RequestOutcome::Finished);
+                request.end(&mut state, now);
+            }
+            state.keep(&self.status, connection, now)
+        };
         self.process.apply(changes);
     }
 }
@@ -360,11 +441,20 @@ impl<C: Poolable> Drop for SlotGuard<C> {
         if self.on_drop == OnDrop::Nothing || !self.process.generation.is_current() {
             return;
         }
-        let changes = if self.on_drop == OnDrop::EndRequest {
-            self.process.state().end_request(&self.status, Instant::now())
-        } else {
-            self.status.mark_closed();
-            self.process.state().free(&self.status, self.on_drop == OnDrop::FreeFailed)
+        let (now, request) = (Instant::now(), self.request.take());
+        let changes = {
+            let mut state = self.process.state();
+            let reason = request.as_ref().map_or(self.reason, |request| CloseReason::after(request.outcome()));
+            if let Some(request) = request {
+                request.end(&mut state, now);
+            }
+            if self.on_drop == OnDrop::EndRequest {
+                state.end_request(&self.status, now)
+            } else {
+                self.status.mark_closed();
+                state.count_closed(&self.status, reason);
+                state.free(&self.status, self.on_drop == OnDrop::FreeFailed)
+            }
         };
         self.process.apply(changes);
     }

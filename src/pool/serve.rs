@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::metrics::CloseReason;
 use super::routes::OriginKey;
 use super::slots::{Availability, SharedSlot, Slot, SlotStage};
 use super::state::{Found, Grant, PoolState};
@@ -241,7 +242,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         match &mut slot.stage {
             SlotStage::Unique => {}
             SlotStage::Idle(_) => {
-                let idle = self.close_idle(id);
+                let idle = self.close_idle(id, CloseReason::Draining);
                 self.changes.closing.extend(idle);
             }
             SlotStage::SharedSlot(shared) => {
@@ -267,6 +268,8 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
             self.serve_connection(id);
         } else if shared.availability == Availability::Draining {
             slot.status.mark_closed();
+            let status = Arc::clone(&slot.status);
+            self.count_closed(&status, CloseReason::Draining);
             self.remove_slot(id);
         } else {
             let (key, loop_id) = (slot.origin, shared.loop_id);
@@ -296,7 +299,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
     pub(super) fn remove_slot(&mut self, id: u64) {
         self.resolve_connecting(id, false);
         let Some(key) = self.slots.get(&id).map(|slot| slot.origin) else { return };
-        if let Some(idle) = self.close_idle(id) {
+        if let Some((_, idle)) = self.take_idle_slot(id) {
             self.changes.closing.push(idle);
             self.serve(key);
             return;
@@ -311,8 +314,15 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.serve(key);
     }
 
-    /// Frees the slot of an idle connection, and returns the connection, to be closed.
-    pub(super) fn close_idle(&mut self, id: u64) -> Option<C> {
+    /// Frees the slot of an idle connection, and returns the connection, to be closed for this reason.
+    pub(super) fn close_idle(&mut self, id: u64, reason: CloseReason) -> Option<C> {
+        let (status, connection) = self.take_idle_slot(id)?;
+        self.metrics.moved(&status.origin, status.take_moved());
+        self.metrics.closed(&status.origin, reason);
+        Some(connection)
+    }
+
+    fn take_idle_slot(&mut self, id: u64) -> Option<(Arc<Status>, C)> {
         let (status, connection) = self.take_idle(id)?;
         status.mark_closed();
         let slot = self.slots.remove(&id)?;
@@ -320,14 +330,14 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         self.changes.served.extend(slot.only.into_values().map(|(_, waiter)| (waiter, None)));
         self.forget_connection(slot.origin);
         self.refresh(slot.origin);
-        Some(connection)
+        Some((status, connection))
     }
 
     /// Closes the connections that have been idle for too long.
     pub(super) fn expire(&mut self, now: Instant) {
         let Some(expiry) = self.limits.keepalive_expiry else { return };
         while let Some(id) = self.idle.expired(expiry, now) {
-            let idle = self.close_idle(id);
+            let idle = self.close_idle(id, CloseReason::Expired);
             self.changes.closing.extend(idle);
         }
     }
@@ -336,7 +346,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
     fn close_surplus(&mut self, now: Instant) {
         self.expire(now);
         while self.idle.len() > self.limits.max_keepalive_connections {
-            let idle = self.idle.oldest().and_then(|id| self.close_idle(id));
+            let idle = self.idle.oldest().and_then(|id| self.close_idle(id, CloseReason::Surplus));
             self.changes.closing.extend(idle);
         }
     }

@@ -24,6 +24,7 @@ use std::time::Instant;
 use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::idle::IdleConnections;
+use super::metrics::{CloseReason, Metrics};
 use super::routes::{OriginKey, Origins};
 use super::slots::{Availability, SharedSlot, Slot, SlotQueue, SlotStage};
 use super::status::Status;
@@ -103,6 +104,9 @@ pub struct PoolState<C: Poolable, W: Waiter> {
     http1_only: HashSet<Arc<Origin>>,
     /// The number of the connection or waiter that came last.
     pub(super) last_id: u64,
+    pub metrics: Metrics,
+    /// The time of the last report of a request that waits for long.
+    pub(super) last_report: Option<Instant>,
     /// The changes of the operation that is under way.
     pub(super) changes: Changes<C, W>,
 }
@@ -119,6 +123,8 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
             slot_queue: SlotQueue::default(),
             http1_only: HashSet::default(),
             last_id: 0,
+            metrics: Metrics::new(),
+            last_report: None,
             changes: Changes::default(),
         }
     }
@@ -192,9 +198,18 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Frees the slot of a connection. If that was idle or shared, it is among those to be closed.
+    /// Frees the slot of a connection that the program closes. If that was idle or shared, it is among those to be closed.
     pub fn remove(&mut self, status: &Status) -> Changes<C, W> {
+        self.count_closed(status, CloseReason::Requested);
         self.free(status, false)
+    }
+
+    /// Counts a connection that is about to lose its slot, and the bytes that went over it.
+    pub fn count_closed(&mut self, status: &Status, reason: CloseReason) {
+        self.metrics.moved(&status.origin, status.take_moved());
+        if status.is_connected() && self.contains(status) {
+            self.metrics.closed(&status.origin, reason);
+        }
     }
 
     /// The connection in this slot can be shared, with as many requests at a time as its status says. If that is not known yet, the
@@ -260,6 +275,10 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
     pub fn clear(&mut self) -> (Vec<Arc<Status>>, Changes<C, W>) {
         let mut statuses = Vec::with_capacity(self.slots.len());
         for (_, slot) in self.slots.drain() {
+            self.metrics.moved(&slot.status.origin, slot.status.take_moved());
+            if slot.status.is_connected() {
+                self.metrics.closed(&slot.status.origin, CloseReason::PoolClosed);
+            }
             statuses.push(slot.status);
             self.changes.served.extend(slot.only.into_values().map(|(_, waiter)| (waiter, None)));
             match slot.stage {
@@ -391,13 +410,13 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         let limit = self.limits.max_connections_per_origin.unwrap_or(usize::MAX);
         if entry.map_or(0, |entry| entry.connections) >= limit {
             let id = entry?.saturated.front().copied()?;
-            return self.close_idle(id).map(Some);
+            return self.close_idle(id, CloseReason::Evicted).map(Some);
         }
         if self.slots.len() < self.limits.max_connections {
             return Some(None);
         }
         let id = self.idle.oldest()?;
-        self.close_idle(id).map(Some)
+        self.close_idle(id, CloseReason::Evicted).map(Some)
     }
 
     /// Takes a slot. The connection may turn out to be shared if `route` names a loop and the origin is not known for HTTP/1.1.

@@ -76,6 +76,8 @@ struct Details {
     connecting: Option<Waker>,
     /// The other end of the connection, once there is one: a proxy that forwards, or the origin.
     end: Option<Arc<Origin>>,
+    /// The numbers of bytes that the metrics know of.
+    counted: (u64, u64),
 }
 
 impl Status {
@@ -107,6 +109,7 @@ impl Status {
         let before = {
             let mut details = self.details();
             details.end = Some(Arc::clone(end));
+            details.counted = (0, 0);
             details.link.replace(link)
         };
         // It may hold the last reference to a stream of Python's.
@@ -239,6 +242,14 @@ impl Status {
     pub fn peer_limit(&self) -> Option<usize> {
         let limit = self.max_requests.load(Ordering::Acquire);
         (limit != UNKNOWN).then_some(limit)
+    }
+
+    /// Returns how many bytes the connection has sent and received since the last call.
+    pub fn take_moved(&self) -> (u64, u64) {
+        let mut details = self.details();
+        let (sent, received) = details.link.as_ref().map_or((0, 0), |link| link.moved());
+        let before = std::mem::replace(&mut details.counted, (sent, received));
+        (sent.saturating_sub(before.0), received.saturating_sub(before.1))
     }
 
     /// Returns the stream under an idle connection that carries one request at a time.

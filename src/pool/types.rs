@@ -58,6 +58,9 @@ pub trait Link: Any + Send + Sync {
 
     /// Returns whether a read would return at once; `false` if only Python can tell.
     fn is_readable(&self) -> bool;
+
+    /// Returns the numbers of bytes sent and received so far.
+    fn moved(&self) -> (u64, u64);
 }
 
 /// A waiter, as the pool's logic sees it.

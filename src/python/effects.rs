@@ -16,6 +16,7 @@ use super::calls::{call, call_method};
 use super::external_calls;
 use super::helpers::{helper, nothing, partial};
 use super::performer::Performer;
+use super::pool_wait;
 use crate::error::{Error, Kind};
 use crate::io::wait_set;
 use crate::operation::{Effect, Fields, ReadyChunks, Reply, SocketPatches, TraceEvent};
@@ -43,6 +44,7 @@ pub fn perform<'py>(
         Effect::Resolve { host, port, reply } => return resolve(py, host, port, reply, performer),
         Effect::SocketPatches(reply) => return socket_patches(py, reply, performer),
         Effect::Yield(reply) => return yield_now(py, reply, performer),
+        Effect::PoolWait { wait, callback, reply } => return pool_wait::report(py, &wait, callback.as_ref(), reply),
         Effect::Connect { backend, stream, event, reply } => {
             external_calls::connect(py, performer, &backend, stream.as_ref(), event, reply)?
         }

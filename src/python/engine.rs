@@ -6,6 +6,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::calls::detached;
 use super::client::{ClientHandle, Engine};
 use super::connection::Connection;
 use super::host::Host;
@@ -14,7 +15,7 @@ use super::namespace::{Namespace, Package};
 use super::operation::{self, Operation};
 use super::options::PoolOptions;
 use super::request_arguments::RequestArguments;
-use super::{backend, request};
+use super::{backend, metrics, pool_wait, request};
 use crate::client::{Client, ConnectionChoice};
 use crate::operation::StreamOwner;
 use crate::pool::{Pool, Snapshot};
@@ -25,13 +26,17 @@ impl Engine {
     #[new]
     fn new(options: &Bound<'_, PyDict>, package: &str) -> PyResult<Self> {
         let package = Package::named(package)?;
-        let PoolOptions { limits, connector, arguments } = PoolOptions::read(options, package)?;
-        let client = Arc::new(Client { pool: Pool::new(limits), connector, owner: StreamOwner::pool() });
+        let PoolOptions { limits, connector, arguments, wait_reports } = PoolOptions::read(options, package)?;
+        let owner = StreamOwner::pool();
+        let client = Arc::new(Client { pool: Pool::new(limits), connector, owner, wait_reports });
         Ok(Self { handle: ClientHandle { client, arguments: Arc::new(arguments), package } })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&*self.handle.arguments)?;
+        if let Some(callback) = &self.handle.client.wait_reports.callback {
+            pool_wait::traverse(callback, &visit)?;
+        }
         // The collector calls this several times and has to see the same each time. A mutex could be held now and then: threads that
         // connect read the backend without the interpreter.
         let backend = self.handle.client.connector.backend.load();
@@ -130,6 +135,12 @@ impl Engine {
     fn connections(&self) -> Vec<Connection> {
         let statuses = self.handle.client.pool.statuses();
         statuses.into_iter().map(|status| Connection::of_pool(self.handle.clone(), status)).collect()
+    }
+
+    /// Returns the metrics of the pool as dictionaries, of which `httpcore_rs._metrics` makes objects.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let report = detached(py, || self.handle.client.pool.report());
+        metrics::dictionary(py, &report)
     }
 
     /// Closes all connections. Operations that use one raise a `ReadError`. Returns a callable that closes external streams, or

@@ -28,7 +28,7 @@ pub fn nothing(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 /// Returns a function of `httpcore_rs._effects`. All of them are looked up on the first call.
 pub fn helper<'py>(py: Python<'py>, name: &'static str) -> PyResult<&'py Bound<'py, PyAny>> {
     static FUNCTIONS: PyOnceLock<Vec<(&str, Py<PyAny>)>> = PyOnceLock::new();
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 17] = [
         "aclose_streams",
         "aconnect",
         "async_iterator",
@@ -41,6 +41,7 @@ pub fn helper<'py>(py: Python<'py>, name: &'static str) -> PyResult<&'py Bound<'
         "method",
         "next",
         "nothing",
+        "pool_wait",
         "ready_chunks",
         "resolve",
         "socket_patches",

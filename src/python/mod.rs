@@ -2,11 +2,11 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pools and connections | [`engine`], [`connection`], [`client`], [`options`], [`arguments`], [`proxy`], [`tls`] |
+//! | pools and connections | [`engine`], [`connection`], [`client`], [`options`], [`arguments`], [`proxy`], [`tls`], [`metrics`] |
 //! | requests and responses | [`request`], [`request_arguments`], [`response`], [`content`], [`streams`], [`network_stream`] |
 //! | operations and their drivers | [`operation`], [`operations`], [`execution`], [`thread_driver`], [`greenlets`], [`signals`], [`host`] |
 //! | effects, carried out in Python | [`effects`], [`awaited`], [`performer`], [`external_calls`], [`helpers`], [`closing`], [`ssl`], [`ssl_calls`] |
-//! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`] |
+//! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`], [`pool_wait`] |
 //! | conversions | [`values`], [`addresses`], [`errors`], [`namespace`], [`patches`], [`calls`] |
 //! | import | [`interpreter`] |
 //!
@@ -35,6 +35,7 @@ mod helpers;
 mod host;
 mod httpx;
 mod interpreter;
+mod metrics;
 mod namespace;
 mod network_stream;
 mod operation;
@@ -42,6 +43,7 @@ mod operations;
 mod options;
 mod patches;
 mod performer;
+mod pool_wait;
 mod proxy;
 mod request;
 mod request_arguments;
@@ -107,6 +109,12 @@ mod engine_module {
     fn read_url(url: &str) -> Option<(&str, &str, Option<u16>, std::borrow::Cow<'_, str>)> {
         let url = crate::message::UsualUrl::read(url.as_bytes())?;
         Some((url.scheme.as_str(), url.host, url.port, url.target))
+    }
+
+    /// Returns the upper bounds of the buckets of histograms, in seconds.
+    #[pyfunction]
+    fn histogram_bounds() -> Vec<f64> {
+        super::metrics::bounds()
     }
 
     /// Returns whether `handle_request()` of httpcore's classes for threads, or `handle_async_request()` of those for event loops, is

@@ -13,7 +13,8 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
 
 use super::arguments::PoolArguments;
 use super::namespace::Package;
-use super::{backend, proxy, ssl, values};
+use super::{backend, pool_wait, proxy, ssl, values};
+use crate::client::WaitReports;
 use crate::connect::{Connector, OptionValue, SocketOption};
 use crate::http2::KeepAlive;
 use crate::pool::Limits;
@@ -23,6 +24,7 @@ pub struct PoolOptions {
     pub limits: Limits,
     pub connector: Connector,
     pub arguments: Py<PoolArguments>,
+    pub wait_reports: WaitReports,
 }
 
 /// The dictionary: a field is the name of an option. Python fills in the defaults.
@@ -44,6 +46,8 @@ struct Given<'py> {
     socket_options: Bound<'py, PyAny>,
     http2_ping_interval: Bound<'py, PyAny>,
     http2_ping_timeout: Bound<'py, PyAny>,
+    pool_wait_warning: Bound<'py, PyAny>,
+    on_pool_wait: Bound<'py, PyAny>,
 }
 
 impl PoolOptions {
@@ -71,7 +75,8 @@ impl PoolOptions {
             backend: ArcSwapOption::new(backend.map(Arc::new)),
             python_sockets,
         };
-        Ok(Self { limits, connector, arguments })
+        let wait_reports = wait_reports(&options.pool_wait_warning, &options.on_pool_wait)?;
+        Ok(Self { limits, connector, arguments, wait_reports })
     }
 }
 
@@ -132,6 +137,19 @@ fn keep_alive(interval: &Bound<'_, PyAny>, timeout: &Bound<'_, PyAny>) -> PyResu
     let Some(interval) = given(interval) else { return Ok(None) };
     let interval = values::seconds(interval, || "http2_ping_interval".to_owned())?;
     Ok(interval.zip(timeout).map(|(interval, timeout)| KeepAlive { interval, timeout }))
+}
+
+/// Reads when a request is reported that waits in the pool, and to what.
+fn wait_reports(after: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>) -> PyResult<WaitReports> {
+    let after = match given(after) {
+        Some(after) => values::seconds(after, || "pool_wait_warning".to_owned())?,
+        None => None,
+    };
+    let callback = pool_wait::callback(callback)?;
+    if callback.is_some() && after.is_none() {
+        return Err(PyValueError::new_err("on_pool_wait is never called with pool_wait_warning=None"));
+    }
+    Ok(WaitReports { after, callback })
 }
 
 fn ip_address(address: &Bound<'_, PyAny>) -> PyResult<IpAddr> {

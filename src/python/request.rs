@@ -144,7 +144,7 @@ impl<'py> RequestExtensions<'py> {
             Arc::make_mut(&mut origin).server_name = Some(server_name);
         }
         let has_trailers = trailers.is_some();
-        let request = Request { origin, head, content, timeouts, has_trailers };
+        let request = Request { origin, head, content, timeouts, has_trailers, timings: Arc::default() };
         (request, UploadSource::new(stream, trailers))
     }
 }

@@ -214,7 +214,10 @@ async def timed_out(pool: Pool, url: str) -> str:
     head, _, tail = str(raised.value).partition(": the pool has ")
     origin = url.removesuffix("/")
     assert head == f"no connection to {origin} became free within 0.05 s (pool timeout)"
-    return tail
+    state, _, use = tail.partition("; ")
+    # Who has the connections: tests/pool/test_pool_wait.py.
+    assert use.startswith("max_connections=")
+    return state
 
 
 async def test_a_pool_timeout_names_the_state_of_the_connections(

@@ -125,10 +125,17 @@ SECONDS = [
     ("long", TypeError, "a number of seconds, not str"),
     (-1.0, ValueError, "a number of seconds from 0 on, not -1"),
 ]
+
+
 # By option: wrong values, and what is raised for them.
+async def acallback(_: object) -> None: ...
+
+
 WRONG: dict[str, list[tuple[Any, type[Exception], str]]] = {
     "http2_ping_interval": SECONDS,
     "http2_ping_timeout": SECONDS,
+    "pool_wait_warning": SECONDS,
+    "on_pool_wait": [(1, TypeError, "a function"), (acallback, TypeError, "a plain function")],
 }
 
 

@@ -39,6 +39,20 @@ def pool() -> None:
             assert_type(streamed.read(), bytes)
         assert_type(made.handle_request(httpcore.Request("GET", "https://example.org/")), httpcore.Response)
         assert_type(made.connections, Sequence[httpcore.ConnectionInterface])
+        metrics = made.metrics()
+        assert_type(metrics, httpcore_rs.PoolMetrics)
+        assert_type(metrics.total, httpcore_rs.Counters)
+        assert_type(metrics.total.requests_failed["ReadTimeout"], int)
+        assert_type(metrics.origins["https://example.org:443"].first_byte, httpcore_rs.Histogram)
+        assert_type(metrics.requests, tuple[httpcore_rs.RequestInFlight, ...])
+
+
+def on_pool_wait(wait: httpcore_rs.PoolWait) -> None:
+    assert_type(wait.holders, tuple[httpcore_rs.Holder, ...])
+
+
+httpcore_rs.ConnectionPool(pool_wait_warning=None)
+httpcore_rs.AsyncHTTPProxy("http://127.0.0.1:3128", pool_wait_warning=5.0, on_pool_wait=on_pool_wait)
 
 
 def chunks() -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 //! Reservations, slot guards and requests that wait, on a pool whose connections are counters.
 
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
@@ -66,15 +67,22 @@ fn to(host: &str, multiplexing: bool) -> Destination {
     Destination { origin: Arc::new(origin), loop_id: THREADS, multiplexing, only: None }
 }
 
+/// Asks for a reservation, for a request that is not counted any further.
+fn checkout<'a>(pool: &CountedPool, destination: &'a Destination) -> Result<Checkout<'a, CountedConnection>> {
+    static TIMINGS: LazyLock<Arc<Timings>> = LazyLock::new(Arc::default);
+
+    pool.checkout(destination, &mut None, &TIMINGS)
+}
+
 fn reserved(pool: &CountedPool, destination: &Destination) -> Reservation<CountedConnection> {
-    match pool.checkout(destination).expect("a place for the request") {
+    match checkout(pool, destination).expect("a place for the request") {
         Checkout::Ready(reservation) => reservation,
         Checkout::QueuedRequest(_) => panic!("the request waits"),
     }
 }
 
 fn queued<'a>(pool: &CountedPool, destination: &'a Destination) -> Queued<'a> {
-    match pool.checkout(destination).expect("a place for the request") {
+    match checkout(pool, destination).expect("a place for the request") {
         Checkout::Ready(_) => panic!("the request does not wait"),
         Checkout::QueuedRequest(queued) => queued,
     }
@@ -254,7 +262,7 @@ fn a_waiter_for_one_connection_fails_when_that_is_gone() {
         Poll::Ready(Err(error)) => assert_eq!(error.kind(), Kind::ConnectionNotAvailable),
         _ => panic!("the connection is gone"),
     }
-    let error = pool.checkout(&to_a).err().expect("the connection is gone");
+    let error = checkout(&pool, &to_a).err().expect("the connection is gone");
     assert_eq!(error.kind(), Kind::ConnectionNotAvailable);
 }
 

@@ -22,6 +22,10 @@ impl Link for TestLink {
     fn is_readable(&self) -> bool {
         self.is_readable.load(Ordering::SeqCst)
     }
+
+    fn moved(&self) -> (u64, u64) {
+        (0, 0)
+    }
 }
 
 struct WokenFlag(AtomicBool);

@@ -1,0 +1,433 @@
+//! The history of a pool in numbers: a row of counters for each origin, and the requests that are under way.
+//!
+//! All of it is changed under the pool's lock, which a request takes at its beginning and its end anyway. So a snapshot is consistent:
+//! the requests that were started are those that have ended and those that are under way.
+//!
+//! Memory is bounded: of the origins without requests under way, no more than [`MAX_ORIGINS`] have a row of their own. The counters of
+//! those that were not used for longest are added to one row for all [others](Metrics::other).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::{HashMap, HashMapExt};
+use slab::Slab;
+
+use crate::error::Kind;
+use crate::origin::Origin;
+use crate::timings::{Mark, Span, Timings};
+
+/// The number of origins that have counters of their own.
+pub const MAX_ORIGINS: usize = 256;
+
+/// The upper bounds of the buckets of a histogram, in microseconds. Those from 5 ms on are the ones that OpenTelemetry recommends for
+/// the durations of HTTP requests.
+pub const BOUNDS: [u64; 16] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000, 2_500_000,
+    5_000_000, 7_500_000, 10_000_000,
+];
+
+/// The durations that histograms are kept of.
+pub const MEASURED: [Span; 6] = [Span::Waiting, Span::Dns, Span::Connect, Span::Tls, Span::ToFirstByte, Span::Total];
+
+/// Durations by size.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    /// The number of durations up to each of the [`BOUNDS`] and above the one before it; at the end those above all of them.
+    pub buckets: [u64; BOUNDS.len() + 1],
+    /// The sum of all durations, in nanoseconds.
+    pub sum: u64,
+}
+
+impl Histogram {
+    fn add(&mut self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        // A bound belongs to its bucket.
+        let micros = nanos.div_ceil(1000);
+        self.buckets[BOUNDS.partition_point(|bound| *bound < micros)] += 1;
+        self.sum = self.sum.saturating_add(nanos);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (bucket, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *bucket += more;
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// It was idle for longer than `keepalive_expiry`.
+    Expired,
+    /// It was idle, and its slot was needed for another origin.
+    Evicted,
+    /// There were more idle connections than `max_keepalive_connections`.
+    Surplus,
+    /// The pool was closed.
+    PoolClosed,
+    /// The program has closed this connection.
+    Requested,
+    /// The peer had closed it while it was idle.
+    PeerClosed,
+    /// The peer takes no more requests on it (HTTP/2 GOAWAY), or it has failed under the last one.
+    Draining,
+    /// It cannot be used again after a complete response: `Connection: close`, an upgrade, surplus bytes.
+    NotReusable,
+    /// Its exchange has failed.
+    Failed,
+    /// Its request was cancelled, or the response closed before its end.
+    Cancelled,
+}
+
+impl CloseReason {
+    /// Returns why a connection was closed with the request on it, which has ended like this.
+    pub fn after(outcome: RequestOutcome) -> Self {
+        match outcome {
+            RequestOutcome::Finished => Self::NotReusable,
+            RequestOutcome::Cancelled => Self::Cancelled,
+            RequestOutcome::Failed(_) => Self::Failed,
+        }
+    }
+}
+
+/// All reasons with their names, in the order of their numbers.
+pub const CLOSE_REASONS: [(CloseReason, &str); 10] = [
+    (CloseReason::Expired, "expired"),
+    (CloseReason::Evicted, "evicted"),
+    (CloseReason::Surplus, "surplus"),
+    (CloseReason::PoolClosed, "pool_closed"),
+    (CloseReason::Requested, "requested"),
+    (CloseReason::PeerClosed, "peer_closed"),
+    (CloseReason::Draining, "draining"),
+    (CloseReason::NotReusable, "not_reusable"),
+    (CloseReason::Failed, "failed"),
+    (CloseReason::Cancelled, "cancelled"),
+];
+
+/// The end of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// Its response was read to the end.
+    Finished,
+    Failed(Kind),
+    /// It was dropped, or its response was closed before the end.
+    Cancelled,
+}
+
+/// The counters of one origin, or of several.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    pub started: u64,
+    pub finished: u64,
+    pub cancelled: u64,
+    /// Requests that failed, by the kind of the error.
+    pub failed: [u64; Kind::ALL.len()],
+    /// The number of times that a request was sent once more.
+    pub replayed: u64,
+    pub sent: u64,
+    pub received: u64,
+    pub opened: u64,
+    /// Requests that were sent on a connection that had served another one.
+    pub reused: u64,
+    /// Attempts to connect that failed.
+    pub connect_failed: u64,
+    pub closed: [u64; CLOSE_REASONS.len()],
+    pub histograms: [Histogram; MEASURED.len()],
+}
+
+impl Counters {
+    /// Adds the counters of another origin.
+    pub fn merge(&mut self, other: &Self) {
+        self.started += other.started;
+        self.finished += other.finished;
+        self.cancelled += other.cancelled;
+        self.replayed += other.replayed;
+        self.sent += other.sent;
+        self.received += other.received;
+        self.opened += other.opened;
+        self.reused += other.reused;
+        self.connect_failed += other.connect_failed;
+        let more = self.failed.iter_mut().chain(&mut self.closed);
+        for (counter, more) in more.zip(other.failed.iter().chain(&other.closed)) {
+            *counter += more;
+        }
+        for (histogram, more) in self.histograms.iter_mut().zip(&other.histograms) {
+            histogram.merge(more);
+        }
+    }
+
+    fn measure(&mut self, spans: std::ops::Range<usize>, timings: &Timings) {
+        for (histogram, span) in self.histograms[spans.clone()].iter_mut().zip(&MEASURED[spans]) {
+            if let Some(duration) = timings.duration(*span) {
+                histogram.add(duration);
+            }
+        }
+    }
+}
+
+/// The counters of one origin.
+struct Row {
+    origin: Arc<Origin>,
+    counters: Counters,
+    /// The number of requests under way. As long as there are any the row stays.
+    in_flight: usize,
+    /// The row was used since the oldest one was searched for.
+    is_recent: bool,
+}
+
+/// A request under way.
+struct InFlight {
+    row: usize,
+    timings: Arc<Timings>,
+}
+
+/// The key of a request under way.
+pub type RequestKey = usize;
+
+/// The counters of a pool.
+pub struct Metrics {
+    rows: Slab<Row>,
+    keys: HashMap<Arc<Origin>, usize>,
+    /// The rows, roughly in the order in which they were used last.
+    order: VecDeque<usize>,
+    /// The counters of origins that have no row any more.
+    other: Option<Box<Counters>>,
+    in_flight: Slab<InFlight>,
+}
+
+/// A copy of a request under way.
+pub struct RequestInFlight {
+    pub origin: Arc<Origin>,
+    pub timings: Arc<Timings>,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        Self { rows: Slab::new(), keys: HashMap::new(), order: VecDeque::new(), other: None, in_flight: Slab::new() }
+    }
+
+    // Requests.
+
+    /// A request begins.
+    pub fn begin(&mut self, origin: &Arc<Origin>, timings: &Arc<Timings>) -> RequestKey {
+        let key = self.row(origin);
+        let row = &mut self.rows[key];
+        row.in_flight += 1;
+        row.counters.started += 1;
+        self.in_flight.insert(InFlight { row: key, timings: Arc::clone(timings) })
+    }
+
+    /// A request has ended.
+    pub fn end(&mut self, key: RequestKey, outcome: RequestOutcome, now: Instant) {
+        let Some(InFlight { row, timings }) = self.in_flight.try_remove(key) else { return };
+        let Some(row) = self.rows.get_mut(row) else { return };
+        timings.mark(Mark::Ended, now);
+        row.in_flight -= 1;
+        let counters = &mut row.counters;
+        match outcome {
+            RequestOutcome::Finished => counters.finished += 1,
+            RequestOutcome::Failed(kind) => counters.failed[kind as usize] += 1,
+            RequestOutcome::Cancelled => counters.cancelled += 1,
+        }
+        counters.replayed += u64::from(timings.attempts().saturating_sub(1));
+        counters.reused += u64::from(timings.is_reused());
+        counters.measure(0..1, &timings);
+        counters.measure(4..6, &timings);
+    }
+
+    // Connections.
+
+    /// An attempt to connect has ended.
+    pub fn connected(&mut self, origin: &Arc<Origin>, timings: &Timings, is_open: bool) {
+        let counters = self.counters(origin);
+        counters.opened += u64::from(is_open);
+        counters.connect_failed += u64::from(!is_open);
+        counters.measure(1..4, timings);
+    }
+
+    pub fn closed(&mut self, origin: &Arc<Origin>, reason: CloseReason) {
+        self.counters(origin).closed[reason as usize] += 1;
+    }
+
+    /// Adds bytes that a connection has sent and received.
+    pub fn moved(&mut self, origin: &Arc<Origin>, (sent, received): (u64, u64)) {
+        if sent + received > 0 {
+            let counters = self.counters(origin);
+            counters.sent += sent;
+            counters.received += received;
+        }
+    }
+
+    // Queries.
+
+    pub fn rows(&self) -> impl Iterator<Item = (&Arc<Origin>, &Counters)> {
+        self.rows.iter().map(|(_, row)| (&row.origin, &row.counters))
+    }
+
+    /// Returns the sum of the counters of origins that have no row any more, if there are any.
+    pub fn other(&self) -> Option<&Counters> {
+        self.other.as_deref()
+    }
+
+    /// Returns the requests under way.
+    pub fn in_flight(&self) -> impl Iterator<Item = RequestInFlight> {
+        self.in_flight.iter().filter_map(|(_, request)| {
+            let origin = Arc::clone(&self.rows.get(request.row)?.origin);
+            Some(RequestInFlight { origin, timings: Arc::clone(&request.timings) })
+        })
+    }
+
+    fn counters(&mut self, origin: &Arc<Origin>) -> &mut Counters {
+        let key = self.row(origin);
+        &mut self.rows[key].counters
+    }
+
+    /// Returns the key of an origin's row, which is made if there is none.
+    fn row(&mut self, origin: &Arc<Origin>) -> usize {
+        if let Some(key) = self.keys.get(origin) {
+            self.rows[*key].is_recent = true;
+            return *key;
+        }
+        if self.rows.len() >= MAX_ORIGINS {
+            self.remove_oldest();
+        }
+        let row = Row { origin: Arc::clone(origin), counters: Counters::default(), in_flight: 0, is_recent: false };
+        let key = self.rows.insert(row);
+        self.keys.insert(Arc::clone(origin), key);
+        self.order.push_back(key);
+        key
+    }
+
+    /// Removes the row that was not used for longest, roughly: a row that was used since the last search gets a second chance. Rows
+    /// of requests under way stay.
+    fn remove_oldest(&mut self) {
+        for _ in 0..2 * self.order.len() {
+            let Some(key) = self.order.pop_front() else { return };
+            let row = &mut self.rows[key];
+            if row.in_flight == 0 && !std::mem::take(&mut row.is_recent) {
+                let Row { origin, counters, .. } = self.rows.remove(key);
+                self.keys.remove(&origin);
+                self.other.get_or_insert_default().merge(&counters);
+                return;
+            }
+            self.order.push_back(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Scheme;
+
+    fn origin(number: usize) -> Arc<Origin> {
+        Arc::new(Origin { scheme: Scheme::Http, host: format!("host{number}"), port: 80, server_name: None })
+    }
+
+    fn timings(now: Instant) -> Arc<Timings> {
+        let timings = Arc::<Timings>::default();
+        timings.begin(now);
+        timings
+    }
+
+    fn total(metrics: &Metrics) -> Counters {
+        let mut total = metrics.other().cloned().unwrap_or_default();
+        for (_, counters) in metrics.rows() {
+            total.merge(counters);
+        }
+        total
+    }
+
+    #[test]
+    fn a_duration_is_counted_in_the_bucket_whose_bound_it_does_not_exceed() {
+        let mut histogram = Histogram::default();
+        for micros in [0, 1_000, 1_001, 10_000_000, 10_000_001] {
+            histogram.add(Duration::from_micros(micros));
+        }
+        histogram.add(Duration::from_nanos(1_000_001));
+        assert_eq!((histogram.buckets[0], histogram.buckets[1]), (2, 2));
+        assert_eq!(histogram.buckets[15..], [1, 1]);
+        assert_eq!(histogram.sum, 20_002_002_000 + 1_000_001);
+        assert!(BOUNDS.is_sorted());
+    }
+
+    #[test]
+    fn requests_are_counted_by_how_they_ended() {
+        let (mut metrics, now) = (Metrics::new(), Instant::now());
+        let outcomes = [
+            RequestOutcome::Finished,
+            RequestOutcome::Cancelled,
+            RequestOutcome::Failed(Kind::ReadError),
+            RequestOutcome::Failed(Kind::PoolTimeout),
+        ];
+        let keys = outcomes.map(|outcome| (metrics.begin(&origin(1), &timings(now)), outcome));
+        assert_eq!(metrics.in_flight().count(), 4);
+        for (key, outcome) in keys {
+            metrics.end(key, outcome, now + Duration::from_millis(3));
+            metrics.end(key, outcome, now);
+        }
+        let counters = total(&metrics);
+        assert_eq!((counters.started, counters.finished, counters.cancelled), (4, 1, 1));
+        assert_eq!(counters.failed.iter().sum::<u64>(), 2);
+        assert_eq!(counters.failed[Kind::ReadError as usize], 1);
+        assert_eq!(counters.histograms[5].buckets[2], 4);
+        assert_eq!(metrics.in_flight().count(), 0);
+    }
+
+    #[test]
+    fn a_request_that_was_sent_twice_counts_as_replayed_once() {
+        let (mut metrics, now) = (Metrics::new(), Instant::now());
+        let timings = timings(now);
+        let key = metrics.begin(&origin(1), &timings);
+        timings.begin_attempt(true);
+        timings.begin_attempt(false);
+        metrics.end(key, RequestOutcome::Finished, now);
+        let counters = total(&metrics);
+        assert_eq!((counters.replayed, counters.reused), (1, 0));
+    }
+
+    #[test]
+    fn rows_are_bounded_and_no_count_is_lost() {
+        let (mut metrics, now) = (Metrics::new(), Instant::now());
+        let open = metrics.begin(&origin(0), &timings(now));
+        for number in 1..=MAX_ORIGINS * 3 {
+            // Used again and again, it stays.
+            metrics.closed(&origin(1), CloseReason::Expired);
+            let key = metrics.begin(&origin(number), &timings(now));
+            metrics.end(key, RequestOutcome::Finished, now);
+        }
+        assert_eq!(metrics.rows().count(), MAX_ORIGINS);
+        for kept in [origin(0), origin(1), origin(MAX_ORIGINS * 3)] {
+            assert!(metrics.rows().any(|(origin, _)| *origin == kept), "{kept}");
+        }
+        assert!(metrics.rows().all(|(row, _)| *row != origin(2)));
+        let counters = total(&metrics);
+        assert_eq!((counters.started, counters.finished), (MAX_ORIGINS as u64 * 3 + 1, MAX_ORIGINS as u64 * 3));
+        assert_eq!(counters.closed[CloseReason::Expired as usize], MAX_ORIGINS as u64 * 3);
+        metrics.end(open, RequestOutcome::Cancelled, now);
+        assert_eq!(total(&metrics).cancelled, 1);
+    }
+
+    #[test]
+    fn rows_of_requests_under_way_exceed_the_bound() {
+        let (mut metrics, now) = (Metrics::new(), Instant::now());
+        let keys: Vec<_> = (0..MAX_ORIGINS + 10).map(|number| metrics.begin(&origin(number), &timings(now))).collect();
+        assert_eq!(metrics.rows().count(), MAX_ORIGINS + 10);
+        for key in keys {
+            metrics.end(key, RequestOutcome::Finished, now);
+        }
+        assert_eq!(total(&metrics).finished, MAX_ORIGINS as u64 + 10);
+    }
+
+    #[test]
+    fn each_reason_and_kind_has_its_place() {
+        for (index, (reason, _)) in CLOSE_REASONS.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+        for (index, kind) in Kind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index);
+        }
+    }
+}
