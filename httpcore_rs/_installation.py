@@ -125,6 +125,7 @@ class SDK(typing.NamedTuple):
 
     name: str
     reason: str
+    # `{module}` stands for the module of this package with the transports that it needs.
     remedy: str
     # Whether the program has made it use httpx.
     is_switched: typing.Callable[[], bool]
@@ -135,7 +136,9 @@ class SDK(typing.NamedTuple):
 
     def describe(self) -> NotCovered:
         """Returns the entry for a report."""
-        return NotCovered(self.name, version_of(self.name.replace(".", "-")), self.reason, self.remedy)
+        distribution = self.name.replace(".", "-")
+        remedy = self.remedy.format(module="httpcore_rs.httpx2" if _requires_httpx2(distribution) else "httpcore_rs")
+        return NotCovered(self.name, version_of(distribution), self.reason, remedy)
 
 
 def _litellm_uses_httpx() -> bool:
@@ -154,7 +157,7 @@ SDKS = (
     SDK(
         "google.genai",
         "the async requests of its clients go through aiohttp",
-        'pass http_options={"async_client_args": {"transport": httpcore_rs.httpx2.AsyncTransport()}} to genai.Client',
+        'pass http_options={{"async_client_args": {{"transport": {module}.AsyncTransport()}}}} to genai.Client',
         lambda: False,
     ),
 )
@@ -182,6 +185,16 @@ def version_of(distribution: str) -> str:
     except metadata.PackageNotFoundError:
         return "of unknown version"
     return version
+
+
+def _requires_httpx2(distribution: str) -> bool:
+    """Returns whether the installed version is built on httpx2."""
+    metadata = importlib.import_module("importlib.metadata")
+    try:
+        requirements = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        return False
+    return any(each.startswith("httpx2") and "extra ==" not in each for each in requirements)
 
 
 def _installer() -> typing.Any:

@@ -14,7 +14,8 @@ import pytest
 
 import httpcore_rs
 from flavours import FLAVOURS
-from sdks import SDKS, Settings
+from sdk_base import Settings
+from sdks import SDKS
 from servers import AsgiServer
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from certificates import Certificates
     from flavours import Flavour
-    from sdks import Sdk
+    from sdk_base import Sdk
 
 WAYS = ("install", "explicit")
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
+import importlib.util
 import ssl
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import httpcore_rs
-from sdks import Google, LiteLLMAnthropic, LiteLLMOpenAI, OpenAI, Settings
+from sdk_base import Settings
+from sdk_frameworks import LiteLLMAnthropic, LiteLLMOpenAI
+from sdk_providers import Google, OpenAI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +91,54 @@ def test_private_extensions_of_requests_pass_through(server: Server, traffic: Tr
     assert response.status_code == 200
     assert response.request.extensions["sdk_private"] == {"retries": 2}
     assert traffic.are_all_ours(server)
+
+
+# Prints what `install()` logs: before the SDK is imported, after that, and after the switch that the log names.
+PROGRAM = """
+import logging, sys
+import httpcore_rs
+
+handler = logging.StreamHandler(sys.stdout)
+handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+logging.getLogger("httpcore_rs").addHandler(handler)
+logging.getLogger("httpcore_rs").setLevel(logging.INFO)
+httpcore_rs.install()
+print("imported", flush=True)
+import {0}
+httpcore_rs.install()
+print("switched", flush=True)
+if "{0}" == "litellm":
+    litellm.disable_aiohttp_transport = True
+httpcore_rs.install()
+"""
+
+
+@pytest.mark.parametrize("name", ["litellm", "google.genai"])
+def test_the_log_of_install_names_sdks_that_prefer_aiohttp(name: str) -> None:
+    output = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(name)], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    version = importlib.metadata.version(name.replace(".", "-"))
+    text = f" install() does not cover {name} {version}: "
+    before, _, rest = output.partition("imported\n")
+    imported, _, switched = rest.partition("switched\n")
+    assert f"INFO{text}" in before
+    assert f"WARNING{text}" in imported
+    assert (text in switched) == (name == "google.genai")
+    remedy = "disable_aiohttp_transport = True" if name == "litellm" else f"{Google.package_name()}.AsyncTransport()"
+    assert remedy in before
+    assert all(f"INFO install() covers {library}" in before for library in ("httpx ", "httpx2 ") if has(library))
+
+
+def has(library: str) -> bool:
+    return importlib.util.find_spec(library.strip()) is not None
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_environment_switches_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "litellm" in [each.library for each in httpcore_rs.install().not_covered]
+    monkeypatch.setenv("DISABLE_AIOHTTP_TRANSPORT", "True")
+    assert "litellm" not in [each.library for each in httpcore_rs.install().not_covered]
 
 
 @pytest.mark.usefixtures("installed")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from conftest import Case, Server, Traffic
 
-    from sdks import Sdk
+    from sdk_base import Sdk
 
 
 def only(wanted: Callable[[type[Sdk]], bool]) -> Callable[[Any], Any]:
