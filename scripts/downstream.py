@@ -37,7 +37,7 @@ def main() -> None:
     is_good = True
     if options.only in "programs" and not options.control:
         for environment in [NEWEST] if options.quick else [NEWEST, LAST_ON_HTTPX]:
-            passes, table = run_programs(environment, ["-k", "install"] if options.quick else [])
+            passes, table = run_programs(environment, ["-k", "install or sentry"] if options.quick else [])
             is_good &= passes
             results["programs"][environment] = table
         if not options.quick and not options.keep:
