@@ -21,6 +21,8 @@ from . import _implementation  # noqa: F401  # Before the engine is imported.
 from . import _connections, _engine, _names, _streams  # noqa: F401  # `_streams` completes the engine's classes.
 from ._api import make_request, make_stream
 from ._async import AsyncConnectionPool as AsyncConnectionPool
+from ._connect_policy import ConnectAddress as ConnectAddress
+from ._engine import PublicAddressesOnly as PublicAddressesOnly
 from ._engine import TLSConfig as TLSConfig
 from ._install import cover_postponed
 from ._install import install as install
@@ -38,6 +40,10 @@ from ._proxies import AsyncHTTPProxy as AsyncHTTPProxy
 from ._proxies import AsyncSOCKSProxy as AsyncSOCKSProxy
 from ._proxies import HTTPProxy as HTTPProxy
 from ._proxies import SOCKSProxy as SOCKSProxy
+from ._proxy_challenge import ProxyChallenge as ProxyChallenge
+from ._resolvers import CachingResolver as CachingResolver
+from ._resolvers import StaticHosts as StaticHosts
+from ._resolvers import SystemResolver as SystemResolver
 from ._sync import ConnectionPool as ConnectionPool
 
 if typing.TYPE_CHECKING:
@@ -92,7 +98,8 @@ if typing.TYPE_CHECKING:
     from ._httpx import Client as Client
     from ._httpx import SyncTransport as SyncTransport
 else:
-    __all__ = list(_names.OWN + _names.SHARED + _names.TRANSPORTS + _names.METRICS + _names.INSTALLATION)
+    __all__ = list(_names.OWN + _names.SHARED + _names.TRANSPORTS + _names.CONNECTING + _names.METRICS)
+    __all__ += _names.INSTALLATION
 
 __version__ = "0.1.0"
 
@@ -105,7 +112,8 @@ globals().update(_connections.connection_classes(HTTPCORE))
 globals().update(_names.shared(HTTPCORE))
 
 # Users import these from here.
-for _object in (TLSConfig, Installation, install, uninstall, Holder, PoolWait, *_METRICS):
+_CONNECTING = [globals()[_name] for _name in _names.CONNECTING]
+for _object in (TLSConfig, Installation, install, uninstall, Holder, PoolWait, *_METRICS, *_CONNECTING):
     _object.__module__ = __name__
 
 cover_postponed("httpcore")

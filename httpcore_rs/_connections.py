@@ -224,6 +224,8 @@ class _StreamConnection(Generic[Stream]):
         Raises `TypeError` for an option of a wrong type and `ValueError` for one of a wrong value.
         """
         engine = _engine(origin, {**_DEFAULTS, "keepalive_expiry": keepalive_expiry, **complete(self, options)})
+        if options.get("connect_policy") is not None:
+            raise ValueError("connect_policy cannot check the address of a stream that is connected already")
         self._connection = Connection.over(engine, origin, stream, is_async=self._is_async, http2=self._is_http2)
 
     def __repr__(self) -> str:

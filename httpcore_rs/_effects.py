@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import builtins
 import functools
+import inspect
 import select
 import sys
 import typing
 
+from ._connect_policy import check_addresses
 from ._drive import adrive, drive
 from ._engine import set_green
 from ._hosts import shield
 from ._pool_wait import pool_wait
+from ._proxy_challenge import ProxyChallenge, pairs
 from ._ready_chunks import ready_chunks
 from ._resolver import resolve
 from ._sockets import socket_patches
@@ -22,10 +25,15 @@ if typing.TYPE_CHECKING:
     from ._engine import Operation
 
 __all__ = [
+    "aauthenticate",
+    "acall",
     "aclose_streams",
     "aconnect",
     "async_iterator",
+    "authenticate",
     "awaited",
+    "call",
+    "check_addresses",
     "close_streams",
     "connect",
     "detect_monkey_patches",
@@ -55,6 +63,33 @@ def nothing() -> None:
 async def awaited(call: typing.Callable[[], typing.Awaitable[typing.Any]]) -> typing.Any:
     """Awaits the result of `call`, in the frames of the task."""
     return await call()
+
+
+def call(callback: typing.Callable[..., object], *args: object) -> object:
+    """Calls a function of the user's and returns its result. Raises `TypeError` for one that is async."""
+    result = callback(*args)
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()  # Python warns of a coroutine that is not awaited.
+        name = getattr(callback, "__qualname__", type(callback).__qualname__)
+        raise TypeError(f"{name} must be a plain function: a sync request cannot wait for its result")
+    return result
+
+
+async def acall(callback: typing.Callable[..., object], *args: object) -> object:
+    """Calls a function of the user's, of either kind, and returns its result."""
+    result = callback(*args)
+    return await result if inspect.isawaitable(result) else result
+
+
+def authenticate(callback: typing.Callable[..., object], *challenge: typing.Any) -> object:
+    """Asks a callback for the headers that answer a proxy, and returns them as pairs."""
+    return pairs(call(callback, ProxyChallenge(*challenge)))
+
+
+async def aauthenticate(callback: typing.Callable[..., object], *challenge: typing.Any) -> object:
+    """Asks a callback of either kind for the headers that answer a proxy, and returns them as pairs."""
+    return pairs(await acall(callback, ProxyChallenge(*challenge)))
 
 
 def method(target: object, name: str, *args: object, **kwargs: object) -> typing.Any:

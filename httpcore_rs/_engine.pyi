@@ -1,14 +1,16 @@
+import ipaddress
 import os
 import ssl
 import sys
 import typing
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 import httpx
 from httpcore import URL, Origin, Request, Response
 from httpcore import AsyncNetworkStream as _AsyncNetworkStream
 from httpcore import NetworkStream as _NetworkStream
 
+from ._connect_policy import ConnectAddress
 from ._options import EngineOptions
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "HttpxModels",
     "NetworkStream",
     "Operation",
+    "PublicAddressesOnly",
     "ResponseStream",
     "TLSConfig",
     "TLSObject",
@@ -30,6 +33,10 @@ __all__ = [
     "set_green",
     "set_main_thread",
 ]
+
+_Network: typing.TypeAlias = (
+    str | ipaddress.IPv4Address | ipaddress.IPv4Network | ipaddress.IPv6Address | ipaddress.IPv6Network
+)
 
 @typing.final
 class TLSConfig:
@@ -178,6 +185,13 @@ class HttpxModels:
         response_stream: type[object],
         response_attributes: dict[str, object] | None,
     ) -> HttpxModels: ...
+
+@typing.final
+class PublicAddressesOnly:
+    def __new__(cls, allow: Iterable[_Network] | None = None) -> PublicAddressesOnly: ...
+    @property
+    def allow(self) -> tuple[str, ...]: ...
+    def __call__(self, address: ConnectAddress | ipaddress.IPv4Address | ipaddress.IPv6Address | str) -> bool: ...
 
 @typing.final
 class ResponseStream:

@@ -52,7 +52,7 @@ def current_host() -> Host:
     # trio may run in guest mode on an asyncio loop: trio knows if the running task is one of its own.
     token: object
     make: typing.Callable[[typing.Any], Host]
-    if trio is not None and _in_trio_task(trio):
+    if trio is not None and in_trio_task(trio):
         token, make = trio.lowlevel.current_trio_token(), _trio_host
     else:
         token, make = _running_loop(), _asyncio_host
@@ -100,14 +100,15 @@ def shield() -> contextlib.AbstractContextManager[object]:
     """Returns a context manager that keeps cancel scopes of trio or anyio around it from cancelling its block."""
     trio, anyio = sys.modules.get("trio"), sys.modules.get("anyio")
     scope: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-    if trio is not None and _in_trio_task(trio):
+    if trio is not None and in_trio_task(trio):
         scope = trio.CancelScope(shield=True)
     elif anyio is not None:
         scope = anyio.CancelScope(shield=True)
     return scope
 
 
-def _in_trio_task(trio: types.ModuleType) -> bool:
+def in_trio_task(trio: types.ModuleType) -> bool:
+    """Returns whether the running code belongs to a task of trio."""
     # The module is incomplete while another thread imports it.
     lowlevel = getattr(trio, "lowlevel", None)
     if lowlevel is None:

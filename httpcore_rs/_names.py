@@ -28,6 +28,14 @@ SHARED = """
 # Names that `httpcore_rs` alone has. Clients and transports are imported when they are asked for, with httpx.
 TRANSPORTS = ["AsyncClient", "AsyncTransport", "Client", "SyncTransport"]
 METRICS = ["Counters", "Histogram", "Holder", "PoolMetrics", "PoolWait", "RequestInFlight"]
+CONNECTING = [
+    "CachingResolver",
+    "ConnectAddress",
+    "ProxyChallenge",
+    "PublicAddressesOnly",
+    "StaticHosts",
+    "SystemResolver",
+]
 INSTALLATION = ["Installation", "install", "uninstall"]
 
 

@@ -12,13 +12,18 @@ import inspect
 import types
 import typing
 
+from ._resolvers import lookup
+
 if typing.TYPE_CHECKING:
     import ssl
 
     from httpcore import SOCKET_OPTION, Proxy
 
+    from ._connect_policy import ConnectPolicy
     from ._engine import TLSConfig
     from ._pool_wait import PoolWait
+    from ._proxy_challenge import ProxyAuthenticate
+    from ._resolvers import Resolver
 
     Class = typing.TypeVar("Class", bound=type[typing.Any])
 
@@ -26,6 +31,13 @@ if typing.TYPE_CHECKING:
 class PoolOptions(typing.TypedDict, total=False):
     """The options that httpcore does not have. Each class with a constructor takes them, by keyword."""
 
+    max_connections_per_origin: int | None
+    max_keepalive_connections_per_origin: int | None
+    connect_policy: ConnectPolicy | None
+    interface: str | None
+    proxy_authenticate: ProxyAuthenticate | None
+    resolver: Resolver | None
+    expect_continue_timeout: float
     http2_ping_interval: float | None
     http2_ping_timeout: float
     pool_wait_warning: float | None
@@ -53,6 +65,13 @@ if typing.TYPE_CHECKING:
 
 
 DEFAULTS: PoolOptions = {
+    "max_connections_per_origin": None,
+    "max_keepalive_connections_per_origin": None,
+    "connect_policy": None,
+    "interface": None,
+    "proxy_authenticate": None,
+    "resolver": None,
+    "expect_continue_timeout": 1.0,
     "http2_ping_interval": None,
     "http2_ping_timeout": 20.0,
     "pool_wait_warning": 30.0,
@@ -92,6 +111,30 @@ DESCRIPTIONS = {
         the bytes, their timeouts apply, and their `start_tls()` does TLS.""",
     "socket_options": """
         Arguments of `setsockopt`, applied to every socket.""",
+    "max_connections_per_origin": """
+        The largest number of connections to one origin at a time, at least 1. `None`, or more than `max_connections`,
+        sets no limit of its own.""",
+    "max_keepalive_connections_per_origin": """
+        The largest number of idle connections to one origin that are kept. `None`, or more than
+        `max_keepalive_connections`, sets no limit of its own.""",
+    "connect_policy": """
+        Says which addresses may be connected to: `PublicAddressesOnly()`, or a function that is given a
+        `ConnectAddress` and returns a bool or raises an exception. It is asked about each address, of proxies too,
+        before it is connected to. Refused addresses are left out; if none remains, `ConnectError` is raised. What a
+        proxy connects to is checked only if the URL contains an address. Not together with `uds`.""",
+    "interface": """
+        The name of the network interface that connections leave by: `eth0`. Linux (`SO_BINDTODEVICE`) and macOS.""",
+    "proxy_authenticate": """
+        Answers an HTTP proxy that wants authentication (407) before it opens a tunnel: a function that is given a
+        `ProxyChallenge` and returns headers for the next CONNECT on the same connection, or `None` to give up; in an
+        async pool also an async one. It is asked up to 5 times for one tunnel.""",
+    "resolver": """
+        Looks up names in the place of the operating system: a function `(host, port)` that returns IP addresses, in an
+        async pool an async one, or an object with the methods `resolve` and `aresolve`, such as `StaticHosts` and
+        `CachingResolver`. It raises `OSError` for a name that does not exist.""",
+    "expect_continue_timeout": """
+        Seconds that the body of a request with the header `Expect: 100-continue` waits for `100 Continue`. If the final
+        response comes first, the body is not sent. 0 sends it at once. Streams of a `network_backend` do not wait.""",
     "http2_ping_interval": """
         Seconds without a received byte after which a PING is sent on an HTTP/2 connection. `None` sends none. On a
         stream that the engine did not connect, a PING waits while a read does.""",
@@ -108,7 +151,7 @@ DESCRIPTIONS = {
 }
 
 
-def complete(owner: object, options: PoolOptions) -> PoolOptions:
+def complete(owner: typing.Any, options: PoolOptions) -> PoolOptions:
     """Returns the options that the constructor of `owner` was given, with the defaults of the others.
 
     Raises `TypeError` for an option that does not exist.
@@ -116,7 +159,12 @@ def complete(owner: object, options: PoolOptions) -> PoolOptions:
     if not options:
         return DEFAULTS
     reject_unknown(owner, options)
-    return {**DEFAULTS, **options}
+    completed: PoolOptions = {**DEFAULTS, **options}
+    resolver = completed["resolver"]
+    if resolver is not None:
+        of_pool = lookup(resolver, is_async=owner._is_async)  # noqa: SLF001  # Of this package.
+        completed["resolver"] = typing.cast("Resolver", of_pool)
+    return completed
 
 
 def reject_unknown(owner: object, options: PoolOptions) -> None:

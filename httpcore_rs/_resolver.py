@@ -1,7 +1,8 @@
 """Name resolution: concurrent callers for one host and port share one lookup (single flight).
 
 The result of a lookup goes to all callers that wait for it, and is not cached. Threads share lookups in the process,
-tasks in their event loop.
+tasks in their event loop. A pool's own resolver (`_resolvers.py`) comes as the argument `lookup`; lookups are shared by
+those that have the same one.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ if typing.TYPE_CHECKING:
 
 # What `socket.getaddrinfo` returns.
 Addresses = list[tuple[typing.Any, typing.Any, int, str, tuple[typing.Any, ...]]]
-_Key = tuple[str, int]
+_Lookups = typing.Callable[[str, int], "Addresses"]
+_AsyncLookups = typing.Callable[[str, int], typing.Awaitable["Addresses"]]
+_Key = tuple[_Lookups, str, int]
+_AsyncKey = tuple[typing.Optional[_AsyncLookups], str, int]
 
 
-def _copy(error: BaseException) -> BaseException:
+def copy_of(error: BaseException) -> BaseException:
     """Returns a copy of an exception, without its traceback, for one caller to raise.
 
     A shared exception would collect the tracebacks of all callers, and would keep their frames alive.
@@ -84,54 +88,55 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_lookups.clear)
 
 
-def resolve(host: str, port: int, timeout: float | None) -> Addresses | None:
+def _getaddrinfo(host: str, port: int) -> Addresses:
+    return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+
+
+def resolve(host: str, port: int, timeout: float | None, lookup: _Lookups = _getaddrinfo) -> Addresses | None:
     """Returns the addresses of a host, or `None` if `timeout` seconds passed first.
 
-    The first caller for a host and port runs `socket.getaddrinfo`, which cannot be ended early: the timeout applies to
-    the callers that wait for its result. Raises the exception of `getaddrinfo`. If the running caller is interrupted
+    The first caller for a host and port runs `lookup`, which cannot be ended early: the timeout applies to the callers
+    that wait for its result. Raises the exception of `lookup`. If the running caller is interrupted
     (Ctrl-C, a killed greenlet), one of the waiting callers runs the lookup again.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    key = (host, port)
+    key = (lookup, host, port)
     while True:
         runner = _Runner()
         mine = _Lookup(runner)
-        lookup = _lookups.setdefault(key, mine)
-        if lookup is mine:
+        running = _lookups.setdefault(key, mine)
+        if running is mine:
             return _run(key, mine)
-        if lookup.owner == mine.owner and lookup.runner() is not None:
+        if running.owner == mine.owner and running.runner() is not None:
             # A signal handler or a finalizer that runs within the lookup of its own thread must not wait for it.
-            return _getaddrinfo(host, port)
-        if not lookup.wait(deadline):
+            return lookup(host, port)
+        if not running.wait(deadline):
             return None
-        if lookup.error is not None:
-            raise _copy(lookup.error)
-        if lookup.found is not None:
-            return lookup.found
-        _forget(key, lookup)
+        if running.error is not None:
+            raise copy_of(running.error)
+        if running.found is not None:
+            return running.found
+        _forget(key, running)
 
 
-def _run(key: _Key, lookup: _Lookup) -> Addresses:
+def _run(key: _Key, running: _Lookup) -> Addresses:
+    lookup, host, port = key
     try:
-        found = lookup.found = _getaddrinfo(*key)
+        found = running.found = lookup(host, port)
     except Exception as exc:
-        lookup.error = _copy(exc)
+        running.error = copy_of(exc)
         raise
     else:
         return found
     finally:
-        _forget(key, lookup)
-        lookup.done.set()
+        _forget(key, running)
+        running.done.set()
 
 
-def _forget(key: _Key, lookup: _Lookup) -> None:
+def _forget(key: _Key, running: _Lookup) -> None:
     # The table may hold another lookup by now, or none: in a forked child, or after another thread has done this.
-    if _lookups.get(key) is lookup:
+    if _lookups.get(key) is running:
         _lookups.pop(key, None)
-
-
-def _getaddrinfo(host: str, port: int) -> Addresses:
-    return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
 
 
 # Event loops.
@@ -142,23 +147,26 @@ class AsyncioResolver:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._lookups: dict[_Key, tuple[asyncio.Task[Addresses], set[object]]] = {}
+        self._lookups: dict[_AsyncKey, tuple[asyncio.Task[Addresses], set[object]]] = {}
 
-    async def resolve(self, host: str, port: int, timeout: float | None) -> Addresses | None:
-        """Returns the addresses of a host, or `None` after `timeout` seconds. Raises the exception of `getaddrinfo`."""
+    async def resolve(
+        self, host: str, port: int, timeout: float | None, lookup: _AsyncLookups | None = None
+    ) -> Addresses | None:
+        """Returns the addresses of a host, or `None` after `timeout` seconds. Raises the exception of the lookup."""
+        key = (lookup, host, port)
         deadline = None if timeout is None else self._loop.time() + timeout
         while True:
-            task = await self._wait((host, port), None if deadline is None else deadline - self._loop.time())
+            task = await self._wait(key, None if deadline is None else deadline - self._loop.time())
             if not task.done():
                 return None
             # A program that cancels all tasks of the loop also cancels lookups: this caller then starts another one.
             if not task.cancelled():
                 error = task.exception()
                 if error is not None:
-                    raise _copy(error)
+                    raise copy_of(error)
                 return task.result()
 
-    async def _wait(self, key: _Key, timeout: float | None) -> asyncio.Task[Addresses]:
+    async def _wait(self, key: _AsyncKey, timeout: float | None) -> asyncio.Task[Addresses]:
         import asyncio
 
         lookup = self._lookups.get(key)
@@ -175,7 +183,7 @@ class AsyncioResolver:
                 task.cancel()
         return task
 
-    def _start(self, key: _Key) -> tuple[asyncio.Task[Addresses], set[object]]:
+    def _start(self, key: _AsyncKey) -> tuple[asyncio.Task[Addresses], set[object]]:
         task = self._loop.create_task(self._getaddrinfo(key))
         lookup = (task, set[object]())
         # An eager task may have ended already.
@@ -184,16 +192,19 @@ class AsyncioResolver:
         task.add_done_callback(lambda task: self._end(key, task))
         return lookup
 
-    async def _getaddrinfo(self, key: _Key) -> Addresses:
-        return await self._loop.getaddrinfo(*key, type=socket.SOCK_STREAM)
+    async def _getaddrinfo(self, key: _AsyncKey) -> Addresses:
+        lookup, host, port = key
+        if lookup is not None:
+            return await lookup(host, port)
+        return await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
-    def _end(self, key: _Key, task: asyncio.Task[Addresses]) -> None:
+    def _end(self, key: _AsyncKey, task: asyncio.Task[Addresses]) -> None:
         self._forget(key, task)
         if not task.cancelled():
             # Marks the exception as retrieved, so that asyncio does not report it if there are no waiters left.
             task.exception()
 
-    def _forget(self, key: _Key, task: asyncio.Task[Addresses]) -> None:
+    def _forget(self, key: _AsyncKey, task: asyncio.Task[Addresses]) -> None:
         if self._lookups.get(key, (None,))[0] is task:
             del self._lookups[key]
 
@@ -202,45 +213,51 @@ class TrioResolver:
     """The lookups of one trio run. Each runs in a system task, which is cancelled when its last waiter leaves."""
 
     def __init__(self) -> None:
-        self._lookups: dict[_Key, _TrioLookup] = {}
+        self._lookups: dict[_AsyncKey, _TrioLookup] = {}
 
-    async def resolve(self, host: str, port: int, timeout: float | None) -> Addresses | None:
-        """Returns the addresses of a host, or `None` after `timeout` seconds. Raises the exception of `getaddrinfo`."""
+    async def resolve(
+        self, host: str, port: int, timeout: float | None, lookup: _AsyncLookups | None = None
+    ) -> Addresses | None:
+        """Returns the addresses of a host, or `None` after `timeout` seconds. Raises the exception of the lookup."""
         trio = sys.modules["trio"]
-        key = (host, port)
-        lookup = self._lookups.get(key)
-        if lookup is None:
-            lookup = self._lookups[key] = _TrioLookup(trio)
+        key = (lookup, host, port)
+        running = self._lookups.get(key)
+        if running is None:
+            running = self._lookups[key] = _TrioLookup(trio)
             context = contextvars.copy_context()
-            trio.lowlevel.spawn_system_task(self._run, key, lookup, name="httpcore_rs lookup", context=context)
-        lookup.waiters += 1
+            trio.lowlevel.spawn_system_task(self._run, key, running, name="httpcore_rs lookup", context=context)
+        running.waiters += 1
         try:
             with trio.move_on_after(float("inf") if timeout is None else timeout):
-                await lookup.done.wait()
+                await running.done.wait()
         finally:
-            lookup.waiters -= 1
-            if lookup.waiters == 0:
-                self._forget(key, lookup)
-                lookup.scope.cancel()
-        if lookup.error is not None:
-            raise _copy(lookup.error)
-        return lookup.found
+            running.waiters -= 1
+            if running.waiters == 0:
+                self._forget(key, running)
+                running.scope.cancel()
+        if running.error is not None:
+            raise copy_of(running.error)
+        return running.found
 
-    async def _run(self, key: _Key, lookup: _TrioLookup) -> None:
+    async def _run(self, key: _AsyncKey, running: _TrioLookup) -> None:
         trio = sys.modules["trio"]
+        lookup, host, port = key
         try:
-            with lookup.scope:
-                lookup.found = await trio.socket.getaddrinfo(*key, type=socket.SOCK_STREAM)
+            with running.scope:
+                if lookup is not None:
+                    running.found = await lookup(host, port)
+                else:
+                    running.found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except trio.Cancelled:
             raise
         except BaseException as exc:  # noqa: BLE001  # Raised in a system task it would end the trio run.
-            lookup.error = _copy(exc)
+            running.error = copy_of(exc)
         finally:
-            self._forget(key, lookup)
-            lookup.done.set()
+            self._forget(key, running)
+            running.done.set()
 
-    def _forget(self, key: _Key, lookup: _TrioLookup) -> None:
-        if self._lookups.get(key) is lookup:
+    def _forget(self, key: _AsyncKey, running: _TrioLookup) -> None:
+        if self._lookups.get(key) is running:
             del self._lookups[key]
 
 

@@ -73,17 +73,25 @@ pub struct Error {
     kind: Kind,
     message: Cow<'static, str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    is_repeated: bool,
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), source: None, is_repeated: true }
     }
 
     /// Returns the same error with its cause, which becomes the `__cause__` of the exception.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Returns the same error of a connect that another attempt would not change.
+    #[must_use]
+    pub fn not_repeated(mut self) -> Self {
+        self.is_repeated = false;
         self
     }
 
@@ -128,7 +136,7 @@ impl Error {
 
     /// Returns whether httpcore repeats a connect that ended with this error (`retries=`).
     pub fn is_failed_connect(&self) -> bool {
-        matches!(self.kind, Kind::ConnectError | Kind::ConnectTimeout)
+        self.is_repeated && matches!(self.kind, Kind::ConnectError | Kind::ConnectTimeout)
     }
 }
 

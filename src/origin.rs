@@ -53,6 +53,16 @@ impl Scheme {
     }
 }
 
+/// Header fields for a proxy, as names and values. They may be credentials, and are shown nowhere.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct TunnelHeaders(pub Arc<[(Vec<u8>, Vec<u8>)]>);
+
+impl fmt::Debug for TunnelHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TunnelHeaders")
+    }
+}
+
 /// An origin as it was given by the user: its port may be out of range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -62,6 +72,8 @@ pub struct Origin {
     /// The name that the server is verified for in place of the host (`sni_hostname`). A connection serves requests with the same
     /// name only.
     pub server_name: Option<String>,
+    /// The fields of the request for a tunnel, beside those for every tunnel. A connection serves requests with the same ones only.
+    pub tunnel_headers: Option<TunnelHeaders>,
 }
 
 impl Origin {
@@ -71,7 +83,7 @@ impl Origin {
             static LAST: RefCell<Option<Arc<Origin>>> = const { RefCell::new(None) };
         }
 
-        let made = || Arc::new(Self { scheme, host: host.to_owned(), port, server_name: None });
+        let made = || Arc::new(Self { scheme, host: host.to_owned(), port, server_name: None, tunnel_headers: None });
         let shared = |last: &RefCell<Option<Arc<Self>>>| {
             let mut last = last.borrow_mut();
             match &*last {
@@ -229,7 +241,13 @@ mod tests {
     #[test]
     fn ipv6_addresses_are_formatted_in_brackets() {
         for host in ["::1", "[::1]"] {
-            let origin = Origin { scheme: Scheme::Http, host: host.to_owned(), port: 8080, server_name: None };
+            let origin = Origin {
+                scheme: Scheme::Http,
+                host: host.to_owned(),
+                port: 8080,
+                server_name: None,
+                tunnel_headers: None,
+            };
             assert_eq!(origin.to_string(), "http://[::1]:8080");
             assert_eq!(origin.bare_host(), "::1");
         }

@@ -38,7 +38,13 @@ const SCRIPT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Returns `http://example.com`.
 pub fn origin() -> Arc<Origin> {
-    Arc::new(Origin { scheme: Scheme::Http, host: "example.com".to_owned(), port: 80, server_name: None })
+    Arc::new(Origin {
+        scheme: Scheme::Http,
+        host: "example.com".to_owned(),
+        port: 80,
+        server_name: None,
+        tunnel_headers: None,
+    })
 }
 
 /// Returns a stream of the engine, and the other end of it.
@@ -89,6 +95,8 @@ pub fn request(method: &str, target: &str, fields: &[(&str, &str)], content: Con
         timeouts: Timeouts::default(),
         has_trailers: false,
         timings: Arc::default(),
+        has_informational: false,
+        expect_continue: None,
     }
 }
 
@@ -129,6 +137,10 @@ impl Answers {
                 reply.set(Ok(self.ready.pop_front().unwrap_or(ReadyChunks::Unknown)));
             }
             Effect::Trailers(reply) => reply.set(Ok(self.trailers.clone())),
+            Effect::Informational { head, reply } => {
+                self.events.push(format!("informational {}", head.status()));
+                reply.set(Ok(()));
+            }
             Effect::Yield(reply) | Effect::CloseDropped(reply) => reply.set(Ok(())),
             Effect::Trace { trace_event, reply } => {
                 let TraceEvent { event, stage } = *trace_event;
@@ -142,6 +154,8 @@ impl Answers {
             }
             Effect::Spawn { .. }
             | Effect::Resolve { .. }
+            | Effect::CheckAddresses { .. }
+            | Effect::ProxyAuthenticate { .. }
             | Effect::SocketPatches(_)
             | Effect::Connect { .. }
             | Effect::Read { .. }

@@ -16,7 +16,7 @@ use super::connection::{Client, HttpConnection, share};
 use super::http1_body::Http1Body;
 use super::stream_view::StreamView;
 use super::waiting::StreamWaiters;
-use crate::connect::Attempt;
+use crate::connect::{Attempt, ProxyRoute};
 use crate::error::{Error, Kind, Result};
 use crate::http1::{self, Http1};
 use crate::http2::{self, FailureCause, Http2};
@@ -61,10 +61,17 @@ pub async fn start(
     reactor: Option<Arc<Reactor>>,
     effects: EffectChannel,
 ) -> Result<Response> {
-    let request = match &client.connector.proxy {
+    let mut request = match &client.connector.proxy {
         Some(proxy) => proxy.forwarded(request),
         None => request,
     };
+    if request.origin.tunnel_headers.is_some() && client.connector.route(&request.origin) != ProxyRoute::Tunnel {
+        // They are for tunnels only, and must not keep requests from sharing connections.
+        Arc::make_mut(&mut request.origin).tunnel_headers = None;
+    }
+    if request.head.expects_continue {
+        request.expect_continue = client.connector.expect_continue_timeout;
+    }
     let (given, only) = match place {
         ConnectionChoice::Any => (None, None),
         ConnectionChoice::This(reservation) => (Some(owned(reservation)?), None),

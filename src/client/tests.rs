@@ -48,8 +48,11 @@ impl Server {
     fn client(&self, max_connections: usize, http2: bool) -> Arc<Client> {
         let options = TlsOptions { trust: Trust::Anything, rules: Rules::default(), needs_tls13: false };
         let connector = Connector {
+            resolver: None,
+            policy: None,
             retries: 0,
             local_address: None,
+            interface: None,
             uds: Some(self.path.to_str().expect("a path in UTF-8").to_owned()),
             socket_options: Vec::new(),
             proxy: None,
@@ -58,12 +61,14 @@ impl Server {
             python_sockets: None,
             http1: !http2,
             http2,
+            expect_continue_timeout: None,
             keep_alive: None,
         };
         let limits = Limits {
             max_connections,
             max_connections_per_origin: None,
             max_keepalive_connections: max_connections,
+            max_keepalive_connections_per_origin: None,
             keepalive_expiry: None,
         };
         Arc::new(Client {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use super::happy_eyeballs::{self, SocketConfig, SocketOption};
+use super::policy::{Checked, ConnectPolicy};
 use super::proxy::{self, Proxy, ProxyRoute};
 use super::{socks5, tunnel};
 use crate::error::{Error, Kind, OsError, Result};
@@ -24,7 +25,9 @@ use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
-use crate::operation::{Backend, EffectChannel, Endpoints, Event, Hop, Outcome, SocketPatches, SocksRequest};
+use crate::operation::{
+    Backend, Callback, EffectChannel, Endpoints, Event, ExternalHandle, Hop, Outcome, SocketPatches, SocksRequest,
+};
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 use crate::timings::{Mark, Timings};
@@ -39,11 +42,17 @@ const BACKOFF_FACTOR: Duration = Duration::from_millis(500);
 pub struct Connector {
     pub retries: usize,
     pub local_address: Option<IpAddr>,
+    /// The network interface that connections leave by.
+    pub interface: Option<Arc<str>>,
     /// The path of a Unix domain socket, to which all connections lead unless there is a proxy.
     pub uds: Option<String>,
     pub socket_options: Vec<SocketOption>,
     pub proxy: Option<Proxy>,
     pub tls: Tls,
+    /// Looks names up in the place of the system.
+    pub resolver: Option<Callback>,
+    /// Says which addresses may be connected to.
+    pub policy: Option<ConnectPolicy>,
     /// The user's `network_backend`, if there is one.
     pub backend: ArcSwapOption<Backend>,
     /// The backend that connects where a program has replaced Python's sockets. Without it nothing is asked.
@@ -51,6 +60,8 @@ pub struct Connector {
     /// The protocols that may be spoken, at least one of them.
     pub http1: bool,
     pub http2: bool,
+    /// The longest time that the body of a request waits for `100 Continue`, if the request expects that.
+    pub expect_continue_timeout: Option<Duration>,
     /// For connections that speak HTTP/2.
     pub keep_alive: Option<KeepAlive>,
 }
@@ -131,6 +142,9 @@ impl Connector {
 
     async fn connect_by(&self, proxy: &Proxy, context: &ConnectContext<'_>) -> Result<Stream> {
         let &Attempt { origin, effects, timings, .. } = context.attempt;
+        if let Some(policy) = &self.policy {
+            context.in_time(|| format!("connecting to {origin}"), policy.check_target(origin, effects)).await?;
+        }
         let is_socks = matches!(proxy.protocol, proxy::ProxyProtocol::Socks5(_));
         let hop = if is_socks { Hop::ToSocksProxy } else { Hop::ToHttpProxy };
         let mut stream = self.open(context, Peer { origin: &proxy.origin, hop }).await?;
@@ -168,8 +182,8 @@ impl Connector {
         if let Some(backend) = &context.backend {
             effects.close_dropped().await?;
             let event = self.connect_event(context, peer);
-            let connecting = effects.connect(Arc::clone(backend), None, event.clone());
             context.attempt.timings.mark_now(Mark::ConnectBegun);
+            let connecting = self.connect_by_backend(backend, context, peer, event.clone());
             let stream = effects.span(|| event, |stream| Outcome::External(stream.clone()), connecting).await?;
             context.attempt.timings.mark_now(Mark::ConnectEnded);
             return Ok(Stream::External(Box::new(ExternalIo::new(stream))));
@@ -177,6 +191,41 @@ impl Connector {
         let connecting = context.in_time(|| format!("connecting to {peer}"), self.socket(context, peer));
         let socket = effects.span(|| self.connect_event(context, peer), connected, connecting).await?;
         Ok(Stream::Plain(socket))
+    }
+
+    /// Has a backend connect. With a resolver or a policy it is given addresses in place of names, one after the other.
+    async fn connect_by_backend(
+        &self,
+        backend: &Backend,
+        context: &ConnectContext<'_>,
+        peer: Peer<'_>,
+        event: Event,
+    ) -> Result<ExternalHandle> {
+        let effects = context.attempt.effects;
+        let (false, Event::ConnectTcp { local_address, timeout, hop, .. }) =
+            (self.resolver.is_none() && self.policy.is_none(), &event)
+        else {
+            return effects.connect(Arc::clone(backend), None, event).await;
+        };
+        let addresses = context.in_time(|| format!("connecting to {peer}"), self.addresses(context, peer)).await?;
+        let mut first_error = None;
+        for address in addresses {
+            let (host, port) = (address.ip().to_string(), address.port().into());
+            let event = Event::ConnectTcp { host, port, local_address: *local_address, timeout: *timeout, hop: *hop };
+            match effects.connect(Arc::clone(backend), None, event).await {
+                Err(error) if error.is_failed_connect() => drop(first_error.get_or_insert(error)),
+                connected => return connected,
+            }
+        }
+        Err(first_error.unwrap_or_else(|| failed(peer, happy_eyeballs::no_address(None))))
+    }
+
+    /// Returns the addresses of an origin or a proxy that may be connected to.
+    async fn addresses(&self, context: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Vec<SocketAddr>> {
+        let addresses = lookup(peer.origin, self.resolver.as_ref(), context).await?;
+        let Some(policy) = &self.policy else { return Ok(addresses) };
+        let checked = Checked { peer: peer.origin, origin: context.attempt.origin, is_proxy: peer.is_proxy() };
+        policy.allowed(checked, addresses, context.attempt.effects).await
     }
 
     /// Begins TLS on a stream, with the origin or with the proxy.
@@ -267,13 +316,17 @@ impl Connector {
     }
 
     async fn socket(&self, context: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Socket> {
-        let config = SocketConfig { local_address: self.local_address, options: self.socket_options.clone() };
+        let config = SocketConfig {
+            local_address: self.local_address,
+            options: self.socket_options.clone(),
+            interface: self.interface.clone(),
+        };
         let Attempt { reactor, timings, .. } = *context.attempt;
         let socket = if let Some(path) = self.unix_socket() {
             timings.mark_now(Mark::ConnectBegun);
             happy_eyeballs::connect_unix(path, &config, reactor).await.map_err(|error| failed(path, error))?
         } else {
-            let addresses = addresses(peer.origin, context).await?;
+            let addresses = self.addresses(context, peer).await?;
             timings.mark_now(Mark::ConnectBegun);
             happy_eyeballs::connect(addresses, &config, reactor).await.map_err(|error| failed(peer, error))?
         };
@@ -315,9 +368,15 @@ impl ConnectContext<'_> {
     }
 }
 
+impl Peer<'_> {
+    fn is_proxy(&self) -> bool {
+        matches!(self.hop, Hop::ToHttpProxy | Hop::ToSocksProxy)
+    }
+}
+
 impl fmt::Display for Peer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if matches!(self.hop, Hop::ToHttpProxy | Hop::ToSocksProxy) {
+        if self.is_proxy() {
             f.write_str("the proxy ")?;
         }
         self.origin.fmt(f)
@@ -353,16 +412,17 @@ fn setup_socks5(stream: &Stream, origin: &Origin, credentials: Option<&socks5::C
     }))
 }
 
-async fn addresses(origin: &Origin, context: &ConnectContext<'_>) -> Result<Vec<SocketAddr>> {
+async fn lookup(origin: &Origin, resolver: Option<&Callback>, context: &ConnectContext<'_>) -> Result<Vec<SocketAddr>> {
     let port = origin.tcp_port()?;
-    if let Ok(address) = origin.bare_host().parse::<IpAddr>()
-        && context.patches == SocketPatches::Nothing
-    {
+    let literal = origin.bare_host().parse::<IpAddr>().ok();
+    if let (Some(address), SocketPatches::Nothing) = (literal, context.patches) {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
+    // An address is no name, nor is one with a zone. A program that has replaced the lookup is asked for addresses too.
+    let resolver = resolver.filter(|_| literal.is_none() && !origin.host.contains(':'));
     let Attempt { effects, timings, .. } = context.attempt;
     timings.mark_now(Mark::DnsBegun);
-    let addresses = effects.resolve(origin.bare_host(), port).await?;
+    let addresses = effects.resolve(origin.bare_host(), port, resolver.cloned()).await?;
     timings.mark_now(Mark::DnsEnded);
     Ok(addresses)
 }

@@ -34,6 +34,8 @@ pub struct SocketOption {
 pub struct SocketConfig {
     pub local_address: Option<IpAddr>,
     pub options: Vec<SocketOption>,
+    /// The network interface that connections leave by.
+    pub interface: Option<Arc<str>>,
 }
 
 impl SocketConfig {
@@ -48,6 +50,9 @@ impl SocketConfig {
         }
         for option in &self.options {
             sys::set_option(&socket, option.level, option.name, &option.value)?;
+        }
+        if let (Some(interface), false) = (&self.interface, is_unix) {
+            sys::bind_to_interface(&socket, interface, domain == Domain::IPV4)?;
         }
         if let (Some(local_address), false) = (self.local_address, is_unix) {
             socket.bind(&SocketAddr::new(local_address, 0).into())?;
@@ -150,7 +155,10 @@ impl Race<'_> {
                 let Some(address) = self.waiting.next() else {
                     self.next_attempt = None;
                     if self.running.is_empty() {
-                        return Poll::Ready(Err(self.first_error.take().unwrap_or_else(|| no_address(self.config))));
+                        return Poll::Ready(Err(self
+                            .first_error
+                            .take()
+                            .unwrap_or_else(|| no_address(self.config.local_address))));
                     }
                     return Poll::Pending;
                 };
@@ -192,8 +200,9 @@ fn poll_connected(socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     })
 }
 
-fn no_address(config: &SocketConfig) -> io::Error {
-    let why = match config.local_address {
+/// Returns the error for a host without an address that can be connected to.
+pub fn no_address(local_address: Option<IpAddr>) -> io::Error {
+    let why = match local_address {
         Some(_) => "the host has no address of the local address's family",
         None => "the host has no address",
     };
@@ -342,7 +351,7 @@ mod tests {
         let local_address: IpAddr = "127.0.0.2".parse().expect("an address");
         let keep_alive =
             SocketOption { level: libc::SOL_SOCKET, name: libc::SO_KEEPALIVE, value: OptionValue::Integer(1) };
-        let config = SocketConfig { local_address: Some(local_address), options: vec![keep_alive] };
+        let config = SocketConfig { local_address: Some(local_address), options: vec![keep_alive], interface: None };
         let socket = connect_to(&[open], &config).expect("a connection");
         assert!(socket.socket().keepalive().expect("an option"));
         let (_, from) = listener.accept().expect("the connection");
@@ -350,7 +359,7 @@ mod tests {
         for value in [OptionValue::Bytes(vec![1, 0, 0, 0]), OptionValue::Null(4)] {
             let is_null = matches!(value, OptionValue::Null(_));
             let option = SocketOption { level: libc::SOL_SOCKET, name: libc::SO_KEEPALIVE, value };
-            let config = SocketConfig { local_address: None, options: vec![option] };
+            let config = SocketConfig { options: vec![option], ..SocketConfig::default() };
             assert_eq!(connect_to(&[open], &config).is_err(), is_null, "the system needs a value");
         }
     }

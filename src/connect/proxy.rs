@@ -12,7 +12,7 @@ use memchr::memmem;
 use super::socks5;
 use crate::error::{Error, Kind, Result};
 use crate::message::{HeadWriter, Request, RequestHead};
-use crate::operation::Fields;
+use crate::operation::{Callback, Fields};
 use crate::origin::Origin;
 use crate::tls::Tls;
 
@@ -22,6 +22,8 @@ pub struct Proxy {
     pub protocol: ProxyProtocol,
     /// For a proxy with an `https` URL.
     pub tls: Tls,
+    /// Called when the proxy wants authentication before it opens a tunnel.
+    pub authenticate: Option<Callback>,
 }
 
 pub enum ProxyProtocol {
@@ -45,17 +47,11 @@ pub enum ProxyRoute {
 impl Proxy {
     /// Returns the proxy, if the fields or credentials for it can be sent.
     pub fn new(origin: Origin, protocol: ProxyProtocol, tls: Tls) -> Result<Self> {
-        let proxy = Self { origin: Arc::new(origin), protocol, tls };
+        let proxy = Self { origin: Arc::new(origin), protocol, tls, authenticate: None };
         match &proxy.protocol {
             ProxyProtocol::Http(fields) => {
-                let framing = |name: &[u8]| {
-                    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
-                };
-                if let Some((name, _)) = fields.iter().find(|(name, _)| framing(name)) {
-                    let message = format!("{} cannot be a header for the proxy {}", name.escape_ascii(), proxy.origin);
-                    return Err(Error::local(message));
-                }
-                proxy.tunnel_head(&proxy.origin)?;
+                proxy.check_names(fields.iter().map(|(name, _)| &**name))?;
+                proxy.tunnel_head(&proxy.origin, &[])?;
             }
             ProxyProtocol::Socks5(credentials) => {
                 if let Some(credentials) = credentials {
@@ -86,10 +82,38 @@ impl Proxy {
         }
     }
 
+    /// Returns an error if one of the fields would frame a body: a request for a tunnel has none.
+    fn check_names<'a>(&self, mut names: impl Iterator<Item = &'a [u8]>) -> Result<()> {
+        let frames = |name: &&[u8]| {
+            name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+        };
+        match names.find(frames) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("{} cannot be a header for the proxy {}", name.escape_ascii(), self.origin);
+                Err(Error::local(message))
+            }
+        }
+    }
+
+    /// Returns the fields of a request for a tunnel: those for every tunnel, those that the caller's request adds, and `answer`, those
+    /// that answer the proxy's last response. Later ones replace earlier ones of the same name.
+    fn tunnel_fields(&self, origin: &Origin, answer: &[(Bytes, Bytes)]) -> Result<Fields> {
+        let of_proxy = if let ProxyProtocol::Http(fields) = &self.protocol { &**fields } else { &[] };
+        let copied = |(name, value): &(Vec<u8>, Vec<u8>)| (name.clone().into(), value.clone().into());
+        let of_request: Fields =
+            origin.tunnel_headers.iter().flat_map(|headers| headers.0.iter()).map(copied).collect();
+        let has =
+            |fields: &[(Bytes, Bytes)], name: &[u8]| fields.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        self.check_names(of_request.iter().chain(answer).map(|(name, _)| &**name))?;
+        let of_proxy = of_proxy.iter().filter(|(name, _)| !has(&of_request, name) && !has(answer, name));
+        let kept = of_request.iter().filter(|(name, _)| !has(answer, name));
+        Ok(of_proxy.chain(kept).chain(answer).cloned().collect())
+    }
+
     /// Returns the head of the request for a tunnel (RFC 9110, 9.3.6).
-    pub(super) fn tunnel_head(&self, origin: &Origin) -> Result<RequestHead> {
-        let none = Fields::new();
-        let fields = if let ProxyProtocol::Http(fields) = &self.protocol { fields } else { &none };
+    pub(super) fn tunnel_head(&self, origin: &Origin, answer: &[(Bytes, Bytes)]) -> Result<RequestHead> {
+        let fields = self.tunnel_fields(origin, answer)?;
         let is_host = |(name, _): &&(Bytes, Bytes)| name.eq_ignore_ascii_case(b"host");
         let target = origin.host_and_port();
         let mut writer = HeadWriter::new(b"CONNECT", target.as_bytes())?;
@@ -109,10 +133,11 @@ impl Proxy {
         writer.finish()
     }
 
-    /// Returns whether an HTTP proxy is sent credentials.
-    pub(super) fn has_credentials(&self) -> bool {
-        let ProxyProtocol::Http(fields) = &self.protocol else { return false };
-        fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"proxy-authorization"))
+    /// Returns whether an HTTP proxy is sent credentials for a tunnel to an origin.
+    pub(super) fn has_credentials(&self, origin: &Origin) -> bool {
+        let is = |name: &[u8]| name.eq_ignore_ascii_case(b"proxy-authorization");
+        let of_proxy = matches!(&self.protocol, ProxyProtocol::Http(fields) if fields.iter().any(|(name, _)| is(name)));
+        of_proxy || origin.tunnel_headers.iter().flat_map(|headers| headers.0.iter()).any(|(name, _)| is(name))
     }
 
     /// Returns the error for a handshake that has failed.
@@ -168,7 +193,13 @@ mod tests {
     use crate::origin::Scheme;
 
     fn forwarded(head: &str, port: i64, fields: &[(&'static str, &'static str)]) -> String {
-        let origin = Origin { scheme: Scheme::Http, host: "example.com".to_owned(), port, server_name: None };
+        let origin = Origin {
+            scheme: Scheme::Http,
+            host: "example.com".to_owned(),
+            port,
+            server_name: None,
+            tunnel_headers: None,
+        };
         let fields: Fields = fields.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         String::from_utf8_lossy(&forwarded_head(head.as_bytes(), &origin, &fields)).into_owned()
     }

@@ -19,7 +19,7 @@ use crate::timings::Timings;
 use crate::tls::{Rules, Tls, TlsConfig, TlsOptions, Trust};
 
 pub(super) fn origin(scheme: Scheme, host: &str, port: i64) -> Origin {
-    Origin { scheme, host: host.to_owned(), port, server_name: None }
+    Origin { scheme, host: host.to_owned(), port, server_name: None, tunnel_headers: None }
 }
 
 pub(super) fn external() -> ExternalHandle {
@@ -37,14 +37,18 @@ fn connector() -> Connector {
     Connector {
         retries: 0,
         local_address: None,
+        interface: None,
         uds: None,
         socket_options: Vec::new(),
         proxy: None,
         tls: tls(),
+        resolver: None,
+        policy: None,
         backend: ArcSwapOption::empty(),
         python_sockets: None,
         http1: true,
         http2: true,
+        expect_continue_timeout: None,
         keep_alive: None,
     }
 }

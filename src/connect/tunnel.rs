@@ -1,20 +1,36 @@
 //! Tunnels through an HTTP proxy: CONNECT (RFC 9110, 9.3.6).
 //!
+//! A proxy that wants authentication answers 407, and the user's callback says what the next request for the tunnel has to contain. All
+//! requests go over the same connection: Negotiate and NTLM authenticate a connection, in two or three rounds.
+//!
 //! Cancelling: dropping the future closes the stream.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::proxy::Proxy;
-use crate::error::Result;
-use crate::http1::Http1;
+use crate::error::{Error, Kind, Result};
+use crate::http1::{Http1, Http1Incoming};
+use crate::io::progress::ProgressTimer;
 use crate::io::stream::Stream;
-use crate::message::{Content, Http1Head, Request};
-use crate::operation::{EffectChannel, ExchangeKind};
+use crate::message::{Content, Http1Head, Request, RequestHead, ResponseHead};
+use crate::operation::{Effect, EffectChannel, ExchangeKind, ProxyChallenge};
 use crate::origin::Origin;
 use crate::timeout::Timeouts;
+
+const AUTHENTICATION_REQUIRED: u16 = 407;
+
+/// The remedy where a connection cannot be used for the next round.
+const ENDED: &str = "the proxy has ended the connection, or sent a long body: authentication cannot go on there";
+
+/// The number of times that the user's callback is asked for one tunnel.
+const MAX_ROUNDS: usize = 5;
+
+/// The longest body of a 407 that is read for the sake of the connection.
+const MAX_DRAINED: usize = 64 * 1024;
 
 /// Makes the proxy at the other end of the stream open a tunnel to an origin. The bytes that follow on the stream are the origin's.
 ///
@@ -26,19 +42,44 @@ pub async fn open(
     operation_timeout: Option<Duration>,
     effects: &EffectChannel,
 ) -> Result<Stream> {
-    let request = Request {
-        origin: Arc::clone(&proxy.origin),
-        head: proxy.tunnel_head(origin)?,
-        content: Content::Inline(Bytes::new()),
-        timeouts: Timeouts { read: operation_timeout, write: operation_timeout, ..Timeouts::default() },
-        has_trailers: false,
-        timings: Arc::default(),
-    };
     let mut connection = Http1::new(stream, Arc::clone(&proxy.origin)).reporting_as(ExchangeKind::Connect);
-    let response = connection.send(&request, effects).await.map_err(|failure| failure.error)?;
-    let head = response.head;
-    if !(200..300).contains(&head.status) {
-        return Err(Proxy::refused(refusal_text(proxy, &head)));
+    let mut request = tunnel_request(proxy, proxy.tunnel_head(origin, &[])?, operation_timeout);
+    let mut refusal = None;
+    for round in 1.. {
+        let response = match (connection.send(&request, effects).await, &refusal) {
+            (Ok(response), _) => response,
+            (Err(failure), Some(refusal)) if failure.received == 0 && has_disconnected(&failure.error) => {
+                let ended = Proxy::refused(refusal_text(proxy, origin, refusal, Some(ENDED)));
+                return Err(ended.with_source(failure.error));
+            }
+            (Err(failure), _) => return Err(failure.error),
+        };
+        let head = response.head;
+        if (200..300).contains(&head.status) {
+            break;
+        }
+        let refused = |remedy: Option<&str>| Proxy::refused(refusal_text(proxy, origin, &head, remedy));
+        let Some(callback) = proxy.authenticate.as_ref().filter(|_| head.status == AUTHENTICATION_REQUIRED) else {
+            return Err(refused(None));
+        };
+        if round > MAX_ROUNDS {
+            return Err(refused(Some("proxy_authenticate has answered too often")));
+        }
+        let can_go_on = is_drained(&mut connection, response.body, operation_timeout, effects).await;
+        let challenge = Box::new(ProxyChallenge {
+            proxy: proxy.origin.to_string(),
+            origin: origin.to_string(),
+            head: ResponseHead::Http1(head.clone()),
+            round,
+        });
+        let callback = Arc::clone(callback);
+        let answer = effects.request(|reply| Effect::ProxyAuthenticate { callback, challenge, reply }).await?;
+        let Some(answer) = answer else { return Err(refused(Some("proxy_authenticate has given up"))) };
+        if !can_go_on {
+            return Err(refused(Some(ENDED)));
+        }
+        refusal = Some(head);
+        request = tunnel_request(proxy, proxy.tunnel_head(origin, &answer)?, operation_timeout);
     }
     match connection.into_stream() {
         Some((stream, early)) if early.is_empty() => Ok(stream),
@@ -47,23 +88,63 @@ pub async fn open(
     }
 }
 
-/// Returns the text for a response that refuses a tunnel. It begins with httpcore's: the status and the reason.
-fn refusal_text(proxy: &Proxy, head: &Http1Head) -> String {
-    const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
+/// Returns whether an exchange has failed because the peer has ended the connection.
+fn has_disconnected(error: &Error) -> bool {
+    matches!(error.kind(), Kind::RemoteProtocolError | Kind::ReadError | Kind::WriteError)
+}
 
+fn tunnel_request(proxy: &Proxy, head: RequestHead, operation_timeout: Option<Duration>) -> Request {
+    Request {
+        origin: Arc::clone(&proxy.origin),
+        head,
+        content: Content::Inline(Bytes::new()),
+        timeouts: Timeouts { read: operation_timeout, write: operation_timeout, ..Timeouts::default() },
+        has_trailers: false,
+        has_informational: false,
+        expect_continue: None,
+        timings: Arc::default(),
+    }
+}
+
+/// Reads the rest of a response, within a limit. Returns whether another request can be sent on the connection.
+async fn is_drained(
+    connection: &mut Http1,
+    body: Option<Http1Incoming>,
+    operation_timeout: Option<Duration>,
+    effects: &EffectChannel,
+) -> bool {
+    let Some(mut body) = body else { return false };
+    let (mut length, mut progress_timer) = (0, ProgressTimer::default());
+    loop {
+        let reading =
+            poll_fn(|cx| connection.poll_body(cx, &mut body, &mut progress_timer, operation_timeout, Some(effects)));
+        match reading.await {
+            Ok(Some(chunk)) => length += chunk.len(),
+            Ok(None) => return connection.finish(),
+            Err(_) => return false,
+        }
+        if length > MAX_DRAINED {
+            return false;
+        }
+    }
+}
+
+/// Returns the text for a response that refuses a tunnel. It begins with httpcore's: the status and the reason.
+fn refusal_text(proxy: &Proxy, origin: &Origin, head: &Http1Head, remedy: Option<&str>) -> String {
     let text = format!("{} {}", head.status, printable(head.reason()));
-    if head.status != PROXY_AUTHENTICATION_REQUIRED {
+    if head.status != AUTHENTICATION_REQUIRED {
         return text;
     }
     let is = |name: &'static str| move |(field, _): &(&[u8], &[u8])| field.eq_ignore_ascii_case(name.as_bytes());
     let challenges: Vec<_> =
         head.headers().filter(is("Proxy-Authenticate")).map(|(_, value)| shortened(value)).collect();
     let wanted = if challenges.is_empty() { "it names no scheme".to_owned() } else { challenges.join(", ") };
-    let (problem, remedy) = if proxy.has_credentials() {
+    let (problem, usual) = if proxy.has_credentials(origin) {
         ("refuses the credentials that it was sent", "check user name and password")
     } else {
         ("wants credentials", "pass a user name and a password, in the URL of the proxy or as Proxy(auth=...)")
     };
+    let remedy = remedy.unwrap_or(usual);
     format!("{text}: the proxy {} {problem} (Proxy-Authenticate: {wanted}); {remedy}", proxy.origin)
 }
 
@@ -99,7 +180,6 @@ mod tests {
     use super::super::tests::{origin, tls};
     use super::*;
     use crate::connect::ProxyProtocol;
-    use crate::error::{Error, Kind};
     use crate::operation::Fields;
     use crate::origin::Scheme;
     use crate::testing::{Answers, Played, ScriptedPeer, run};

@@ -22,7 +22,13 @@ pub fn dialogues(data: &[u8]) {
     let mut input = FuzzInput::new(data);
     let choice = input.choice();
     let host = ["example.com", "127.0.0.1", "::1", "a.very.long.name.test"][usize::from(choice >> 2 & 3)];
-    let origin = Arc::new(Origin { scheme: Scheme::Https, host: host.to_owned(), port: 443, server_name: None });
+    let origin = Arc::new(Origin {
+        scheme: Scheme::Https,
+        host: host.to_owned(),
+        port: 443,
+        server_name: None,
+        tunnel_headers: None,
+    });
     let raw = input.raw();
     let (stream, mut peer) = TurnPeer::new(input.cut(raw));
     let end = if choice & 1 == 0 {
@@ -44,7 +50,13 @@ fn socks5(
 ) -> Option<(Stream, usize)> {
     let credentials =
         has_credentials.then(|| Credentials { username: Bytes::from("user"), password: Bytes::from("pass") });
-    let proxy = Origin { scheme: Scheme::Socks5, host: "proxy.test".to_owned(), port: 1080, server_name: None };
+    let proxy = Origin {
+        scheme: Scheme::Socks5,
+        host: "proxy.test".to_owned(),
+        port: 1080,
+        server_name: None,
+        tunnel_headers: None,
+    };
     let effects = EffectChannel::default();
     let connecting = socks5_connect(stream, &proxy, credentials.as_ref(), origin, None, &effects);
     let result = peer.run(&effects, connecting);

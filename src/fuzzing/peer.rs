@@ -138,14 +138,20 @@ fn answer(effect: Effect) {
 /// Returns `http://example.com`.
 pub fn origin(scheme: Scheme) -> Arc<Origin> {
     let port = scheme.default_port();
-    Arc::new(Origin { scheme, host: "example.com".to_owned(), port, server_name: None })
+    Arc::new(Origin { scheme, host: "example.com".to_owned(), port, server_name: None, tunnel_headers: None })
 }
 
 /// Returns an HTTP proxy that these fields are for.
 pub fn http_proxy(fields: &[(&[u8], &[u8])]) -> Result<Proxy> {
     let options = TlsOptions { trust: Trust::Anything, rules: Rules::default(), needs_tls13: false };
     let fields = fields.iter().map(|(name, value)| (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
-    let origin = Origin { scheme: Scheme::Http, host: "proxy.test".to_owned(), port: 8080, server_name: None };
+    let origin = Origin {
+        scheme: Scheme::Http,
+        host: "proxy.test".to_owned(),
+        port: 8080,
+        server_name: None,
+        tunnel_headers: None,
+    };
     Proxy::new(origin, ProxyProtocol::Http(fields.collect()), Tls::Rustls(TlsConfig::lazy(options)))
 }
 
@@ -163,5 +169,7 @@ pub fn request(method: &str, length: usize) -> Request {
         timeouts: Timeouts::default(),
         has_trailers: false,
         timings: Arc::default(),
+        has_informational: false,
+        expect_continue: None,
     }
 }

@@ -73,6 +73,8 @@ fn write(method: &[u8], target: &[u8], fields: &[Field<'_>]) -> Option<Request> 
         timeouts: Timeouts::default(),
         has_trailers: false,
         timings: Arc::default(),
+        has_informational: false,
+        expect_continue: None,
     })
 }
 

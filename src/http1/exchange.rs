@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 
 use super::connection::{Http1, Http1Response};
 use super::direct::Http1Incoming;
+use super::expect::without_body;
 use super::hyper_driver::HyperDriver;
 use super::outbound::framing_request;
 use super::upload::Uploader;
@@ -68,9 +69,12 @@ impl Http1 {
         tracer.enter(Phase::RequestHeaders).await?;
         let head = &request.head;
         let uploader = Uploader::begin(request, effects).await?;
-        self.wire().lock().begin(head);
+        self.wire().lock().begin(head, request.has_informational);
         let mut exchange = Http1Exchange::new(uploader, request, effects);
-        if !(head.close || effects.is_traced()) && exchange.uploader.is_empty() {
+        let is_withheld =
+            request.expect_continue.is_some() && Box::pin(self.withholds_body(&mut exchange, request, effects)).await?;
+        let is_plain = !(head.close || effects.is_traced() || request.has_informational || is_withheld);
+        if is_plain && exchange.uploader.is_empty() {
             match std::future::poll_fn(|cx| exchange.poll_direct(cx, &self.driver.wire)).await {
                 DirectStep::Whole(head, body) => {
                     return Ok(Http1Response { head, body: Some(Http1Incoming::whole(body)) });
@@ -80,7 +84,8 @@ impl Http1 {
             }
         }
         let uploader = &exchange.uploader;
-        let for_hyper = framing_request(head, uploader.body(), uploader.announced());
+        let without_body = is_withheld.then(|| without_body(head));
+        let for_hyper = framing_request(without_body.as_ref().unwrap_or(head), uploader.body(), uploader.announced());
         let sender = self.driver.sender().await.map_err(|error| {
             Error::new(Kind::Internal, format!("{}: a request cannot be sent: {error}", self.origin))
         })?;
@@ -95,6 +100,7 @@ impl Http1 {
                     yield_budget.spend(length, effects).await?;
                     exchange.progress_timer = ProgressTimer::default();
                 }
+                Http1Step::Informational => self.report_informational(effects).await?,
                 Http1Step::Sent => self.report_sent(tracer).await?,
                 Http1Step::Response(response) => break Some(Http1Incoming::Hyper(response.into_body())),
                 Http1Step::Upgraded => break None,
@@ -102,6 +108,7 @@ impl Http1 {
                 Http1Step::TimedOut => return Err(exchange.timed_out(&self.origin)),
             }
         };
+        self.report_informational(effects).await?;
         let Some(head) = self.wire().lock().take_head() else {
             return Err(Error::new(Kind::Internal, "hyper answered before the response head was read"));
         };
@@ -130,6 +137,8 @@ impl Http1 {
 /// The result of a poll: what has to be done before the next one, or how the exchange ended.
 enum Http1Step {
     NeedsChunk,
+    /// Informational responses have arrived.
+    Informational,
     /// The request is out. Only a traced exchange stops here.
     Sent,
     Response(http::Response<Incoming>),
@@ -148,15 +157,15 @@ enum DirectStep {
 }
 
 /// A request on its way out, and the wait for its response.
-struct Http1Exchange {
+pub struct Http1Exchange {
     uploader: Uploader,
     /// The request is out, or cannot go out any further.
     is_sent: bool,
     reports_sent: bool,
     /// The iterator of the body may have several chunks at hand.
     takes_ready: bool,
-    progress_timer: ProgressTimer,
-    write_timeout: Option<Duration>,
+    pub(super) progress_timer: ProgressTimer,
+    pub(super) write_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
     timings: Arc<Timings>,
 }
@@ -173,6 +182,11 @@ impl Http1Exchange {
             read_timeout: request.timeouts.read,
             timings: Arc::clone(&request.timings),
         }
+    }
+
+    /// Sends no body, if it has not been begun.
+    pub(super) fn withhold_body(&mut self) {
+        self.uploader = Uploader::empty();
     }
 
     /// Passes on what the body's iterator has at hand, or else its next chunk. Returns the number of bytes.
@@ -255,6 +269,9 @@ impl Http1Exchange {
         }
         let timeout = if self.is_sent { self.read_timeout } else { self.write_timeout };
         let mut wire = driver.wire.lock();
+        if wire.has_informational() {
+            return Poll::Ready(Http1Step::Informational);
+        }
         if self.progress_timer.is_over(wire.moved(), timeout) {
             return Poll::Ready(Http1Step::TimedOut);
         }
@@ -299,7 +316,7 @@ impl Http1Exchange {
         self.uploader.is_empty() && wire.awaits_head()
     }
 
-    fn timed_out(&self, origin: &Origin) -> Error {
+    pub(super) fn timed_out(&self, origin: &Origin) -> Error {
         if self.is_sent {
             Error::no_response(origin, self.read_timeout)
         } else {

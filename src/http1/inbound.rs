@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `Idle` | nothing: there is no exchange | `Sending` when an exchange begins |
 //! | `Sending` | nothing: the request is still going out | `Head` when the request is out, or cannot go out any further |
-//! | `Head` | nothing: the engine reads the heads, and skips `1xx` | `Body` after a final head; `Upgraded` after `101` or `2xx` to CONNECT |
+//! | `Head` | nothing: the engine reads the heads, and passes over `1xx` | `Body` after a final head; `Upgraded` after `101` or `2xx` to CONNECT; `Sending` if the request waited for `100` |
 //! | `Body` | the short head, then the body | `Idle` when the response is complete; `Surplus` if more than the response has arrived |
 //! | `Upgraded` | nothing: the connection has left HTTP, and the caller reads the stream | none |
 //! | `Surplus` | nothing | none: the connection is closed |
@@ -48,6 +48,13 @@ impl Inbound {
         }
     }
 
+    /// Lets the rest of the request go out, behind informational heads that were read in the middle of it.
+    pub fn pause_reads(&mut self) {
+        if let Self::Head(reader) = self {
+            *self = Self::Sending(reader.method);
+        }
+    }
+
     /// Ends a complete response: hyper must not read ahead on an idle connection.
     pub fn end_response(&mut self) {
         match self {
@@ -85,8 +92,8 @@ pub struct HeadReader {
 pub enum HeadStep {
     /// The head is not complete: more bytes are needed.
     Incomplete,
-    /// An informational head, which was skipped. Another one may be in the buffer already.
-    Skipped,
+    /// An informational head. Another one may be in the buffer already.
+    Informational(Http1Head),
     /// The final head, and what hyper gets in its place.
     Final(Http1Head, BodyReader),
     /// The final head and the whole body, with which the response has ended.
@@ -119,7 +126,7 @@ impl HeadReader {
         if head.is_informational() {
             // Together they may be as long as one head.
             self.skipped += end;
-            return Ok(HeadStep::Skipped);
+            return Ok(HeadStep::Informational(head));
         }
         let has_content = self.method != Method::Head && !matches!(head.status, 204 | 304);
         if self.takes_whole && has_content && head.plain_length() == Some(buffer.len()) {
@@ -220,7 +227,7 @@ mod tests {
             while let Inbound::Head(reader) = &mut inbound {
                 match reader.read(&mut buffer)? {
                     HeadStep::Incomplete => break,
-                    HeadStep::Skipped => {}
+                    HeadStep::Informational(_) => {}
                     HeadStep::Final(head, body) => {
                         final_head = Some(head);
                         inbound = Inbound::Body(body);

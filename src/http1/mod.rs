@@ -5,6 +5,7 @@
 //! | `connection` | a connection between exchanges, and the response body |
 //! | `exchange` | a request on its way out, and the wait for its response |
 //! | `direct` | a request without a body whose response arrives whole, without hyper |
+//! | `expect` | informational responses, and requests that wait for one |
 //! | `hyper_driver` | hyper's connection, and how it is polled |
 //! | `wire` | the stream under hyper |
 //! | `inbound`, `outbound`, `chunks` | what the wire does with the bytes: pure, without I/O |
@@ -18,6 +19,7 @@ mod chunks;
 mod connection;
 mod direct;
 mod exchange;
+mod expect;
 mod hyper_driver;
 mod inbound;
 mod outbound;

@@ -90,7 +90,7 @@ impl Uploader {
     }
 
     /// Returns the uploader of a request without a body.
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         Self { body: OutgoingBody(None), remaining: Some(0), last: None, announced: None }
     }
 
@@ -280,7 +280,13 @@ mod tests {
             for (name, value) in &self.headers {
                 writer.header(name.as_bytes(), value.as_bytes()).expect("legal");
             }
-            let origin = Origin { scheme: Scheme::Http, host: "h".to_owned(), port: 80, server_name: None };
+            let origin = Origin {
+                scheme: Scheme::Http,
+                host: "h".to_owned(),
+                port: 80,
+                server_name: None,
+                tunnel_headers: None,
+            };
             Request {
                 origin: Arc::new(origin),
                 head: writer.finish().expect("legal"),
@@ -288,6 +294,8 @@ mod tests {
                 timeouts: Timeouts::default(),
                 has_trailers: self.trailers.is_some(),
                 timings: Arc::default(),
+                has_informational: false,
+                expect_continue: None,
             }
         }
 

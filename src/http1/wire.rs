@@ -28,6 +28,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::backlog::{Backlog, BacklogJob};
+use super::expect::InformationalHeads;
 use super::inbound::{BodyReader, HeadStep, Inbound};
 use super::outbound::{MAX_SLICES, Outbound, OutgoingHead};
 use crate::error::{Error, Kind};
@@ -57,9 +58,10 @@ pub struct Http1Wire {
 
     pub(super) outbound: Outbound,
     backlog: Backlog,
-    inbound: Inbound,
+    pub(super) inbound: Inbound,
     /// The bytes of a head that is being read. It is kept between exchanges, which share its allocation.
     buffer: BytesMut,
+    pub(super) informational: InformationalHeads,
     /// The final head, until the exchange takes it.
     head: Option<Http1Head>,
     /// The body of a response that has arrived whole.
@@ -90,6 +92,7 @@ impl Http1WireHandle {
             backlog: Backlog::default(),
             inbound: Inbound::Idle,
             buffer: BytesMut::new(),
+            informational: InformationalHeads::default(),
             head: None,
             whole: None,
             written: 0,
@@ -132,10 +135,11 @@ impl Http1WireHandle {
 /// For the connection and its exchange.
 impl Http1Wire {
     /// Begins an exchange.
-    pub fn begin(&mut self, head: &RequestHead) {
+    pub fn begin(&mut self, head: &RequestHead, reports_informational: bool) {
         self.exchange += 1;
         self.outbound = Outbound::Head(OutgoingHead::new(head.bytes.clone()));
         self.inbound = Inbound::Sending(head.method);
+        self.informational = InformationalHeads::new(reports_informational);
         (self.head, self.whole) = (None, None);
         self.written = 0;
         self.received = 0;
@@ -388,7 +392,7 @@ impl Http1Wire {
         }
         while let Inbound::Head(reader) = &mut self.inbound {
             match reader.read(&mut self.buffer) {
-                Ok(HeadStep::Skipped) => {}
+                Ok(HeadStep::Informational(head)) => self.informational.push(head),
                 Ok(HeadStep::Final(head, body)) => {
                     self.head = Some(head);
                     self.inbound = Inbound::Body(body);

@@ -94,12 +94,14 @@ impl Http2Exchange<'_> {
     }
 
     async fn exchange(&mut self, mut stream: Http2Stream, tracer: &mut PhaseTracer<'_>) -> Result<Http2Response> {
+        let effects = self.effects;
         tracer.enter(Phase::RequestHeaders).await?;
         tracer.enter(Phase::RequestBody).await?;
         loop {
             match poll_fn(|cx| self.poll(cx, &mut stream)).await {
                 Http2Step::Needs(input) => pin!(self.provide(input, &mut stream)).await?,
                 Http2Step::Sent => tracer.enter(Phase::ResponseHeaders).await?,
+                Http2Step::Informational(head) => effects.informational(ResponseHead::Http2(head)).await?,
                 Http2Step::Response(response) => {
                     let (parts, body) = response.into_parts();
                     stream.receive_body(body);
@@ -131,7 +133,11 @@ impl Http2Exchange<'_> {
         let (response, send) =
             sender.send_request(http2_request(self.request)?, !has_upload).map_err(|error| self.refused(&error))?;
         let upload = has_upload.then(|| Upload::new(send, self.request));
-        Ok(Http2Stream::new(self.connection, response, upload))
+        let mut stream = Http2Stream::new(self.connection, response, upload);
+        if self.request.has_informational || self.request.expect_continue.is_some() {
+            stream.expect_informational(self.request);
+        }
+        Ok(stream)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Http2Stream) -> Poll<Http2Step> {

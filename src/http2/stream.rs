@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -19,6 +19,7 @@ use super::upload_task::UploadTask;
 use crate::error::Error;
 use crate::fork::DropIfCurrent;
 use crate::io::wait_set;
+use crate::message::{Http2Head, Request};
 use crate::operation::EffectChannel;
 use crate::timeout::Timeouts;
 
@@ -42,6 +43,12 @@ struct Handles {
     response: ResponseSide,
     request: RequestSide,
     informational: usize,
+    /// Informational responses are passed to the caller.
+    reports_informational: bool,
+    /// The time until which the body waits for `100 Continue`, if it does.
+    continue_until: Option<Instant>,
+    /// The final response came before the body was begun, which is not sent.
+    is_withheld: bool,
     /// Bytes of the request body that h2 has accepted.
     sent: u64,
 }
@@ -73,6 +80,7 @@ pub enum Http2Step {
     /// The request is sent. Only a traced exchange stops here.
     Sent,
     Response(Response<RecvStream>),
+    Informational(Http2Head),
     Failed(h2::Error),
     TooManyInformational,
     /// The exchange fails, and no other: over an external stream, or with its upload.
@@ -92,11 +100,16 @@ pub enum BodyPoll {
 impl Handles {
     /// Returns whether both sides have sent all that they had to send.
     fn is_complete(&self) -> bool {
-        !self.request.is_sending() && matches!(&self.response, ResponseSide::Body(body) if body.is_end_stream())
+        !self.request.is_sending()
+            && !self.is_withheld
+            && matches!(&self.response, ResponseSide::Body(body) if body.is_end_stream())
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, stops_when_sent: &mut bool) -> Poll<Http2Step> {
-        let upload = self.poll_upload(cx);
+        if let Some(step) = self.poll_informational(cx) {
+            return Poll::Ready(step);
+        }
+        let upload = if self.awaits_continue() { UploadPoll::Blocked } else { self.poll_upload(cx) };
         if matches!(self.request, RequestSide::Failed(_)) {
             return Poll::Pending;
         }
@@ -104,18 +117,50 @@ impl Handles {
             return Poll::Ready(Http2Step::Sent);
         }
         let ResponseSide::Head(response) = &mut self.response else { return Poll::Pending };
-        while let Poll::Ready(Some(Ok(_))) = response.poll_informational(cx) {
-            self.informational += 1;
-            if self.informational > MAX_INFORMATIONAL {
-                return Poll::Ready(Http2Step::TooManyInformational);
-            }
-        }
         match (Pin::new(response).poll(cx), upload) {
-            (Poll::Ready(Ok(response)), _) => Poll::Ready(Http2Step::Response(response)),
+            (Poll::Ready(Ok(response)), _) => {
+                if self.continue_until.take().is_some() {
+                    // The stream is reset when the response has been read.
+                    self.request = RequestSide::Done;
+                    self.is_withheld = true;
+                }
+                Poll::Ready(Http2Step::Response(response))
+            }
             (Poll::Ready(Err(error)), _) => Poll::Ready(Http2Step::Failed(error)),
             (Poll::Pending, UploadPoll::Needs(input)) => Poll::Ready(Http2Step::Needs(input)),
             (Poll::Pending, UploadPoll::Done | UploadPoll::Blocked) => Poll::Pending,
         }
+    }
+
+    /// Takes the informational responses that have arrived, up to one that is reported.
+    fn poll_informational(&mut self, cx: &mut Context<'_>) -> Option<Http2Step> {
+        let ResponseSide::Head(response) = &mut self.response else { return None };
+        while let Poll::Ready(Some(Ok(informational))) = response.poll_informational(cx) {
+            self.informational += 1;
+            if self.informational > MAX_INFORMATIONAL {
+                return Some(Http2Step::TooManyInformational);
+            }
+            let (parts, ()) = informational.into_parts();
+            let status = parts.status.as_u16();
+            if status == 100 {
+                self.continue_until = None;
+            }
+            if self.reports_informational {
+                return Some(Http2Step::Informational(Http2Head { status, headers: parts.headers }));
+            }
+        }
+        None
+    }
+
+    /// Returns whether the body still waits for `100 Continue`.
+    fn awaits_continue(&mut self) -> bool {
+        let Some(until) = self.continue_until else { return false };
+        if Instant::now() >= until {
+            self.continue_until = None;
+            return false;
+        }
+        wait_set::wake_at(until);
+        true
     }
 
     /// Sends what there is of the request body, as far as the peer accepts it.
@@ -172,6 +217,13 @@ impl Http2Stream {
             has_upload,
             has_taken_ahead: false,
         }
+    }
+
+    /// Sets what the request wants of informational responses.
+    pub fn expect_informational(&mut self, request: &Request) {
+        let waits = self.has_upload && !self.io.connection.is_external;
+        self.handles.reports_informational = request.has_informational;
+        self.handles.continue_until = request.expect_continue.filter(|_| waits).map(|timeout| Instant::now() + timeout);
     }
 
     /// Goes on to the body, after the head of the response.
@@ -234,6 +286,7 @@ impl Http2Stream {
     /// Returns the timeout that is running: that of the request's direction or that of the response's.
     pub fn timeout(&self, timeouts: &Timeouts) -> Option<Duration> {
         match self.handles.request {
+            RequestSide::Here(_) if self.handles.continue_until.is_some() => None,
             RequestSide::Here(_) => timeouts.write,
             // The task has its own, which does not run while the task waits for the iterator.
             RequestSide::Task(_) => None,
@@ -276,7 +329,7 @@ impl Http2Stream {
 
     /// Returns whether the exchange itself has still to send parts of the request.
     pub fn is_uploading(&self) -> bool {
-        matches!(self.handles.request, RequestSide::Here(_))
+        matches!(self.handles.request, RequestSide::Here(_)) && self.handles.continue_until.is_none()
     }
 
     /// Returns whether a task has.

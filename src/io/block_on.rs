@@ -210,13 +210,13 @@ mod tests {
     fn effects_are_answered_between_two_polls() {
         let effects = EffectChannel::default();
         let asking = async {
-            let addresses = effects.resolve("example.com", 80).await?;
+            let addresses = effects.resolve("example.com", 80, None).await?;
             effects.yield_now().await?;
             Ok::<_, Error>(addresses)
         };
         let mut asked = Vec::new();
         let result = block_on(asking, &effects, |effect| match effect {
-            Effect::Resolve { host, port, reply } => {
+            Effect::Resolve { host, port, reply, .. } => {
                 asked.push(format!("{host}:{port}"));
                 reply.set(Ok(vec![([127, 0, 0, 1], port).into()]));
             }

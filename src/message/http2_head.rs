@@ -152,7 +152,13 @@ mod tests {
         for (name, value) in headers {
             writer.header(name, value)?;
         }
-        let origin = Origin { scheme: OriginScheme::Https, host: "h".to_owned(), port: 443, server_name: None };
+        let origin = Origin {
+            scheme: OriginScheme::Https,
+            host: "h".to_owned(),
+            port: 443,
+            server_name: None,
+            tunnel_headers: None,
+        };
         http2_request(&Request {
             origin: Arc::new(origin),
             head: writer.finish()?,
@@ -160,6 +166,8 @@ mod tests {
             timeouts: Timeouts::default(),
             has_trailers: false,
             timings: Arc::default(),
+            has_informational: false,
+            expect_continue: None,
         })
     }
 

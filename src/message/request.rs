@@ -4,6 +4,7 @@
 //! framing that is ambiguous.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -65,6 +66,8 @@ pub struct RequestHead {
     pub close: bool,
     /// The caller has asked to leave HTTP (RFC 9110, 7.8). Otherwise the server must not answer 101.
     pub upgrade: bool,
+    /// The caller has asked for `100 Continue` before the body is sent (`Expect: 100-continue`).
+    pub expects_continue: bool,
     /// The value of `Trailer`: the names of the fields that will follow the body (RFC 9110, 6.6.2).
     pub trailer: Option<Bytes>,
 }
@@ -79,6 +82,10 @@ pub struct Request {
     pub has_trailers: bool,
     /// The times of the request, noted on its way.
     pub timings: Arc<Timings>,
+    /// Informational responses are passed to the driver.
+    pub has_informational: bool,
+    /// The longest time that the body waits for `100 Continue`, if it does.
+    pub expect_continue: Option<Duration>,
 }
 
 /// Writes out a head and checks it: nothing that the caller passes can be read as more than one header or one request.
@@ -90,6 +97,7 @@ pub struct HeadWriter {
     chunked: bool,
     close: bool,
     upgrade: bool,
+    expects_continue: bool,
     has_host: bool,
     trailer: Option<Bytes>,
 }
@@ -109,6 +117,7 @@ impl HeadWriter {
             chunked: false,
             close: false,
             upgrade: false,
+            expects_continue: false,
             has_host: false,
             trailer: None,
         })
@@ -122,6 +131,9 @@ impl HeadWriter {
                     return Err(Error::local("Found multiple Host: headers"));
                 }
                 self.has_host = true;
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expects_continue |= value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             7 if name.eq_ignore_ascii_case(b"trailer") => self.trailer = Some(Bytes::copy_from_slice(value)),
@@ -163,6 +175,7 @@ impl HeadWriter {
             framing,
             close: self.close,
             upgrade: self.upgrade,
+            expects_continue: self.expects_continue,
             trailer: self.trailer,
         })
     }
@@ -324,6 +337,8 @@ mod tests {
         let noted =
             head(&[(b"connection", b"upgrade ,CLOSE"), (b"UPGRADE", b"h2c"), (b"trailer", b"A, B")]).expect("legal");
         assert_eq!((noted.close, noted.upgrade, noted.trailer), (true, true, Some("A, B".into())));
+        let expects = |value| head(&[(b"EXPECT", value)]).expect("legal").expects_continue;
+        assert!(expects(b"100-Continue") && !expects(b"200-ok") && !plain.expects_continue);
     }
 
     #[test]

@@ -11,8 +11,9 @@
 //!   drops it, or interrupts it ([`EffectChannel::interrupt`]) so that its trace callback is told first.
 
 use std::any::Any;
+use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,9 +25,13 @@ use bytes::Bytes;
 use super::{Event, ExternalHandle, PoolWait, TraceEvent, UserCallback};
 use crate::error::{Error, Result};
 use crate::lock::lock;
+use crate::message::ResponseHead;
 
 /// A user-supplied `network_backend`, which only the drivers know how to use.
 pub type Backend = Arc<dyn Any + Send + Sync>;
+
+/// A callable of the user's that is called for connections, which only the drivers know how to call.
+pub type Callback = Arc<dyn Any + Send + Sync>;
 
 /// Header fields: names and values.
 pub type Fields = Vec<(Bytes, Bytes)>;
@@ -41,10 +46,17 @@ pub enum Effect {
     ReadyChunks { limit: usize, reply: Reply<ReadyChunks> },
     /// Answered by the `trailers` extension of the request: the fields that follow the body.
     Trailers(Reply<Fields>),
+    /// Answered by the `informational` extension of the request, a callback.
+    Informational { head: Box<ResponseHead>, reply: Reply<()> },
     /// Answered by the event loop, which has begun a task for work that goes on beside the operation.
     Spawn { task: Arc<dyn Background>, reply: Reply<()> },
-    /// Answered by Python's resolver: the addresses of a host name.
-    Resolve { host: String, port: u16, reply: Reply<Vec<SocketAddr>> },
+    /// Answered by Python's resolver, or by that of the user: the addresses of a host name.
+    Resolve { host: String, port: u16, resolver: Option<Callback>, reply: Reply<Vec<SocketAddr>> },
+    /// Answered by the user's callback for a proxy that wants authentication: the fields of the next request for a tunnel, or `None` to
+    /// give up.
+    ProxyAuthenticate { callback: Callback, challenge: Box<ProxyChallenge>, reply: Reply<Option<Fields>> },
+    /// Answered by the user's connect policy: for each address, why it may not be connected to, if it may not.
+    CheckAddresses { policy: Callback, query: Box<PolicyQuery>, reply: Reply<Vec<Option<PolicyRefusal>>> },
     /// Answered by Python's `socket` module: what has been replaced there.
     SocketPatches(Reply<SocketPatches>),
     /// Answered when other tasks or threads had a chance to run.
@@ -65,6 +77,42 @@ pub enum Effect {
     PoolWait { wait: Box<PoolWait>, callback: Option<UserCallback>, reply: Reply<()> },
     /// Answered by the user's backend after a pause.
     Sleep { backend: Backend, delay: Duration, reply: Reply<()> },
+}
+
+/// The addresses of a host that a connect policy is asked about.
+pub struct PolicyQuery {
+    pub host: String,
+    pub port: u16,
+    /// The origin of the request, as text.
+    pub origin: String,
+    /// The host is a proxy, and not the origin.
+    pub is_proxy: bool,
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The response of a proxy that wants authentication (407).
+pub struct ProxyChallenge {
+    /// The proxy and the origin, as text.
+    pub proxy: String,
+    pub origin: String,
+    pub head: ResponseHead,
+    /// The number of the response on this connection, from 1 on.
+    pub round: usize,
+}
+
+/// The answer of a connect policy that refuses an address.
+pub struct PolicyRefusal {
+    /// Text about the address, possibly none.
+    pub reason: String,
+    /// The exception that the policy raised.
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The reason, behind the address.
+impl fmt::Display for PolicyRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }
+    }
 }
 
 /// The parts of Python's `socket` module that a program has replaced, with a guard or a recorder for example.
@@ -184,12 +232,16 @@ impl EffectChannel {
         self.request(Effect::Trailers).await
     }
 
+    pub async fn informational(&self, head: ResponseHead) -> Result<()> {
+        self.request(|reply| Effect::Informational { head: Box::new(head), reply }).await
+    }
+
     pub async fn spawn(&self, task: Arc<dyn Background>) -> Result<()> {
         self.request(|reply| Effect::Spawn { task, reply }).await
     }
 
-    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
-        self.request(|reply| Effect::Resolve { host: host.to_owned(), port, reply }).await
+    pub async fn resolve(&self, host: &str, port: u16, resolver: Option<Callback>) -> Result<Vec<SocketAddr>> {
+        self.request(|reply| Effect::Resolve { host: host.to_owned(), port, resolver, reply }).await
     }
 
     pub async fn socket_patches(&self) -> Result<SocketPatches> {
@@ -291,9 +343,11 @@ mod tests {
     #[test]
     fn an_operation_goes_on_with_the_reply() {
         let effects = EffectChannel::default();
-        let mut resolving = pin!(effects.resolve("example.com", 443));
+        let mut resolving = pin!(effects.resolve("example.com", 443, None));
         assert!(poll(resolving.as_mut()).is_pending());
-        let Some(Effect::Resolve { host, port, reply }) = effects.take() else { panic!("a name is to be resolved") };
+        let Some(Effect::Resolve { host, port, reply, .. }) = effects.take() else {
+            panic!("a name is to be resolved")
+        };
         assert_eq!((host.as_str(), port), ("example.com", 443));
         assert!(effects.take().is_none(), "an effect is taken once");
         assert!(poll(resolving.as_mut()).is_pending(), "there is no reply yet");

@@ -15,7 +15,10 @@ mod span;
 mod traffic;
 
 pub use self::budget::{YIELD_AFTER, YieldBudget};
-pub use self::effect::{Backend, Background, Effect, EffectChannel, Fields, ReadyChunks, Reply, SocketPatches};
+pub use self::effect::{
+    Backend, Background, Callback, Effect, EffectChannel, Fields, PolicyQuery, PolicyRefusal, ProxyChallenge,
+    ReadyChunks, Reply, SocketPatches,
+};
 pub use self::event::{Endpoints, Event, ExchangeKind, Hop, Outcome, SocksRequest, SpanStage, TraceEvent};
 pub use self::external::{DeferredWork, Dropped, ExternalHandle, ExternalStream, OwnerLoop, StreamOwner};
 pub use self::pool_wait::{PoolWait, UserCallback};

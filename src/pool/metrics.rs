@@ -323,7 +323,13 @@ mod tests {
     use crate::origin::Scheme;
 
     fn origin(number: usize) -> Arc<Origin> {
-        Arc::new(Origin { scheme: Scheme::Http, host: format!("host{number}"), port: 80, server_name: None })
+        Arc::new(Origin {
+            scheme: Scheme::Http,
+            host: format!("host{number}"),
+            port: 80,
+            server_name: None,
+            tunnel_headers: None,
+        })
     }
 
     fn timings(now: Instant) -> Arc<Timings> {

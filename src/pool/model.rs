@@ -103,6 +103,7 @@ impl Model {
             max_connections,
             max_connections_per_origin: [None, None, Some(1), Some(2)][random.below(4)],
             max_keepalive_connections: random.below(max_connections + 1),
+            max_keepalive_connections_per_origin: [None, None, Some(0), Some(1), Some(2)][random.below(5)],
             keepalive_expiry: [None, Some(Duration::from_secs(5))][random.below(2)],
         };
         let count = 1 + random.below(4);
@@ -113,6 +114,7 @@ impl Model {
                     host: format!("host{number}"),
                     port: 443,
                     server_name: None,
+                    tunnel_headers: None,
                 }),
                 loop_id: 0,
                 multiplexing: !random.one_in(3),

@@ -142,6 +142,16 @@ impl<W> Entry<W> {
         self.route(loop_id)?.open.front().copied()
     }
 
+    /// Returns the idle connection that has been idle longest; first those whose peer takes no requests.
+    pub fn oldest_idle(&self) -> Option<u64> {
+        self.saturated.front().or_else(|| self.idle.front()).copied()
+    }
+
+    /// Returns the number of idle connections.
+    pub fn idle_count(&self) -> usize {
+        self.idle.len() + self.saturated.len()
+    }
+
     /// Returns the idle connection that was used last, so that those that are not needed expire.
     pub fn newest_idle(&self) -> Option<u64> {
         self.idle.back().copied()

@@ -209,7 +209,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         {
             connection.rest();
         }
-        self.close_surplus(now);
+        self.close_surplus(key, now);
     }
 
     /// Sets how many requests at a time a connection takes.
@@ -342,11 +342,19 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         }
     }
 
-    /// Closes idle connections that have expired or are too many.
-    fn close_surplus(&mut self, now: Instant) {
+    /// Closes idle connections that have expired or are too many, after one of an origin has become idle.
+    fn close_surplus(&mut self, key: OriginKey, now: Instant) {
         self.expire(now);
         while self.idle.len() > self.limits.max_keepalive_connections {
             let idle = self.idle.oldest().and_then(|id| self.close_idle(id, CloseReason::Surplus));
+            self.changes.closing.extend(idle);
+        }
+        let Some(limit) = self.limits.max_keepalive_connections_per_origin else { return };
+        while let Some(entry) = self.origins.get(key)
+            && entry.idle_count() > limit
+            && let Some(id) = entry.oldest_idle()
+        {
+            let idle = self.close_idle(id, CloseReason::Surplus);
             self.changes.closing.extend(idle);
         }
     }

@@ -31,7 +31,7 @@ impl Waiter for &'static str {
 type TestPool = PoolState<TestConnection, &'static str>;
 
 fn origin(host: &str) -> Arc<Origin> {
-    Arc::new(Origin { scheme: Scheme::Http, host: host.to_owned(), port: 80, server_name: None })
+    Arc::new(Origin { scheme: Scheme::Http, host: host.to_owned(), port: 80, server_name: None, tunnel_headers: None })
 }
 
 fn limits(max_connections: usize, max_keepalive_connections: usize) -> Limits {
@@ -39,6 +39,7 @@ fn limits(max_connections: usize, max_keepalive_connections: usize) -> Limits {
         max_connections,
         max_connections_per_origin: None,
         max_keepalive_connections,
+        max_keepalive_connections_per_origin: None,
         keepalive_expiry: Some(Duration::from_secs(5)),
     }
 }
@@ -189,6 +190,18 @@ fn no_more_connections_to_one_origin_than_allowed() {
     assert_eq!(names(&pool.free(&second.status, false)), ["b"]);
     assert_eq!(names(&pool.free(&first.status, false)), ["a"]);
     assert_eq!(pool.snapshot().queued, 0);
+}
+
+#[test]
+fn no_more_idle_connections_to_one_origin_than_allowed() {
+    let (a, b, now) = (origin("a"), origin("b"), Instant::now());
+    let mut pool = TestPool::new(Limits { max_keepalive_connections_per_origin: Some(1), ..limits(9, 9) });
+    let [first, second, other] = [&a, &a, &b].map(|origin| granted(&mut pool, &to(origin), now));
+    assert!(pool.keep(&first.status, "first", now).closing.is_empty());
+    assert!(pool.keep(&other.status, "other", now).closing.is_empty());
+    assert_eq!(pool.keep(&second.status, "second", now).closing, ["first"]);
+    assert_eq!(granted(&mut pool, &to(&a), now).connection, Some("second"));
+    assert_eq!(granted(&mut pool, &to(&b), now).connection, Some("other"));
 }
 
 #[test]

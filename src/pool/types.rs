@@ -14,6 +14,8 @@ pub struct Limits {
     pub max_connections_per_origin: Option<usize>,
     /// Counts idle connections only.
     pub max_keepalive_connections: usize,
+    /// The most of those to one origin; `None` for no limit of its own.
+    pub max_keepalive_connections_per_origin: Option<usize>,
     /// The time for which an idle connection is kept; `None` keeps it for ever.
     pub keepalive_expiry: Option<Duration>,
 }

@@ -13,9 +13,9 @@ use super::callbacks::RequestCallbacks;
 use super::external_calls::ExternalCall;
 use super::performer::Performer;
 use super::ssl::TlsStep;
-use super::{request, values};
+use super::{connect_policy, proxy, request, values};
 use crate::error::Error;
-use crate::operation::{Effect, Fields, ReadyChunks, Reply, SocketPatches, StreamOwner};
+use crate::operation::{Effect, Fields, PolicyRefusal, ReadyChunks, Reply, SocketPatches, StreamOwner};
 
 /// An effect that Python carries out at the moment, and the reply that its outcome is for.
 pub enum AwaitedEffect {
@@ -29,6 +29,10 @@ pub enum AwaitedEffect {
     /// The addresses of the host with this name.
     Addresses(String, Reply<Vec<SocketAddr>>),
     SocketPatches(Reply<SocketPatches>),
+    /// The fields that answer a proxy's 407.
+    Authenticated(Reply<Option<Fields>>),
+    /// The answers of a connect policy.
+    Checked(Reply<Vec<Option<PolicyRefusal>>>),
     /// A call of the trace callback; for the failure of a step with its error.
     Traced(Option<Error>, Reply<Option<Error>>),
     /// A method of a network backend or of an external stream.
@@ -77,6 +81,9 @@ impl AwaitedEffect {
             Self::Addresses(..) if value.is_none() => {}
             Self::Addresses(_, reply) => reply.set(Ok(socket_addresses(value)?)),
             Self::SocketPatches(reply) => reply.set(Ok(socket_patches(value)?)),
+            Self::Authenticated(reply) if value.is_none() => reply.set(Ok(None)),
+            Self::Authenticated(reply) => reply.set(Ok(Some(proxy::answer(value)?))),
+            Self::Checked(reply) => reply.set(Ok(connect_policy::refusals(value)?)),
             Self::Traced(error, reply) => reply.set(Ok(error)),
             Self::External(call) => call.returned(value, performer.is_task(), owner),
             Self::Done(reply) | Self::Closed(reply) => reply.set(Ok(())),

@@ -77,14 +77,14 @@ impl ClientHandle {
             return Ok(None);
         }
         let parsed = models.get().read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let Some((parsed, upload)) = parsed else { return Ok(None) };
+        let Some((parsed, callbacks)) = parsed else { return Ok(None) };
         let effects = EffectChannel::default();
         let sending = client::start(Arc::clone(&self.client), parsed, ConnectionChoice::Any, reactor, effects.clone());
         Ok(Some(NewOperation {
             operation: Box::new(SendRequest::for_httpx(sending, models)),
             effects,
             namespace,
-            callbacks: RequestCallbacks::new(upload, None),
+            callbacks,
             owner: &self.client.owner,
         }))
     }
@@ -93,7 +93,7 @@ impl ClientHandle {
         &self,
         request: &Bound<'_, PyAny>,
         namespace: &'static Namespace,
-        (parsed, upload): Parsed,
+        (parsed, callbacks): Parsed,
         choice: ConnectionChoice,
         reactor: Option<Arc<Reactor>>,
     ) -> PyResult<NewOperation<'_>> {
@@ -104,7 +104,7 @@ impl ClientHandle {
             operation: Box::new(SendRequest::new(sending)),
             effects,
             namespace,
-            callbacks: RequestCallbacks::new(upload, tracer),
+            callbacks: RequestCallbacks { tracer, ..callbacks },
             owner: &self.client.owner,
         })
     }
@@ -125,14 +125,14 @@ impl ClientHandle {
             return Ok(None);
         }
         let parsed = read_arguments(namespace, arguments).map_err(|fault| fault.into_pyerr(py, namespace))?;
-        let Some((parsed, upload)) = parsed else { return Ok(None) };
+        let Some((parsed, callbacks)) = parsed else { return Ok(None) };
         let effects = EffectChannel::default();
         let fetching = client::fetch(Arc::clone(&self.client), parsed, reactor, effects.clone());
         Ok(Some(NewOperation {
             operation: Box::new(FetchRequest::new(fetching)),
             effects,
             namespace,
-            callbacks: RequestCallbacks::new(upload, None),
+            callbacks,
             owner: &self.client.owner,
         }))
     }

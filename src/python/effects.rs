@@ -13,13 +13,15 @@ use pyo3::prelude::*;
 use super::awaited::AwaitedEffect;
 use super::callbacks::RequestCallbacks;
 use super::calls::{call, call_method};
+use super::connect_policy;
 use super::external_calls;
 use super::helpers::{helper, nothing, partial};
 use super::performer::Performer;
-use super::pool_wait;
+use super::{pool_wait, proxy, response};
 use crate::error::{Error, Kind};
 use crate::io::wait_set;
-use crate::operation::{Effect, Fields, ReadyChunks, Reply, SocketPatches, TraceEvent};
+use crate::message::ResponseHead;
+use crate::operation::{Callback, Effect, Fields, ReadyChunks, Reply, SocketPatches, TraceEvent};
 
 /// The next thing to do about an effect.
 pub enum Performed<'py> {
@@ -40,8 +42,19 @@ pub fn perform<'py>(
         Effect::NextChunk(reply) => return next_chunk(py, reply, callbacks, performer),
         Effect::ReadyChunks { limit, reply } => return ready_chunks(py, limit, reply, callbacks, performer),
         Effect::Trailers(reply) => return trailers(py, reply, callbacks),
+        Effect::Informational { head, reply } => return informational(py, &head, reply, callbacks, performer),
         Effect::Trace { trace_event, reply } => return trace(py, *trace_event, reply, callbacks, performer),
-        Effect::Resolve { host, port, reply } => return resolve(py, host, port, reply, performer),
+        Effect::Resolve { host, port, resolver, reply } => {
+            return resolve(py, host, port, resolver.as_ref(), reply, performer);
+        }
+        Effect::ProxyAuthenticate { callback, challenge, reply } => {
+            let effect = proxy::authenticate(py, &callback, &challenge, performer)?;
+            return Ok(Performed::ByPython(effect, AwaitedEffect::Authenticated(reply)));
+        }
+        Effect::CheckAddresses { policy, query, reply } => {
+            let effect = connect_policy::check(py, &policy, &query)?;
+            return Ok(Performed::ByPython(effect, AwaitedEffect::Checked(reply)));
+        }
         Effect::SocketPatches(reply) => return socket_patches(py, reply, performer),
         Effect::Yield(reply) => return yield_now(py, reply, performer),
         Effect::PoolWait { wait, callback, reply } => return pool_wait::report(py, &wait, callback.as_ref(), reply),
@@ -140,6 +153,24 @@ fn trailers<'py>(py: Python<'py>, reply: Reply<Fields>, callbacks: &RequestCallb
     Ok(Performed::ByPython(effect, AwaitedEffect::Trailers(reply)))
 }
 
+/// Calls the callback for informational responses.
+fn informational<'py>(
+    py: Python<'py>,
+    head: &ResponseHead,
+    reply: Reply<()>,
+    callbacks: &RequestCallbacks,
+    performer: Performer<'_>,
+) -> PyResult<Performed<'py>> {
+    let Some(callback) = &callbacks.informational else {
+        reply.set(Ok(()));
+        return Ok(Performed::Done);
+    };
+    let call = helper(py, if performer.is_task() { "acall" } else { "call" })?;
+    let headers = response::headers(py, head)?;
+    let effect = performer.later(py, (call, callback.bind(py), head.status(), headers), None)?;
+    Ok(Performed::ByPython(effect, AwaitedEffect::Done(reply)))
+}
+
 /// Calls the trace callback with an event.
 fn trace<'py>(
     py: Python<'py>,
@@ -162,6 +193,7 @@ fn resolve<'py>(
     py: Python<'py>,
     host: String,
     port: u16,
+    resolver: Option<&Callback>,
     reply: Reply<Vec<SocketAddr>>,
     performer: Performer<'_>,
 ) -> PyResult<Performed<'py>> {
@@ -170,7 +202,13 @@ fn resolve<'py>(
         Performer::Thread => helper(py, "resolve")?.clone(),
         Performer::Task(event_loop) => event_loop.get().resolver(py),
     };
-    let effect = performer.later(py, (&resolve, &host, port, timeout), None)?;
+    let effect = match resolver {
+        None => performer.later(py, (&resolve, &host, port, timeout), None)?,
+        Some(resolver) => {
+            let lookup = connect_policy::object(py, resolver)?;
+            performer.later(py, (&resolve, &host, port, timeout, lookup), None)?
+        }
+    };
     Ok(Performed::ByPython(effect, AwaitedEffect::Addresses(host, reply)))
 }
 

@@ -15,8 +15,9 @@ use super::namespace::{Namespace, Package};
 use super::operation::{self, Operation};
 use super::options::PoolOptions;
 use super::request_arguments::RequestArguments;
-use super::{backend, metrics, pool_wait, request};
+use super::{backend, connect_policy, metrics, pool_wait, request};
 use crate::client::{Client, ConnectionChoice};
+use crate::connect::ConnectPolicy;
 use crate::operation::StreamOwner;
 use crate::pool::{Pool, Snapshot};
 
@@ -39,7 +40,17 @@ impl Engine {
         }
         // The collector calls this several times and has to see the same each time. A mutex could be held now and then: threads that
         // connect read the backend without the interpreter.
-        let backend = self.handle.client.connector.backend.load();
+        let connector = &self.handle.client.connector;
+        if let Some(ConnectPolicy::Callable(policy, _)) = &connector.policy {
+            connect_policy::traverse(policy, &visit)?;
+        }
+        if let Some(callback) = connector.proxy.as_ref().and_then(|proxy| proxy.authenticate.as_ref()) {
+            connect_policy::traverse(callback, &visit)?;
+        }
+        if let Some(resolver) = &connector.resolver {
+            connect_policy::traverse(resolver, &visit)?;
+        }
+        let backend = connector.backend.load();
         backend.as_ref().map_or(Ok(()), |backend| backend::traverse(backend, &visit))
     }
 

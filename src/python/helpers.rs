@@ -28,11 +28,16 @@ pub fn nothing(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 /// Returns a function of `httpcore_rs._effects`. All of them are looked up on the first call.
 pub fn helper<'py>(py: Python<'py>, name: &'static str) -> PyResult<&'py Bound<'py, PyAny>> {
     static FUNCTIONS: PyOnceLock<Vec<(&str, Py<PyAny>)>> = PyOnceLock::new();
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 22] = [
+        "aauthenticate",
+        "acall",
         "aclose_streams",
         "aconnect",
         "async_iterator",
+        "authenticate",
         "awaited",
+        "call",
+        "check_addresses",
         "close_streams",
         "connect",
         "is_readable",

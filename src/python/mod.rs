@@ -6,7 +6,7 @@
 //! | requests and responses | [`request`], [`request_arguments`], [`response`], [`content`], [`streams`], [`network_stream`] |
 //! | operations and their drivers | [`operation`], [`operations`], [`execution`], [`thread_driver`], [`greenlets`], [`signals`], [`host`] |
 //! | effects, carried out in Python | [`effects`], [`awaited`], [`performer`], [`external_calls`], [`helpers`], [`closing`], [`ssl`], [`ssl_calls`] |
-//! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`], [`pool_wait`] |
+//! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`], [`connect_policy`], [`pool_wait`] |
 //! | conversions | [`values`], [`addresses`], [`errors`], [`namespace`], [`patches`], [`calls`] |
 //! | import | [`interpreter`] |
 //!
@@ -21,6 +21,7 @@ mod callbacks;
 mod calls;
 mod client;
 mod closing;
+mod connect_policy;
 mod connected_stream;
 mod connection;
 mod content;
@@ -66,6 +67,8 @@ use pyo3::prelude::*;
 mod engine_module {
     #[pymodule_export]
     use super::client::Engine;
+    #[pymodule_export]
+    use super::connect_policy::PublicAddressesOnly;
     #[pymodule_export]
     use super::connection::Connection;
     #[pymodule_export]

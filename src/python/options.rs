@@ -5,18 +5,22 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+#[cfg(target_os = "linux")]
+use pyo3::types::PyList;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
 
 use super::arguments::PoolArguments;
 use super::namespace::Package;
-use super::{backend, pool_wait, proxy, ssl, values};
+use super::{backend, connect_policy, pool_wait, proxy, ssl, values};
 use crate::client::WaitReports;
-use crate::connect::{Connector, OptionValue, SocketOption};
+use crate::connect::{ConnectPolicy, Connector, OptionValue, Proxy, SocketOption};
 use crate::http2::KeepAlive;
+use crate::io::sys;
 use crate::pool::Limits;
 
 /// The parts of an engine, made from the options.
@@ -36,6 +40,8 @@ struct Given<'py> {
     max_connections: Bound<'py, PyAny>,
     max_keepalive_connections: Bound<'py, PyAny>,
     keepalive_expiry: Bound<'py, PyAny>,
+    max_connections_per_origin: Bound<'py, PyAny>,
+    max_keepalive_connections_per_origin: Bound<'py, PyAny>,
     http1: Bound<'py, PyAny>,
     http2: Bound<'py, PyAny>,
     retries: Bound<'py, PyAny>,
@@ -44,6 +50,11 @@ struct Given<'py> {
     network_backend: Bound<'py, PyAny>,
     python_sockets: Bound<'py, PyAny>,
     socket_options: Bound<'py, PyAny>,
+    connect_policy: Bound<'py, PyAny>,
+    interface: Bound<'py, PyAny>,
+    proxy_authenticate: Bound<'py, PyAny>,
+    resolver: Bound<'py, PyAny>,
+    expect_continue_timeout: Bound<'py, PyAny>,
     http2_ping_interval: Bound<'py, PyAny>,
     http2_ping_timeout: Bound<'py, PyAny>,
     pool_wait_warning: Bound<'py, PyAny>,
@@ -59,18 +70,23 @@ impl PoolOptions {
         if !http1 && !http2 {
             return Err(PyValueError::new_err("http1 and http2 are both false: there is no protocol to speak"));
         }
+        let interface = options.interface()?;
         let arguments = options.arguments(http2, package)?;
         let backend = given(&options.network_backend).map(|object| backend::backend(object, &arguments));
         let python_sockets = given(&options.python_sockets).map(|object| backend::backend(object, &arguments));
         let connector = Connector {
             tls: ssl::tls(options.ssl_context.py(), given(&options.ssl_context), package)?,
-            proxy: given(&options.proxy).map(|proxy| proxy::read(proxy, package)).transpose()?,
+            proxy: options.proxy(package)?,
             retries: count("retries", &options.retries)?,
             local_address: given(&options.local_address).map(ip_address).transpose()?,
+            resolver: given(&options.resolver).map(connect_policy::callback),
+            policy: options.policy()?,
+            interface,
             uds: given(&options.uds).map(path).transpose()?,
             socket_options: read_socket_options(&options.socket_options)?,
             http1,
             http2,
+            expect_continue_timeout: expect_continue(&options.expect_continue_timeout)?,
             keep_alive: keep_alive(&options.http2_ping_interval, &options.http2_ping_timeout)?,
             backend: ArcSwapOption::new(backend.map(Arc::new)),
             python_sockets,
@@ -83,14 +99,22 @@ impl PoolOptions {
 impl Given<'_> {
     fn limits(&self) -> PyResult<Limits> {
         let max_connections = limit("max_connections", &self.max_connections)?;
-        if max_connections == 0 {
-            return Err(PyValueError::new_err("max_connections must be at least 1, or None for no limit"));
+        let per_origin = limit("max_connections_per_origin", &self.max_connections_per_origin)?;
+        for (name, limit) in [("max_connections", max_connections), ("max_connections_per_origin", per_origin)] {
+            if limit == 0 {
+                return Err(PyValueError::new_err(format!("{name} must be at least 1, or None for no limit")));
+            }
         }
+        let idle_per_origin =
+            limit("max_keepalive_connections_per_origin", &self.max_keepalive_connections_per_origin)?;
+        // A limit that is larger than that of the whole pool has no effect.
+        let below = |limit: usize, most: usize| (limit < most).then_some(limit);
         let max_idle = limit("max_keepalive_connections", &self.max_keepalive_connections)?;
         Ok(Limits {
             max_connections,
-            max_connections_per_origin: None,
+            max_connections_per_origin: below(per_origin, max_connections),
             max_keepalive_connections: max_idle.min(max_connections),
+            max_keepalive_connections_per_origin: below(idle_per_origin, max_idle.min(per_origin).min(max_connections)),
             keepalive_expiry: match given(&self.keepalive_expiry) {
                 Some(expiry) => values::seconds(expiry, || "keepalive_expiry".to_owned())?,
                 None => None,
@@ -98,10 +122,65 @@ impl Given<'_> {
         })
     }
 
+    fn proxy(&self, package: Package) -> PyResult<Option<Proxy>> {
+        let callback = given(&self.proxy_authenticate);
+        if let Some(callback) = callback.filter(|callback| !callback.is_callable()) {
+            return Err(values::wrong_type("proxy_authenticate", "a function of a ProxyChallenge", callback));
+        }
+        let authenticate = callback.map(connect_policy::callback);
+        let proxy = given(&self.proxy).map(|proxy| proxy::read(proxy, package)).transpose()?;
+        Ok(proxy.map(|proxy| Proxy { authenticate, ..proxy }))
+    }
+
+    fn interface(&self) -> PyResult<Option<Arc<str>>> {
+        let Some(interface) = given(&self.interface) else { return Ok(None) };
+        let name: &str = interface.extract().map_err(|_| values::wrong_type("interface", "a str", interface))?;
+        // The kernel's limit is 15 bytes.
+        if name.is_empty() || name.contains('\0') || name.len() > 15 {
+            let message = format!("interface must be the name of a network interface, such as eth0, not {name:?}");
+            return Err(PyValueError::new_err(message));
+        }
+        if !sys::HAS_INTERFACES {
+            return Err(PyValueError::new_err("interface must be None here: it exists on Linux and macOS only"));
+        }
+        if !cfg!(target_os = "linux") && given(&self.network_backend).is_some() {
+            return Err(PyValueError::new_err(
+                "interface must be None with a network_backend, which makes the sockets",
+            ));
+        }
+        Ok(Some(name.into()))
+    }
+
+    fn policy(&self) -> PyResult<Option<ConnectPolicy>> {
+        let policy = given(&self.connect_policy).map(connect_policy::read).transpose()?;
+        if policy.is_some() && given(&self.uds).is_some() {
+            return Err(PyValueError::new_err(
+                "connect_policy checks IP addresses, and a Unix domain socket (uds) has none: leave one of the two out",
+            ));
+        }
+        Ok(policy)
+    }
+
+    /// Returns the options that a backend is given for its sockets: with an interface, one more.
+    fn socket_options_of_backends(&self) -> PyResult<Bound<'_, PyAny>> {
+        #[cfg(target_os = "linux")]
+        if let Some(interface) = given(&self.interface) {
+            let options = PyList::empty(interface.py());
+            if let Some(given) = given(&self.socket_options) {
+                given.try_iter()?.try_for_each(|option| options.append(option?))?;
+            }
+            let name = PyBytes::new(interface.py(), interface.extract::<&str>()?.as_bytes());
+            options.append((libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name))?;
+            return Ok(options.into_any());
+        }
+        Ok(self.socket_options.clone())
+    }
+
     fn arguments(&self, http2: bool, package: Package) -> PyResult<Py<PoolArguments>> {
         let object = |value: &Bound<'_, PyAny>| value.clone().unbind();
         let (ssl_context, proxy) = (object(&self.ssl_context), object(&self.proxy));
-        let arguments = PoolArguments::new(ssl_context, proxy, object(&self.socket_options), http2, package);
+        let socket_options = self.socket_options_of_backends()?.unbind();
+        let arguments = PoolArguments::new(ssl_context, proxy, socket_options, http2, package);
         Py::new(self.proxy.py(), arguments)
     }
 }
@@ -129,6 +208,15 @@ fn count(what: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
         Err(_) => value.extract().map_err(|_| values::wrong_type(what, "an integer", value))?,
     };
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Reads how long a body waits for `100 Continue`; 0 does not wait.
+fn expect_continue(timeout: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
+    let name = || "expect_continue_timeout".to_owned();
+    match values::seconds(timeout, name)? {
+        Some(timeout) => Ok((!timeout.is_zero()).then_some(timeout)),
+        None => Err(PyValueError::new_err("expect_continue_timeout must be a number of seconds from 0 on, not inf")),
+    }
 }
 
 /// Reads when an HTTP/2 connection sends a PING, and how long it waits for the answer.

@@ -6,11 +6,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::errors::Fault;
+use super::helpers::helper;
 use super::namespace::Package;
-use super::{request, ssl, values};
+use super::performer::Performer;
+use super::{connect_policy, request, response, ssl, values};
 use crate::connect::{Credentials, Proxy, ProxyProtocol};
 use crate::error::{Error, Kind};
-use crate::operation::Fields;
+use crate::operation::{Callback, Fields, ProxyChallenge};
 use crate::origin::Scheme;
 
 /// Reads an `httpcore.Proxy`. Raises `UnsupportedProtocol` of `package` for other schemes than those of HTTP and SOCKS5, and
@@ -48,6 +50,32 @@ fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>, package: Package
     let context = proxy.getattr(intern!(py, "ssl_context"))?;
     let tls = ssl::tls(py, (!context.is_none()).then_some(&context), package)?;
     Ok(Proxy::new(origin, protocol, tls)?)
+}
+
+/// Prepares the call of the user's callback for a proxy that wants authentication.
+pub fn authenticate<'py>(
+    py: Python<'py>,
+    callback: &Callback,
+    challenge: &ProxyChallenge,
+    performer: Performer<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let ProxyChallenge { proxy, origin, head, round } = challenge;
+    let call = helper(py, if performer.is_task() { "aauthenticate" } else { "authenticate" })?;
+    let (callback, headers) = (connect_policy::object(py, callback)?, response::headers(py, head)?);
+    performer.later(py, (call, callback, proxy, origin, head.status(), headers, *round), None)
+}
+
+/// Reads the fields that the callback has returned, as a list of pairs.
+pub fn answer(fields: &Bound<'_, PyAny>) -> PyResult<Fields> {
+    let malformed =
+        || PyTypeError::new_err("proxy_authenticate must return headers, as pairs of strings or bytes, or None");
+    let mut answer = Fields::new();
+    for field in fields.try_iter()? {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = field?.extract().map_err(|_| malformed())?;
+        let (Some(name), Some(value)) = (values::text(&name), values::text(&value)) else { return Err(malformed()) };
+        answer.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
+    }
+    Ok(answer)
 }
 
 fn credentials(auth: &Bound<'_, PyAny>) -> PyResult<Option<Credentials>> {

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
 
+use super::callbacks::RequestCallbacks;
 use super::errors::Fault;
 use super::namespace::Package;
 use super::upload_source::UploadSource;
@@ -17,11 +18,11 @@ use super::values::{bytes_of, copy_or_borrow, get, seconds, text, wrong_type};
 use crate::error::{Error, Kind};
 use crate::message::{Content, Framing, HeadWriter, Request, RequestHead, check_trailers};
 use crate::operation::Fields;
-use crate::origin::{Origin, Scheme, check_host};
+use crate::origin::{Origin, Scheme, TunnelHeaders, check_host};
 use crate::timeout::Timeouts;
 
 /// A request, and the objects that produce the rest of it.
-pub type Parsed = (Request, Option<UploadSource>);
+pub type Parsed = (Request, RequestCallbacks);
 
 /// Reads an `httpcore.Request`.
 pub fn read(request: &Bound<'_, PyAny>) -> Result<Parsed, Fault> {
@@ -114,7 +115,7 @@ pub fn endpoint(url: &Bound<'_, PyAny>, scheme: Scheme) -> Result<Origin, Fault>
             port => port,
         }
     };
-    Ok(Origin { scheme, host: host.to_owned(), port, server_name: None })
+    Ok(Origin { scheme, host: host.to_owned(), port, server_name: None, tunnel_headers: None })
 }
 
 /// Reads an `httpcore.Origin`. Raises exceptions of `package`.
@@ -128,6 +129,8 @@ pub struct RequestExtensions<'py> {
     timeouts: Timeouts,
     server_name: Option<String>,
     trailers: Option<Bound<'py, PyAny>>,
+    informational: Option<Bound<'py, PyAny>>,
+    tunnel_headers: Option<TunnelHeaders>,
 }
 
 impl<'py> RequestExtensions<'py> {
@@ -139,17 +142,31 @@ impl<'py> RequestExtensions<'py> {
         content: Content,
         stream: Option<Bound<'py, PyAny>>,
     ) -> Parsed {
-        let Self { timeouts, server_name, trailers } = self;
+        let Self { timeouts, server_name, trailers, informational, tunnel_headers } = self;
         if let Some(server_name) = server_name.filter(|_| origin.scheme.is_tls()) {
             Arc::make_mut(&mut origin).server_name = Some(server_name);
         }
+        if tunnel_headers.is_some() {
+            Arc::make_mut(&mut origin).tunnel_headers = tunnel_headers;
+        }
         let has_trailers = trailers.is_some();
-        let request = Request { origin, head, content, timeouts, has_trailers, timings: Arc::default() };
-        (request, UploadSource::new(stream, trailers))
+        let has_informational = informational.is_some();
+        let request = Request {
+            origin,
+            head,
+            content,
+            timeouts,
+            has_trailers,
+            has_informational,
+            expect_continue: None,
+            timings: Arc::default(),
+        };
+        let upload = UploadSource::new(stream, trailers);
+        (request, RequestCallbacks { upload, informational: informational.map(Bound::unbind), tracer: None })
     }
 }
 
-/// Reads the extensions `timeout`, `sni_hostname` and `trailing_headers`.
+/// Reads the extensions `timeout`, `sni_hostname`, `trailing_headers`, `informational` and `connect_headers`.
 pub fn read_extensions<'py>(extensions: &Bound<'py, PyAny>) -> Result<RequestExtensions<'py>, Fault> {
     let py = extensions.py();
     let mut timeouts = Timeouts::default();
@@ -172,7 +189,29 @@ pub fn read_extensions<'py>(extensions: &Bound<'py, PyAny>) -> Result<RequestExt
         Some(name) => Some(read_server_name(&name)?),
     };
     let trailers = get(extensions, intern!(py, "trailing_headers"))?;
-    Ok(RequestExtensions { timeouts, server_name, trailers })
+    let informational = get(extensions, intern!(py, "informational"))?;
+    if let Some(callback) = informational.as_ref().filter(|callback| !callback.is_callable()) {
+        return Err(wrong_type("the extension informational", "a function of a status and headers", callback).into());
+    }
+    let tunnel_headers = match get(extensions, intern!(py, "connect_headers"))? {
+        None => None,
+        Some(headers) => read_tunnel_headers(&headers)?,
+    };
+    Ok(RequestExtensions { timeouts, server_name, trailers, informational, tunnel_headers })
+}
+
+/// Reads the fields for a tunnel: a list of pairs, or a dictionary. Returns `None` if there are none.
+fn read_tunnel_headers(headers: &Bound<'_, PyAny>) -> PyResult<Option<TunnelHeaders>> {
+    let malformed = || wrong_type("the extension connect_headers", "pairs of strings or bytes", headers);
+    let items = headers.getattr_opt(intern!(headers.py(), "items"))?;
+    let pairs = items.map_or_else(|| Ok(headers.clone()), |items| items.call0())?;
+    let mut fields = Vec::new();
+    for field in pairs.try_iter().map_err(|_| malformed())? {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = field?.extract().map_err(|_| malformed())?;
+        let (Some(name), Some(value)) = (text(&name), text(&value)) else { return Err(malformed()) };
+        fields.push((name.to_vec(), value.to_vec()));
+    }
+    Ok((!fields.is_empty()).then(|| TunnelHeaders(fields.into())))
 }
 
 fn read_server_name(name: &Bound<'_, PyAny>) -> Result<String, Fault> {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpcore
 import pytest
 
+import error_rows_connecting
 import error_rows_responses
 import error_rows_tls
 from error_rows import ROWS, SECRET, Bench
@@ -24,7 +25,7 @@ NAME_OF_RUST = re.compile(r"\b[A-Z][a-z]+[A-Z][a-z]\w*|\w\(\"|\w \{ ")
 # Names that users know: classes, fields of certificates and of heads.
 KNOWN = re.compile(
     r"TLSConfig(\(cert=\()?|SSLContext|OpenSSL|extendedKeyUsage|subjectAltName|basicConstraints|Name does not resolve"
-    r"|TOK3N|SNI"
+    r"|TOK3N|SNI|PublicAddressesOnly"
 )
 # The parts that name a peer, and messages that are the words of httpcore or h11 and name none.
 PEERS = re.compile(r"<(origin|proxy|host|path)>|127\.0\.0\.1")
@@ -36,8 +37,8 @@ WITHOUT_A_PEER = {
     "Proxy Server could not connect: <reason of the proxy>.",
     "the response was closed before its body was read to the end",
 }
-# Both add their rows when they are imported.
-MODULES = [error_rows_responses, error_rows_tls]
+# They add their rows when they are imported.
+MODULES = [error_rows_connecting, error_rows_responses, error_rows_tls]
 
 
 def chain(exception: BaseException | None) -> list[BaseException]:

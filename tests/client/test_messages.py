@@ -135,8 +135,11 @@ async def test_a_connection_that_is_in_use(flavour: Flavour, serve: Serve) -> No
 NUMBERS = {
     "max_connections": "an integer",
     "max_keepalive_connections": "an integer",
+    "max_connections_per_origin": "an integer",
+    "max_keepalive_connections_per_origin": "an integer",
     "retries": "an integer",
     "keepalive_expiry": "a number of seconds",
+    "expect_continue_timeout": "a number of seconds",
     "http2_ping_interval": "a number of seconds",
     "http2_ping_timeout": "a number of seconds",
 }

@@ -286,7 +286,7 @@ async def test_plain_iterables_and_async_iterables(flavour: Flavour, serve: Serv
 
 @pytest.mark.parametrize("kind", ["bytes", "parts"])
 async def test_a_server_that_expects_100_continue_gets_the_body(flavour: Flavour, serve: Serve, kind: str) -> None:
-    # As with httpcore the body is sent without waiting for the 100, which is then skipped (RFC 9110, 10.1.1).
+    # RFC 9110, 10.1.1. `test_informational.py` has the ways in which it may answer.
     def script(connection: Connection) -> None:
         head = connection.read_head()
         assert b"Expect: 100-continue\r\n" in head

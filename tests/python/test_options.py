@@ -132,6 +132,17 @@ async def acallback(_: object) -> None: ...
 
 
 WRONG: dict[str, list[tuple[Any, type[Exception], str]]] = {
+    "max_connections_per_origin": [("2", TypeError, "an integer, not str"), (0, ValueError, "at least 1, or None")],
+    "max_keepalive_connections_per_origin": [("2", TypeError, "an integer, not str")],
+    "connect_policy": [(1, TypeError, r"a function of an address .*PublicAddressesOnly\(\), not int")],
+    "interface": [
+        (1, TypeError, "a str, not int"),
+        ("", ValueError, "the name of a network interface"),
+        ("a" * 16, ValueError, "the name of a network interface"),
+    ],
+    "proxy_authenticate": [(1, TypeError, "a function of a ProxyChallenge, not int")],
+    "resolver": [(1, TypeError, r"a function of a host and a port, .*, not int")],
+    "expect_continue_timeout": [*SECONDS, (float("inf"), ValueError, "a number of seconds from 0 on, not inf")],
     "http2_ping_interval": SECONDS,
     "http2_ping_timeout": SECONDS,
     "pool_wait_warning": SECONDS,

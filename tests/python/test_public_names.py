@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 # By module: the names of this project in it, and the package whose names the others are.
 MODULES: dict[str, tuple[list[str], str]] = {
-    "httpcore_rs": ([*_names.OWN, *_names.TRANSPORTS, *_names.METRICS, *_names.INSTALLATION], "httpcore"),
+    "httpcore_rs": (
+        [*_names.OWN, *_names.TRANSPORTS, *_names.CONNECTING, *_names.METRICS, *_names.INSTALLATION],
+        "httpcore",
+    ),
     "httpcore_rs.httpcore2": (_names.OWN, "httpcore2"),
     "httpcore_rs.httpx2": (_names.TRANSPORTS, "httpx2"),
 }

@@ -83,6 +83,46 @@ def proxies() -> list[httpcore_rs.ConnectionPool]:
     ]
 
 
+def policy(address: httpcore_rs.ConnectAddress) -> bool:
+    assert_type(address.host, str)
+    assert_type(address.is_proxy, bool)
+    return httpcore_rs.PublicAddressesOnly(allow=["10.0.0.0/8"])(address)
+
+
+async def aresolve(host: str, port: int) -> list[str]:
+    return await httpcore_rs.SystemResolver().aresolve(host, port)
+
+
+def connecting() -> list[httpcore_rs.ConnectionPool | httpcore_rs.AsyncConnectionPool]:
+    hosts = httpcore_rs.StaticHosts({"api.example.com": ["10.0.0.1"]})
+    cache = httpcore_rs.CachingResolver(hosts, ttl=30, negative_ttl=1, maxsize=10)
+    return [
+        httpcore_rs.ConnectionPool(connect_policy=httpcore_rs.PublicAddressesOnly(), resolver=cache),
+        httpcore_rs.ConnectionPool(connect_policy=policy, resolver=lambda host, port: ["10.0.0.1"]),
+        httpcore_rs.AsyncConnectionPool(connect_policy=policy, resolver=aresolve, max_connections_per_origin=5),
+        httpcore_rs.AsyncConnectionPool(resolver=cache, max_keepalive_connections_per_origin=None),
+    ]
+
+
+def negotiate(challenge: httpcore_rs.ProxyChallenge) -> dict[str, str] | None:
+    assert_type(challenge.headers, list[tuple[bytes, bytes]])
+    return {"Proxy-Authorization": "Negotiate abc"} if challenge.round == 1 else None
+
+
+async def anegotiate(challenge: httpcore_rs.ProxyChallenge) -> list[tuple[bytes, bytes]]:
+    return [(b"Proxy-Authorization", challenge.proxy.encode())]
+
+
+def authenticating() -> list[httpcore_rs.ConnectionPool | httpcore_rs.AsyncConnectionPool]:
+    return [
+        httpcore_rs.HTTPProxy("http://127.0.0.1:3128", proxy_authenticate=negotiate, interface="eth0"),
+        httpcore_rs.AsyncHTTPProxy("http://127.0.0.1:3128", proxy_authenticate=anegotiate),
+        httpcore_rs.AsyncHTTPProxy(
+            "http://127.0.0.1:3128", proxy_authenticate=negotiate, expect_continue_timeout=0.5, interface=None
+        ),
+    ]
+
+
 def async_proxies() -> list[httpcore_rs.AsyncConnectionPool]:
     return [
         httpcore_rs.AsyncHTTPProxy(b"https://127.0.0.1:3128", proxy_ssl_context=httpcore_rs.TLSConfig(False)),

@@ -15,6 +15,7 @@
 //! | `Poller` | The poller of one event loop: reports the readiness of many sockets. |
 //! | `Watch` | A socket's place in a poller, which it must leave by `end` or a drop before it is closed. |
 //! | `SEND_FLAGS` | Flags of every send, so that a closed peer is an error and no signal. |
+//! | `HAS_INTERFACES`, `bind_to_interface` | Whether a socket can be bound to a network interface by its name, and doing it. |
 //! | `set_option` | `setsockopt` with a level, a name and a value that the user gave. |
 //! | `is_connecting` | Tells the error of a connect that goes on in the background. |
 //! | `path_of` | The path of a Unix socket's address. |

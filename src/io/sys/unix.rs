@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
 use super::{Direction, EVENTS_PER_TURN, Interests, NOTIFY, OptionValue, Readiness, WakePair};
+use crate::error::OsError;
 use crate::lock::{Rank, RankedMutex};
 
 pub const MUST_ARM: bool = false;
@@ -51,6 +52,39 @@ pub fn is_connecting(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
         || error.kind() == io::ErrorKind::WouldBlock
         || error.kind() == io::ErrorKind::Interrupted
+}
+
+pub const HAS_INTERFACES: bool = cfg!(any(target_os = "linux", target_os = "macos"));
+
+/// Binds a socket to a network interface. The error says what failed: that of a connect follows without this.
+pub fn bind_to_interface(socket: &Socket, interface: &str, is_ipv4: bool) -> io::Result<()> {
+    bind_by_name(socket, interface, is_ipv4).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => ": this needs the capability CAP_NET_RAW, or Linux 5.7",
+            _ => "",
+        };
+        let text = format!("binding to the interface {interface:?} failed: {}{hint}", OsError(&error));
+        io::Error::new(error.kind(), text)
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn bind_by_name(socket: &Socket, interface: &str, _: bool) -> io::Result<()> {
+    socket.bind_device(Some(interface.as_bytes()))
+}
+
+#[cfg(target_os = "macos")]
+fn bind_by_name(socket: &Socket, interface: &str, is_ipv4: bool) -> io::Result<()> {
+    let name = std::ffi::CString::new(interface)?;
+    // SAFETY: the name ends with a NUL and outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    let index = std::num::NonZeroU32::new(index).ok_or_else(io::Error::last_os_error)?;
+    if is_ipv4 { socket.bind_device_by_index_v4(Some(index)) } else { socket.bind_device_by_index_v6(Some(index)) }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn bind_by_name(_: &Socket, _: &str, _: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 pub fn set_option(socket: &Socket, level: i32, name: i32, value: &OptionValue) -> io::Result<()> {

@@ -48,6 +48,12 @@ pub fn is_connecting(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
+pub const HAS_INTERFACES: bool = false;
+
+pub fn bind_to_interface(_: &Socket, _: &str, _: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub fn set_option(socket: &Socket, level: i32, name: i32, value: &OptionValue) -> io::Result<()> {
     let (value, length) = match value {
         OptionValue::Integer(value) => (std::ptr::from_ref(value).cast(), size_of::<i32>()),

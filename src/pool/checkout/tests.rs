@@ -58,12 +58,14 @@ fn limits(max_connections: usize) -> Limits {
         max_connections,
         max_connections_per_origin: None,
         max_keepalive_connections: max_connections,
+        max_keepalive_connections_per_origin: None,
         keepalive_expiry: None,
     }
 }
 
 fn to(host: &str, multiplexing: bool) -> Destination {
-    let origin = Origin { scheme: Scheme::Https, host: host.to_owned(), port: 443, server_name: None };
+    let origin =
+        Origin { scheme: Scheme::Https, host: host.to_owned(), port: 443, server_name: None, tunnel_headers: None };
     Destination { origin: Arc::new(origin), loop_id: THREADS, multiplexing, only: None }
 }
 

@@ -80,6 +80,11 @@ impl Model {
         let slots = &self.pool.slots;
         assert!(slots.len() <= self.limits.max_connections);
         assert!(self.pool.idle.len() <= self.limits.max_keepalive_connections);
+        if let Some(limit) = self.limits.max_keepalive_connections_per_origin {
+            for (_, entry) in self.pool.origins.iter() {
+                assert!(entry.idle.len() + entry.saturated.len() <= limit);
+            }
+        }
         if let Some(limit) = self.limits.max_connections_per_origin {
             for (key, _) in self.pool.origins.iter() {
                 assert!(slots.values().filter(|slot| slot.origin == key).count() <= limit);

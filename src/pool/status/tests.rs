@@ -37,7 +37,13 @@ impl Wake for WokenFlag {
 }
 
 fn origin(host: &str) -> Arc<Origin> {
-    Arc::new(Origin { scheme: Scheme::Https, host: host.to_owned(), port: 443, server_name: None })
+    Arc::new(Origin {
+        scheme: Scheme::Https,
+        host: host.to_owned(),
+        port: 443,
+        server_name: None,
+        tunnel_headers: None,
+    })
 }
 
 fn status() -> Status {

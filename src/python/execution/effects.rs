@@ -74,7 +74,7 @@ impl Execution {
             operation: Box::new(RunUpload::new(Arc::clone(upload), effects.clone())),
             effects,
             namespace: self.namespace,
-            callbacks: RequestCallbacks::new(self.callbacks.upload.take(), None),
+            callbacks: RequestCallbacks::uploading(self.callbacks.upload.take()),
             owner: &self.owner,
         };
         let coroutine = Operation::in_task(host.clone_ref(py), new).into_coroutine(py)?;
