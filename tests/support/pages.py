@@ -111,23 +111,36 @@ class Place:
             text = re.sub(rf"{re.escape(name)}(?![\w.:-])", address, text)
         return text
 
-    def run(self, folder: Path, code: str, *arguments: str) -> str:
-        """Runs a program in a process of its own, in development mode, and returns what it printed."""
-        code = self.local(code)
-        tests = re.search(r"^(async )?def test_", code, re.MULTILINE)
-        file = folder / ("test_program.py" if tests else "program.py")
-        file.write_text(code, encoding="utf-8")
+    def remote(self, text: str) -> str:
+        """Puts the names back in the place of addresses."""
+        for name, address in self.hosts.items():
+            text = text.replace(address, name)
+        return text
+
+    def prepare(self, folder: Path, code: str, name: str = "program.py") -> dict[str, str]:
+        """Writes a program and its files. Returns its environment."""
+        (folder / name).write_text(self.local(code), encoding="utf-8")
         files = self.certificates
-        for source, name in (
+        for source, copy in (
             (files.ca, "ca.pem"),
             (files.client_chain, "client.pem"),
             (files.client_key, "client.key"),
         ):
-            shutil.copy(source, folder / name)
-        command = [sys.executable, "-X", "dev", *(["-m", "pytest", "-q", "-p", "no:cacheprovider"] if tests else [])]
-        environment = {**os.environ, "SSL_CERT_FILE": str(files.ca), "PYTHONIOENCODING": "utf-8"}
+            shutil.copy(source, folder / copy)
+        return {**os.environ, "SSL_CERT_FILE": str(files.ca), "PYTHONIOENCODING": "utf-8", "PYTHONDEVMODE": "1"}
+
+    def run(self, folder: Path, code: str, *arguments: str) -> str:
+        """Runs a program in a process of its own, in development mode, and returns what it printed."""
+        return self.run_with_errors(folder, code, *arguments)[0]
+
+    def run_with_errors(self, folder: Path, code: str, *arguments: str) -> tuple[str, str]:
+        """Runs a program, and returns what it wrote to its standard output and to its standard error."""
+        tests = re.search(r"^(async )?def test_", code, re.MULTILINE)
+        name = "test_program.py" if tests else "program.py"
+        environment = self.prepare(folder, code, name)
+        command = [sys.executable, *(["-m", "pytest", "-q", "-p", "no:cacheprovider"] if tests else [])]
         done = subprocess.run(
-            [*command, str(file), *arguments],
+            [*command, str(folder / name), *arguments],
             cwd=folder,
             env=environment,
             capture_output=True,
@@ -137,6 +150,11 @@ class Place:
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        assert "ResourceWarning" not in done.stderr, done.stderr
-        assert "never retrieved" not in done.stderr, done.stderr
-        return done.stdout
+        check_warnings(done.stderr)
+        return done.stdout, done.stderr
+
+
+def check_warnings(errors: str) -> None:
+    """Fails if a program has left something open."""
+    assert "ResourceWarning" not in errors, errors
+    assert "never retrieved" not in errors, errors
