@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,25 @@ def test_a_program_of_a_page_runs(block: Block, place: Place, tmp_path: Path) ->
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_a_program_of_a_page_is_valid(block: Block) -> None:
     compile(block.code, str(block), "exec")
+
+
+def test_the_logs_in_the_page_about_observing(place: Place, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "observing.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"(?ms)^```text\n( *\d+ ms httpcore.*?)^```$", page)
+    (code,) = {block.code for block in BLOCKS if block.page == "docs/observing.md" and "relativeCreated" in block.code}
+    _, logged = place.run_with_errors(tmp_path, code)
+    # Times and addresses differ, and so do name, port and reason of the local server. "..." stands for further text.
+    lines = re.escape(re.sub(r"(?m)^ +(?=\.\.\.$)|^ *\d+(?= ms )|0x[0-9a-f]+", "", shown))
+    for text, pattern in {
+        r"\.\.\.": r"[\s\S]*",
+        r"\ ms\ ": r" *\d+ ms ",
+        r"\ at\ >": " at 0x[0-9a-f]+>",
+        r"www\.example\.com": r"\S+",
+        "443": r"\d+",
+        "OK": "(OK)?",
+    }.items():
+        lines = lines.replace(text, pattern)
+    assert re.fullmatch(lines, logged), logged
 
 
 def test_blocks_are_found() -> None:
