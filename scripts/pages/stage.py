@@ -87,7 +87,7 @@ def _list_of_decisions(places: dict[PurePosixPath, PurePosixPath]) -> str:
         "",
         "What was decided, why, and what was measured and considered.",
         "",
-        "| | |",
+        "| number | subject |",
         "|---|---|",
     ]
     for source, place in places.items():
