@@ -74,8 +74,8 @@ def running(
     assert "Traceback" not in text, text
     # uvicorn leaves the socket that it was given.
     own = f"laddr={sock.getsockname()}>" if sock else None
-    lines = [line for line in text.splitlines() if "Enable tracemalloc" not in line]
-    check_warnings("\n".join(line for line in lines if own is None or not line.endswith(own)))
+    lines = [each for each in text.splitlines() if "Enable tracemalloc" not in each]
+    check_warnings("\n".join(each for each in lines if own is None or not each.endswith(own)))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its server is given a descriptor")
