@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import importlib.util
+import os
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,3 +174,22 @@ def test_google_prefers_aiohttp_unless_it_is_told(server: Server, traffic: Traff
     asyncio.run(main())
     assert len(server.seen()) == 1
     assert traffic.count_ours() == 0
+
+
+def test_the_example_of_openai(server: Server) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "openai_sdk.py"
+    model = server.model("plain")
+    environment = {**os.environ, "OPENAI_API_KEY": "key", "OPENAI_BASE_URL": f"{server.http}/v1"}
+    done = subprocess.run(
+        [sys.executable, str(example), model], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    lines = sorted(f"What is {number} times {number}? one two three" for number in range(5))
+    assert sorted(done.stdout.splitlines()) == lines
+    # A server that does not exist.
+    environment["OPENAI_BASE_URL"] = "http://127.0.0.1:1/v1"
+    failed = subprocess.run(
+        [sys.executable, str(example), model], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert failed.returncode == 1
+    assert "connecting to http://127.0.0.1:1 failed" in failed.stderr
