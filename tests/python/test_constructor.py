@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 import httpcore_rs
+from httpcore_rs._options import DEFAULTS
 
 POOLS = ["ConnectionPool", "AsyncConnectionPool"]
 PROXIES = ["HTTPProxy", "AsyncHTTPProxy", "SOCKSProxy", "AsyncSOCKSProxy"]
@@ -29,7 +30,8 @@ def test_signatures_are_httpcores(name: str, method: str) -> None:
     assert tested[: len(reference)] == reference
     # Arguments that httpcore does not have can be passed by name only.
     added = [(name, kind) for name, kind, _ in tested[len(reference) :]]
-    assert all(kind is inspect.Parameter.KEYWORD_ONLY and name.startswith("http2_ping_") for name, kind in added)
+    options = [(option, inspect.Parameter.KEYWORD_ONLY) for option in DEFAULTS]
+    assert added == (options if method == "__init__" else [])
 
 
 @pytest.mark.parametrize("name", PROXIES)
