@@ -18,7 +18,8 @@ from . import _implementation  # noqa: F401  # Before the engine is imported.
 
 # isort: split
 
-from . import _connections, _engine, _names, _streams  # noqa: F401  # `_streams` completes the engine's classes.
+# `_streams` and `_reprs` complete the engine's classes.
+from . import _connections, _engine, _names, _reprs, _streams  # noqa: F401
 from ._api import make_request, make_stream
 from ._async import AsyncConnectionPool as AsyncConnectionPool
 from ._connect_policy import ConnectAddress as ConnectAddress

@@ -126,6 +126,9 @@ class RustPoolTransportMixin(Generic[Backend, LimitsType, ProxyType]):
         }
         self._pool = self.make_pool(verify, cert, trust_env, limits, proxy, uds, arguments)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} over {self._pool!r}>"
+
     @classmethod
     def make_pool(
         cls,

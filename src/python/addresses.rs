@@ -48,6 +48,22 @@ pub fn failed_lookup(py: Python<'_>, host: &str, exception: PyErr) -> Result<Err
     Ok(Error::new(Kind::ConnectError, message).with_source(exception))
 }
 
+/// Returns both ends of a connection for a `repr()`: "127.0.0.1:50000 to 127.0.0.1:443", or "closed" if there are none.
+pub fn both_ends(local: Option<&SockAddr>, peer: Option<&SockAddr>) -> String {
+    match (local.and_then(text), peer.and_then(text)) {
+        (Some(local), Some(peer)) => format!("{local} to {peer}"),
+        (None, Some(peer)) => format!("to {peer}"),
+        (Some(local), None) => format!("from {local}"),
+        (None, None) => "closed".to_owned(),
+    }
+}
+
+/// Returns an address as text. A Unix socket without a path has none.
+fn text(address: &SockAddr) -> Option<String> {
+    let path = path_of(address).map(|path| path.display().to_string());
+    path.filter(|path| !path.is_empty()).or_else(|| address.as_socket().map(|address| address.to_string()))
+}
+
 /// Returns an address as Python's `socket` module has it: `(host, port)`, `(host, port, flowinfo, scope_id)`, or the path of a
 /// Unix socket as a `str`.
 pub fn address_tuple<'py>(py: Python<'py>, address: &SockAddr) -> PyResult<Bound<'py, PyAny>> {

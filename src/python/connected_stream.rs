@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::addresses::address_tuple;
+use super::addresses::{address_tuple, both_ends};
 use super::{external, response, tls_object};
 use crate::message::ResponseHead;
 use crate::operation::{Endpoints, Outcome};
@@ -31,6 +31,11 @@ impl ConnectedStream {
             _ => &None,
         };
         address.as_ref().map(|address| address_tuple(py, address)).transpose()
+    }
+
+    fn __repr__(&self) -> String {
+        let ends = both_ends(self.endpoints.local.as_ref(), self.endpoints.peer.as_ref());
+        format!("<httpcore_rs.ConnectedStream [{ends}]>")
     }
 }
 

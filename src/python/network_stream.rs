@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::addresses::address_tuple;
+use super::addresses::{address_tuple, both_ends};
 use super::callbacks::RequestCallbacks;
 use super::calls::{call, call_with};
 use super::errors::os_error;
@@ -67,6 +67,10 @@ impl ViewedStream {
             callbacks: RequestCallbacks::default(),
             owner: &self.owner,
         }
+    }
+
+    fn ends(&self) -> String {
+        both_ends(self.stream_view.local_address().as_ref(), self.stream_view.peer_address().as_ref())
     }
 
     fn extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -135,6 +139,10 @@ impl NetworkStream {
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.stream.extra_info(py, info)
     }
+
+    fn __repr__(&self) -> String {
+        format!("<httpcore_rs.NetworkStream [{}]>", self.stream.ends())
+    }
 }
 
 #[pymethods]
@@ -173,6 +181,10 @@ impl AsyncNetworkStream {
     /// a plain one.
     fn get_extra_info<'py>(&self, py: Python<'py>, info: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.stream.extra_info(py, info)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<httpcore_rs.AsyncNetworkStream [{}]>", self.stream.ends())
     }
 }
 

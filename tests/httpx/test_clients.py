@@ -298,6 +298,13 @@ def test_proxies_of_the_environment_are_the_librarys(
             assert getattr(transport._pool, "_proxy_url", None) == getattr(expected._pool, "_proxy_url", None)
 
 
+def test_the_repr_of_a_transport(library: Library) -> None:
+    name = f"{library.package_name}.SyncTransport"
+    pool = "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]"
+    assert repr(library.SyncTransport()) == f"<{name} over <ConnectionPool {pool}>>"
+    assert repr(library.SyncTransport(proxy="http://user:secret@p.test")) == f"<{name} over <HTTPProxy {pool}>>"
+
+
 @pytest.mark.parametrize("variables", [PROXIES, {}], ids=["proxies", "none"])
 def test_wrong_arguments_for_the_proxies_of_the_environment(
     library: Library, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
