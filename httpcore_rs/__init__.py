@@ -18,12 +18,13 @@ from . import _implementation  # noqa: F401  # Before the engine is imported.
 
 # isort: split
 
-# `_streams` and `_reprs` complete the engine's classes.
-from . import _connections, _engine, _names, _reprs, _streams  # noqa: F401
+# `_streams`, `_reprs` and `_timings` complete the engine's classes.
+from . import _connections, _engine, _names, _reprs, _streams, _timings  # noqa: F401
 from ._api import make_request, make_stream
 from ._async import AsyncConnectionPool as AsyncConnectionPool
 from ._connect_policy import ConnectAddress as ConnectAddress
 from ._engine import PublicAddressesOnly as PublicAddressesOnly
+from ._engine import Timings as Timings
 from ._engine import TLSConfig as TLSConfig
 from ._install import cover_postponed
 from ._install import install as install
@@ -114,7 +115,7 @@ globals().update(_names.shared(HTTPCORE))
 
 # Users import these from here.
 _CONNECTING = [globals()[_name] for _name in _names.CONNECTING]
-for _object in (TLSConfig, Installation, install, uninstall, Holder, PoolWait, *_METRICS, *_CONNECTING):
+for _object in (TLSConfig, Timings, Installation, install, uninstall, Holder, PoolWait, *_METRICS, *_CONNECTING):
     _object.__module__ = __name__
 
 cover_postponed("httpcore")

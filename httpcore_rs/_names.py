@@ -27,7 +27,7 @@ SHARED = """
 
 # Names that `httpcore_rs` alone has. Clients and transports are imported when they are asked for, with httpx.
 TRANSPORTS = ["AsyncClient", "AsyncTransport", "Client", "SyncTransport"]
-METRICS = ["Counters", "Histogram", "Holder", "PoolMetrics", "PoolWait", "RequestInFlight"]
+METRICS = ["Counters", "Histogram", "Holder", "PoolMetrics", "PoolWait", "RequestInFlight", "Timings"]
 CONNECTING = [
     "CachingResolver",
     "ConnectAddress",

@@ -22,6 +22,8 @@ Info = typing.Dict[str, typing.Any]  # noqa: UP006  # Evaluated, also by CPython
 
 # The end of a connection belongs to no request: it is logged, and not passed to a `trace` callback.
 UNTRACED = "close."
+# The prefix of the events that httpcore does not have. They are not logged.
+OWN = "httpcore_rs"
 
 
 def _log(logger: logging.Logger, name: str, info: Info) -> None:
@@ -73,7 +75,8 @@ class Tracer(TracerBase):
                     "If you are using a synchronous interface, the callback of the `trace` extension should "
                     "be a normal function instead of an asynchronous function."
                 )
-        _log(logging.getLogger(f"{self._package}.{prefix}"), name, info)
+        if prefix != OWN:
+            _log(logging.getLogger(f"{self._package}.{prefix}"), name, info)
 
 
 class AsyncTracer(TracerBase):
@@ -88,7 +91,8 @@ class AsyncTracer(TracerBase):
                     "be an asynchronous function rather than a normal function."
                 )
             await result
-        _log(logging.getLogger(f"{self._package}.{prefix}"), name, info)
+        if prefix != OWN:
+            _log(logging.getLogger(f"{self._package}.{prefix}"), name, info)
 
 
 class TracedStreamBase(Generic[Body, AnyTracer]):

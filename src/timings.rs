@@ -113,6 +113,11 @@ impl Timings {
         self.set(Mark::Acquired, 0);
     }
 
+    /// The attempt has got a connection, or the right to make one, without waiting.
+    pub fn acquired_at_once(&self) {
+        self.set(Mark::Acquired, self.get(Mark::Queued));
+    }
+
     /// The request is sent on a connection: for the first time, or again. Everything that sends a request once more calls this, so that
     /// the metrics count it as replayed.
     pub fn begin_attempt(&self, is_reused: bool) {

@@ -11,7 +11,7 @@ use super::send::{closed, closed_by_pool, foreign};
 use crate::error::Result;
 use crate::http2;
 use crate::operation::EffectChannel;
-use crate::pool::{RequestGuard, RequestOutcome, SlotGuard};
+use crate::pool::{RequestOutcome, SlotGuard};
 
 /// A body, with the slot of the connection that it arrives on.
 ///
@@ -56,15 +56,6 @@ pub enum BodySource {
 impl ResponseBody {
     pub fn new(source: BodySource, effects: EffectChannel) -> Self {
         Self { source, effects }
-    }
-
-    /// Takes over the request: it ends with its response.
-    pub fn carry(&mut self, request: RequestGuard<HttpConnection>) {
-        match &mut self.source {
-            BodySource::Http1(body) => body.carry(request),
-            BodySource::Http2 { slot, .. } => slot.carry(request),
-            BodySource::Closed(..) => {}
-        }
     }
 
     /// Returns the channel through which the body requests its effects.

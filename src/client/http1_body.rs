@@ -12,7 +12,7 @@ use crate::http1::{BodyFault, Http1, Http1Incoming};
 use crate::io::progress::ProgressTimer;
 use crate::io::wait_set;
 use crate::operation::EffectChannel;
-use crate::pool::{RequestGuard, RequestOutcome, SlotGuard};
+use crate::pool::{RequestOutcome, SlotGuard};
 
 /// A connection with the slot that it has in its pool.
 pub struct InUse {
@@ -57,13 +57,6 @@ impl Http1Body {
             progress_timer: ProgressTimer::default(),
             timeout,
             trailers: Vec::new(),
-        }
-    }
-
-    /// Takes over the request: it ends with its response.
-    pub fn carry(&mut self, request: RequestGuard<HttpConnection>) {
-        if let Some(in_use) = &mut self.in_use {
-            in_use.slot.carry(request);
         }
     }
 

@@ -25,7 +25,7 @@ use crate::io::wait_set;
 use crate::message::{Content, Request, ResponseHead};
 use crate::operation::{EffectChannel, Event, Outcome, YieldBudget};
 use crate::pool::{Checkout, CloseReason, Destination, LoopId, RequestGuard, Reservation, SlotGuard, Status, THREADS};
-use crate::timings::Mark;
+use crate::timings::{Mark, Timings};
 
 /// The number of times that a request is sent again which the server refused unprocessed (`GOAWAY`, `REFUSED_STREAM`). After that the
 /// error is raised.
@@ -46,6 +46,7 @@ pub struct Response {
     pub head: ResponseHead,
     pub body: ResponseBody,
     pub stream_view: StreamView,
+    pub timings: Arc<Timings>,
     /// The number of an HTTP/2 stream.
     pub stream_id: Option<u32>,
 }
@@ -72,7 +73,7 @@ pub async fn start(
     if request.head.expects_continue {
         request.expect_continue = client.connector.expect_continue_timeout;
     }
-    let (given, only) = match place {
+    let (mut given, only) = match place {
         ConnectionChoice::Any => (None, None),
         ConnectionChoice::This(reservation) => (Some(owned(reservation)?), None),
         ConnectionChoice::QueueFor(connection) => (None, Some(connection)),
@@ -82,18 +83,31 @@ pub async fn start(
     let exchange = Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), effects: &effects };
     // Dropped with this future, it counts the request as cancelled.
     let mut counted = given.is_some().then(|| client.pool.begin(&request.origin, &request.timings));
-    let result = pin!(exchange.run(given, is_free, &mut counted)).await;
-    match (result, counted) {
-        (Ok(mut response), Some(counted)) => {
-            response.body.carry(counted);
-            Ok(response)
+    let mut resends = 0;
+    let error = loop {
+        let place = match given.take() {
+            Some(place) => place,
+            None => match pin!(exchange.acquire(&mut counted)).await {
+                Ok(place) => place,
+                Err(error) => break error,
+            },
+        };
+        let (error, again) = match pin!(exchange.attempt(place, &mut counted)).await {
+            Ok(response) => return Ok(response),
+            Err(Failed { error, again }) => (error, again),
+        };
+        match again {
+            Again::Elsewhere if !is_free => break Error::not_available(&request.origin),
+            Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => break error,
+            Again::Here(slot) if is_free => given = Some((slot, None)),
+            Again::Never | Again::Here(_) => break error,
+            Again::IfFree | Again::Elsewhere => resends += 1,
         }
-        (Err(error), Some(mut counted)) => {
-            counted.fail(&error);
-            Err(error)
-        }
-        (result, None) => result,
+    };
+    if let Some(counted) = &mut counted {
+        counted.fail(&error);
     }
+    Err(error)
 }
 
 /// A request on its way to a response.
@@ -134,37 +148,13 @@ fn owned(reservation: Reservation<HttpConnection>) -> Result<Place> {
     reservation.take().ok_or_else(|| Error::new(Kind::Internal, "the pool gave a connection without a place"))
 }
 
+/// The request as the pool counts it; `None` when its response has taken it over, and before the first attempt.
+type Counted = Option<RequestGuard<HttpConnection>>;
+
 type Place = (SlotGuard<HttpConnection>, Option<HttpConnection>);
 
 impl Exchange<'_> {
-    /// Sends the request until it has a response or may not be sent again: at first in the place that is given, if any.
-    async fn run(
-        &self,
-        mut given: Option<Place>,
-        is_free: bool,
-        counted: &mut Option<RequestGuard<HttpConnection>>,
-    ) -> Result<Response> {
-        let mut resends = 0;
-        loop {
-            let place = match given.take() {
-                Some(place) => place,
-                None => pin!(self.acquire(counted)).await?,
-            };
-            let (error, again) = match pin!(self.attempt(place)).await {
-                Ok(response) => return Ok(response),
-                Err(Failed { error, again }) => (error, again),
-            };
-            match again {
-                Again::Elsewhere if !is_free => return Err(Error::not_available(&self.request.origin)),
-                Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => return Err(error),
-                Again::Here(slot) if is_free => given = Some((slot, None)),
-                Again::Never | Again::Here(_) => return Err(error),
-                Again::IfFree | Again::Elsewhere => resends += 1,
-            }
-        }
-    }
-
-    async fn acquire(&self, counted: &mut Option<RequestGuard<HttpConnection>>) -> Result<Place> {
+    async fn acquire(&self, counted: &mut Counted) -> Result<Place> {
         let destination = Destination {
             origin: Arc::clone(&self.request.origin),
             loop_id: self.loop_id(),
@@ -182,7 +172,12 @@ impl Exchange<'_> {
                     }
                 };
                 // Boxed: most requests do not wait.
-                Box::pin(self.wait(waiting, attend)).await?
+                let waiting = Box::pin(self.wait(waiting, attend));
+                if self.effects.traces_all() {
+                    self.effects.span(|| Event::PoolWait, |_| Outcome::Nothing, waiting).await?
+                } else {
+                    waiting.await?
+                }
             }
         };
         let place = owned(reservation)?;
@@ -207,7 +202,7 @@ impl Exchange<'_> {
     /// Sends the request over the connection that is in the slot, else over a new one.
     ///
     /// Futures are pinned before they are awaited: otherwise the compiler keeps space for each of them twice.
-    async fn attempt(&self, (mut slot, found): Place) -> Attempted<Response> {
+    async fn attempt(&self, (mut slot, found): Place, counted: &mut Counted) -> Attempted<Response> {
         let reused = found.is_some();
         let connection = match found {
             // Boxed: the future is large, and most requests do not connect.
@@ -231,8 +226,8 @@ impl Exchange<'_> {
             Some(shared) => shared,
         };
         match connection {
-            HttpConnection::Http1(connection) => pin!(self.over_http1(connection, slot, reused)).await,
-            HttpConnection::Http2(connection) => pin!(self.over_http2(connection, slot)).await,
+            HttpConnection::Http1(connection) => pin!(self.over_http1(connection, slot, reused, counted)).await,
+            HttpConnection::Http2(connection) => pin!(self.over_http2(connection, slot, counted)).await,
         }
     }
 
@@ -291,6 +286,7 @@ impl Exchange<'_> {
         mut connection: Box<Http1>,
         mut slot: SlotGuard<HttpConnection>,
         reused: bool,
+        counted: &mut Counted,
     ) -> Attempted<Response> {
         slot.status().begin_request();
         self.request.timings.begin_attempt(reused);
@@ -298,6 +294,7 @@ impl Exchange<'_> {
         match sent {
             Ok(http1::Http1Response { head, body }) => {
                 self.request.timings.mark_now(Mark::FirstByte);
+                slot.carry(counted.take());
                 let stream_view = StreamView::http1(connection.wire());
                 let expected = head.content_length();
                 let body = Http1Body::new(body, expected, self.request.timeouts.read, connection, slot);
@@ -305,6 +302,7 @@ impl Exchange<'_> {
                     head: ResponseHead::Http1(head),
                     body: ResponseBody::new(BodySource::Http1(body), self.effects.clone()),
                     stream_view,
+                    timings: Arc::clone(&self.request.timings),
                     stream_id: None,
                 })
             }
@@ -325,7 +323,12 @@ impl Exchange<'_> {
         }
     }
 
-    async fn over_http2(&self, connection: Arc<Http2>, slot: SlotGuard<HttpConnection>) -> Attempted<Response> {
+    async fn over_http2(
+        &self,
+        connection: Arc<Http2>,
+        mut slot: SlotGuard<HttpConnection>,
+        counted: &mut Counted,
+    ) -> Attempted<Response> {
         let reused = slot.status().requests() > 0;
         // A connection that was idle may have been closed, or used on another loop.
         if reused {
@@ -341,6 +344,7 @@ impl Exchange<'_> {
         match sent {
             Ok(http2::Http2Response { head, body, stream_id }) => {
                 self.request.timings.mark_now(Mark::FirstByte);
+                slot.carry(counted.take());
                 Ok(Response {
                     head: ResponseHead::Http2(head),
                     body: ResponseBody::new(
@@ -348,6 +352,7 @@ impl Exchange<'_> {
                         self.effects.clone(),
                     ),
                     stream_view: StreamView::http2(&connection),
+                    timings: Arc::clone(&self.request.timings),
                     stream_id: Some(stream_id),
                 })
             }

@@ -422,7 +422,13 @@ async fn lookup(origin: &Origin, resolver: Option<&Callback>, context: &ConnectC
     let resolver = resolver.filter(|_| literal.is_none() && !origin.host.contains(':'));
     let Attempt { effects, timings, .. } = context.attempt;
     timings.mark_now(Mark::DnsBegun);
-    let addresses = effects.resolve(origin.bare_host(), port, resolver.cloned()).await?;
+    let resolving = effects.resolve(origin.bare_host(), port, resolver.cloned());
+    let addresses = if effects.traces_all() {
+        let event = || Event::ResolveName { host: origin.bare_host().to_owned(), port };
+        effects.span(event, |_| Outcome::Nothing, resolving).await?
+    } else {
+        resolving.await?
+    };
     timings.mark_now(Mark::DnsEnded);
     Ok(addresses)
 }

@@ -206,12 +206,24 @@ struct Mailbox {
 pub struct EffectChannel {
     mailbox: Arc<Mutex<Mailbox>>,
     traced: bool,
+    traces_all: bool,
 }
 
 impl EffectChannel {
     /// Returns a channel for an operation; `traced` if its trace events are reported.
     pub fn new(traced: bool) -> Self {
-        Self { mailbox: Arc::default(), traced }
+        Self { mailbox: Arc::default(), traced, traces_all: false }
+    }
+
+    /// Returns the channel of a traced operation that also reports the events that httpcore does not have.
+    #[must_use]
+    pub fn tracing_all(self) -> Self {
+        Self { traces_all: self.traced, ..self }
+    }
+
+    /// Returns whether events are reported that httpcore does not have.
+    pub fn traces_all(&self) -> bool {
+        self.traces_all
     }
 
     pub fn is_traced(&self) -> bool {

@@ -67,6 +67,13 @@ pub enum Event {
     Close,
     /// An HTTP/2 connection is opened.
     SendConnectionInit,
+    /// A request waits in the pool. Reported on request only, as [`Event::ResolveName`] is: httpcore has no such event.
+    PoolWait,
+    /// The name of a host is resolved.
+    ResolveName {
+        host: String,
+        port: u16,
+    },
     SendRequestHeaders(ExchangeKind),
     SendRequestBody(ExchangeKind),
     ReceiveResponseHeaders(ExchangeKind),
@@ -91,6 +98,7 @@ impl Event {
                 Hop::ThroughTunnel => "proxy",
                 Hop::ToSocksProxy | Hop::ThroughSocks => "socks",
             },
+            Self::PoolWait | Self::ResolveName { .. } => "httpcore_rs",
             Self::SetupSocks5(_) => "socks",
             Self::ConnectUnixSocket { .. } | Self::Retry | Self::Close => "connection",
             Self::SendConnectionInit => "http2",
@@ -113,6 +121,8 @@ impl Event {
             Self::SetupSocks5(_) => "setup_socks5_connection",
             Self::Retry => "retry",
             Self::Close => "close",
+            Self::PoolWait => "pool_wait",
+            Self::ResolveName { .. } => "resolve_name",
             Self::SendConnectionInit => "send_connection_init",
             Self::SendRequestHeaders(_) => "send_request_headers",
             Self::SendRequestBody(_) => "send_request_body",

@@ -41,6 +41,11 @@ pub struct Histogram {
 
 impl Histogram {
     fn add(&mut self, duration: Duration) {
+        if duration.is_zero() {
+            // Most requests do not wait in the pool.
+            self.buckets[0] += 1;
+            return;
+        }
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         // A bound belongs to its bucket.
         let micros = nanos.div_ceil(1000);
@@ -195,6 +200,8 @@ pub struct Metrics {
     /// The counters of origins that have no row any more.
     other: Option<Box<Counters>>,
     in_flight: Slab<InFlight>,
+    /// The row that was used last.
+    last: usize,
 }
 
 /// A copy of a request under way.
@@ -205,7 +212,14 @@ pub struct RequestInFlight {
 
 impl Metrics {
     pub fn new() -> Self {
-        Self { rows: Slab::new(), keys: HashMap::new(), order: VecDeque::new(), other: None, in_flight: Slab::new() }
+        Self {
+            rows: Slab::new(),
+            keys: HashMap::new(),
+            order: VecDeque::new(),
+            other: None,
+            in_flight: Slab::new(),
+            last: 0,
+        }
     }
 
     // Requests.
@@ -286,9 +300,19 @@ impl Metrics {
 
     /// Returns the key of an origin's row, which is made if there is none.
     fn row(&mut self, origin: &Arc<Origin>) -> usize {
+        // Requests in a row mostly share their origin.
+        if let Some(row) = self.rows.get(self.last)
+            && Arc::ptr_eq(&row.origin, origin)
+        {
+            return self.last;
+        }
         if let Some(key) = self.keys.get(origin) {
             self.rows[*key].is_recent = true;
+            self.last = *key;
             return *key;
+        }
+        if let Some(row) = self.rows.get_mut(self.last) {
+            row.is_recent = true;
         }
         if self.rows.len() >= MAX_ORIGINS {
             self.remove_oldest();
@@ -297,6 +321,7 @@ impl Metrics {
         let key = self.rows.insert(row);
         self.keys.insert(Arc::clone(origin), key);
         self.order.push_back(key);
+        self.last = key;
         key
     }
 

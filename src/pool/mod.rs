@@ -56,7 +56,7 @@ use crate::error::{Error, Result};
 use crate::fork::Generation;
 use crate::lock::{Guard, Rank, RankedMutex};
 use crate::origin::Origin;
-use crate::timings::{Mark, Timings};
+use crate::timings::Timings;
 
 type ProcessState<C> = state::PoolState<C, WaiterSender<C>>;
 type ProcessChanges<C> = state::Changes<C, WaiterSender<C>>;
@@ -157,7 +157,7 @@ impl<C: Poolable> Pool<C> {
         process.apply(changes);
         match (decision, queued) {
             (Decision::Granted(grant), _) => {
-                timings.mark(Mark::Acquired, now);
+                timings.acquired_at_once();
                 Ok(Checkout::Ready(SlotGuard::accept(process, grant)))
             }
             (Decision::Wait(waiter), Some(queued)) => {
@@ -171,7 +171,7 @@ impl<C: Poolable> Pool<C> {
     pub fn begin(&self, origin: &Arc<Origin>, timings: &Arc<Timings>) -> RequestGuard<C> {
         let (process, now) = (self.process(), Instant::now());
         timings.begin(now);
-        timings.mark(Mark::Acquired, now);
+        timings.acquired_at_once();
         let mut state = process.state();
         RequestGuard::new(&process, &mut state, origin, timings)
     }
@@ -358,8 +358,8 @@ impl<C: Poolable> SlotGuard<C> {
     }
 
     /// Takes over the request that the slot is used for.
-    pub fn carry(&mut self, request: RequestGuard<C>) {
-        self.request = Some(request);
+    pub fn carry(&mut self, request: Option<RequestGuard<C>>) {
+        self.request = request;
     }
 
     /// Sets how the request on the connection has ended, for the time when the slot is given back.

@@ -67,7 +67,12 @@ impl PoolArguments {
                 kwargs.set_item("server_hostname", server_hostname)?;
                 kwargs.set_item("timeout", seconds(*timeout))?;
             }
-            Event::SetupSocks5(_)
+            Event::ResolveName { host, port } => {
+                kwargs.set_item("host", host)?;
+                kwargs.set_item("port", port)?;
+            }
+            Event::PoolWait
+            | Event::SetupSocks5(_)
             | Event::Retry
             | Event::Close
             | Event::SendConnectionInit

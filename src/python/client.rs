@@ -98,7 +98,10 @@ impl ClientHandle {
         reactor: Option<Arc<Reactor>>,
     ) -> PyResult<NewOperation<'_>> {
         let tracer = Tracer::of(request, namespace, &self.arguments, reactor.is_some())?;
-        let effects = EffectChannel::new(tracer.is_some());
+        let mut effects = EffectChannel::new(tracer.is_some());
+        if tracer.as_ref().is_some_and(|tracer| tracer.takes_all) {
+            effects = effects.tracing_all();
+        }
         let sending = client::start(Arc::clone(&self.client), parsed, choice, reactor, effects.clone());
         Ok(NewOperation {
             operation: Box::new(SendRequest::new(sending)),

@@ -105,7 +105,7 @@ fn exception_name(kind: Kind) -> String {
 }
 
 /// Returns the name of a part of a request, in metrics and timings.
-fn span_name(span: Span) -> &'static str {
+pub fn span_name(span: Span) -> &'static str {
     match span {
         Span::Waiting => "waiting",
         Span::Dns => "dns",

@@ -3,7 +3,7 @@
 //! | part | modules |
 //! |---|---|
 //! | pools and connections | [`engine`], [`connection`], [`client`], [`options`], [`arguments`], [`proxy`], [`tls`], [`metrics`] |
-//! | requests and responses | [`request`], [`request_arguments`], [`response`], [`content`], [`streams`], [`network_stream`] |
+//! | requests and responses | [`request`], [`request_arguments`], [`response`], [`content`], [`streams`], [`network_stream`], [`timings`] |
 //! | operations and their drivers | [`operation`], [`operations`], [`execution`], [`thread_driver`], [`greenlets`], [`signals`], [`host`] |
 //! | effects, carried out in Python | [`effects`], [`awaited`], [`performer`], [`external_calls`], [`helpers`], [`closing`], [`ssl`], [`ssl_calls`] |
 //! | user-supplied objects | [`callbacks`], [`upload_source`], [`tracer`], [`connected_stream`], [`backend`], [`external`], [`connect_policy`], [`pool_wait`] |
@@ -54,6 +54,7 @@ mod ssl;
 mod ssl_calls;
 mod streams;
 mod thread_driver;
+mod timings;
 mod tls;
 mod tls_object;
 mod tracer;
@@ -81,6 +82,8 @@ mod engine_module {
     use super::operation::Operation;
     #[pymodule_export]
     use super::streams::{AsyncResponseStream, ResponseStream};
+    #[pymodule_export]
+    use super::timings::ResponseTimings;
     #[pymodule_export]
     use super::tls::TLSConfig;
     #[pymodule_export]

@@ -20,6 +20,8 @@ pub struct Tracer {
     request: Py<PyAny>,
     arguments: Py<PoolArguments>,
     namespace: &'static Namespace,
+    /// The callback gets the events that httpcore does not have as well.
+    pub takes_all: bool,
 }
 
 /// The arguments of a call of the callback: the logger, the name of the event, and a dictionary with its details.
@@ -39,6 +41,10 @@ impl Tracer {
         if callback.is_none() && !namespace.is_debugging(py, arguments.get().has_proxy(py))? {
             return Ok(None);
         }
+        let takes_all = match get(&extensions, intern!(py, "trace_all"))? {
+            Some(all) => callback.is_some() && all.is_truthy()?,
+            None => false,
+        };
         let class = if is_async { intern!(py, "AsyncTracer") } else { intern!(py, "Tracer") };
         let module = py.import(intern!(py, "httpcore_rs._trace"))?;
         Ok(Some(Self {
@@ -46,6 +52,7 @@ impl Tracer {
             request: request.clone().unbind(),
             arguments: arguments.clone_ref(py),
             namespace,
+            takes_all,
         }))
     }
 
@@ -103,7 +110,7 @@ impl Tracer {
     fn kwargs<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
         let kwargs = self.arguments.get().kwargs(py, event)?;
         let protocol = match event {
-            Event::SendConnectionInit => {
+            Event::PoolWait | Event::SendConnectionInit => {
                 kwargs.set_item("request", &self.request)?;
                 None
             }

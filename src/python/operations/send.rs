@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::task::{Context, Poll};
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -15,6 +16,7 @@ use crate::python::errors::to_pyerr;
 use crate::python::httpx::HttpxModels;
 use crate::python::performer::Performer;
 use crate::python::streams::{AsyncResponseStream, ResponseStream};
+use crate::python::timings::ResponseTimings;
 use crate::python::{network_stream, response};
 
 /// Sends a request and reads the head of its response.
@@ -89,10 +91,12 @@ fn respond<'py>(
     completion: Completion<'_>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let Completion { namespace, mut callbacks, performer, owner } = completion;
-    let Response { head, body, stream_view, stream_id } = response;
+    let Response { head, body, stream_view, timings, stream_id } = response;
     let trailers = response::trailers(py, &head);
     let network_stream = network_stream::build(py, stream_view, namespace, owner, performer.is_task())?;
+    let timings = Bound::new(py, ResponseTimings::new(timings, &network_stream))?;
     let extensions = response::extensions(py, &head, stream_id, network_stream, trailers.as_ref())?;
+    extensions.set_item(intern!(py, "timings"), timings)?;
     let tracer = callbacks.tracer.take();
     let open = OpenBody::new(body, namespace, callbacks, trailers, owner)?;
     let mut stream = match performer {
