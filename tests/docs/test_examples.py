@@ -33,6 +33,17 @@ RUNS = {
     "httpx_async": Run((f"{SITE}/",), (f"{[200] * 20}",)),
     "httpx_sync": Run((f"{SITE}/",), ("HTTP/1.1 200  47 bytes", "a piece of 47 bytes")),
     "installed": Run((f"{SITE}/",), ("<Response [200 ",)),
+    "outage_drill": Run(
+        ("0.5",),
+        (
+            "ReadTimeout",
+            "RemoteProtocolError",
+            "ConnectError",
+            'http_client_requests_total{error_type="ReadTimeout",outcome="failed",pool="drill"}',
+            "0 requests, 0 connections in use",
+            "wait for the head |",
+        ),
+    ),
     "prometheus_page": Run((f"{SITE}/",), ("http_client_requests_total{", 'outcome="finished",pool="example"} 3.0')),
     "proxies": Run(("http://user:password@proxy.example.com:3128", f"{SITE}/"), ("200\n200\n",)),
     "server_sent_events": Run((f"{SITE}/events",), ("tick: 0\ntick: 1\ntick: 2\n",)),
