@@ -100,8 +100,7 @@ if typing.TYPE_CHECKING:
     from ._httpx import Client as Client
     from ._httpx import SyncTransport as SyncTransport
 else:
-    __all__ = list(_names.OWN + _names.SHARED + _names.TRANSPORTS + _names.CONNECTING + _names.METRICS)
-    __all__ += _names.INSTALLATION
+    __all__ = list(_names.PUBLIC)
 
 __version__ = "0.1.0"
 

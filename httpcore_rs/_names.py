@@ -38,6 +38,8 @@ CONNECTING = [
 ]
 INSTALLATION = ["Installation", "install", "uninstall"]
 
+PUBLIC = OWN + SHARED + TRANSPORTS + CONNECTING + METRICS + INSTALLATION
+
 
 def shared(package: Package) -> dict[str, object]:
     """Returns the objects of a package that are public in the module that stands for it, by name."""
