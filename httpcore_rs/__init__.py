@@ -18,8 +18,8 @@ from . import _implementation  # noqa: F401  # Before the engine is imported.
 
 # isort: split
 
-# `_streams`, `_reprs` and `_timings` complete the engine's classes.
-from . import _connections, _engine, _names, _reprs, _streams, _timings  # noqa: F401
+# `_streams` and `_timings` complete the engine's classes.
+from . import _connections, _engine, _names, _streams, _timings  # noqa: F401
 from ._api import make_request, make_stream
 from ._async import AsyncConnectionPool as AsyncConnectionPool
 from ._connect_policy import ConnectAddress as ConnectAddress

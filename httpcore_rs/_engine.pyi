@@ -3,7 +3,7 @@ import os
 import ssl
 import sys
 import typing
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
 import httpx
 from httpcore import URL, Origin, Request, Response
@@ -35,6 +35,13 @@ __all__ = [
     "set_main_thread",
 ]
 
+_PEMTypes: typing.TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
+_PasswordTypes: typing.TypeAlias = str | bytes | bytearray
+_CertTypes: typing.TypeAlias = (
+    _PEMTypes
+    | tuple[_PEMTypes, _PEMTypes]
+    | tuple[_PEMTypes, _PEMTypes | None, _PasswordTypes | Callable[[], _PasswordTypes] | None]
+)
 _Network: typing.TypeAlias = (
     str | ipaddress.IPv4Address | ipaddress.IPv4Network | ipaddress.IPv6Address | ipaddress.IPv6Network
 )
@@ -44,17 +51,31 @@ class TLSConfig:
     def __new__(
         cls,
         verify: bool | str | os.PathLike[str] | None = None,
-        cert: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] | None = None,
+        cert: _CertTypes | Callable[[str], _CertTypes | None] | None = None,
         trust_env: bool = True,
         *,
         system_store: bool = False,
         cadata: str | bytes | bytearray | memoryview | None = None,
         minimum_version: ssl.TLSVersion | None = None,
+        extra_ca: _PEMTypes | Sequence[_PEMTypes] | None = None,
+        maximum_version: ssl.TLSVersion | None = None,
+        ciphers: str | Sequence[str] | None = None,
+        groups: str | Sequence[str] | None = None,
+        alpn: str | Sequence[str] | None = None,
+        verify_hostname: bool = True,
+        pins: str | Sequence[str] | None = None,
+        crls: _PEMTypes | Sequence[_PEMTypes] | None = None,
+        keylog: bool | str | os.PathLike[str] | None = None,
+        session_cache_size: int = 256,
+        reload: float | None = 1.0,
+        require_close_notify: bool = False,
+        engine: str = "rustls",
     ) -> TLSConfig: ...
+    def __reduce__(self) -> tuple[Callable[..., TLSConfig], tuple[dict[str, typing.Any]]]: ...
     @property
     def verify(self) -> bool | str | os.PathLike[str] | None: ...
     @property
-    def cert(self) -> str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] | None: ...
+    def cert(self) -> _CertTypes | Callable[[str], _CertTypes | None] | None: ...
     @property
     def trust_env(self) -> bool: ...
     @property
@@ -63,10 +84,36 @@ class TLSConfig:
     def cadata(self) -> str | bytes | bytearray | memoryview | None: ...
     @property
     def minimum_version(self) -> ssl.TLSVersion | None: ...
+    @property
+    def extra_ca(self) -> _PEMTypes | Sequence[_PEMTypes] | None: ...
+    @property
+    def maximum_version(self) -> ssl.TLSVersion | None: ...
+    @property
+    def ciphers(self) -> str | Sequence[str] | None: ...
+    @property
+    def groups(self) -> str | Sequence[str] | None: ...
+    @property
+    def alpn(self) -> str | Sequence[str] | None: ...
+    @property
+    def verify_hostname(self) -> bool: ...
+    @property
+    def pins(self) -> str | Sequence[str] | None: ...
+    @property
+    def crls(self) -> _PEMTypes | Sequence[_PEMTypes] | None: ...
+    @property
+    def keylog(self) -> bool | str | os.PathLike[str] | None: ...
+    @property
+    def session_cache_size(self) -> int: ...
+    @property
+    def reload(self) -> float | None: ...
+    @property
+    def require_close_notify(self) -> bool: ...
+    @property
+    def engine(self) -> str: ...
 
 @typing.final
 class TLSObject:
-    def version(self) -> str: ...
+    def version(self) -> str | None: ...
     def cipher(self) -> tuple[str, str, int] | None: ...
     def selected_alpn_protocol(self) -> str | None: ...
     @typing.overload

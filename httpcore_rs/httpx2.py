@@ -15,6 +15,7 @@ from ._fast_path import AsyncPath, SyncPath
 from ._install import cover_postponed
 from ._options import constructor
 from ._package import HTTPCORE2
+from ._ssl_context import with_extra
 from ._transports import AsyncHandlerMixin, RustPoolTransportMixin, SyncHandlerMixin
 
 if typing.TYPE_CHECKING:
@@ -45,7 +46,7 @@ class _HTTPX2Mixin(RustPoolTransportMixin[Backend, httpx2.Limits, typing.Union[h
             return TLSConfig(verify=verify, cert=cert, trust_env=trust_env)
         # httpx2 trusts the authorities of the operating system.
         if sys.platform in ("darwin", "win32"):
-            return httpx2.create_ssl_context(verify, typing.cast("typing.Any", cert), trust_env)
+            return with_extra(httpx2.create_ssl_context(verify, typing.cast("typing.Any", cert), trust_env), trust_env)
         return TLSConfig(verify=verify, cert=cert, trust_env=trust_env, system_store=True)
 
 

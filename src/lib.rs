@@ -35,3 +35,8 @@ mod testing;
 mod timeout;
 mod timings;
 mod tls;
+
+/// The memory of the engine, in builds with the feature `mimalloc`.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

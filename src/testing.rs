@@ -157,6 +157,7 @@ impl Answers {
             | Effect::CheckAddresses { .. }
             | Effect::ProxyAuthenticate { .. }
             | Effect::SocketPatches(_)
+            | Effect::ChooseIdentity { .. }
             | Effect::Connect { .. }
             | Effect::Read { .. }
             | Effect::Write { .. }

@@ -46,7 +46,7 @@ impl Server {
     }
 
     fn client(&self, max_connections: usize, http2: bool) -> Arc<Client> {
-        let options = TlsOptions { trust: Trust::Anything, rules: Rules::default(), needs_tls13: false };
+        let options = TlsOptions::new(Trust::Anything, Rules::default());
         let connector = Connector {
             resolver: None,
             policy: None,

@@ -255,7 +255,13 @@ impl Connector {
             }
             (stream, _) => {
                 // Boxed: the future of a handshake of rustls is large.
-                let handshake = Box::pin(tls.handshake(stream, name, protocols));
+                let chosen = match tls.chooser() {
+                    Some(chooser) => {
+                        effects.choose_identity(Arc::clone(chooser), name.trim_matches(['[', ']'])).await?
+                    }
+                    None => None,
+                };
+                let handshake = Box::pin(tls.handshake(stream, name, protocols, chosen));
                 effects.span(event, opened, context.in_time(securing, handshake)).await
             }
         };

@@ -29,7 +29,7 @@ pub(super) fn external() -> ExternalHandle {
 
 /// Returns a configuration of TLS that trusts any certificate.
 pub(super) fn tls() -> Tls {
-    let options = TlsOptions { trust: Trust::Anything, rules: Rules::default(), needs_tls13: false };
+    let options = TlsOptions::new(Trust::Anything, Rules::default());
     Tls::Rustls(TlsConfig::lazy(options))
 }
 

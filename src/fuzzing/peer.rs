@@ -143,7 +143,7 @@ pub fn origin(scheme: Scheme) -> Arc<Origin> {
 
 /// Returns an HTTP proxy that these fields are for.
 pub fn http_proxy(fields: &[(&[u8], &[u8])]) -> Result<Proxy> {
-    let options = TlsOptions { trust: Trust::Anything, rules: Rules::default(), needs_tls13: false };
+    let options = TlsOptions::new(Trust::Anything, Rules::default());
     let fields = fields.iter().map(|(name, value)| (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
     let origin = Origin {
         scheme: Scheme::Http,

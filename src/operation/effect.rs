@@ -33,6 +33,9 @@ pub type Backend = Arc<dyn Any + Send + Sync>;
 /// A callable of the user's that is called for connections, which only the drivers know how to call.
 pub type Callback = Arc<dyn Any + Send + Sync>;
 
+/// A client certificate that such a callable has chosen, which only the layer of TLS knows how to use.
+pub type Opaque = Arc<dyn Any + Send + Sync>;
+
 /// Header fields: names and values.
 pub type Fields = Vec<(Bytes, Bytes)>;
 
@@ -59,6 +62,8 @@ pub enum Effect {
     CheckAddresses { policy: Callback, query: Box<PolicyQuery>, reply: Reply<Vec<Option<PolicyRefusal>>> },
     /// Answered by Python's `socket` module: what has been replaced there.
     SocketPatches(Reply<SocketPatches>),
+    /// Answered by the user's function: the client certificate for the handshake with a host, if there is one.
+    ChooseIdentity { chooser: Callback, host: String, reply: Reply<Option<Opaque>> },
     /// Answered when other tasks or threads had a chance to run.
     Yield(Reply<()>),
     /// Answered when the trace callback and the loggers have the event. The reply to a failure is its error, as the callback saw it.
@@ -258,6 +263,10 @@ impl EffectChannel {
 
     pub async fn socket_patches(&self) -> Result<SocketPatches> {
         self.request(Effect::SocketPatches).await
+    }
+
+    pub async fn choose_identity(&self, chooser: Callback, host: &str) -> Result<Option<Opaque>> {
+        self.request(|reply| Effect::ChooseIdentity { chooser, host: host.to_owned(), reply }).await
     }
 
     pub async fn connect(

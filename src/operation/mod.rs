@@ -16,7 +16,7 @@ mod traffic;
 
 pub use self::budget::{YIELD_AFTER, YieldBudget};
 pub use self::effect::{
-    Backend, Background, Callback, Effect, EffectChannel, Fields, PolicyQuery, PolicyRefusal, ProxyChallenge,
+    Backend, Background, Callback, Effect, EffectChannel, Fields, Opaque, PolicyQuery, PolicyRefusal, ProxyChallenge,
     ReadyChunks, Reply, SocketPatches,
 };
 pub use self::event::{Endpoints, Event, ExchangeKind, Hop, Outcome, SocksRequest, SpanStage, TraceEvent};

@@ -13,9 +13,9 @@ use super::callbacks::RequestCallbacks;
 use super::external_calls::ExternalCall;
 use super::performer::Performer;
 use super::ssl::TlsStep;
-use super::{connect_policy, proxy, request, values};
+use super::{connect_policy, proxy, request, tls, values};
 use crate::error::Error;
-use crate::operation::{Effect, Fields, PolicyRefusal, ReadyChunks, Reply, SocketPatches, StreamOwner};
+use crate::operation::{Effect, Fields, Opaque, PolicyRefusal, ReadyChunks, Reply, SocketPatches, StreamOwner};
 
 /// An effect that Python carries out at the moment, and the reply that its outcome is for.
 pub enum AwaitedEffect {
@@ -33,6 +33,8 @@ pub enum AwaitedEffect {
     Authenticated(Reply<Option<Fields>>),
     /// The answers of a connect policy.
     Checked(Reply<Vec<Option<PolicyRefusal>>>),
+    /// The client certificate for a host.
+    Identity(Reply<Option<Opaque>>),
     /// A call of the trace callback; for the failure of a step with its error.
     Traced(Option<Error>, Reply<Option<Error>>),
     /// A method of a network backend or of an external stream.
@@ -84,6 +86,7 @@ impl AwaitedEffect {
             Self::Authenticated(reply) if value.is_none() => reply.set(Ok(None)),
             Self::Authenticated(reply) => reply.set(Ok(Some(proxy::answer(value)?))),
             Self::Checked(reply) => reply.set(Ok(connect_policy::refusals(value)?)),
+            Self::Identity(reply) => reply.set(Ok(tls::take_choice(value)?)),
             Self::Traced(error, reply) => reply.set(Ok(error)),
             Self::External(call) => call.returned(value, performer.is_task(), owner),
             Self::Done(reply) | Self::Closed(reply) => reply.set(Ok(())),

@@ -17,11 +17,11 @@ use super::connect_policy;
 use super::external_calls;
 use super::helpers::{helper, nothing, partial};
 use super::performer::Performer;
-use super::{pool_wait, proxy, response};
+use super::{pool_wait, proxy, response, tls};
 use crate::error::{Error, Kind};
 use crate::io::wait_set;
 use crate::message::ResponseHead;
-use crate::operation::{Callback, Effect, Fields, ReadyChunks, Reply, SocketPatches, TraceEvent};
+use crate::operation::{Callback, Effect, Fields, Opaque, ReadyChunks, Reply, SocketPatches, TraceEvent};
 
 /// The next thing to do about an effect.
 pub enum Performed<'py> {
@@ -56,6 +56,7 @@ pub fn perform<'py>(
             return Ok(Performed::ByPython(effect, AwaitedEffect::Checked(reply)));
         }
         Effect::SocketPatches(reply) => return socket_patches(py, reply, performer),
+        Effect::ChooseIdentity { chooser, host, reply } => return choose_identity(py, &chooser, &host, reply),
         Effect::Yield(reply) => return yield_now(py, reply, performer),
         Effect::PoolWait { wait, callback, reply } => return pool_wait::report(py, &wait, callback.as_ref(), reply),
         Effect::Connect { backend, stream, event, reply } => {
@@ -220,6 +221,17 @@ fn socket_patches<'py>(
 ) -> PyResult<Performed<'py>> {
     let effect = partial(py, (helper(py, "socket_patches")?, performer.is_task()), None)?;
     Ok(Performed::ByPython(effect, AwaitedEffect::SocketPatches(reply)))
+}
+
+/// Calls the user's function that chooses a client certificate. It is no coroutine, also in a task.
+fn choose_identity<'py>(
+    py: Python<'py>,
+    chooser: &Opaque,
+    host: &str,
+    reply: Reply<Option<Opaque>>,
+) -> PyResult<Performed<'py>> {
+    let effect = partial(py, (tls::begin_choice(py, chooser)?, host), None)?;
+    Ok(Performed::ByPython(effect, AwaitedEffect::Identity(reply)))
 }
 
 /// Lets other tasks of the loop run. Threads are preempted anyway; their signal handlers run before the drive loop's next call.

@@ -74,8 +74,12 @@ impl PoolOptions {
         let arguments = options.arguments(http2, package)?;
         let backend = given(&options.network_backend).map(|object| backend::backend(object, &arguments));
         let python_sockets = given(&options.python_sockets).map(|object| backend::backend(object, &arguments));
+        let tls = ssl::tls(options.ssl_context.py(), given(&options.ssl_context), package)?;
+        if let Some(misfit) = tls.misfit(http1, http2) {
+            return Err(PyValueError::new_err(misfit));
+        }
         let connector = Connector {
-            tls: ssl::tls(options.ssl_context.py(), given(&options.ssl_context), package)?,
+            tls,
             proxy: options.proxy(package)?,
             retries: count("retries", &options.retries)?,
             local_address: given(&options.local_address).map(ip_address).transpose()?,

@@ -1,7 +1,7 @@
 //! Reading an `httpcore.Proxy`.
 
 use bytes::Bytes;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -49,6 +49,9 @@ fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>, package: Package
     };
     let context = proxy.getattr(intern!(py, "ssl_context"))?;
     let tls = ssl::tls(py, (!context.is_none()).then_some(&context), package)?;
+    if let Some(misfit) = tls.misfit(true, false) {
+        return Err(PyValueError::new_err(misfit).into());
+    }
     Ok(Proxy::new(origin, protocol, tls)?)
 }
 

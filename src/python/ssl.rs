@@ -36,8 +36,8 @@ const HOLDING: u8 = 4;
 
 /// Returns the TLS of a pool or a proxy with this `ssl_context`: rustls, or Python's `ssl`. The default is that of `package`.
 pub fn tls(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>, package: Package) -> PyResult<Tls> {
-    if let Some(config) = tls::from_argument(py, ssl_context, package)? {
-        return Ok(Tls::Rustls(config));
+    if let Some(tls) = tls::from_argument(py, ssl_context, package)? {
+        return Ok(tls);
     }
     let given = ssl_context.map(|context| context.clone().unbind());
     let context = SslContext { given, package, context: PyOnceLock::new() };

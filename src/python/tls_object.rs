@@ -29,8 +29,8 @@ impl TLSObject {
 
 #[pymethods]
 impl TLSObject {
-    /// Returns the version of TLS: `"TLSv1.3"` or `"TLSv1.2"`.
-    fn version(&self) -> PyResult<&'static str> {
+    /// Returns the version of TLS: `"TLSv1.3"` or `"TLSv1.2"`; `None` if native-tls does TLS.
+    fn version(&self) -> PyResult<Option<&'static str>> {
         Ok(self.facts()?.version)
     }
 
@@ -106,7 +106,8 @@ impl TLSObject {
     fn __repr__(&self) -> String {
         let Some(facts) = self.session.facts() else { return "<httpcore_rs.TLSObject>".to_owned() };
         let cipher = facts.cipher.map_or("unknown cipher", |cipher| cipher.name);
-        format!("<httpcore_rs.TLSObject [{:?}, {}, {cipher}]>", self.session.server_name, facts.version)
+        let version = facts.version.unwrap_or("unknown version");
+        format!("<httpcore_rs.TLSObject [{:?}, {version}, {cipher}]>", self.session.server_name)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Certificate<'a> {
     /// The kind of key that signed the certificate. `key` is the kind of its own key.
     signed_by: Algorithm,
     pub key: Algorithm,
+    /// The contents of `SubjectPublicKeyInfo`.
+    pub public_key: &'a [u8],
     /// The signed part and the part around it name the same signature algorithm.
     pub has_one_algorithm: bool,
     pub extensions: CertificateExtensions<'a>,
@@ -97,7 +99,8 @@ impl<'a> Certificate<'a> {
         let mut validity = Reader::new(inner.read(der::SEQUENCE)?);
         let (not_before, not_after) = (der::time(&mut validity)?, der::time(&mut validity)?);
         let subject = inner.read(der::SEQUENCE)?;
-        let key = Reader::new(inner.read(der::SEQUENCE)?).read(der::SEQUENCE)?;
+        let public_key = inner.read(der::SEQUENCE)?;
+        let key = Reader::new(public_key).read(der::SEQUENCE)?;
         inner.optional(der::primitive(1));
         inner.optional(der::primitive(2));
         let extensions = match inner.optional(der::constructed(3)) {
@@ -114,6 +117,7 @@ impl<'a> Certificate<'a> {
             not_after,
             signed_by: Algorithm::of(algorithm)?,
             key: Algorithm::of(key)?,
+            public_key,
             has_one_algorithm: algorithm == outer_algorithm,
             extensions,
         })

@@ -43,6 +43,12 @@ impl Store {
         true
     }
 
+    /// Returns the certificates, for another implementation of TLS.
+    #[cfg(feature = "native-tls")]
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates.iter().map(|trusted| trusted.der.as_ref())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.certificates.is_empty()
     }

@@ -1,70 +1,63 @@
-//! TLS by rustls: its configuration (trust, client certificate) and the handshake.
+//! TLS by rustls: its configuration and the handshake.
 //!
 //! The configuration for the usual case (certifi's roots, no client certificate) is built by the first handshake that needs it. One
-//! with files that the user names is built at once, so that a wrong path fails there. Either is built once per process, and again
-//! when a file has changed. A configuration with a client certificate or a directory is not shared between pools.
+//! with files that the user names is built at once, so that a wrong path fails there. It is built again when a file has changed: handshakes
+//! look at the files, and not more often than the configuration says. If what the files hold then cannot be used, what was read before
+//! stays in use.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use rustls::client::WantsClientCert;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ConfigBuilder, KeyLogFile};
+use arc_swap::ArcSwapOption;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
-use super::chain::Rules;
+use super::build;
 use super::explained::in_words;
-use super::insecure;
+use super::identity::Identity;
+use super::options::TlsOptions;
 use super::rustls_stream::RustlsStream;
 use super::session::RustlsSession;
-use super::trust::{self, FileFingerprint, Trust};
-use super::verifier::Verifier;
+use super::trust::{FileFingerprint, Trust};
 use crate::error::{Error, Kind, Result};
 use crate::io::stream::Stream;
-
-/// The environment variable that names the file for the secrets of connections.
-const KEY_LOG: &str = "SSLKEYLOGFILE";
-
-/// The certificate that a client shows: a chain and its key, each in a PEM file (which may be the same).
-#[derive(Clone, Debug)]
-pub struct Identity {
-    pub chain: PathBuf,
-    pub key: PathBuf,
-}
+use crate::operation::Opaque;
 
 /// Makes TLS connections. Shared by all connections of a pool, and by pools with the same options.
 #[derive(Clone)]
 pub struct TlsConfig {
-    lazy: Arc<Lazy>,
+    shared: Arc<SharedConfig>,
 }
 
-/// The options of a configuration, without a client certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TlsOptions {
-    pub trust: Trust,
-    pub rules: Rules,
-    /// TLS 1.2 is refused.
-    pub needs_tls13: bool,
+/// The options that pools do not share.
+#[derive(Clone, Debug, Default)]
+pub struct OwnOptions {
+    pub identity: Option<Identity>,
+    /// Chooses a client certificate for a host. What it is belongs to the layer that calls it.
+    pub chooser: Option<Opaque>,
+    /// The protocols that are offered (ALPN), in place of those of the pool.
+    pub protocols: Option<Vec<Vec<u8>>>,
+    /// The least time between two looks at the files. `None`: they are read once.
+    pub reload: Option<Duration>,
 }
 
-impl TlsOptions {
-    /// Returns whether the configuration can be built on its first use: the user has named nothing that could be wrong.
-    pub fn is_lazy(&self) -> bool {
-        self.trust.is_lazy()
-    }
-}
-
-struct Lazy {
+struct SharedConfig {
     options: TlsOptions,
-    identity: Option<Identity>,
-    built: OnceLock<Arc<ClientConfig>>,
+    own: OwnOptions,
+    current: ArcSwapOption<Current>,
+    /// Configurations with the certificates that were chosen for hosts.
+    chosen: Mutex<build::ChosenConfigs>,
+}
+
+/// The configuration in use, and the state of its files at the last look.
+struct Current {
+    config: Arc<ClientConfig>,
+    files: Vec<Option<FileFingerprint>>,
+    looked: Instant,
 }
 
 /// Why a configuration cannot be built: the file and what is wrong with it.
@@ -85,26 +78,55 @@ impl ConfigError {
 impl TlsConfig {
     /// A configuration that is built on its first use.
     pub fn lazy(options: TlsOptions) -> Self {
-        Self { lazy: Arc::new(Lazy { options, identity: None, built: OnceLock::new() }) }
+        Self::new(options, OwnOptions::default())
     }
 
-    /// A configuration whose files are read now.
-    pub fn load(options: TlsOptions, identity: Option<Identity>) -> std::result::Result<Self, ConfigError> {
-        let config = Self { lazy: Arc::new(Lazy { options, identity, built: OnceLock::new() }) };
-        config.rustls()?;
+    /// A configuration whose files, if the user has named any, are read now.
+    pub fn load(options: TlsOptions, own: OwnOptions) -> std::result::Result<Self, ConfigError> {
+        let is_lazy = options.is_lazy() && own.identity.is_none();
+        let config = Self::new(options, own);
+        if !is_lazy {
+            config.rustls()?;
+        }
         Ok(config)
     }
 
-    /// Speaks TLS on a connected stream, offering `protocols` (ALPN). Dropping the future closes the stream.
-    pub async fn handshake(&self, stream: Stream, name: &str, protocols: &[&[u8]]) -> Result<RustlsStream> {
+    fn new(options: TlsOptions, own: OwnOptions) -> Self {
+        let shared = SharedConfig { options, own, current: ArcSwapOption::empty(), chosen: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns what chooses a client certificate for a host, if anything does.
+    pub fn chooser(&self) -> Option<&Opaque> {
+        self.shared.own.chooser.as_ref()
+    }
+
+    /// Returns the protocols that are offered in place of those of the pool.
+    pub fn protocols(&self) -> Option<&[Vec<u8>]> {
+        self.shared.own.protocols.as_deref()
+    }
+
+    /// Speaks TLS on a connected stream, offering `protocols` (ALPN). `chosen` is the client certificate for this host, in place of that
+    /// of the configuration. Dropping the future closes the stream.
+    pub async fn handshake(
+        &self,
+        stream: Stream,
+        name: &str,
+        protocols: &[&[u8]],
+        chosen: Option<&Identity>,
+    ) -> Result<RustlsStream> {
+        let options = &self.shared.options;
         let failed = |message: String| Error::new(Kind::ConnectError, message);
-        let config = self.rustls().map_err(|error| failed(error.message))?;
+        let config = self.rustls_for(chosen).map_err(|error| failed(error.message))?;
         let server_name = self.server_name(name).map_err(failed)?;
-        let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let protocols = match self.protocols() {
+            Some(own) => own.to_vec(),
+            None => protocols.iter().map(|protocol| protocol.to_vec()).collect(),
+        };
         let connector = TlsConnector::from(config);
         let connected = connector.with_alpn(protocols).connect(server_name, stream).await;
-        let session = RustlsSession::new(name, self.lazy.options.trust != Trust::Anything);
-        connected.map(|connected| RustlsStream::new(connected, session)).map_err(|error| {
+        let session = RustlsSession::new(name, options.trust != Trust::Anything);
+        connected.map(|connected| RustlsStream::new(connected, session, options.needs_close_notify)).map_err(|error| {
             let error = match error.kind() {
                 io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the server closed the connection"),
                 _ => in_words(error, name),
@@ -116,7 +138,7 @@ impl TlsConfig {
     /// Returns the name that a certificate must be valid for. A name with a dot at its end is refused, as by OpenSSL, where no certificate
     /// is valid for it; rustls would accept it.
     fn server_name(&self, name: &str) -> std::result::Result<ServerName<'static>, String> {
-        if name.ends_with('.') && self.lazy.options.trust != Trust::Anything {
+        if name.ends_with('.') && self.shared.options.verifies_names() {
             return Err(format!(
                 "the TLS handshake with {name} was not begun: [CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname \
                  mismatch, certificate is not valid for '{name}': certificates hold names without a dot at the end; leave it out"
@@ -126,111 +148,67 @@ impl TlsConfig {
             .map_err(|_| format!("TLS needs a host name or an address, and {name:?} is neither"))
     }
 
-    fn rustls(&self) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
-        if let Some(config) = self.lazy.built.get() {
-            return Ok(Arc::clone(config));
+    fn rustls_for(&self, chosen: Option<&Identity>) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+        let config = self.rustls()?;
+        match chosen {
+            None => Ok(config),
+            Some(identity) => build::chosen(&self.shared.chosen, &config, identity),
         }
-        let config = match &self.lazy.identity {
-            None => shared(&self.lazy.options)?,
-            Some(identity) => build(&self.lazy.options, Some(identity))?,
-        };
-        Ok(Arc::clone(self.lazy.built.get_or_init(|| config)))
+    }
+
+    fn rustls(&self) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
+        match self.shared.current.load_full() {
+            None => {
+                let current = Arc::new(self.build(Instant::now())?);
+                let config = Arc::clone(&current.config);
+                self.shared.current.store(Some(current));
+                Ok(config)
+            }
+            Some(current) => Ok(self.reload(&current)),
+        }
+    }
+
+    fn build(&self, looked: Instant) -> std::result::Result<Current, ConfigError> {
+        let SharedConfig { options, own, .. } = &*self.shared;
+        // Before they are read: a change meanwhile is noticed at the next look.
+        let files = self.files();
+        Ok(Current { config: build::config(options, own.identity.as_ref())?, files, looked })
+    }
+
+    /// Returns the configuration that `current` has, or a new one if files have changed.
+    fn reload(&self, current: &Arc<Current>) -> Arc<ClientConfig> {
+        let now = Instant::now();
+        let is_due = |interval| now.saturating_duration_since(current.looked) >= interval;
+        if current.files.is_empty() || !self.shared.own.reload.is_some_and(is_due) {
+            return Arc::clone(&current.config);
+        }
+        let next = if self.files() == current.files { None } else { self.build(now).ok() };
+        let next = next.unwrap_or_else(|| Current {
+            config: Arc::clone(&current.config),
+            // Unchanged, so that files which cannot be used now are read again at the next look.
+            files: current.files.clone(),
+            looked: now,
+        });
+        let config = Arc::clone(&next.config);
+        self.shared.current.store(Some(Arc::new(next)));
+        config
+    }
+
+    /// Returns the state of all files and folders that the configuration is made of.
+    fn files(&self) -> Vec<Option<FileFingerprint>> {
+        let SharedConfig { options, own, .. } = &*self.shared;
+        let trusted = options.trust.paths().into_iter().map(FileFingerprint::of_any);
+        let lists = options.revocation_lists.iter().map(super::identity::PemSource::fingerprint);
+        let identity = own.identity.iter().flat_map(Identity::fingerprints);
+        trusted.chain(lists).chain(identity).collect()
     }
 }
 
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConfig")
-            .field("options", &self.lazy.options)
-            .field("identity", &self.lazy.identity)
+            .field("options", &self.shared.options)
+            .field("own", &self.shared.own)
             .finish_non_exhaustive()
     }
-}
-
-/// A configuration, and the state of the files and of the environment when it was built.
-struct BuiltConfig {
-    fingerprints: Vec<FileFingerprint>,
-    key_log: Option<OsString>,
-    config: Arc<ClientConfig>,
-}
-
-/// Returns the process's configuration for these options. One whose files have changed is built anew.
-fn shared(options: &TlsOptions) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
-    static SHARED: Mutex<Option<HashMap<TlsOptions, BuiltConfig>>> = Mutex::new(None);
-    // Bounds the memory of a process that names ever new files.
-    const MOST: usize = 32;
-
-    let Some(fingerprints) = options.trust.fingerprints() else { return build(options, None) };
-    let key_log = std::env::var_os(KEY_LOG);
-    // Held by another thread, perhaps by one of the parent at a fork: then this thread builds its own.
-    let Ok(mut guard) = SHARED.try_lock() else { return build(options, None) };
-    let all = guard.get_or_insert_default();
-    if let Some(built) = all.get(options)
-        && built.fingerprints == fingerprints
-        && built.key_log == key_log
-    {
-        return Ok(Arc::clone(&built.config));
-    }
-    let config = build(options, None)?;
-    if all.len() >= MOST {
-        all.clear();
-    }
-    all.insert(options.clone(), BuiltConfig { fingerprints, key_log, config: Arc::clone(&config) });
-    Ok(config)
-}
-
-fn build(options: &TlsOptions, identity: Option<&Identity>) -> std::result::Result<Arc<ClientConfig>, ConfigError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let versions: &[_] = if options.needs_tls13 { &[&TLS13] } else { &[&TLS13, &TLS12] };
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .map_err(|error| ConfigError::of_no_file(error.to_string()))?;
-    let builder = match &options.trust {
-        Trust::Anything => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(insecure::AcceptAnything(provider)))
-        }
-        Trust::Roots(sources) => {
-            let verifier = Verifier {
-                store: trust::load(sources)?,
-                rules: options.rules,
-                algorithms: provider.signature_verification_algorithms,
-            };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-        }
-    };
-    let mut config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => with_identity(builder, identity)?,
-    };
-    if std::env::var_os(KEY_LOG).is_some() {
-        config.key_log = Arc::new(KeyLogFile::new());
-    }
-    Ok(Arc::new(config))
-}
-
-fn with_identity(
-    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
-    identity: &Identity,
-) -> std::result::Result<ClientConfig, ConfigError> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&identity.chain)
-        .and_then(Iterator::collect)
-        .map_err(|error| trust::unreadable("client certificate", &identity.chain, error))?;
-    let key = PrivateKeyDer::from_pem_file(&identity.key)
-        .map_err(|error| trust::unreadable("unencrypted private key", &identity.key, error))?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| ConfigError {
-        message: format!(
-            "the client certificate {} and the key {} cannot be used: {}",
-            identity.chain.display(),
-            identity.key.display(),
-            match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    "[KEY_VALUES_MISMATCH] key values mismatch: the key is not that of the first certificate in the chain"
-                }
-                rustls::Error::InvalidCertificate(_) => "the certificate is malformed",
-                _ => "the key is of a kind that is not supported, or malformed",
-            }
-        ),
-        path: identity.chain.clone(),
-        source: None,
-    })
 }

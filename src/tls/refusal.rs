@@ -61,6 +61,15 @@ pub enum Reason {
     Name {
         error: CertificateError,
     },
+    /// No key of the chain is pinned.
+    NotPinned {
+        seen: String,
+    },
+    Revoked,
+    /// No revocation list is of the issuer.
+    NoRevocationList,
+    RevocationListExpired,
+    RevocationListInvalid,
 }
 
 impl Refusal {
@@ -98,6 +107,11 @@ impl Refusal {
             Reason::Algorithm => "unsupported signature or key algorithm, or a key that is too short",
             Reason::Unreadable => "unable to parse the certificate",
             Reason::Strict(words) => words,
+            Reason::NotPinned { .. } => "public key pin mismatch",
+            Reason::Revoked => "certificate revoked",
+            Reason::NoRevocationList => "unable to get certificate CRL",
+            Reason::RevocationListExpired => "CRL has expired",
+            Reason::RevocationListInvalid => "CRL signature failure",
             Reason::Name { .. } => {
                 let kind = if is_address(host) { "IP address" } else { "Hostname" };
                 return Cow::Owned(format!("{kind} mismatch, certificate is not valid for '{host}'"));
@@ -147,6 +161,13 @@ impl Refusal {
             Reason::Unreadable => format!("{it} is malformed, or not of X.509 version 3"),
             Reason::Strict(_) => format!("{it} breaks a rule of RFC 5280"),
             Reason::Name { error } => names(error),
+            Reason::NotPinned { seen } => format!("none of the keys of {host} is pinned: {seen}"),
+            Reason::Revoked => format!("a revocation list withdraws {it}"),
+            Reason::NoRevocationList => format!("there is no revocation list of the issuer of {it}"),
+            Reason::RevocationListExpired => format!("the revocation list of the issuer of {it} is out of date"),
+            Reason::RevocationListInvalid => {
+                format!("the revocation list of the issuer of {it} is malformed, or not signed by it")
+            }
         }
     }
 
@@ -177,6 +198,10 @@ impl Refusal {
                 "keys of RSA need at least 2048 bits, and signatures SHA-256 or better"
             }
             (Reason::Name { .. }, _) => "connect by a name that it holds, or set the request extension sni_hostname",
+            (Reason::NotPinned { .. }, _) => "if one of them is right, pass it in TLSConfig(pins=...)",
+            (Reason::NoRevocationList | Reason::RevocationListExpired | Reason::RevocationListInvalid, _) => {
+                "pass a newer one in TLSConfig(crls=...)"
+            }
             _ => "the server needs another certificate",
         }
     }
@@ -234,6 +259,13 @@ impl From<webpki::Error> for Refusal {
             E::UnsupportedSignatureAlgorithmContext(_)
             | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
             | E::SignatureAlgorithmMismatch => Reason::Algorithm,
+            E::CertRevoked => Reason::Revoked,
+            E::UnknownRevocationStatus => Reason::NoRevocationList,
+            E::CrlExpired { .. } => Reason::RevocationListExpired,
+            E::InvalidCrlSignatureForPublicKey
+            | E::IssuerNotCrlSigner
+            | E::UnsupportedCrlSignatureAlgorithmContext(_)
+            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => Reason::RevocationListInvalid,
             E::MaximumPathDepthExceeded | E::MaximumPathBuildCallsExceeded | E::MaximumSignatureChecksExceeded => {
                 Reason::ChainTooLong
             }
@@ -257,6 +289,7 @@ impl From<Refusal> for rustls::Error {
                 CertificateError::NotValidYetContext { time: UnixTime::now(), not_before: at(not_before) }
             }
             Reason::Name { error } => error,
+            Reason::Revoked => CertificateError::Revoked,
             _ => CertificateError::Other(OtherError(Arc::new(refusal))),
         })
     }
@@ -273,6 +306,7 @@ impl From<&CertificateError> for Refusal {
         Self::of_server(match error {
             CertificateError::UnknownIssuer => Reason::UnknownIssuer,
             CertificateError::BadSignature => Reason::BadSignature,
+            CertificateError::Revoked => Reason::Revoked,
             CertificateError::ExpiredContext { not_after, .. } => Reason::Expired { not_after: seconds(not_after) },
             CertificateError::NotValidYetContext { not_before, .. } => {
                 Reason::NotYetValid { not_before: seconds(not_before) }

@@ -16,16 +16,21 @@ use crate::io::stream::{Stream, TlsLayer};
 /// 64 KiB, a chunk of that size and its framing would take two writes.
 const WRITE_BUFFER: usize = 320 * 1024;
 
+const CUT_OFF: &str = "[UNEXPECTED_EOF_WHILE_READING] unexpected eof while reading: the connection ended without close_notify of TLS, so \
+                       that what came last may be missing (TLSConfig(require_close_notify=True))";
+
 /// TLS by rustls on another stream. Dropping it closes that one, without `close_notify`.
 pub struct RustlsStream {
     stream: TlsStream<Stream>,
     session: Arc<RustlsSession>,
+    /// An end without `close_notify` is an error.
+    needs_close_notify: bool,
 }
 
 impl RustlsStream {
-    pub fn new(mut stream: TlsStream<Stream>, session: RustlsSession) -> Self {
+    pub fn new(mut stream: TlsStream<Stream>, session: RustlsSession, needs_close_notify: bool) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
-        Self { stream, session: Arc::new(session) }
+        Self { stream, session: Arc::new(session), needs_close_notify }
     }
 }
 
@@ -62,10 +67,15 @@ impl TlsLayer for RustlsStream {
 }
 
 impl AsyncRead for RustlsStream {
-    /// Treats an end without `close_notify` as the end of the stream, as for Python's `ssl`. Framing tells whether it ended too early.
+    /// Treats an end without `close_notify` as the end of the stream, as for Python's `ssl`, unless the configuration wants an error.
+    /// Framing tells whether it ended too early; where only the end frames a body, nothing does.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.get_mut().stream).poll_read(cx, buf) {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let error = io::Error::new(error.kind(), CUT_OFF);
+                Poll::Ready(if this.needs_close_notify { Err(error) } else { Ok(()) })
+            }
             poll => poll,
         }
     }

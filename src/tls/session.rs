@@ -17,7 +17,7 @@ pub struct RustlsSession {
 
 /// The results of a handshake.
 pub struct SessionFacts {
-    pub version: &'static str,
+    pub version: Option<&'static str>,
     pub cipher: Option<&'static Cipher>,
     /// The protocol that ALPN has chosen.
     pub protocol: Option<Vec<u8>>,
@@ -44,13 +44,18 @@ impl RustlsSession {
 
     /// Copies the results of the handshake, once.
     pub(super) fn note_facts(&self, connection: &ClientConnection) {
-        self.facts.get_or_init(|| SessionFacts {
-            version: version(connection.protocol_version()),
+        self.note(|| SessionFacts {
+            version: Some(version(connection.protocol_version())),
             cipher: connection.negotiated_cipher_suite().and_then(|suite| cipher(suite.suite())),
             protocol: connection.alpn_protocol().map(<[u8]>::to_vec),
             certificates: connection.peer_certificates().into_iter().flatten().map(|der| der.to_vec()).collect(),
             is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         });
+    }
+
+    /// Keeps the results of the handshake, unless it has some.
+    pub(super) fn note(&self, facts: impl FnOnce() -> SessionFacts) {
+        self.facts.get_or_init(facts);
     }
 
     /// Returns the results of the handshake, if they were noted before the stream was dropped.
@@ -67,7 +72,7 @@ fn version(version: Option<ProtocolVersion>) -> &'static str {
 }
 
 /// Returns OpenSSL's description of a suite. Here are all that rustls has.
-fn cipher(suite: CipherSuite) -> Option<&'static Cipher> {
+pub(super) fn cipher(suite: CipherSuite) -> Option<&'static Cipher> {
     const fn new(name: &'static str, version: &'static str, bits: u16) -> Cipher {
         Cipher { name, version, bits }
     }

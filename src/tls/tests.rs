@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,7 +20,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVer
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::name_hash::name_hash;
-use super::{Identity, Rules, Tls, TlsConfig, TlsOptions, Trust, TrustSource};
+use super::{Identity, OwnOptions, PemSource, Rules, Tls, TlsConfig, TlsOptions, Trust, TrustSource, Versions};
 use crate::error::{Kind, Result};
 use crate::io::stream::Stream;
 use crate::testing::{Answers, run, stream_pair};
@@ -111,18 +111,23 @@ fn serve(mut stream: UnixStream, config: ServerConfig) -> JoinHandle<io::Result<
 fn options(roots: &[&Authority]) -> TlsOptions {
     let pem: String = roots.iter().map(|root| root.pem()).collect();
     let trust = Trust::Roots(vec![TrustSource::Given(pem.into_bytes().into())]);
-    TlsOptions { trust, rules: Rules::default(), needs_tls13: false }
+    TlsOptions::new(trust, Rules::default())
+}
+
+fn showing(chain: &Path, key: &Path) -> OwnOptions {
+    let (chain, key) = (PemSource::File(chain.to_owned()), PemSource::File(key.to_owned()));
+    OwnOptions { identity: Some(Identity { chain, key, password: None }), ..OwnOptions::default() }
 }
 
 fn config(roots: &[&Authority]) -> TlsConfig {
-    TlsConfig::load(options(roots), None).expect("a configuration")
+    TlsConfig::load(options(roots), OwnOptions::default()).expect("a configuration")
 }
 
 /// Connects to a server with this configuration and returns the stream, and how the server has ended once that is dropped.
 fn connect(config: TlsConfig, server: ServerConfig, name: &str) -> (Result<Stream>, JoinHandle<io::Result<()>>) {
     let (stream, theirs) = stream_pair();
     let serving = serve(theirs, server);
-    (block_on(Tls::Rustls(config).handshake(stream, name, PROTOCOLS)), serving)
+    (block_on(Tls::Rustls(config).handshake(stream, name, PROTOCOLS, None)), serving)
 }
 
 /// Says `text` and returns as many bytes of the answer.
@@ -182,7 +187,7 @@ fn an_end_without_close_notify_is_the_end_of_the_stream() -> Result<()> {
     let (stream, theirs) = stream_pair();
     let closer = theirs.try_clone().expect("a descriptor");
     let serving = serve(theirs, server(&shown, &[&TLS13]));
-    let mut stream = block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS))?;
+    let mut stream = block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None))?;
     assert_eq!(exchange(&mut stream, "a").expect("an answer"), "A");
     closer.shutdown(std::net::Shutdown::Write).expect("an end");
     assert_eq!(exchange(&mut stream, "b").expect("an end"), "");
@@ -220,9 +225,9 @@ fn tls_runs_in_tls() -> Result<()> {
         }
     });
     let tls = Tls::Rustls(config(&[&root]));
-    let stream = block_on(tls.handshake(stream, NAME, &[b"http/1.1"]))?;
+    let stream = block_on(tls.handshake(stream, NAME, &[b"http/1.1"], None))?;
     assert!(!stream.has_chosen_http2());
-    let mut stream = block_on(tls.handshake(stream, NAME, PROTOCOLS))?;
+    let mut stream = block_on(tls.handshake(stream, NAME, PROTOCOLS, None))?;
     assert!(stream.has_chosen_http2());
     assert_eq!(exchange(&mut stream, "nested").expect("an answer"), "NESTED");
     drop(stream);
@@ -240,7 +245,7 @@ fn names_are_checked() {
     // These do not begin.
     for (name, part) in [("example.test.", "without a dot at the end"), ("", "neither"), ("a b", "neither")] {
         let (stream, _theirs) = stream_pair();
-        let error = block_on(Tls::Rustls(config(&[&root])).handshake(stream, name, PROTOCOLS)).err();
+        let error = block_on(Tls::Rustls(config(&[&root])).handshake(stream, name, PROTOCOLS, None)).err();
         assert_says(&error.expect("a refusal").to_string(), &[part]);
     }
 }
@@ -301,7 +306,7 @@ fn chains_lead_over_intermediate_authorities() -> Result<()> {
     let shown = Shown::by(&lower, &named(NAME)).with(&lower);
     let partial = |partial_chain| {
         let rules = Rules { partial_chain, strict: false };
-        TlsConfig::load(TlsOptions { rules, ..options(&[&upper]) }, None).expect("a configuration")
+        TlsConfig::load(TlsOptions { rules, ..options(&[&upper]) }, OwnOptions::default()).expect("a configuration")
     };
     assert!(connect(partial(true), server(&shown, &[&TLS13]), NAME).0.is_ok());
     assert_says(&refusal(partial(false), server(&shown, &[&TLS13]), NAME), &["unable to get issuer certificate"]);
@@ -316,7 +321,7 @@ fn strict_rules_are_those_of_rfc_5280() {
     let shown = Shown::by(&root, &params);
     let with = |strict| {
         let rules = Rules { partial_chain: false, strict };
-        TlsConfig::load(TlsOptions { rules, ..options(&[&root]) }, None).expect("a configuration")
+        TlsConfig::load(TlsOptions { rules, ..options(&[&root]) }, OwnOptions::default()).expect("a configuration")
     };
     assert!(connect(with(false), server(&shown, &[&TLS13]), NAME).0.is_ok());
     assert_says(&refusal(with(true), server(&shown, &[&TLS13]), NAME), &["Missing Authority Key Identifier"]);
@@ -326,7 +331,7 @@ fn strict_rules_are_those_of_rfc_5280() {
 fn nothing_is_verified_without_trust() -> Result<()> {
     let shown = Shown::by(&authority(), &named("somewhere.test"));
     for version in [&TLS13, &TLS12] {
-        let options = TlsOptions { trust: Trust::Anything, rules: Rules::default(), needs_tls13: false };
+        let options = TlsOptions::new(Trust::Anything, Rules::default());
         let (stream, _serving) = connect(TlsConfig::lazy(options), server(&shown, &[version]), "10.0.0.1");
         assert_eq!(exchange(&mut stream?, "x").expect("an answer"), "X");
     }
@@ -337,8 +342,8 @@ fn nothing_is_verified_without_trust() -> Result<()> {
 fn old_versions_can_be_refused() {
     let root = authority();
     let shown = Shown::by(&root, &named(NAME));
-    let options = TlsOptions { needs_tls13: true, ..options(&[&root]) };
-    let config = TlsConfig::load(options, None).expect("a configuration");
+    let options = TlsOptions { versions: Versions::Tls13, ..options(&[&root]) };
+    let config = TlsConfig::load(options, OwnOptions::default()).expect("a configuration");
     let text = refusal(config, server(&shown, &[&TLS12]), NAME);
     assert_says(&text, &["protocol version"]);
 }
@@ -348,11 +353,13 @@ fn a_server_without_tls_is_named_as_such() {
     let root = authority();
     let (stream, mut theirs) = stream_pair();
     theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("an answer");
-    let error = block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS)).err().expect("a failure");
+    let error =
+        block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None)).err().expect("a failure");
     assert_says(&error.to_string(), &["WRONG_VERSION_NUMBER", NAME]);
     let (stream, theirs) = stream_pair();
     drop(theirs);
-    let error = block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS)).err().expect("a failure");
+    let error =
+        block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None)).err().expect("a failure");
     assert_says(&error.to_string(), &["the TLS handshake with example.test failed"]);
 }
 
@@ -380,7 +387,7 @@ impl Drop for Folder {
 }
 
 fn trusting(source: TrustSource) -> std::result::Result<TlsConfig, super::ConfigError> {
-    TlsConfig::load(TlsOptions { trust: Trust::Roots(vec![source]), rules: Rules::default(), needs_tls13: false }, None)
+    TlsConfig::load(TlsOptions::new(Trust::Roots(vec![source]), Rules::default()), OwnOptions::default())
 }
 
 #[test]
@@ -406,16 +413,14 @@ fn clients_show_their_certificate() -> Result<()> {
             .with_single_cert(shown.chain.clone(), shown.private_key())
             .expect("a certificate")
     };
-    let identity = Identity { chain: chain.clone(), key: key.clone() };
-    let config_with = TlsConfig::load(options(&[&root]), Some(identity)).expect("a configuration");
+    let config_with = TlsConfig::load(options(&[&root]), showing(&chain, &key)).expect("a configuration");
     assert!(format!("{config_with:?}").contains("chain.pem"));
     let (stream, _serving) = connect(config_with, server(), NAME);
     assert_eq!(exchange(&mut stream?, "me").expect("an answer"), "ME");
     assert_says(&refusal(config(&[&root]), server(), NAME), &["certificate"]);
 
     let load = |chain: &PathBuf, key: &PathBuf| {
-        let identity = Identity { chain: chain.clone(), key: key.clone() };
-        TlsConfig::load(options(&[&root]), Some(identity)).expect_err("a failure").message
+        TlsConfig::load(options(&[&root]), showing(chain, key)).expect_err("a failure").message
     };
     let missing = folder.0.join("missing.pem");
     assert_says(&load(&missing, &key), &["client certificate", "missing.pem"]);

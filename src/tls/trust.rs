@@ -40,6 +40,14 @@ pub enum TrustSource {
     Given(Arc<[u8]>),
     /// The operating system's: a bundle, and a folder that OpenSSL has hashed. They do not change while the process runs.
     System { file: Option<PathBuf>, folder: Option<PathBuf> },
+    /// The operating system's, where they are not in files: macOS and Windows.
+    Platform,
+}
+
+impl TrustSource {
+    pub fn is_systems(&self) -> bool {
+        matches!(self, Self::System { .. } | Self::Platform)
+    }
 }
 
 /// Shows whether a file is still the one that was read.
@@ -58,7 +66,7 @@ impl Trust {
         match self {
             Self::Anything => true,
             Self::Roots(sources) => {
-                sources.iter().all(|source| matches!(source, TrustSource::Bundle(_) | TrustSource::System { .. }))
+                sources.iter().all(|source| matches!(source, TrustSource::Bundle(_)) || source.is_systems())
             }
         }
     }
@@ -74,17 +82,44 @@ impl Trust {
                     fingerprints.push(FileFingerprint::of(path)?);
                 }
                 TrustSource::Folders(_) | TrustSource::Optional { .. } => return None,
-                TrustSource::Bundle(_) | TrustSource::Given(_) | TrustSource::System { .. } => {}
+                TrustSource::Bundle(_) | TrustSource::Given(_) | TrustSource::System { .. } | TrustSource::Platform => {
+                }
             }
         }
         Some(fingerprints)
+    }
+
+    /// Returns the paths of files and folders that may change while the process runs.
+    pub fn paths(&self) -> Vec<&Path> {
+        let Self::Roots(sources) = self else { return Vec::new() };
+        let mut paths: Vec<&Path> = Vec::new();
+        for source in sources {
+            match source {
+                TrustSource::Named(path) => paths.push(path),
+                TrustSource::Folders(folders) => paths.extend(folders.iter().map(PathBuf::as_path)),
+                TrustSource::Optional { file, folders } => {
+                    paths.extend(file.iter().chain(folders).map(PathBuf::as_path));
+                }
+                TrustSource::Bundle(_) | TrustSource::Given(_) | TrustSource::System { .. } | TrustSource::Platform => {
+                }
+            }
+        }
+        paths
     }
 }
 
 impl FileFingerprint {
     fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-        Some(Self {
+        std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(Self::new)
+    }
+
+    /// Returns the state of a file, or of a folder: that of its list of files.
+    pub fn of_any(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(Self::new)
+    }
+
+    fn new(metadata: std::fs::Metadata) -> Self {
+        Self {
             length: metadata.len(),
             modified: metadata.modified().ok(),
             #[cfg(unix)]
@@ -92,7 +127,7 @@ impl FileFingerprint {
                 use std::os::unix::fs::MetadataExt;
                 (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
             },
-        })
+        }
     }
 }
 
@@ -125,13 +160,36 @@ pub fn load(sources: &[TrustSource]) -> Result<Store, ConfigError> {
                 let all = in_file.chain(in_folder).filter(|certificate| seen.insert(certificate.clone()));
                 all.for_each(|certificate| _ = store.add(certificate));
                 if store.is_empty() {
-                    let message = "no certificates of authorities were found on this system";
-                    return Err(ConfigError::of_no_file(message.to_owned()));
+                    return Err(no_system_store());
+                }
+            }
+            TrustSource::Platform => {
+                for certificate in platform_authorities() {
+                    store.add(certificate);
+                }
+                if store.is_empty() {
+                    return Err(no_system_store());
                 }
             }
         }
     }
     Ok(store)
+}
+
+fn no_system_store() -> ConfigError {
+    ConfigError::of_no_file("no certificates of authorities were found on this system".to_owned())
+}
+
+/// Returns the authorities that the operating system trusts for servers.
+#[cfg(any(target_os = "macos", windows))]
+fn platform_authorities() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
+/// Returns nothing: here the authorities are in files ([`TrustSource::System`]).
+#[cfg(not(any(target_os = "macos", windows)))]
+fn platform_authorities() -> Vec<CertificateDer<'static>> {
+    Vec::new()
 }
 
 /// Adds the certificates of a file or folder, which must hold at least one.

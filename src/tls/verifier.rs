@@ -9,13 +9,19 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use super::certificate::Certificate;
 use super::chain::{self, Rules, Store};
 use super::checks;
+use super::pins::{self, Pin};
 use super::refusal::{Reason, Refusal};
+use super::revocation::RevocationLists;
 
 #[derive(Debug)]
 pub struct Verifier {
     pub store: Store,
     pub rules: Rules,
     pub algorithms: WebPkiSupportedAlgorithms,
+    /// The name of the server is not looked at.
+    pub accepts_other_names: bool,
+    pub pins: Vec<Pin>,
+    pub revocation_lists: RevocationLists,
 }
 
 impl Verifier {
@@ -31,19 +37,23 @@ impl Verifier {
         let sent: Vec<_> = intermediates.iter().filter_map(|certificate| Certificate::parse(certificate)).collect();
         let chain = chain::build(server, &sent, &self.store, self.rules, seconds)?;
         checks::check(&chain, self.rules, seconds)?;
-        let end_entity = EndEntityCert::try_from(end_entity)?;
-        self.verify_signatures(&end_entity, &chain, now)?;
-        Ok(end_entity.verify_is_valid_for_subject_name(server_name)?)
+        let parsed = EndEntityCert::try_from(end_entity)?;
+        self.verify_signatures(&parsed, &chain, now)?;
+        if !self.accepts_other_names {
+            parsed.verify_is_valid_for_subject_name(server_name)?;
+        }
+        pins::check(&self.pins, end_entity, chain.get(1..).unwrap_or_default())
     }
 
-    /// Verifies a chain, the server's certificate first, by webpki. A certificate that is trusted itself needs no signature.
+    /// Verifies a chain, the server's certificate first, by webpki, and that nothing of it is revoked. A certificate that is trusted itself
+    /// needs no signature.
     fn verify_signatures(
         &self,
         end_entity: &EndEntityCert<'_>,
         chain: &[Certificate<'_>],
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        let [_, between @ .., last] = chain else { return Ok(()) };
+        let [_, between @ .., last] = chain else { return self.revocation_lists.check_alone() };
         let last = CertificateDer::from(last.der);
         let anchor = [webpki::anchor_from_trusted_cert(&last)?];
         let intermediates: Vec<_> = between.iter().map(|certificate| CertificateDer::from(certificate.der)).collect();
@@ -54,8 +64,18 @@ impl Verifier {
         };
         let algorithms = self.algorithms.all;
         let usage = KeyUsage::server_auth();
-        end_entity.verify_for_usage(algorithms, &anchor, &intermediates, now, usage, None, Some(&is_whole))?;
-        Ok(())
+        self.revocation_lists.check(|revocation| {
+            end_entity.verify_for_usage(
+                algorithms,
+                &anchor,
+                &intermediates,
+                now,
+                usage,
+                revocation,
+                Some(&is_whole),
+            )?;
+            Ok(())
+        })
     }
 }
 

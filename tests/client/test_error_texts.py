@@ -25,7 +25,7 @@ NAME_OF_RUST = re.compile(r"\b[A-Z][a-z]+[A-Z][a-z]\w*|\w\(\"|\w \{ ")
 # Names that users know: classes, fields of certificates and of heads.
 KNOWN = re.compile(
     r"TLSConfig(\(cert=\()?|SSLContext|OpenSSL|extendedKeyUsage|subjectAltName|basicConstraints|Name does not resolve"
-    r"|TOK3N|SNI|PublicAddressesOnly"
+    r"|TOK3N|SNI|PublicAddressesOnly|sha256/[\w+/]+"
 )
 # The parts that name a peer, and messages that are the words of httpcore or h11 and name none.
 PEERS = re.compile(r"<(origin|proxy|host|path)>|127\.0\.0\.1")

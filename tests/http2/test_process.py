@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 POOLS = """
 import ssl
-by_rustls, by_ssl = httpcore_rs.TLSConfig, lambda verify: ssl.create_default_context(cafile=verify)
-CONFIG = (by_ssl if sys.argv[3] == "ssl" else by_rustls)(verify=sys.argv[2])
+CONFIG = (
+    ssl.create_default_context(cafile=sys.argv[2])
+    if sys.argv[3] == "ssl"
+    else httpcore_rs.TLSConfig(verify=sys.argv[2], engine=sys.argv[3].replace("plain", "rustls"))
+)
 def sync_pool(**arguments):
     return httpcore_rs.ConnectionPool(CONFIG, http1=False, http2=True, **arguments)
 def async_pool(**arguments):

@@ -52,5 +52,5 @@ def test_tls_configs(certificates: Certificates, tmp_path: Path) -> None:
     )
     lowest = ssl.TLSVersion.TLSv1_3
     assert repr(config(cadata=certificates.ca.read_text(), minimum_version=lowest)) == (
-        f"httpcore_rs.TLSConfig(minimum_version={lowest!r}, cadata=...)"
+        f"httpcore_rs.TLSConfig(cadata=..., minimum_version={lowest!r})"
     )

@@ -144,6 +144,22 @@ def issue(
     return Issued(builder.sign(signed_with or (by.key if by else key), digest), key)
 
 
+def revocation_list(by: Issued, *revoked: Issued, days: tuple[int, int] = (-1, 10), signed_with: Any = None) -> bytes:
+    """Returns a revocation list of `by`, in PEM. `signed_with` is a key in place of the issuer's."""
+    now = dt.datetime.now(dt.timezone.utc)
+    builder = (
+        x509.CertificateRevocationListBuilder(by.certificate.subject)
+        .last_update(now + dt.timedelta(days[0]))
+        .next_update(now + dt.timedelta(days[1]))
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), critical=False)
+        .add_extension(x509.CRLNumber(1), critical=False)
+    )
+    for issued in revoked:
+        entry = x509.RevokedCertificateBuilder(issued.certificate.serial_number, now)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(signed_with or by.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def rebuilt(issued: Issued, change: Callable[[bytes], bytes], sign: Callable[[bytes], bytes]) -> Issued:
     """Returns a certificate with other contents, for certificates that `cryptography` does not make.
 

@@ -1,4 +1,4 @@
-"""The TLS engine of a test: rustls, or Python's `ssl`. Over plain TCP there is none."""
+"""The TLS engine of a test: rustls, Python's `ssl`, or native-tls if the build has it. Over plain TCP there is none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import httpcore_rs
 if TYPE_CHECKING:
     from certificates import Certificates
 
-ENGINES = ("rustls", "ssl")
+
+def _has_native_tls() -> bool:
+    try:
+        httpcore_rs.TLSConfig(engine="native-tls")
+    except ValueError:
+        return False
+    return True
+
+
+ENGINES = ("rustls", "ssl", "native-tls") if _has_native_tls() else ("rustls", "ssl")
 
 
 class Engine:
@@ -21,7 +30,7 @@ class Engine:
     def trusting(self, certificates: Certificates, **arguments: Any) -> Any:
         """Returns an `ssl_context` that trusts the tests' authority; the arguments are those of a `TLSConfig`."""
         if self.name != "ssl":
-            return httpcore_rs.TLSConfig(verify=str(certificates.ca), **arguments)
+            return self.config(verify=str(certificates.ca), **arguments)
         context = ssl.create_default_context(cafile=str(certificates.ca))
         cert = arguments.pop("cert", None)
         if cert is not None:
@@ -31,11 +40,17 @@ class Engine:
 
     def trusting_nothing(self) -> Any:
         """Returns an `ssl_context` that trusts certifi's authorities, which have signed no certificate of the tests."""
-        return ssl.create_default_context() if self.name == "ssl" else httpcore_rs.TLSConfig()
+        return ssl.create_default_context() if self.name == "ssl" else self.config()
+
+    def config(self, **arguments: Any) -> Any:
+        """Returns a `TLSConfig` for this engine, which is not Python's `ssl`."""
+        if self.name == "native-tls":
+            arguments["engine"] = self.name
+        return httpcore_rs.TLSConfig(**arguments)
 
     def verifying_nothing(self) -> Any:
         if self.name != "ssl":
-            return httpcore_rs.TLSConfig(verify=False)
+            return self.config(verify=False)
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

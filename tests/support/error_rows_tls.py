@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import httpcore_rs
-from certificates import CLIENT_AUTH, issue, server_context
+from certificates import CLIENT_AUTH, issue, revocation_list, server_context
 from error_rows import OK, ROWS, Bench, Row, row
 from peers import always
 
@@ -253,3 +254,61 @@ async def no_key(bench: Bench) -> object:
 )
 async def other_key(bench: Bench) -> object:
     return httpcore_rs.TLSConfig(cert=(bench.certificates.client_chain, bench.certificates.key))
+
+
+# Options of a `TLSConfig`.
+
+
+@row(
+    NOT_VERIFIED
+    + "public key pin mismatch: none of the keys of <host> is pinned: <pins>; if one of them is right, pass "
+    "it in TLSConfig(pins=...)",
+    httpcore.ConnectError,
+)
+async def not_pinned(bench: Bench) -> object:
+    return await shaped(bench, pins=f"sha256/{'00' * 32}")
+
+
+@row(
+    NOT_VERIFIED + "unable to get certificate CRL: there is no revocation list of the issuer of the certificate of "
+    "<host>; pass a newer one in TLSConfig(crls=...)",
+    httpcore.ConnectError,
+)
+async def no_revocation_list(bench: Bench) -> object:
+    return await shaped(bench, crls=revocation_list(issue("Other", ca=True)))
+
+
+@row(
+    NOT_VERIFIED
+    + "certificate revoked: a revocation list withdraws the certificate of <host>; the server needs another "
+    "certificate",
+    httpcore.ConnectError,
+)
+async def revoked(bench: Bench) -> object:
+    root = issue("Root", ca=True)
+    leaf = issue("leaf", root, **LEAF)
+    peer = bench.serve(always(OK), tls=server_context([leaf], bench.directory / "server.pem"))
+    context = httpcore_rs.TLSConfig(cadata=root.pem, crls=revocation_list(root, leaf))
+    return await bench.get(f"https://localhost:{peer.port}/", pool={"ssl_context": context})
+
+
+@row(
+    "reading from <origin> failed: [UNEXPECTED_EOF_WHILE_READING] unexpected eof while reading: the connection ended "
+    "without close_notify of TLS, so that what came last may be missing (TLSConfig(require_close_notify=True))",
+    httpcore.ReadError,
+)
+async def cut_off(bench: Bench) -> object:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\npart")
+        connection.socket.shutdown(socket.SHUT_RDWR)
+
+    return await shaped(bench, script, require_close_notify=True)
+
+
+async def shaped(bench: Bench, script: Any = None, **options: Any) -> object:
+    root = issue("Root", ca=True)
+    shown = server_context([issue("leaf", root, **LEAF)], bench.directory / "server.pem")
+    peer = bench.serve(script or always(OK), tls=shown)
+    context = httpcore_rs.TLSConfig(cadata=root.pem, **options)
+    return await bench.get(f"https://localhost:{peer.port}/", pool={"ssl_context": context})

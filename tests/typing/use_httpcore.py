@@ -14,6 +14,24 @@ import httpcore_rs
 def pool() -> None:
     proxy = httpcore.Proxy("http://127.0.0.1:3128", auth=("name", "password"), headers={"X-Team": "a"})
     config = httpcore_rs.TLSConfig(verify="ca.pem", cert=("chain.pem", "key.pem"), system_store=False)
+    shaped = httpcore_rs.TLSConfig(
+        extra_ca=["system", "ca.pem", b""],
+        cert=(b"chain", "key.pem", lambda: "password"),
+        maximum_version=ssl.TLSVersion.TLSv1_3,
+        ciphers=["TLS_AES_128_GCM_SHA256"],
+        groups="X25519",
+        alpn=("http/1.1",),
+        verify_hostname=False,
+        pins=["sha256/"],
+        crls="revoked.pem",
+        keylog=False,
+        session_cache_size=0,
+        reload=None,
+        require_close_notify=True,
+        engine="rustls",
+    )
+    by_host = httpcore_rs.TLSConfig(cert=lambda host: (host, host))
+    print(shaped.pins, by_host.cert)
     with httpcore_rs.ConnectionPool(
         ssl_context=config,
         proxy=proxy,
