@@ -33,20 +33,25 @@ def main() -> None:
     """Runs what was asked for, prints the results, and compares those of the suites with the baseline."""
     options = read_options()
     link_package()
+    # Those of earlier runs are kept: the tables are written from all of them.
     results: dict[str, dict[str, Any]] = {"programs": {}, "suites": {}}
+    if RESULTS.exists():
+        results.update(json.loads(RESULTS.read_text(encoding="utf-8")))
     is_good = True
     if options.only in "programs" and not options.control:
         for environment in [NEWEST] if options.quick else [NEWEST, LAST_ON_HTTPX]:
             passes, table = run_programs(environment, ["-k", "install or sentry"] if options.quick else [])
             is_good &= passes
-            results["programs"][environment] = table
+            if not options.quick:
+                results["programs"][environment] = table
         if not options.quick and not options.keep:
             shutil.rmtree(CACHE / LAST_ON_HTTPX)
     suites = [] if options.quick else [suite for suite in SUITES if options.only in suite.name]
     for suite in suites:
         over = [] if options.control else run_suite(suite, ours=True, update=options.update)
         plain = run_suite(suite, ours=False) if options.control or options.write else []
-        results["suites"][suite.name] = row(suite, plain, over)
+        if plain and over:
+            results["suites"][suite.name] = row(suite, plain, over)
         print_table(over or plain)
         if options.verbose:
             print_failures(over or plain)
@@ -152,7 +157,7 @@ def row(suite: Suite, plain: list[FileResult], over: list[FileResult]) -> dict[s
 
 
 def write_tables(results: dict[str, dict[str, Any]]) -> None:
-    """Writes the tables of those parts that were run into the document."""
+    """Writes the tables of those parts that were run, now or before, into the document."""
     text = DOCUMENT.read_text(encoding="utf-8")
     for name, make in (("programs", programs_table), ("suites", suites_table)):
         if results[name]:
@@ -180,11 +185,11 @@ def programs_table(programs: dict[str, dict[str, dict[str, str | int]]]) -> str:
 
 
 def suites_table(suites: dict[str, dict[str, str | int]]) -> str:
-    """Returns the table of suites."""
+    """Returns the table of suites, in the order of the list."""
     lines = ["| | version | tests | passed without httpcore_rs | passed over `install()` |", "|---|---|---|---|---|"]
     lines += [
         f"| {name} | {cells['version']} | {cells['total']} | {cells['without']} | {cells['over']} |"
-        for name, cells in suites.items()
+        for name, cells in sorted(suites.items(), key=lambda item: [suite.name for suite in SUITES].index(item[0]))
     ]
     return "\n".join(lines) + "\n"
 

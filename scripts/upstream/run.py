@@ -77,7 +77,7 @@ class Runner:
     def files(self) -> dict[str, list[str]]:
         """Returns the ids of the tests by file, in order."""
         record = self._new_record(self._original)
-        output = self._pytest(self._original, record, "--collect-only")
+        output = self._pytest(self._original, record, "--collect-only", seconds=SECONDS_PER_SUITE)
         entries = read(record)
         broken = [entry["error"] for entry in entries if entry["event"] == "broken"]
         if broken or not entries:

@@ -92,10 +92,9 @@ class HuggingFace(Sdk):
 
     @classmethod
     def gives_streams_back(cls) -> bool:
-        import huggingface_hub
-
-        # Before 2.0 the client enters each stream on a stack of its own, which it leaves when it is closed itself.
-        return not hasattr(huggingface_hub.InferenceClient(), "exit_stack")
+        # The client has each response on an `ExitStack` of its own, until it is closed itself. httpx2 also closes a
+        # response whose iterator is closed; httpx does not.
+        return cls.library().__name__ == "httpx2"
 
     def open(self) -> None:
         import huggingface_hub
