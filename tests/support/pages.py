@@ -41,8 +41,9 @@ VERSIONS = {
     "httpx2": ((3, 10), (4, 0)),
     "httpx_ws": ((3, 9), (4, 0)),
     "opentelemetry": ((3, 10), (3, 14)),
-    "pytest_httpx": ((3, 9), (4, 0)),
+    "pytest_httpx": ((3, 10), (4, 0)),
     "respx": ((3, 9), (4, 0)),
+    "vcr": ((3, 10), (4, 0)),
 }
 # Packages of SDKs, which scripts/downstream installs and whose pages it runs.
 DOWNSTREAM = {"anthropic", "google", "huggingface_hub", "langchain_openai", "litellm", "mcp", "mistralai", "openai"}
@@ -75,7 +76,9 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def imported(code: str) -> Iterator[str]:
-    """Yields the names of the packages that a program imports."""
+    """Yields the names of the packages that a program imports, or whose fixtures it takes."""
+    if "httpx_mock" in code:
+        yield "pytest_httpx"
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
