@@ -78,20 +78,26 @@ impl ConfigError {
 impl TlsConfig {
     /// A configuration that is built on its first use.
     pub fn lazy(options: TlsOptions) -> Self {
-        Self::new(options, OwnOptions::default())
+        Self::unbuilt(options, OwnOptions::default())
     }
 
-    /// A configuration whose files, if the user has named any, are read now.
-    pub fn load(options: TlsOptions, own: OwnOptions) -> std::result::Result<Self, ConfigError> {
-        let is_lazy = options.is_lazy() && own.identity.is_none();
-        let config = Self::new(options, own);
-        if !is_lazy {
-            config.rustls()?;
+    /// A configuration whose files are read now if the user has named any, otherwise on its first use.
+    pub fn new(options: TlsOptions, own: OwnOptions) -> std::result::Result<Self, ConfigError> {
+        if options.is_lazy() && own.identity.is_none() {
+            Ok(Self::unbuilt(options, own))
+        } else {
+            Self::load(options, own)
         }
+    }
+
+    /// A configuration whose files are read now.
+    pub fn load(options: TlsOptions, own: OwnOptions) -> std::result::Result<Self, ConfigError> {
+        let config = Self::unbuilt(options, own);
+        config.rustls()?;
         Ok(config)
     }
 
-    fn new(options: TlsOptions, own: OwnOptions) -> Self {
+    fn unbuilt(options: TlsOptions, own: OwnOptions) -> Self {
         let shared = SharedConfig { options, own, current: ArcSwapOption::empty(), chosen: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }

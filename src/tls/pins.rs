@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(pin.to_string(), format!("sha256/{BASE64}"));
         // A slash may be the first digit.
         let high = Pin([0xff; 32]);
-        assert_eq!(high.to_string(), "sha256//////////////////////////////////////////8=");
+        assert_eq!(high.to_string(), format!("sha256/{}8=", "/".repeat(42)));
         assert_eq!(Pin::parse(&high.to_string()), Some(high));
         assert_eq!(Pin::parse(&high.to_string().replacen('/', "//", 1)), Some(high));
     }

@@ -172,7 +172,7 @@ fn native(options: TlsOptions, own: OwnOptions) -> Result<TlsEngine, ConfigError
 /// Is not called: `is_native` has refused the argument.
 #[cfg(not(feature = "native-tls"))]
 fn native(options: TlsOptions, own: OwnOptions) -> Result<TlsEngine, ConfigError> {
-    TlsConfig::load(options, own).map(TlsEngine::Rustls)
+    TlsConfig::new(options, own).map(TlsEngine::Rustls)
 }
 
 #[pymethods]
@@ -201,7 +201,7 @@ impl TLSConfig {
         let (session_cache_size, needs_close_notify) = (tls.session_cache_size, tls.needs_close_notify);
         let reload = own.reload.map(|reload| reload.as_secs_f64());
         let is_native = arguments::is_native(&options)?;
-        let config = if is_native { native(tls, own) } else { TlsConfig::load(tls, own).map(TlsEngine::Rustls) };
+        let config = if is_native { native(tls, own) } else { TlsConfig::new(tls, own).map(TlsEngine::Rustls) };
         let config = config.map_err(|error| to_pyerr(py, error))?;
         let kept = |argument: Option<&Bound<'_, PyAny>>| argument.map(|value| value.clone().unbind());
         let option = |name| PyResult::Ok(options.get(name)?.map(Bound::unbind));
