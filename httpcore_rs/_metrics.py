@@ -12,7 +12,8 @@ from ._engine import histogram_bounds
 if typing.TYPE_CHECKING:
     from ._engine import Engine
 
-_BOUNDS = tuple(histogram_bounds())
+_BOUNDS = tuple(histogram_bounds(False))
+_LIFETIME_BOUNDS = tuple(histogram_bounds(True))
 
 
 class Counts(typing.Mapping[str, int]):
@@ -50,7 +51,7 @@ class Histogram:
         counts: The number of durations up to each of the `bounds` and above the one before it, and last the number of
             those above all bounds.
         sum: The sum of all durations, in seconds.
-        bounds: The upper bounds of the buckets, in seconds. They are the same for all histograms.
+        bounds: The upper bounds of the buckets, in seconds. They are the same for all histograms but `lifetime`.
     """
 
     counts: tuple[int, ...]
@@ -123,6 +124,7 @@ class Counters:
         tls: How long TLS handshakes took.
         first_byte: How long requests took from their start until the head of the response.
         total: How long requests took from their start to the end of the response.
+        lifetime: How long connections were open, once they are closed.
     """
 
     requests_started: int
@@ -147,6 +149,7 @@ class Counters:
     tls: Histogram
     first_byte: Histogram
     total: Histogram
+    lifetime: Histogram
 
     def as_dict(self) -> dict[str, typing.Any]:
         """Returns the attributes as a dictionary that `json.dumps()` takes."""
@@ -251,6 +254,7 @@ def of_engine(engine: Engine) -> PoolMetrics:
 def _counters(fields: dict[str, typing.Any]) -> Counters:
     for name in _HISTOGRAMS:
         fields[name] = Histogram(*fields[name])
+    fields["lifetime"] = Histogram(*fields["lifetime"], _LIFETIME_BOUNDS)
     for name in ("requests_failed", "connections_closed"):
         fields[name] = Counts(fields[name])
     return Counters(**fields)

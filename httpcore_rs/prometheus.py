@@ -43,6 +43,7 @@ _HISTOGRAMS = {
     "tls": ("http_client_tls_duration_seconds", "How long TLS handshakes took."),
     "first_byte": ("http_client_request_first_byte_seconds", "From the start to the head of the response."),
     "total": ("http_client_request_duration_seconds", "From the start to the end of the response."),
+    "lifetime": ("http_client_connection_duration_seconds", "How long connections were open that are closed now."),
 }
 
 

@@ -27,20 +27,41 @@ pub const BOUNDS: [u64; 16] = [
     5_000_000, 7_500_000, 10_000_000,
 ];
 
+/// The same for the lifetimes of connections, which are longer. Those up to 5 minutes are the ones that OpenTelemetry recommends, but for
+/// the smallest.
+pub const LIFETIME_BOUNDS: [u64; 16] = [
+    10_000,
+    50_000,
+    100_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    120_000_000,
+    300_000_000,
+    900_000_000,
+    1_800_000_000,
+    3_600_000_000,
+    7_200_000_000,
+];
+
 /// The durations that histograms are kept of.
 pub const MEASURED: [Span; 6] = [Span::Waiting, Span::Dns, Span::Connect, Span::Tls, Span::ToFirstByte, Span::Total];
 
 /// Durations by size.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    /// The number of durations up to each of the [`BOUNDS`] and above the one before it; at the end those above all of them.
+    /// The number of durations up to each of the bounds and above the one before it; at the end those above all of them.
     pub buckets: [u64; BOUNDS.len() + 1],
     /// The sum of all durations, in nanoseconds.
     pub sum: u64,
 }
 
 impl Histogram {
-    fn add(&mut self, duration: Duration) {
+    fn add(&mut self, duration: Duration, bounds: &[u64; BOUNDS.len()]) {
         if duration.is_zero() {
             // Most requests do not wait in the pool.
             self.buckets[0] += 1;
@@ -49,7 +70,7 @@ impl Histogram {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         // A bound belongs to its bucket.
         let micros = nanos.div_ceil(1000);
-        self.buckets[BOUNDS.partition_point(|bound| *bound < micros)] += 1;
+        self.buckets[bounds.partition_point(|bound| *bound < micros)] += 1;
         self.sum = self.sum.saturating_add(nanos);
     }
 
@@ -140,6 +161,8 @@ pub struct Counters {
     pub connect_failed: u64,
     pub closed: [u64; CLOSE_REASONS.len()],
     pub histograms: [Histogram; MEASURED.len()],
+    /// The lifetimes of connections that are closed by now.
+    pub lifetimes: Histogram,
 }
 
 impl Counters {
@@ -161,12 +184,13 @@ impl Counters {
         for (histogram, more) in self.histograms.iter_mut().zip(&other.histograms) {
             histogram.merge(more);
         }
+        self.lifetimes.merge(&other.lifetimes);
     }
 
     fn measure(&mut self, spans: std::ops::Range<usize>, timings: &Timings) {
         for (histogram, span) in self.histograms[spans.clone()].iter_mut().zip(&MEASURED[spans]) {
             if let Some(duration) = timings.duration(*span) {
-                histogram.add(duration);
+                histogram.add(duration, &BOUNDS);
             }
         }
     }
@@ -261,8 +285,11 @@ impl Metrics {
         counters.measure(1..4, timings);
     }
 
-    pub fn closed(&mut self, origin: &Arc<Origin>, reason: CloseReason) {
-        self.counters(origin).closed[reason as usize] += 1;
+    /// A connection was closed that had been open for `lifetime`.
+    pub fn closed(&mut self, origin: &Arc<Origin>, reason: CloseReason, lifetime: Duration) {
+        let counters = self.counters(origin);
+        counters.closed[reason as usize] += 1;
+        counters.lifetimes.add(lifetime, &LIFETIME_BOUNDS);
     }
 
     /// Adds bytes that a connection has sent and received.
@@ -375,13 +402,13 @@ mod tests {
     fn a_duration_is_counted_in_the_bucket_whose_bound_it_does_not_exceed() {
         let mut histogram = Histogram::default();
         for micros in [0, 1_000, 1_001, 10_000_000, 10_000_001] {
-            histogram.add(Duration::from_micros(micros));
+            histogram.add(Duration::from_micros(micros), &BOUNDS);
         }
-        histogram.add(Duration::from_nanos(1_000_001));
+        histogram.add(Duration::from_nanos(1_000_001), &BOUNDS);
         assert_eq!((histogram.buckets[0], histogram.buckets[1]), (2, 2));
         assert_eq!(histogram.buckets[15..], [1, 1]);
         assert_eq!(histogram.sum, 20_002_002_000 + 1_000_001);
-        assert!(BOUNDS.is_sorted());
+        assert!(BOUNDS.is_sorted() && LIFETIME_BOUNDS.is_sorted());
     }
 
     #[test]
@@ -425,7 +452,7 @@ mod tests {
         let open = metrics.begin(&origin(0), &timings(now));
         for number in 1..=MAX_ORIGINS * 3 {
             // Used again and again, it stays.
-            metrics.closed(&origin(1), CloseReason::Expired);
+            metrics.closed(&origin(1), CloseReason::Expired, Duration::from_secs(1));
             let key = metrics.begin(&origin(number), &timings(now));
             metrics.end(key, RequestOutcome::Finished, now);
         }
@@ -437,6 +464,7 @@ mod tests {
         let counters = total(&metrics);
         assert_eq!((counters.started, counters.finished), (MAX_ORIGINS as u64 * 3 + 1, MAX_ORIGINS as u64 * 3));
         assert_eq!(counters.closed[CloseReason::Expired as usize], MAX_ORIGINS as u64 * 3);
+        assert_eq!(counters.lifetimes.buckets[4], MAX_ORIGINS as u64 * 3);
         metrics.end(open, RequestOutcome::Cancelled, now);
         assert_eq!(total(&metrics).cancelled, 1);
     }

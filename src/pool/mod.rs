@@ -45,7 +45,7 @@ use self::checkout::WaiterSender;
 pub use self::checkout::{Checkout, QueuedRequest};
 pub use self::in_flight::RequestGuard;
 pub use self::metrics::{
-    BOUNDS, CLOSE_REASONS, CloseReason, Counters, Histogram, MEASURED, RequestInFlight, RequestOutcome,
+    BOUNDS, CLOSE_REASONS, CloseReason, Counters, Histogram, LIFETIME_BOUNDS, MEASURED, RequestInFlight, RequestOutcome,
 };
 pub use self::report::{Gauges, Holder, Report, WaitReport};
 pub use self::state::Snapshot;

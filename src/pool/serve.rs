@@ -318,7 +318,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
     pub(super) fn close_idle(&mut self, id: u64, reason: CloseReason) -> Option<C> {
         let (status, connection) = self.take_idle_slot(id)?;
         self.metrics.moved(&status.origin, status.take_moved());
-        self.metrics.closed(&status.origin, reason);
+        self.metrics.closed(&status.origin, reason, status.lifetime());
         Some(connection)
     }
 

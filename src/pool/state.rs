@@ -208,7 +208,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
     pub fn count_closed(&mut self, status: &Status, reason: CloseReason) {
         self.metrics.moved(&status.origin, status.take_moved());
         if status.is_connected() && self.contains(status) {
-            self.metrics.closed(&status.origin, reason);
+            self.metrics.closed(&status.origin, reason, status.lifetime());
         }
     }
 
@@ -277,7 +277,7 @@ impl<C: Poolable, W: Waiter> PoolState<C, W> {
         for (_, slot) in self.slots.drain() {
             self.metrics.moved(&slot.status.origin, slot.status.take_moved());
             if slot.status.is_connected() {
-                self.metrics.closed(&slot.status.origin, CloseReason::PoolClosed);
+                self.metrics.closed(&slot.status.origin, CloseReason::PoolClosed, slot.status.lifetime());
             }
             statuses.push(slot.status);
             self.changes.served.extend(slot.only.into_values().map(|(_, waiter)| (waiter, None)));

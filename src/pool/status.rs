@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::types::Link;
 use crate::lock::{Guard, lock};
@@ -76,6 +76,8 @@ struct Details {
     connecting: Option<Waker>,
     /// The other end of the connection, once there is one: a proxy that forwards, or the origin.
     end: Option<Arc<Origin>>,
+    /// The time at which there was a stream.
+    opened: Option<Instant>,
     /// The numbers of bytes that the metrics know of.
     counted: (u64, u64),
 }
@@ -110,6 +112,7 @@ impl Status {
             let mut details = self.details();
             details.end = Some(Arc::clone(end));
             details.counted = (0, 0);
+            details.opened = Some(Instant::now());
             details.link.replace(link)
         };
         // It may hold the last reference to a stream of Python's.
@@ -242,6 +245,11 @@ impl Status {
     pub fn peer_limit(&self) -> Option<usize> {
         let limit = self.max_requests.load(Ordering::Acquire);
         (limit != UNKNOWN).then_some(limit)
+    }
+
+    /// Returns for how long there has been a stream.
+    pub fn lifetime(&self) -> Duration {
+        self.details().opened.map_or(Duration::ZERO, |opened| opened.elapsed())
     }
 
     /// Returns how many bytes the connection has sent and received since the last call.

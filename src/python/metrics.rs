@@ -7,7 +7,9 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::error::Kind;
 use crate::origin::Origin;
-use crate::pool::{BOUNDS, CLOSE_REASONS, Counters, Gauges, Histogram, MEASURED, Report, RequestInFlight};
+use crate::pool::{
+    BOUNDS, CLOSE_REASONS, Counters, Gauges, Histogram, LIFETIME_BOUNDS, MEASURED, Report, RequestInFlight,
+};
 use crate::timings::{Mark, Span, Stage};
 
 /// Returns the metrics: `max_connections`, `total`, `origins` and `other` with the fields of `Counters`, and `requests` with those of
@@ -33,9 +35,10 @@ pub fn dictionary<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, 
     Ok(metrics)
 }
 
-/// Returns the upper bounds of the buckets of histograms, in seconds.
-pub fn bounds() -> Vec<f64> {
-    BOUNDS.iter().map(|micros| Duration::from_micros(*micros).as_secs_f64()).collect()
+/// Returns the upper bounds of the buckets of histograms, in seconds: of those of connections' lifetimes, or of the others.
+pub fn bounds(are_for_lifetimes: bool) -> Vec<f64> {
+    let bounds = if are_for_lifetimes { &LIFETIME_BOUNDS } else { &BOUNDS };
+    bounds.iter().map(|micros| Duration::from_micros(*micros).as_secs_f64()).collect()
 }
 
 /// Returns an origin as a text, with the name that its server is verified for if that is another one.
@@ -79,6 +82,7 @@ fn fields<'py>(py: Python<'py>, counters: &Counters, gauges: &Gauges) -> PyResul
     for (span, histogram) in MEASURED.into_iter().zip(&counters.histograms) {
         fields.set_item(span_name(span), histogram_parts(py, histogram)?)?;
     }
+    fields.set_item("lifetime", histogram_parts(py, &counters.lifetimes)?)?;
     Ok(fields)
 }
 

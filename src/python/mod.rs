@@ -117,10 +117,10 @@ mod engine_module {
         Some((url.scheme.as_str(), url.host, url.port, url.target))
     }
 
-    /// Returns the upper bounds of the buckets of histograms, in seconds.
+    /// Returns the upper bounds of the buckets of histograms, in seconds: of those of connections' lifetimes, or of the others.
     #[pyfunction]
-    fn histogram_bounds() -> Vec<f64> {
-        super::metrics::bounds()
+    fn histogram_bounds(are_for_lifetimes: bool) -> Vec<f64> {
+        super::metrics::bounds(are_for_lifetimes)
     }
 
     /// Returns whether `handle_request()` of httpcore's classes for threads, or `handle_async_request()` of those for event loops, is

@@ -75,6 +75,8 @@ async def test_a_scrape_shows_the_pool(flavour: Flavour, serve: Serve, page: Pag
         assert of(samples["http_client_request_duration_seconds_bucket"], le="+Inf", **labels) == 3
         assert of(samples["http_client_request_duration_seconds_sum"], **labels) > 0
         assert of(samples["http_client_received_bytes_total"], **labels) == 3 * len(reply(b"body"))
+        await pool.close()
+        assert of(page.scrape()["http_client_connection_duration_seconds_count"], **labels) == 1
         collector.remove("api")
         assert page.scrape() == {}
 

@@ -68,9 +68,12 @@ async def test_requests_and_connections_are_counted(flavour: Flavour, serve: Ser
             assert histogram.count == count
         assert 0 < counters.first_byte.sum <= counters.total.sum
         assert not counters.connections_closed
+        assert counters.lifetime.count == 0
         await pool.close()
         counters = row(pool, peer)
         assert counters.connections_closed == {"pool_closed": 1}
+        assert (counters.lifetime.count, counters.lifetime.bounds[-1]) == (1, 7200.0)
+        assert counters.lifetime.sum > 0
         assert (counters.connections_idle, counters.requests_finished) == (0, 3)
 
 
