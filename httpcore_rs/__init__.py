@@ -23,6 +23,7 @@ from . import _connections, _engine, _names, _streams, _timings  # noqa: F401
 from ._api import make_request, make_stream
 from ._async import AsyncConnectionPool as AsyncConnectionPool
 from ._connect_policy import ConnectAddress as ConnectAddress
+from ._engine import Deadline as Deadline
 from ._engine import PublicAddressesOnly as PublicAddressesOnly
 from ._engine import Timings as Timings
 from ._engine import TLSConfig as TLSConfig
@@ -46,6 +47,7 @@ from ._proxy_challenge import ProxyChallenge as ProxyChallenge
 from ._resolvers import CachingResolver as CachingResolver
 from ._resolvers import StaticHosts as StaticHosts
 from ._resolvers import SystemResolver as SystemResolver
+from ._retry import RetryPolicy as RetryPolicy
 from ._sync import ConnectionPool as ConnectionPool
 
 if typing.TYPE_CHECKING:
@@ -114,7 +116,8 @@ globals().update(_names.shared(HTTPCORE))
 
 # Users import these from here.
 _CONNECTING = [globals()[_name] for _name in _names.CONNECTING]
-for _object in (TLSConfig, Timings, Installation, install, uninstall, Holder, PoolWait, *_METRICS, *_CONNECTING):
+_OWN = (Deadline, RetryPolicy, TLSConfig, Timings, Installation, install, uninstall, Holder, PoolWait)
+for _object in (*_OWN, *_METRICS, *_CONNECTING):
     _object.__module__ = __name__
 
 cover_postponed("httpcore")

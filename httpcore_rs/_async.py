@@ -51,8 +51,9 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend, AsyncConnectionInterface
 
         Raises httpcore's exceptions.
         """
-        # Where a subclass or a patch replaces `handle_async_request()`, it handles these requests as well.
-        if type(self).handle_async_request is _handle_async_request:
+        # Where a subclass or a patch replaces `handle_async_request()`, it handles these requests as well. A policy
+        # needs an `httpcore.Request`.
+        if type(self).handle_async_request is _handle_async_request and self._retrier is None:
             operation = self._engine.fetch(current_host(), method, url, headers, content, extensions)
             if operation is not None:
                 response: Response = await adrive(operation)
@@ -85,6 +86,8 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend, AsyncConnectionInterface
 
         Raises httpcore's exceptions. An exception of the body of `request` passes through unchanged.
         """
+        if self._retrier is not None:
+            return await self._retrier.ahandle(self, _asend, request)
         if is_patched(request, True):
             return await asend(self, request)
         response: Response = await adrive(self._engine.start(current_host(), request))
@@ -99,6 +102,15 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend, AsyncConnectionInterface
 
 
 _handle_async_request = AsyncConnectionPool.handle_async_request
+
+
+async def _asend(pool: AsyncConnectionPool, request: Request) -> Response:
+    """Does what `handle_async_request()` does without a policy."""
+    if is_patched(request, True):
+        return await asend(pool, request)
+    operation = pool._engine.start(current_host(), request)  # noqa: SLF001  # An attempt of the pool.
+    response: Response = await adrive(operation)
+    return response
 
 
 async def _request(pool: AsyncConnectionPool, request: Request) -> Response:

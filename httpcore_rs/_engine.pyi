@@ -17,6 +17,7 @@ __all__ = [
     "AsyncNetworkStream",
     "AsyncResponseStream",
     "Connection",
+    "Deadline",
     "Engine",
     "Host",
     "HttpxModels",
@@ -30,6 +31,7 @@ __all__ = [
     "forked",
     "histogram_bounds",
     "is_patched",
+    "is_whole",
     "read_url",
     "set_green",
     "set_main_thread",
@@ -45,6 +47,11 @@ _CertTypes: typing.TypeAlias = (
 _Network: typing.TypeAlias = (
     str | ipaddress.IPv4Address | ipaddress.IPv4Network | ipaddress.IPv6Address | ipaddress.IPv6Network
 )
+
+@typing.final
+class Deadline:
+    def __new__(cls, seconds: float, /) -> Deadline: ...
+    def remaining(self) -> float: ...
 
 @typing.final
 class TLSConfig:
@@ -330,6 +337,7 @@ class Timings:
 def forked() -> None: ...
 def histogram_bounds(are_for_lifetimes: bool) -> list[float]: ...
 def is_patched(request: object, is_async: bool) -> bool: ...
+def is_whole(stream: object) -> bool: ...
 def read_url(url: str) -> tuple[str, str, int | None, str] | None: ...
 def set_green() -> None: ...
 def set_main_thread(ident: int) -> None: ...

@@ -5,6 +5,7 @@ A request takes the slow path, the library's own `handle_request()`, where somet
 - The library's method, the pool's or that of httpcore's pool or connection is patched, or the pool is not one of this
   package. Mocks, instrumentation and guards are built that way. Each call looks at the methods themselves; for
   httpcore's classes the engine does so (`_patches`).
+- The pool repeats requests by a policy.
 - The request is traced or logged: callbacks and log records show an `httpcore.Request`.
 - The request, its URL or its headers are of a subclass.
 - The library's models are not built as this module knows them.
@@ -168,7 +169,12 @@ class SyncPath(FastPath):
 
     def handle(self, pool: typing.Any, request: httpx.Request) -> httpx.Response | None:
         """Sends a request. Returns its response, or `None` if the request has to take the slow path."""
-        if self._models is None or type(pool).handle_request is not _pool_handler or "handle_request" in pool.__dict__:
+        if (
+            self._models is None
+            or type(pool).handle_request is not _pool_handler
+            or "handle_request" in pool.__dict__
+            or pool._retrier is not None  # noqa: SLF001  # The pool is one of this package.
+        ):
             return None
         try:
             engine: Engine = pool._engine  # noqa: SLF001  # The pool is one of this package.
@@ -191,6 +197,7 @@ class AsyncPath(FastPath):
             self._models is None
             or type(pool).handle_async_request is not _async_pool_handler
             or "handle_async_request" in pool.__dict__
+            or pool._retrier is not None  # noqa: SLF001  # The pool is one of this package.
         ):
             return None
         try:

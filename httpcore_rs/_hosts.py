@@ -107,6 +107,17 @@ def shield() -> contextlib.AbstractContextManager[object]:
     return scope
 
 
+async def sleep(seconds: float) -> None:
+    """Pauses the running task, on whichever event loop it runs."""
+    trio = sys.modules.get("trio")
+    if trio is not None and in_trio_task(trio):
+        await trio.sleep(seconds)
+    else:
+        import asyncio  # As above.
+
+        await asyncio.sleep(seconds)
+
+
 def in_trio_task(trio: types.ModuleType) -> bool:
     """Returns whether the running code belongs to a task of trio."""
     # The module is incomplete while another thread imports it.

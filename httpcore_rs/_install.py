@@ -90,8 +90,8 @@ def install(*, httpcore: bool = False, **options: Unpack[PoolOptions]) -> Instal
     Parameters:
         httpcore: Whether the pools of httpcore and httpcore2 themselves are covered as well: `httpcore.ConnectionPool`,
             `HTTPProxy` and `SOCKSProxy`, and the async ones. sentry-sdk makes them, for example.
-        options: Options that httpcore does not have, for all pools, as `ConnectionPool` takes them: `connect_policy`,
-            `http2_ping_interval`, ... The transports take them as well while this is in effect, and also
+        options: The options that httpcore does not have (`total_timeout`, `connect_policy`, ...), for all pools, as
+            `ConnectionPool` takes them. The transports take them as well while this is in effect, and also
             `network_backend`.
 
     Raises `ModuleNotFoundError` if neither httpx nor httpx2 is installed and `httpcore` is false, and `TypeError` for

@@ -13,7 +13,8 @@ if typing.TYPE_CHECKING:
 # Classes and functions of this project, of which both modules have their own.
 OWN = """
     AsyncConnectionPool AsyncHTTP11Connection AsyncHTTP2Connection AsyncHTTPConnection AsyncHTTPProxy AsyncSOCKSProxy
-    ConnectionPool HTTP11Connection HTTP2Connection HTTPConnection HTTPProxy SOCKSProxy TLSConfig request stream
+    ConnectionPool Deadline HTTP11Connection HTTP2Connection HTTPConnection HTTPProxy RetryPolicy SOCKSProxy TLSConfig
+    request stream
 """.split()  # noqa: SIM905  # A list would have a line for each.
 
 # Data types, exceptions, interfaces and backends: the objects of httpcore or of httpcore2 themselves.

@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from ._pool_wait import PoolWait
     from ._proxy_challenge import ProxyAuthenticate
     from ._resolvers import Resolver
+    from ._retry import RetryPolicy
 
     Class = typing.TypeVar("Class", bound=type[typing.Any])
 
@@ -42,6 +43,13 @@ class PoolOptions(typing.TypedDict, total=False):
     http2_ping_timeout: float
     pool_wait_warning: float | None
     on_pool_wait: typing.Callable[[PoolWait], object] | None
+    tcp_keepalive: float | None
+    tcp_user_timeout: float | None
+    replay: typing.Literal["idempotent", "unsent", "never"]
+    retry: RetryPolicy | None
+    default_timeout: float | typing.Mapping[str, float | None] | None
+    total_timeout: float | None
+    user_agent: str | bytes | None
 
 
 if typing.TYPE_CHECKING:
@@ -76,6 +84,13 @@ DEFAULTS: PoolOptions = {
     "http2_ping_timeout": 20.0,
     "pool_wait_warning": 30.0,
     "on_pool_wait": None,
+    "tcp_keepalive": 60.0,
+    "tcp_user_timeout": None,
+    "replay": "idempotent",
+    "retry": None,
+    "default_timeout": None,
+    "total_timeout": None,
+    "user_agent": None,
 }
 
 # For `help()`. The name, the type and the default of a parameter are put in front of its description.
@@ -148,6 +163,32 @@ DESCRIPTIONS = {
     "on_pool_wait": """
         A function that is called with each such warning as a `PoolWait`. It is a plain function, also for async pools,
         and must not block. Its exceptions are logged.""",
+    "tcp_keepalive": """
+        Seconds of silence after which the system probes the peer of a TCP connection, at least 1. This keeps the
+        entries of NATs and load balancers alive, and a connection whose peer is gone ends after another such time.
+        `None` sends no probes. `socket_options` take precedence; sockets of a `network_backend` are left alone.""",
+    "tcp_user_timeout": """
+        Seconds for which data that was sent may go unacknowledged before the connection ends, at least 1. `None`
+        leaves it to the system (15 minutes on Linux). A peer that accepts no data for that long loses its connection
+        as well.""",
+    "replay": """
+        Which requests are sent once more when their connection fails under them: `"idempotent"` those that the server
+        did not process, and those with an idempotent method that it may have processed; `"unsent"` only the former;
+        `"never"` none. A body must be `bytes`: one that comes from an iterator is never sent twice.""",
+    "retry": """
+        Which requests are repeated after which responses and errors; see `RetryPolicy`. `None` repeats none, but for
+        `retries` and `replay`. Single connections take only `None`.""",
+    "default_timeout": """
+        The timeouts of requests without the extension `timeout`, in seconds: one number for `connect`, `read`, `write`
+        and `pool`, or a mapping with some of these names. `None` sets no limit. httpx gives each request its own
+        timeouts, so that this is for direct users of the pools.""",
+    "total_timeout": """
+        Seconds for a request as a whole, from the call to the last byte of the response: the wait for a connection, all
+        attempts to connect, the request and its response. It holds for requests whose extension `timeout` has no
+        `total`. `None` sets no limit.""",
+    "user_agent": """
+        The `User-Agent` of requests that have none. httpx gives each request its own, so that this is for direct users
+        of the pools.""",
 }
 
 

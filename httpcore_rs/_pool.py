@@ -11,6 +11,7 @@ from ._engine import Engine
 from ._metrics import of_engine
 from ._options import complete
 from ._package import HTTPCORE
+from ._retry import make_retrier
 
 if typing.TYPE_CHECKING:
     import ssl
@@ -22,6 +23,7 @@ if typing.TYPE_CHECKING:
     from ._metrics import PoolMetrics
     from ._options import PoolOptions
     from ._package import Package
+    from ._retry import Retrier
 
 
 class PoolRequest(typing.NamedTuple):
@@ -43,6 +45,8 @@ class PoolBase(Generic[Backend, Interface]):
     _connection_classes: typing.Mapping[str, typing.Any]
     # The name of httpcore's class that this one takes the place of, without "Async".
     _httpcore_name = "ConnectionPool"
+    # What repeats requests, if the pool has a policy.
+    _retrier: Retrier | None = None
 
     def __init__(
         self,
@@ -85,6 +89,8 @@ class PoolBase(Generic[Backend, Interface]):
             },
             self._package.name,
         )
+        if options.get("retry") is not None:
+            self._retrier = make_retrier(options["retry"], options.get("total_timeout"))
 
     @classmethod
     def httpcore_class(cls, package: Package) -> typing.Any:

@@ -46,8 +46,9 @@ class ConnectionPool(PoolBase[NetworkBackend, ConnectionInterface], SyncContextM
 
         Raises httpcore's exceptions.
         """
-        # Where a subclass or a patch replaces `handle_request()`, it handles these requests as well.
-        if type(self).handle_request is _handle_request:
+        # Where a subclass or a patch replaces `handle_request()`, it handles these requests as well. A policy needs an
+        # `httpcore.Request`.
+        if type(self).handle_request is _handle_request and self._retrier is None:
             result = self._engine.request(method, url, headers, content, extensions)
             if result is not None:
                 whole: Response = finish(result)
@@ -79,6 +80,8 @@ class ConnectionPool(PoolBase[NetworkBackend, ConnectionInterface], SyncContextM
 
         Raises httpcore's exceptions. An exception of the body of `request` passes through unchanged.
         """
+        if self._retrier is not None:
+            return self._retrier.handle(self, _send, request)
         if is_patched(request, False):
             return send(self, request)
         response: Response = finish(self._engine.handle_request(request))
@@ -92,6 +95,14 @@ class ConnectionPool(PoolBase[NetworkBackend, ConnectionInterface], SyncContextM
 
 
 _handle_request = ConnectionPool.handle_request
+
+
+def _send(pool: ConnectionPool, request: Request) -> Response:
+    """Does what `handle_request()` does without a policy."""
+    if is_patched(request, False):
+        return send(pool, request)
+    response: Response = finish(pool._engine.handle_request(request))  # noqa: SLF001  # An attempt of the pool.
+    return response
 
 
 def _request(pool: ConnectionPool, request: Request) -> Response:

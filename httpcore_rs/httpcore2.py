@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from . import _async, _bases, _connections, _names, _proxies, _sync
 from ._api import make_request, make_stream
-from ._engine import TLSConfig  # noqa: F401  # A public name.
+from ._engine import Deadline, TLSConfig  # noqa: F401  # Public names.
 from ._install import cover_postponed
 from ._options import constructor
 from ._package import HTTPCORE2
+from ._retry import RetryPolicy  # noqa: F401  # A public name.
 
 __all__ = list(_names.OWN + _names.SHARED)
 

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 from httpcore2 import SOCKET_OPTION as SOCKET_OPTION
 from httpcore2 import URL as URL
@@ -44,11 +44,13 @@ from typing_extensions import TypeAlias
 
 from ._bases import AsyncContextManager, SyncContextManager
 from ._connect_policy import ConnectPolicy
+from ._engine import Deadline as Deadline
 from ._engine import TLSConfig as TLSConfig
 from ._metrics import PoolMetrics
 from ._pool_wait import PoolWait
 from ._proxy_challenge import ProxyAuthenticate
 from ._resolvers import Resolver
+from ._retry import RetryPolicy as RetryPolicy
 
 __all__ = [
     "SOCKET_OPTION",
@@ -70,6 +72,7 @@ __all__ = [
     "ConnectionInterface",
     "ConnectionNotAvailable",
     "ConnectionPool",
+    "Deadline",
     "HTTP2Connection",
     "HTTP11Connection",
     "HTTPConnection",
@@ -90,6 +93,7 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "Response",
+    "RetryPolicy",
     "SOCKSProxy",
     "SyncBackend",
     "TLSConfig",
@@ -150,6 +154,13 @@ class ConnectionPool(SyncContextManager):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
     @property
     def connections(self) -> Sequence[ConnectionInterface]: ...
@@ -202,6 +213,13 @@ class AsyncConnectionPool(AsyncContextManager):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
     @property
     def connections(self) -> Sequence[AsyncConnectionInterface]: ...
@@ -257,6 +275,13 @@ class HTTPProxy(ConnectionPool):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class AsyncHTTPProxy(AsyncConnectionPool):
@@ -289,6 +314,13 @@ class AsyncHTTPProxy(AsyncConnectionPool):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class SOCKSProxy(ConnectionPool):
@@ -318,6 +350,13 @@ class SOCKSProxy(ConnectionPool):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class AsyncSOCKSProxy(AsyncConnectionPool):
@@ -347,6 +386,13 @@ class AsyncSOCKSProxy(AsyncConnectionPool):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class _SyncConnection(SyncContextManager, ConnectionInterface):
@@ -394,6 +440,13 @@ class HTTPConnection(_SyncConnection):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class AsyncHTTPConnection(_AsyncConnection):
@@ -421,6 +474,13 @@ class AsyncHTTPConnection(_AsyncConnection):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class HTTP11Connection(_SyncConnection):
@@ -441,6 +501,13 @@ class HTTP11Connection(_SyncConnection):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class AsyncHTTP11Connection(_AsyncConnection):
@@ -461,6 +528,13 @@ class AsyncHTTP11Connection(_AsyncConnection):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class HTTP2Connection(_SyncConnection):
@@ -481,6 +555,13 @@ class HTTP2Connection(_SyncConnection):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...
 
 class AsyncHTTP2Connection(_AsyncConnection):
@@ -501,4 +582,11 @@ class AsyncHTTP2Connection(_AsyncConnection):
         http2_ping_timeout: float = 20.0,
         pool_wait_warning: float | None = 30.0,
         on_pool_wait: Callable[[PoolWait], object] | None = None,
+        tcp_keepalive: float | None = 60.0,
+        tcp_user_timeout: float | None = None,
+        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
+        retry: RetryPolicy | None = None,
+        default_timeout: float | Mapping[str, float | None] | None = None,
+        total_timeout: float | None = None,
+        user_agent: str | bytes | None = None,
     ) -> None: ...

@@ -134,6 +134,11 @@ impl Error {
         self.source
     }
 
+    /// Returns whether a limit of time has ended an operation.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::ConnectTimeout | Kind::ReadTimeout | Kind::WriteTimeout | Kind::PoolTimeout)
+    }
+
     /// Returns whether httpcore repeats a connect that ended with this error (`retries=`).
     pub fn is_failed_connect(&self) -> bool {
         self.is_repeated && matches!(self.kind, Kind::ConnectError | Kind::ConnectTimeout)

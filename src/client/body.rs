@@ -1,5 +1,6 @@
 //! The body of a response, over either protocol.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -8,10 +9,14 @@ use bytes::Bytes;
 use super::connection::HttpConnection;
 use super::http1_body::{Http1Body, InUse};
 use super::send::{closed, closed_by_pool, foreign};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::http2;
+use crate::io::deadline::in_time;
+use crate::io::wait_set;
 use crate::operation::EffectChannel;
-use crate::pool::{RequestOutcome, SlotGuard};
+use crate::origin::Origin;
+use crate::pool::{RequestOutcome, SlotGuard, Status};
+use crate::timeout::Deadline;
 
 /// A body, with the slot of the connection that it arrives on.
 ///
@@ -88,6 +93,42 @@ impl ResponseBody {
 
     /// Polls for the next chunk, `None` at the end. A failed body stays failed: it is closed.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        let Some(deadline) = self.effects.deadline().copied() else { return self.poll_source(cx) };
+        if let Some(status) = self.awaited_from().filter(|_| deadline.has_passed()) {
+            let error = not_read(&deadline, &status.origin);
+            self.set_outcome(RequestOutcome::Failed(error.kind()));
+            self.close();
+            return Poll::Ready(Err(error));
+        }
+        let status = self.awaited_from().cloned();
+        let poll = self.poll_source(cx);
+        if poll.is_pending() {
+            wait_set::wake_at(deadline.at());
+        }
+        poll.map_err(|error| match status {
+            Some(status) => in_time(&self.effects, error, |deadline| not_read(deadline, &status.origin)),
+            None => error,
+        })
+    }
+
+    /// Returns the status of the connection that the rest of the body is to come from; `None` if all of it is here, or it was closed.
+    fn awaited_from(&self) -> Option<&Arc<Status>> {
+        match &self.source {
+            BodySource::Http1(body) => body.awaited_from(),
+            BodySource::Http2 { body, slot, .. } => (!body.is_complete()).then(|| slot.status()),
+            BodySource::Closed(..) => None,
+        }
+    }
+
+    fn set_outcome(&mut self, outcome: RequestOutcome) {
+        match &mut self.source {
+            BodySource::Http1(body) => body.set_outcome(outcome),
+            BodySource::Http2 { slot, .. } => slot.set_outcome(outcome),
+            BodySource::Closed(..) => {}
+        }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         match &mut self.source {
             BodySource::Http1(body) => body.poll_chunk(cx, &self.effects),
             BodySource::Closed(true, _) => Poll::Ready(Ok(None)),
@@ -153,6 +194,11 @@ impl ResponseBody {
             BodySource::Closed(..) => {}
         }
     }
+}
+
+/// Returns the error of a body that the deadline of its request has ended.
+fn not_read(deadline: &Deadline, origin: &Origin) -> Error {
+    deadline.error(Kind::ReadTimeout, format_args!("the response body from {origin} was not read"))
 }
 
 impl Drop for ResponseBody {

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::send::Replay;
 use crate::connect::Connector;
 use crate::http1::Http1;
 use crate::http2::{ConnectionObserver, Http2};
@@ -37,6 +38,7 @@ impl Poolable for HttpConnection {
 pub struct Client {
     pub pool: Pool<HttpConnection>,
     pub connector: Connector,
+    pub replay: Replay,
     /// Closes the external streams of threads.
     pub owner: Arc<StreamOwner>,
     pub wait_reports: WaitReports,

@@ -1,5 +1,6 @@
 //! The body of a response over HTTP/1.1.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::http1::{BodyFault, Http1, Http1Incoming};
 use crate::io::progress::ProgressTimer;
 use crate::io::wait_set;
 use crate::operation::EffectChannel;
-use crate::pool::{RequestOutcome, SlotGuard};
+use crate::pool::{RequestOutcome, SlotGuard, Status};
 
 /// A connection with the slot that it has in its pool.
 pub struct InUse {
@@ -63,6 +64,19 @@ impl Http1Body {
     /// Returns whether all bytes of a body with a known length have been read.
     pub fn is_at_end(&self) -> bool {
         self.incoming.as_ref().is_none_or(Http1Incoming::is_at_end)
+    }
+
+    /// Returns the status of the connection that the rest of the body is to come from; `None` if all of it is here, or it was closed.
+    pub fn awaited_from(&self) -> Option<&Arc<Status>> {
+        let is_here = self.incoming.as_ref().is_none_or(Http1Incoming::is_whole);
+        self.in_use.as_ref().filter(|_| !is_here).map(|in_use| in_use.slot.status())
+    }
+
+    /// Sets the outcome of the request, should its body not be read to the end.
+    pub fn set_outcome(&mut self, outcome: RequestOutcome) {
+        if let Some(in_use) = &mut self.in_use {
+            in_use.slot.set_outcome(outcome);
+        }
     }
 
     /// Returns the trailers.

@@ -13,5 +13,5 @@ mod waiting;
 
 pub use self::body::{Chunk, ResponseBody};
 pub use self::connection::{Client, HttpConnection, WaitReports, idle_external_stream, share};
-pub use self::send::{Collect, ConnectionChoice, Fetched, Response, fetch, start};
+pub use self::send::{Collect, ConnectionChoice, Fetched, Replay, Response, fetch, start};
 pub use self::stream_view::StreamView;

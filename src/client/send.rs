@@ -31,6 +31,20 @@ use crate::timings::{Mark, Timings};
 /// error is raised.
 const MAX_RESENDS: usize = 5;
 
+/// The requests that are sent once more when their connection has failed under them, with a body that is here in full.
+///
+/// A request that was handed over to an idle connection which turns out to be closed, before a byte of it was written, is no such
+/// request: nothing was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replay {
+    /// Those that the server has not processed, and those that it may have processed and whose method is idempotent.
+    #[default]
+    Idempotent,
+    /// Those that the server has not processed: nothing of them was written, or the server has said so (`GOAWAY`, `REFUSED_STREAM`).
+    Unsent,
+    Never,
+}
+
 /// The connections that a request may use.
 pub enum ConnectionChoice {
     /// Any connection of its route.
@@ -62,6 +76,9 @@ pub async fn start(
     reactor: Option<Arc<Reactor>>,
     effects: EffectChannel,
 ) -> Result<Response> {
+    if let Some(deadline) = effects.passed_deadline() {
+        return Err(deadline.error(Kind::PoolTimeout, format_args!("the request to {} was not begun", request.origin)));
+    }
     let mut request = match &client.connector.proxy {
         Some(proxy) => proxy.forwarded(request),
         None => request,
@@ -364,14 +381,22 @@ impl Exchange<'_> {
                     connection.report_draining();
                 }
                 let http2::Http2Failure { error, cause, has_begun_body } = failure;
-                let is_idempotent = self.request.head.method.is_idempotent();
                 let again = match cause {
-                    FailureCause::Unprocessed if !has_begun_body => Again::Elsewhere,
-                    FailureCause::CutOff if reused && is_idempotent && !has_begun_body => Again::IfFree,
+                    FailureCause::Unprocessed if self.may_replay(true) && !has_begun_body => Again::Elsewhere,
+                    FailureCause::CutOff if reused && self.may_replay(false) && !has_begun_body => Again::IfFree,
                     _ => Again::Never,
                 };
                 Err(Failed { error, again })
             }
+        }
+    }
+
+    /// Returns whether the request may be sent once more. `is_unsent` says that the server has not processed it.
+    fn may_replay(&self, is_unsent: bool) -> bool {
+        match self.client.replay {
+            Replay::Idempotent => is_unsent || self.request.head.method.is_idempotent(),
+            Replay::Unsent => is_unsent,
+            Replay::Never => false,
         }
     }
 
@@ -381,7 +406,7 @@ impl Exchange<'_> {
         let closed = matches!(failure.error.kind(), Kind::ReadError | Kind::WriteError | Kind::RemoteProtocolError);
         let unseen = failure.written == 0;
         let repeatable = matches!(self.request.content, Content::Inline(_));
-        closed && failure.received == 0 && repeatable && (unseen || self.request.head.method.is_idempotent())
+        closed && failure.received == 0 && repeatable && self.may_replay(unseen)
     }
 }
 

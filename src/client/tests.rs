@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::*;
-use crate::connect::Connector;
+use crate::connect::{Connector, Liveness};
 use crate::error::{Error, Kind, Result};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
@@ -54,6 +54,7 @@ impl Server {
             local_address: None,
             interface: None,
             uds: Some(self.path.to_str().expect("a path in UTF-8").to_owned()),
+            liveness: Liveness::default(),
             socket_options: Vec::new(),
             proxy: None,
             tls: Tls::Rustls(TlsConfig::lazy(options)),
@@ -74,6 +75,7 @@ impl Server {
         Arc::new(Client {
             pool: Pool::new(limits),
             connector,
+            replay: Replay::default(),
             owner: StreamOwner::pool(),
             wait_reports: WaitReports::default(),
         })

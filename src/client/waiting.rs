@@ -1,5 +1,6 @@
 //! Waiting in the pool for a connection: taking part in reading shared ones meanwhile, and reporting a wait that is long.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use super::connection::{HttpConnection, WaitReports};
 use super::send::Exchange;
 use crate::error::Result;
 use crate::http2::StreamWaiter;
+use crate::io::deadline::until_deadline;
 use crate::io::wait_set::timeout_at;
 use crate::operation::{EffectChannel, PoolWait};
 use crate::pool::{QueuedRequest, Reservation, WaitReport};
@@ -43,7 +45,8 @@ impl StreamWaiters {
 }
 
 impl Exchange<'_> {
-    /// Waits in the pool's queue, for no longer than the `pool` timeout. A wait that is long is reported.
+    /// Waits in the pool's queue, for no longer than the `pool` timeout, and until the deadline of the request. A wait that
+    /// is long is reported.
     pub async fn wait(
         &self,
         mut waiting: QueuedRequest<'_, HttpConnection>,
@@ -54,15 +57,20 @@ impl Exchange<'_> {
         let mut report_at = waiting.deadline(*after).filter(|at| deadline.is_none_or(|deadline| *at < deadline));
         loop {
             let polling = std::future::poll_fn(|cx| waiting.poll(cx, &mut attend));
-            match (timeout_at(report_at.or(deadline), polling).await, report_at.take()) {
-                (Ok(result), _) => return result,
-                (Err(_), Some(_)) => {
+            let polling = timeout_at(report_at.or(deadline), polling);
+            let waited = until_deadline(self.effects, pin!(polling)).await;
+            if let (None | Some(Err(_)), Some(total)) = (&waited, self.effects.passed_deadline()) {
+                return Err(waiting.timed_out(total.total(), "total"));
+            }
+            match (waited, report_at.take()) {
+                (Some(Ok(result)), _) => return result,
+                (_, Some(_)) => {
                     if let Some((waited, report)) = waiting.report(after.unwrap_or_default()) {
                         let wait = self.pool_wait(waited, report);
                         self.effects.report_wait(wait, callback.clone()).await?;
                     }
                 }
-                (Err(_), None) => return Err(waiting.timed_out(timeout.unwrap_or_default())),
+                (_, None) => return Err(waiting.timed_out(timeout.unwrap_or_default(), "pool")),
             }
         }
     }

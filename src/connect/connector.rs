@@ -9,17 +9,19 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
-use super::happy_eyeballs::{self, SocketConfig, SocketOption};
+use super::happy_eyeballs::{self, Liveness, SocketConfig, SocketOption};
 use super::policy::{Checked, ConnectPolicy};
 use super::proxy::{self, Proxy, ProxyRoute};
 use super::{socks5, tunnel};
 use crate::error::{Error, Kind, OsError, Result};
 use crate::http2::KeepAlive;
+use crate::io::deadline::{in_time, until_deadline};
 use crate::io::external::ExternalIo;
 use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
@@ -29,7 +31,7 @@ use crate::operation::{
     Backend, Callback, EffectChannel, Endpoints, Event, ExternalHandle, Hop, Outcome, SocketPatches, SocksRequest,
 };
 use crate::origin::Origin;
-use crate::timeout::Seconds;
+use crate::timeout::{Deadline, Seconds};
 use crate::timings::{Mark, Timings};
 use crate::tls::Tls;
 
@@ -46,6 +48,7 @@ pub struct Connector {
     pub interface: Option<Arc<str>>,
     /// The path of a Unix domain socket, to which all connections lead unless there is a proxy.
     pub uds: Option<String>,
+    pub liveness: Liveness,
     pub socket_options: Vec<SocketOption>,
     pub proxy: Option<Proxy>,
     pub tls: Tls,
@@ -94,8 +97,22 @@ struct Peer<'a> {
 }
 
 impl Connector {
-    /// Connects. A failed attempt is repeated up to `retries` times, after a pause.
+    /// Connects. A failed attempt is repeated up to `retries` times, after a pause. If the deadline of the request would pass within that
+    /// pause, the error of the last attempt is returned.
     pub async fn connect(&self, attempt: &Attempt<'_>) -> Result<Stream> {
+        let &Attempt { effects, origin, .. } = attempt;
+        let result = until_deadline(effects, pin!(self.connect_with_retries(attempt))).await;
+        let passed = |deadline: &Deadline| {
+            deadline.error(Kind::ConnectTimeout, format_args!("connecting to {origin} was not finished"))
+        };
+        match result {
+            Some(Ok(stream)) => Ok(stream),
+            Some(Err(error)) => Err(in_time(effects, error, passed)),
+            None => Err(effects.deadline().map_or_else(Error::disconnected, passed)),
+        }
+    }
+
+    async fn connect_with_retries(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let mut retries_left = self.retries;
         let mut delays = backoff();
         loop {
@@ -103,6 +120,9 @@ impl Connector {
                 Err(error) if error.is_failed_connect() && retries_left > 0 => {
                     retries_left -= 1;
                     let delay = delays.next().unwrap_or_default();
+                    if attempt.effects.deadline().is_some_and(|deadline| deadline.remaining() <= delay) {
+                        return Err(error);
+                    }
                     let sleeping = async {
                         match self.backend() {
                             Some(backend) => attempt.effects.sleep(backend, delay).await?,
@@ -119,6 +139,7 @@ impl Connector {
     }
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
+        let attempt = &Attempt { timeout: attempt.effects.limited(attempt.timeout), ..*attempt };
         let origin = attempt.origin;
         let (backend, patches) = self.connects_by(attempt).await?;
         let context = ConnectContext { attempt, deadline: wait_set::deadline_in(attempt.timeout), backend, patches };
@@ -324,6 +345,7 @@ impl Connector {
     async fn socket(&self, context: &ConnectContext<'_>, peer: Peer<'_>) -> Result<Socket> {
         let config = SocketConfig {
             local_address: self.local_address,
+            liveness: self.liveness,
             options: self.socket_options.clone(),
             interface: self.interface.clone(),
         };

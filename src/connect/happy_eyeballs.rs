@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
@@ -33,9 +33,38 @@ pub struct SocketOption {
 #[derive(Clone, Debug, Default)]
 pub struct SocketConfig {
     pub local_address: Option<IpAddr>,
+    pub liveness: Liveness,
+    /// The user's options, which take precedence.
     pub options: Vec<SocketOption>,
     /// The network interface that connections leave by.
     pub interface: Option<Arc<str>>,
+}
+
+/// The limits after which TCP takes a peer for gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Liveness {
+    /// The silence after which the peer is probed. The connection ends after another such time without an answer.
+    pub probe_after: Option<Duration>,
+    /// The limit for data that was sent and not acknowledged.
+    pub user_timeout: Option<Duration>,
+}
+
+/// The number of probes before a connection counts as dead.
+const PROBES: u32 = 4;
+/// A system accepts no longer times between probes (Linux: `MAX_TCP_KEEPIDLE`).
+const LONGEST_SILENCE: Duration = Duration::from_secs(32_767);
+
+impl Liveness {
+    fn apply(&self, socket: &socket2::Socket) -> io::Result<()> {
+        if let Some(silence) = self.probe_after {
+            let silence = silence.min(LONGEST_SILENCE);
+            let interval = (silence / PROBES).max(Duration::from_secs(1));
+            let probing = TcpKeepalive::new().with_time(silence).with_interval(interval).with_retries(PROBES);
+            // A system without one of the options connects nevertheless: this is a default, which is to do no harm.
+            let _ = socket.set_tcp_keepalive(&probing);
+        }
+        self.user_timeout.map_or(Ok(()), |limit| sys::set_user_timeout(socket, limit))
+    }
 }
 
 impl SocketConfig {
@@ -47,6 +76,7 @@ impl SocketConfig {
         if !is_unix {
             // As in httpcore, before the user's options, which may override it.
             socket.set_tcp_nodelay(true)?;
+            self.liveness.apply(&socket)?;
         }
         for option in &self.options {
             sys::set_option(&socket, option.level, option.name, &option.value)?;
@@ -351,7 +381,8 @@ mod tests {
         let local_address: IpAddr = "127.0.0.2".parse().expect("an address");
         let keep_alive =
             SocketOption { level: libc::SOL_SOCKET, name: libc::SO_KEEPALIVE, value: OptionValue::Integer(1) };
-        let config = SocketConfig { local_address: Some(local_address), options: vec![keep_alive], interface: None };
+        let config =
+            SocketConfig { local_address: Some(local_address), options: vec![keep_alive], ..SocketConfig::default() };
         let socket = connect_to(&[open], &config).expect("a connection");
         assert!(socket.socket().keepalive().expect("an option"));
         let (_, from) = listener.accept().expect("the connection");

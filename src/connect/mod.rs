@@ -21,7 +21,7 @@ mod tests;
 mod tunnel;
 
 pub use self::connector::{Attempt, Connector};
-pub use self::happy_eyeballs::SocketOption;
+pub use self::happy_eyeballs::{Liveness, SocketOption};
 pub use self::policy::ConnectPolicy;
 pub use self::proxy::{Proxy, ProxyProtocol, ProxyRoute};
 pub use self::public_addresses::{Network, PublicAddresses};

@@ -39,6 +39,7 @@ fn connector() -> Connector {
         local_address: None,
         interface: None,
         uds: None,
+        liveness: Liveness::default(),
         socket_options: Vec::new(),
         proxy: None,
         tls: tls(),

@@ -30,6 +30,11 @@ impl Http1Incoming {
         Self::Whole((!body.is_empty()).then_some(body))
     }
 
+    /// Returns whether the whole body is here.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+
     /// Returns whether all bytes of a body with a known length have been read.
     pub fn is_at_end(&self) -> bool {
         match self {

@@ -19,10 +19,12 @@ use super::connection::{Http1, Http1Response};
 use super::direct::Http1Incoming;
 use super::expect::without_body;
 use super::hyper_driver::HyperDriver;
+use super::inbound::Inbound;
 use super::outbound::framing_request;
 use super::upload::Uploader;
 use super::wire::{Http1Wire, Http1WireHandle};
 use crate::error::{Error, Kind, Result};
+use crate::io::deadline::{until_deadline, within_total};
 use crate::io::progress::ProgressTimer;
 use crate::io::reactor::Reactor;
 use crate::message::{Http1Head, Request, ResponseHead};
@@ -56,8 +58,19 @@ impl Http1 {
 
     async fn exchange(&mut self, request: &Request, effects: &EffectChannel) -> Result<Http1Response> {
         let mut tracer = PhaseTracer::new(effects, self.kind);
-        let result = effects.interruptible(pin!(self.exchange_in_phases(request, effects, &mut tracer))).await;
+        let work = self.exchange_in_phases(request, effects, &mut tracer);
+        let result = until_deadline(effects, pin!(effects.interruptible(pin!(work)))).await;
+        let result = match result {
+            Some(Ok(response)) => Ok(response),
+            result => self.within_total(effects, result),
+        };
         tracer.close(result).await
+    }
+
+    /// Returns the result of an exchange that may have been ended by the deadline of its request.
+    fn within_total<T>(&self, effects: &EffectChannel, result: Option<Result<T>>) -> Result<T> {
+        let is_sending = matches!(self.wire().lock().inbound, Inbound::Sending(_));
+        within_total(effects, result, is_sending, &self.origin)
     }
 
     async fn exchange_in_phases(

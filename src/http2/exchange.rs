@@ -14,6 +14,7 @@ use super::connection::Http2;
 use super::stream::{Http2Step, Http2Stream};
 use super::upload::{Input, Upload, took_nothing};
 use crate::error::{Error, Kind, Result};
+use crate::io::deadline::{until_deadline, within_total};
 use crate::io::progress::ProgressTimer;
 use crate::message::{Http2Head, Request, ResponseHead, http2_request, http2_trailers};
 use crate::operation::{EffectChannel, Event, ExchangeKind, Outcome, Phase, PhaseTracer, YieldBudget};
@@ -62,6 +63,7 @@ impl Http2 {
             yield_budget: YieldBudget::default(),
             cause: FailureCause::default(),
             has_begun_body: false,
+            is_sending: true,
         };
         let result = pin!(exchange.run()).await;
         result.map_err(|error| Http2Failure { error, cause: exchange.cause, has_begun_body: exchange.has_begun_body })
@@ -79,6 +81,8 @@ struct Http2Exchange<'a> {
     yield_budget: YieldBudget,
     cause: FailureCause,
     has_begun_body: bool,
+    /// Parts of the request are still to be sent.
+    is_sending: bool,
 }
 
 impl Http2Exchange<'_> {
@@ -89,7 +93,12 @@ impl Http2Exchange<'_> {
         }
         let stream = self.open()?;
         let mut tracer = PhaseTracer::new(effects, ExchangeKind::Http2(stream.id()));
-        let result = effects.interruptible(pin!(self.exchange(stream, &mut tracer))).await;
+        let work = self.exchange(stream, &mut tracer);
+        let result = until_deadline(effects, pin!(effects.interruptible(pin!(work)))).await;
+        let result = match result {
+            Some(Ok(response)) => Ok(response),
+            result => within_total(effects, result, self.is_sending, &self.connection.origin),
+        };
         tracer.close(result).await
     }
 
@@ -146,6 +155,7 @@ impl Http2Exchange<'_> {
             self.request.timings.mark_now(Mark::Sent);
         }
         if step.is_pending() {
+            self.is_sending = stream.is_sending();
             let timeout = stream.timeout(&self.request.timeouts);
             if self.progress_timer.is_over(stream.progress(), timeout) {
                 return Poll::Ready(Http2Step::TimedOut);

@@ -135,11 +135,12 @@ impl ExternalIo {
         if let WriteState::Wanted(bytes) = &mut self.writing {
             let bytes = std::mem::take(bytes);
             self.writing = WriteState::InFlight { thread, length: bytes.len() };
-            *pending = PendingIo::Write(effects.post(|reply| Effect::Write { stream, bytes, timeout: write, reply }));
+            let timeout = effects.limited(write);
+            *pending = PendingIo::Write(effects.post(|reply| Effect::Write { stream, bytes, timeout, reply }));
         } else if let ReadState::Wanted = self.reading {
             self.reading = ReadState::InFlight { thread };
-            *pending =
-                PendingIo::Read(effects.post(|reply| Effect::Read { stream, max_bytes: READ, timeout: read, reply }));
+            let timeout = effects.limited(read);
+            *pending = PendingIo::Read(effects.post(|reply| Effect::Read { stream, max_bytes: READ, timeout, reply }));
         }
     }
 

@@ -7,10 +7,13 @@
 //!   [`notifier`] among them where another thread may have to end the sleep.
 //! * A task of an event loop has its sockets in a [`reactor`] and its deadlines in [`timers`].
 //!
+//! [`deadline`] ends an operation as a whole.
+//!
 //! A [`stream`] is what a protocol reads from and writes to: a socket, TLS on another stream, or an external stream ([`external`]), which a
 //! user's `network_backend` made. Calls of one operating system are in [`sys`].
 
 pub mod block_on;
+pub mod deadline;
 pub mod external;
 pub mod notifier;
 pub mod parker;

@@ -26,6 +26,7 @@ use super::{Event, ExternalHandle, PoolWait, TraceEvent, UserCallback};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::message::ResponseHead;
+use crate::timeout::Deadline;
 
 /// A user-supplied `network_backend`, which only the drivers know how to use.
 pub type Backend = Arc<dyn Any + Send + Sync>;
@@ -212,12 +213,14 @@ pub struct EffectChannel {
     mailbox: Arc<Mutex<Mailbox>>,
     traced: bool,
     traces_all: bool,
+    /// The end of the operation, whatever it does.
+    deadline: Option<Deadline>,
 }
 
 impl EffectChannel {
     /// Returns a channel for an operation; `traced` if its trace events are reported.
     pub fn new(traced: bool) -> Self {
-        Self { mailbox: Arc::default(), traced, traces_all: false }
+        Self { mailbox: Arc::default(), traced, traces_all: false, deadline: None }
     }
 
     /// Returns the channel of a traced operation that also reports the events that httpcore does not have.
@@ -229,6 +232,28 @@ impl EffectChannel {
     /// Returns whether events are reported that httpcore does not have.
     pub fn traces_all(&self) -> bool {
         self.traces_all
+    }
+
+    /// Returns the channel of an operation that has to end at a deadline.
+    #[must_use]
+    pub fn until(self, deadline: Option<Deadline>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    pub fn deadline(&self) -> Option<&Deadline> {
+        self.deadline.as_ref()
+    }
+
+    /// Returns the deadline if it has passed.
+    pub fn passed_deadline(&self) -> Option<&Deadline> {
+        self.deadline.as_ref().filter(|deadline| deadline.has_passed())
+    }
+
+    /// Returns the timeout of a part of the operation: it ends at the deadline, if that comes first.
+    pub fn limited(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let Some(deadline) = &self.deadline else { return timeout };
+        let remaining = deadline.remaining();
+        Some(timeout.map_or(remaining, |timeout| timeout.min(remaining)))
     }
 
     pub fn is_traced(&self) -> bool {

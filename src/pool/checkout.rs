@@ -149,13 +149,13 @@ impl<'a, C: Poolable> QueuedRequest<'a, C> {
         Some((now.saturating_duration_since(self.since), report))
     }
 
-    /// Returns the error of a request that has waited for `limit`.
-    pub fn timed_out(&self, limit: Duration) -> Error {
+    /// Returns the error of a request that has waited for `limit`, which is called `name`.
+    pub fn timed_out(&self, limit: Duration, name: &str) -> Error {
         let (origin, limit) = (&self.destination.origin, Seconds(limit));
         let message = match self.destination.only {
             // A forked child does not take the lock: another thread of the parent may have held it at the fork.
             None if !self.process.generation.is_current() => {
-                format!("no connection to {origin} became free within {limit} (pool timeout)")
+                format!("no connection to {origin} became free within {limit} ({name} timeout)")
             }
             None => {
                 let (snapshot, limits, holders) = {
@@ -164,9 +164,9 @@ impl<'a, C: Poolable> QueuedRequest<'a, C> {
                 };
                 let pool = describe(&snapshot);
                 let use_of = describe_use(limits, &holders);
-                format!("no connection to {origin} became free within {limit} (pool timeout): {pool}; {use_of}")
+                format!("no connection to {origin} became free within {limit} ({name} timeout): {pool}; {use_of}")
             }
-            Some(_) => format!("the connection to {origin} took no more requests within {limit} (pool timeout)"),
+            Some(_) => format!("the connection to {origin} took no more requests within {limit} ({name} timeout)"),
         };
         Error::new(Kind::PoolTimeout, message)
     }

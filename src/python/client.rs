@@ -17,6 +17,7 @@ use super::operations::send::{FetchRequest, SendRequest};
 use super::performer::Performer;
 use super::request::Parsed;
 use super::request_arguments::{RequestArguments, read_arguments};
+use super::request_defaults::RequestDefaults;
 use super::tracer::Tracer;
 use crate::client::{self, Client, ConnectionChoice};
 use crate::io::reactor::Reactor;
@@ -33,6 +34,7 @@ pub struct Engine {
 pub struct ClientHandle {
     pub client: Arc<Client>,
     pub arguments: Arc<Py<PoolArguments>>,
+    pub defaults: Arc<RequestDefaults>,
     /// The package whose names are used where there is no request to infer them from.
     pub package: Package,
 }
@@ -76,9 +78,9 @@ impl ClientHandle {
             // Patches and the debug log are given an `httpcore.Request`.
             return Ok(None);
         }
-        let parsed = models.get().read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let parsed = models.get().read(request, &self.defaults).map_err(|fault| fault.into_pyerr(py, namespace))?;
         let Some((parsed, callbacks)) = parsed else { return Ok(None) };
-        let effects = EffectChannel::default();
+        let effects = EffectChannel::default().until(parsed.timeouts.deadline);
         let sending = client::start(Arc::clone(&self.client), parsed, ConnectionChoice::Any, reactor, effects.clone());
         Ok(Some(NewOperation {
             operation: Box::new(SendRequest::for_httpx(sending, models)),
@@ -98,7 +100,7 @@ impl ClientHandle {
         reactor: Option<Arc<Reactor>>,
     ) -> PyResult<NewOperation<'_>> {
         let tracer = Tracer::of(request, namespace, &self.arguments, reactor.is_some())?;
-        let mut effects = EffectChannel::new(tracer.is_some());
+        let mut effects = EffectChannel::new(tracer.is_some()).until(parsed.timeouts.deadline);
         if tracer.as_ref().is_some_and(|tracer| tracer.takes_all) {
             effects = effects.tracing_all();
         }
@@ -127,9 +129,10 @@ impl ClientHandle {
             // Patches and the debug log are given an `httpcore.Request`.
             return Ok(None);
         }
-        let parsed = read_arguments(namespace, arguments).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let parsed =
+            read_arguments(namespace, arguments, &self.defaults).map_err(|fault| fault.into_pyerr(py, namespace))?;
         let Some((parsed, callbacks)) = parsed else { return Ok(None) };
-        let effects = EffectChannel::default();
+        let effects = EffectChannel::default().until(parsed.timeouts.deadline);
         let fetching = client::fetch(Arc::clone(&self.client), parsed, reactor, effects.clone());
         Ok(Some(NewOperation {
             operation: Box::new(FetchRequest::new(fetching)),

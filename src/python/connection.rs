@@ -99,7 +99,7 @@ impl Connection {
         namespace: &Namespace,
         choice: ConnectionChoice,
     ) -> PyResult<(request::Parsed, ConnectionChoice)> {
-        match request::read(request) {
+        match request::read(request, &self.handle.defaults) {
             Ok(parsed) => Ok((parsed, choice)),
             Err(fault) => {
                 match choice {

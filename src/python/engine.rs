@@ -27,10 +27,12 @@ impl Engine {
     #[new]
     fn new(options: &Bound<'_, PyDict>, package: &str) -> PyResult<Self> {
         let package = Package::named(package)?;
-        let PoolOptions { limits, connector, arguments, wait_reports } = PoolOptions::read(options, package)?;
+        let PoolOptions { limits, connector, replay, arguments, defaults, wait_reports } =
+            PoolOptions::read(options, package)?;
         let owner = StreamOwner::pool();
-        let client = Arc::new(Client { pool: Pool::new(limits), connector, owner, wait_reports });
-        Ok(Self { handle: ClientHandle { client, arguments: Arc::new(arguments), package } })
+        let client = Arc::new(Client { pool: Pool::new(limits), connector, replay, owner, wait_reports });
+        let (arguments, defaults) = (Arc::new(arguments), Arc::new(defaults));
+        Ok(Self { handle: ClientHandle { client, arguments, defaults, package } })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -71,7 +73,7 @@ impl Engine {
     /// result.
     fn handle_request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let namespace = Namespace::of(request)?;
-        let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let parsed = request::read(request, &self.handle.defaults).map_err(|fault| fault.into_pyerr(py, namespace))?;
         self.handle.send(request, namespace, parsed, ConnectionChoice::Any)
     }
 
@@ -95,7 +97,7 @@ impl Engine {
     /// `httpcore.Response`.
     fn start(&self, py: Python<'_>, host: Py<Host>, request: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let namespace = Namespace::of(request)?;
-        let parsed = request::read(request).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        let parsed = request::read(request, &self.handle.defaults).map_err(|fault| fault.into_pyerr(py, namespace))?;
         self.handle.start(host, request, namespace, parsed, ConnectionChoice::Any)
     }
 

@@ -80,7 +80,10 @@ pub fn to_pyerr(py: Python<'_>, namespace: &Namespace, error: Error) -> PyErr {
             Ok(raised) => return raised.exception,
             Err(source) => match source.downcast::<PyErr>() {
                 Ok(exception) => cause = Some(*exception),
-                Err(source) => cause = source.downcast::<io::Error>().ok().map(|error| os_error(py, &error)),
+                Err(source) => match source.downcast::<Error>() {
+                    Ok(error) => cause = Some(to_pyerr(py, namespace, *error)),
+                    Err(source) => cause = source.downcast::<io::Error>().ok().map(|error| os_error(py, &error)),
+                },
             },
         }
     }

@@ -13,6 +13,7 @@ use super::calls::{call_with, new_object};
 use super::errors::Fault;
 use super::namespace::{Namespace, Package};
 use super::request::{Parsed, inline, read_extensions};
+use super::request_defaults::RequestDefaults;
 use super::response;
 use super::values::{get, text};
 use crate::message::{Content, Framing, HeadWriter, ResponseHead};
@@ -105,7 +106,7 @@ impl HttpxModels {
     }
 
     /// Reads a request. Returns `None` for one that is traced, or that has parts of unusual types: it needs an `httpcore.Request`.
-    pub fn read(&self, request: &Bound<'_, PyAny>) -> Result<Option<Parsed>, Fault> {
+    pub fn read(&self, request: &Bound<'_, PyAny>, defaults: &RequestDefaults) -> Result<Option<Parsed>, Fault> {
         let py = request.py();
         if !request.get_type().is(self.request.bind(py)) {
             return Ok(None);
@@ -126,10 +127,13 @@ impl HttpxModels {
         let mut writer = HeadWriter::new(method, target)?;
         let list = headers.getattr(intern!(py, "_list"))?;
         let Ok(list) = list.cast::<PyList>() else { return Ok(None) };
+        let mut missing = defaults.missing_headers();
         for header in list {
             let Some((name, value)) = name_and_value(&header) else { return Ok(None) };
+            missing.note(name.as_bytes());
             writer.header(name.as_bytes(), value.as_bytes())?;
         }
+        missing.add_to(&mut writer)?;
         let head = writer.finish()?;
         let stream = request.getattr(intern!(py, "stream"))?;
         let (content, stream) = match inline(&stream)? {
@@ -138,7 +142,7 @@ impl HttpxModels {
             _ if !stream.is_instance(self.request_stream.bind(py))? => return Ok(None),
             _ => (Content::Streamed, Some(stream)),
         };
-        Ok(Some(read_extensions(&extensions)?.complete(origin, head, content, stream)))
+        Ok(Some(read_extensions(&extensions, defaults)?.complete(origin, head, content, stream)))
     }
 
     /// Reads the origin and the target of a URL; `None` for one of another class, or of a scheme that pools do not accept.

@@ -48,6 +48,7 @@ mod pool_wait;
 mod proxy;
 mod request;
 mod request_arguments;
+mod request_defaults;
 mod response;
 mod signals;
 mod ssl;
@@ -80,6 +81,8 @@ mod engine_module {
     use super::network_stream::{AsyncNetworkStream, NetworkStream};
     #[pymodule_export]
     use super::operation::Operation;
+    #[pymodule_export]
+    use super::request_defaults::SharedDeadline;
     #[pymodule_export]
     use super::streams::{AsyncResponseStream, ResponseStream};
     #[pymodule_export]
@@ -128,6 +131,12 @@ mod engine_module {
     #[pyfunction]
     fn is_patched(request: &Bound<'_, PyAny>, is_async: bool) -> PyResult<bool> {
         super::namespace::Namespace::of(request)?.is_patched(request.py(), is_async)
+    }
+
+    /// Returns whether the body of a request is there in full, as `bytes` in one of the `ByteStream` classes.
+    #[pyfunction]
+    fn is_whole(stream: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(super::request::inline(stream)?.is_some())
     }
 
     /// Tells the engine that `select.select` is monkey-patched: threads wait by calling it from now on.

@@ -16,9 +16,10 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
 
 use super::arguments::PoolArguments;
 use super::namespace::Package;
+use super::request_defaults::RequestDefaults;
 use super::{backend, connect_policy, pool_wait, proxy, ssl, values};
-use crate::client::WaitReports;
-use crate::connect::{ConnectPolicy, Connector, OptionValue, Proxy, SocketOption};
+use crate::client::{Replay, WaitReports};
+use crate::connect::{ConnectPolicy, Connector, Liveness, OptionValue, Proxy, SocketOption};
 use crate::http2::KeepAlive;
 use crate::io::sys;
 use crate::pool::Limits;
@@ -27,8 +28,10 @@ use crate::pool::Limits;
 pub struct PoolOptions {
     pub limits: Limits,
     pub connector: Connector,
+    pub replay: Replay,
     pub arguments: Py<PoolArguments>,
     pub wait_reports: WaitReports,
+    pub defaults: RequestDefaults,
 }
 
 /// The dictionary: a field is the name of an option. Python fills in the defaults.
@@ -59,6 +62,12 @@ struct Given<'py> {
     http2_ping_timeout: Bound<'py, PyAny>,
     pool_wait_warning: Bound<'py, PyAny>,
     on_pool_wait: Bound<'py, PyAny>,
+    tcp_keepalive: Bound<'py, PyAny>,
+    tcp_user_timeout: Bound<'py, PyAny>,
+    replay: Bound<'py, PyAny>,
+    default_timeout: Bound<'py, PyAny>,
+    total_timeout: Bound<'py, PyAny>,
+    user_agent: Bound<'py, PyAny>,
 }
 
 impl PoolOptions {
@@ -87,6 +96,7 @@ impl PoolOptions {
             policy: options.policy()?,
             interface,
             uds: given(&options.uds).map(path).transpose()?,
+            liveness: options.liveness()?,
             socket_options: read_socket_options(&options.socket_options)?,
             http1,
             http2,
@@ -96,7 +106,8 @@ impl PoolOptions {
             python_sockets,
         };
         let wait_reports = wait_reports(&options.pool_wait_warning, &options.on_pool_wait)?;
-        Ok(Self { limits, connector, arguments, wait_reports })
+        let defaults = RequestDefaults::read(&options.default_timeout, &options.total_timeout, &options.user_agent)?;
+        Ok(Self { limits, connector, replay: read_replay(&options.replay)?, arguments, defaults, wait_reports })
     }
 }
 
@@ -180,6 +191,15 @@ impl Given<'_> {
         Ok(self.socket_options.clone())
     }
 
+    fn liveness(&self) -> PyResult<Liveness> {
+        let probe_after = whole_seconds("tcp_keepalive", &self.tcp_keepalive)?;
+        let user_timeout = whole_seconds("tcp_user_timeout", &self.tcp_user_timeout)?;
+        if user_timeout.is_some() && !sys::HAS_USER_TIMEOUT {
+            return Err(PyValueError::new_err("tcp_user_timeout is not available on this operating system"));
+        }
+        Ok(Liveness { probe_after, user_timeout })
+    }
+
     fn arguments(&self, http2: bool, package: Package) -> PyResult<Py<PoolArguments>> {
         let object = |value: &Bound<'_, PyAny>| value.clone().unbind();
         let (ssl_context, proxy) = (object(&self.ssl_context), object(&self.proxy));
@@ -220,6 +240,29 @@ fn expect_continue(timeout: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     match values::seconds(timeout, name)? {
         Some(timeout) => Ok((!timeout.is_zero()).then_some(timeout)),
         None => Err(PyValueError::new_err("expect_continue_timeout must be a number of seconds from 0 on, not inf")),
+    }
+}
+
+/// Reads a time for a socket option. The systems count it in whole seconds; `None` stands for no limit.
+fn whole_seconds(what: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
+    let Some(value) = given(value) else { return Ok(None) };
+    let time = values::seconds(value, || what.to_owned())?;
+    if time.is_some_and(|time| time < Duration::from_secs(1)) {
+        return Err(PyValueError::new_err(format!("{what} must be at least 1 second, or None")));
+    }
+    Ok(time)
+}
+
+fn read_replay(value: &Bound<'_, PyAny>) -> PyResult<Replay> {
+    let name: &str = value.extract().map_err(|_| values::wrong_type("replay", "a str", value))?;
+    match name {
+        "idempotent" => Ok(Replay::Idempotent),
+        "unsent" => Ok(Replay::Unsent),
+        "never" => Ok(Replay::Never),
+        _ => {
+            let message = format!("replay must be \"idempotent\", \"unsent\" or \"never\", not {name:?}");
+            Err(PyValueError::new_err(message))
+        }
     }
 }
 

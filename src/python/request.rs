@@ -1,7 +1,6 @@
 //! Reading an `httpcore.Request`: its head, its extensions, and the objects that its body comes from.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -13,8 +12,9 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
 use super::callbacks::RequestCallbacks;
 use super::errors::Fault;
 use super::namespace::Package;
+use super::request_defaults::RequestDefaults;
 use super::upload_source::UploadSource;
-use super::values::{bytes_of, copy_or_borrow, get, seconds, text, wrong_type};
+use super::values::{bytes_of, copy_or_borrow, get, text, wrong_type};
 use crate::error::{Error, Kind};
 use crate::message::{Content, Framing, HeadWriter, Request, RequestHead, check_trailers};
 use crate::operation::Fields;
@@ -25,19 +25,23 @@ use crate::timeout::Timeouts;
 pub type Parsed = (Request, RequestCallbacks);
 
 /// Reads an `httpcore.Request`.
-pub fn read(request: &Bound<'_, PyAny>) -> Result<Parsed, Fault> {
+pub fn read(request: &Bound<'_, PyAny>, defaults: &RequestDefaults) -> Result<Parsed, Fault> {
     let py = request.py();
     let url = request.getattr(intern!(py, "url"))?;
     let origin = read_origin(&url)?;
     let method = request.getattr(intern!(py, "method"))?;
     let target = url.getattr(intern!(py, "target"))?;
     let mut writer = HeadWriter::new(bytes_of(&method, "method")?, bytes_of(&target, "target")?)?;
+    let mut missing = defaults.missing_headers();
     for header in request.getattr(intern!(py, "headers"))?.try_iter()? {
         let (name, value) = pair(header?)?;
-        writer.header(bytes_of(&name, "header name")?, bytes_of(&value, "header value")?)?;
+        let name = bytes_of(&name, "header name")?;
+        missing.note(name);
+        writer.header(name, bytes_of(&value, "header value")?)?;
     }
+    missing.add_to(&mut writer)?;
     let head = writer.finish()?;
-    let extensions = read_extensions(&request.getattr(intern!(py, "extensions"))?)?;
+    let extensions = read_extensions(&request.getattr(intern!(py, "extensions"))?, defaults)?;
     let stream = request.getattr(intern!(py, "stream"))?;
     let (content, stream) = match inline(&stream)? {
         // An empty body is not iterated over. One without a declared length is: sending nothing may be an error.
@@ -134,6 +138,11 @@ pub struct RequestExtensions<'py> {
 }
 
 impl<'py> RequestExtensions<'py> {
+    /// Returns those of a request without extensions.
+    pub fn none(defaults: &RequestDefaults) -> Result<Self, Fault> {
+        Ok(Self { timeouts: defaults.timeouts(None)?, ..Self::default() })
+    }
+
     /// Returns the request that has these extensions.
     pub fn complete(
         self,
@@ -166,24 +175,14 @@ impl<'py> RequestExtensions<'py> {
     }
 }
 
-/// Reads the extensions `timeout`, `sni_hostname`, `trailing_headers`, `informational` and `connect_headers`.
-pub fn read_extensions<'py>(extensions: &Bound<'py, PyAny>) -> Result<RequestExtensions<'py>, Fault> {
+/// Reads the extensions `timeout`, `sni_hostname`, `trailing_headers`, `informational` and `connect_headers`, and completes them by the
+/// defaults of the pool.
+pub fn read_extensions<'py>(
+    extensions: &Bound<'py, PyAny>,
+    defaults: &RequestDefaults,
+) -> Result<RequestExtensions<'py>, Fault> {
     let py = extensions.py();
-    let mut timeouts = Timeouts::default();
-    if let Some(values) = get(extensions, intern!(py, "timeout"))? {
-        if values.cast::<PyDict>().is_err() && !values.hasattr(intern!(py, "get"))? {
-            return Err(wrong_type("the extension timeout", "a dictionary such as {\"read\": 5.0}", &values).into());
-        }
-        let limit = |name: &Bound<'_, PyString>| -> PyResult<Option<Duration>> {
-            get(&values, name)?.map_or(Ok(None), |value| seconds(&value, || format!("the {name} timeout")))
-        };
-        timeouts = Timeouts {
-            connect: limit(intern!(py, "connect"))?,
-            read: limit(intern!(py, "read"))?,
-            write: limit(intern!(py, "write"))?,
-            pool: limit(intern!(py, "pool"))?,
-        };
-    }
+    let timeouts = defaults.timeouts(Some(extensions))?;
     let server_name = match get(extensions, intern!(py, "sni_hostname"))? {
         None => None,
         Some(name) => Some(read_server_name(&name)?),

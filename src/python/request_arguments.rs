@@ -15,6 +15,7 @@ use super::calls::call;
 use super::errors::Fault;
 use super::namespace::Namespace;
 use super::request::{Parsed, RequestExtensions, read_extensions, read_origin, tuple_of_two};
+use super::request_defaults::RequestDefaults;
 use super::values::{copy_or_borrow, get, text};
 use crate::message::{Content, HeadWriter, UsualUrl};
 use crate::origin::Origin;
@@ -33,7 +34,11 @@ type HeaderPairs<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
 
 /// Reads the arguments of `pool.request()` and completes them as httpcore does: `Host` is the first header, the framing of a body
 /// the last one.
-pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>) -> Result<Option<Parsed>, Fault> {
+pub fn read_arguments(
+    namespace: &Namespace,
+    arguments: RequestArguments<'_, '_>,
+    defaults: &RequestDefaults,
+) -> Result<Option<Parsed>, Fault> {
     let RequestArguments { method, url, headers, content, extensions } = arguments;
     let py = method.py();
     if headers.is_some_and(|headers| !headers.is_exact_instance_of::<PyList>())
@@ -55,16 +60,22 @@ pub fn read_arguments(namespace: &Namespace, arguments: RequestArguments<'_, '_>
     if !has(&pairs, b"host") {
         writer.header(b"Host", authority.map_or_else(|| origin.authority(), Cow::Borrowed).as_bytes())?;
     }
+    let mut missing = defaults.missing_headers();
     for (name, value) in &pairs {
         let (Some(name), Some(value)) = (text(name), text(value)) else { return Ok(None) };
+        missing.note(name);
         writer.header(name, value)?;
     }
+    missing.add_to(&mut writer)?;
     let (content, stream) = match content {
         None => (Content::Inline(Bytes::new()), None),
         Some(content) => frame(content, &pairs, &mut writer)?,
     };
     let head = writer.finish()?;
-    let extensions = extensions.map_or_else(|| Ok(RequestExtensions::default()), read_extensions)?;
+    let extensions = match extensions {
+        Some(extensions) => read_extensions(extensions, defaults)?,
+        None => RequestExtensions::none(defaults)?,
+    };
     Ok(Some(extensions.complete(origin, head, content, stream)))
 }
 

@@ -12,6 +12,7 @@ import pytest
 import error_rows_connecting
 import error_rows_responses
 import error_rows_tls
+import error_rows_total
 from error_rows import ROWS, SECRET, Bench
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ WITHOUT_A_PEER = {
     "the response was closed before its body was read to the end",
 }
 # They add their rows when they are imported.
-MODULES = [error_rows_connecting, error_rows_responses, error_rows_tls]
+MODULES = [error_rows_connecting, error_rows_responses, error_rows_tls, error_rows_total]
 
 
 def chain(exception: BaseException | None) -> list[BaseException]:
@@ -85,7 +86,7 @@ def test_there_are_many_and_none_twice() -> None:
 def test_messages_name_the_peer_and_the_limit() -> None:
     for row in ROWS:
         if issubclass(row.error, httpcore.TimeoutException):
-            assert re.search(r"<seconds> s \((connect|read|write|pool) timeout\)", row.text), row.text
+            assert re.search(r"<seconds> s \((connect|read|write|pool|total) timeout\)", row.text), row.text
         if issubclass(row.error, (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError)):
             assert PEERS.search(row.text) or row.text in WITHOUT_A_PEER, row.text
         if row.error is httpcore.ProxyError:

@@ -142,6 +142,10 @@ NUMBERS = {
     "expect_continue_timeout": "a number of seconds",
     "http2_ping_interval": "a number of seconds",
     "http2_ping_timeout": "a number of seconds",
+    "tcp_keepalive": "a number of seconds",
+    "tcp_user_timeout": "a number of seconds",
+    "default_timeout": "a number of seconds",
+    "total_timeout": "a number of seconds",
 }
 
 
@@ -168,6 +172,7 @@ def test_a_pool_without_connections(cls: str, value: int) -> None:
     [
         ({"timeout": 3}, "the extension timeout must be a dictionary such as .*, not int"),
         ({"timeout": {"read": "x"}}, "the read timeout must be a number of seconds, not str"),
+        ({"timeout": {"total": "x"}}, "the total timeout must be a number of seconds, not str"),
         ({"sni_hostname": 3}, "the extension sni_hostname must be a string, not int"),
     ],
 )

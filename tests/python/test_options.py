@@ -147,6 +147,20 @@ WRONG: dict[str, list[tuple[Any, type[Exception], str]]] = {
     "http2_ping_timeout": SECONDS,
     "pool_wait_warning": SECONDS,
     "on_pool_wait": [(1, TypeError, "a function"), (acallback, TypeError, "a plain function")],
+    "tcp_keepalive": [*SECONDS, (0.5, ValueError, "at least 1 second, or None")],
+    "tcp_user_timeout": [*SECONDS, (0, ValueError, "at least 1 second, or None")],
+    "replay": [
+        (True, TypeError, "a str, not bool"),
+        ("always", ValueError, '"idempotent", "unsent" or "never", not "always"'),
+    ],
+    "retry": [(3, TypeError, "a RetryPolicy or None, not int")],
+    "default_timeout": SECONDS,
+    "total_timeout": SECONDS,
+    "user_agent": [
+        (7, TypeError, "a str of ASCII, or bytes, not int"),
+        ("a\r\nb", ValueError, "printable text without spaces at its ends"),
+        ("", ValueError, "printable text without spaces at its ends"),
+    ],
 }
 
 

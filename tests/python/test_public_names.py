@@ -61,8 +61,8 @@ def methods(cls: type) -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize(("module", "name"), OWN)
 def test_a_public_name_says_where_it_is_from(module: str, name: str) -> None:
     value = get(module, name)
-    # One class of Rust serves both packages.
-    assert value.__module__ == ("httpcore_rs" if name == "TLSConfig" else module)
+    # These serve both packages.
+    assert value.__module__ == ("httpcore_rs" if name in ("Deadline", "RetryPolicy", "TLSConfig") else module)
     assert value.__name__ == value.__qualname__ == name
     assert pydoc.locate(f"{module}.{name}") is value
 

@@ -34,6 +34,8 @@ httpcore_rs.request("GET", "https://example.org/", header={})  # type: ignore[ca
 # Arguments of another type.
 httpcore_rs.ConnectionPool(max_connections="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 httpcore_rs.ConnectionPool(http2_ping_interval="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+httpcore_rs.ConnectionPool(retry=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+httpcore_rs.ConnectionPool(replay="always")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 httpcore_rs.SyncTransport(retries="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 httpcore_rs.SyncTransport.environment_mounts(retries="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 httpcore_rs.TLSConfig(minimum_version=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

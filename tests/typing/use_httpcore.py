@@ -44,9 +44,18 @@ def pool() -> None:
         network_backend=httpcore.SyncBackend(),
         socket_options=[(1, 2, 3)],
         http2_ping_interval=10.0,
+        tcp_keepalive=30.0,
+        tcp_user_timeout=120.0,
+        replay="unsent",
+        retry=httpcore_rs.RetryPolicy(attempts=2, statuses=[503], methods=None, exceptions=[OSError], budget=None),
+        total_timeout=60.0,
+        default_timeout={"connect": 3.0, "read": None},
+        user_agent="tool/1.0",
     ) as made:
         assert_type(made, httpcore_rs.ConnectionPool)
-        response = made.request("GET", "https://example.org/", extensions={"timeout": {"read": 5.0}})
+        response = made.request(
+            "GET", "https://example.org/", extensions={"timeout": {"read": 5.0, "total": httpcore_rs.Deadline(5)}}
+        )
         assert_type(response, httpcore.Response)
         assert_type(response.status, int)
         assert_type(response.content, bytes)

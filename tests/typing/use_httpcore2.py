@@ -44,6 +44,13 @@ def pool() -> None:
         network_backend=httpcore2.SyncBackend(),
         socket_options=[(1, 2, 3)],
         http2_ping_interval=10.0,
+        tcp_keepalive=30.0,
+        tcp_user_timeout=120.0,
+        replay="unsent",
+        retry=httpcore_rs.RetryPolicy(attempts=2, statuses=[503], methods=None, exceptions=[OSError], budget=None),
+        total_timeout=60.0,
+        default_timeout={"connect": 3.0, "read": None},
+        user_agent="tool/1.0",
     ) as made:
         assert_type(made, httpcore_rs.httpcore2.ConnectionPool)
         response = made.request("GET", "https://example.org/", extensions={"timeout": {"read": 5.0}})

@@ -22,6 +22,13 @@ def client() -> None:
         socket_options=[(1, 2, 3)],
         network_backend=httpcore.SyncBackend(),
         http2_ping_interval=10.0,
+        tcp_keepalive=30.0,
+        tcp_user_timeout=120.0,
+        replay="unsent",
+        retry=httpcore_rs.RetryPolicy(attempts=2, statuses=[503], methods=None, exceptions=[OSError], budget=None),
+        total_timeout=60.0,
+        default_timeout={"connect": 3.0, "read": None},
+        user_agent="tool/1.0",
     )
     assert_type(transport, httpcore_rs.SyncTransport)
     with httpx.Client(

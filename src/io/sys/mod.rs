@@ -17,6 +17,7 @@
 //! | `SEND_FLAGS` | Flags of every send, so that a closed peer is an error and no signal. |
 //! | `HAS_INTERFACES`, `bind_to_interface` | Whether a socket can be bound to a network interface by its name, and doing it. |
 //! | `set_option` | `setsockopt` with a level, a name and a value that the user gave. |
+//! | `HAS_USER_TIMEOUT`, `set_user_timeout` | Whether data may go unacknowledged for a limited time, and the call that limits it. |
 //! | `is_connecting` | Tells the error of a connect that goes on in the background. |
 //! | `path_of` | The path of a Unix socket's address. |
 //!

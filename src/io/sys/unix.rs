@@ -100,6 +100,29 @@ pub fn set_option(socket: &Socket, level: i32, name: i32, value: &OptionValue) -
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+pub const HAS_USER_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "android", target_vendor = "apple"));
+
+/// Ends the connection if data that was sent is not acknowledged within a time (RFC 5482).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn set_user_timeout(socket: &Socket, limit: Duration) -> io::Result<()> {
+    socket.set_tcp_user_timeout(Some(limit))
+}
+
+/// Ends the connection if data that was sent is not acknowledged within a time, in whole seconds.
+#[cfg(target_vendor = "apple")]
+pub fn set_user_timeout(socket: &Socket, limit: Duration) -> io::Result<()> {
+    /// `TCP_RXT_CONNDROPTIME` of `netinet/tcp.h`.
+    const LIMIT: i32 = 0x80;
+
+    let seconds = i32::try_from(limit.as_secs()).unwrap_or(i32::MAX).max(1);
+    set_option(socket, libc::IPPROTO_TCP, LIMIT, &OptionValue::Integer(seconds))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+pub fn set_user_timeout(_: &Socket, _: Duration) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// The ends of a [`WakePair`]: those of a pipe.
 pub type WakeReader = PipeReader;
 pub type WakeWriter = PipeWriter;

@@ -12,7 +12,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockAddr, Socket};
-use windows_sys::Win32::Networking::WinSock::{SOCKET_ERROR, send, setsockopt};
+use windows_sys::Win32::Networking::WinSock::{IPPROTO_TCP, SOCKET_ERROR, TCP_MAXRT, send, setsockopt};
 
 use super::{Direction, EVENTS_PER_TURN, Interests, NOTIFY, OptionValue, Readiness, WakePair};
 use crate::lock::{Rank, RankedMutex, lock};
@@ -65,6 +65,14 @@ pub fn set_option(socket: &Socket, level: i32, name: i32, value: &OptionValue) -
     // an option needs a value. The socket is open: it is borrowed.
     let result = unsafe { setsockopt(native(socket.as_raw_socket()), level, name, value, length) };
     if result == SOCKET_ERROR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+pub const HAS_USER_TIMEOUT: bool = true;
+
+/// Ends the connection if data that was sent is not acknowledged within a time, in whole seconds.
+pub fn set_user_timeout(socket: &Socket, limit: Duration) -> io::Result<()> {
+    let seconds = i32::try_from(limit.as_secs()).unwrap_or(i32::MAX).max(1);
+    set_option(socket, IPPROTO_TCP, TCP_MAXRT, &OptionValue::Integer(seconds))
 }
 
 /// Writes the numbers of signals to the socket that a program has set for them.

@@ -256,7 +256,7 @@ fn a_waiter_for_one_connection_fails_when_that_is_gone() {
     let mut waiter = queued(&pool, &to_a);
     let limit = Duration::from_millis(1500);
     assert_eq!(
-        waiter.timed_out(limit).message(),
+        waiter.timed_out(limit, "pool").message(),
         "the connection to https://a:443 took no more requests within 1.5 s (pool timeout)"
     );
     pool.close_one(slot.status());
@@ -283,7 +283,7 @@ fn a_timeout_tells_what_the_connections_do() {
     let (pool, to_a) = (CountedPool::new(limits(3)), to("a", false));
     let is = |expected: &str| {
         let full = CountedPool::new(limits(0));
-        let error = queued(&full, &to_a).timed_out(Duration::from_secs(5));
+        let error = queued(&full, &to_a).timed_out(Duration::from_secs(5), "pool");
         assert_eq!(error.kind(), Kind::PoolTimeout);
         let free =
             "no connection to https://a:443 became free within 5.0 s (pool timeout): the pool has no connections";

@@ -1,0 +1,123 @@
+//! The deadline of an operation: the work that it ends, and the errors of work that it has ended.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+
+use super::wait_set;
+use crate::error::{Error, Kind, Result};
+use crate::operation::EffectChannel;
+use crate::origin::Origin;
+use crate::timeout::Deadline;
+
+/// Runs `work` until the deadline of its operation; `None` if that has passed first. Without a deadline this is one comparison a poll.
+pub async fn until_deadline<T>(effects: &EffectChannel, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|cx| {
+        let poll = work.as_mut().poll(cx).map(Some);
+        if let (Poll::Pending, Some(deadline)) = (&poll, effects.deadline()) {
+            if deadline.has_passed() {
+                return Poll::Ready(None);
+            }
+            wait_set::wake_at(deadline.at());
+        }
+        poll
+    })
+    .await
+}
+
+/// Returns the result of an exchange up to the head of its response, which the deadline of its request may have ended. Then the error
+/// says so; also in place of the timeout of an external stream, whose reads and writes end at the deadline.
+pub fn within_total<T>(
+    effects: &EffectChannel,
+    result: Option<Result<T>>,
+    is_sending: bool,
+    origin: &Origin,
+) -> Result<T> {
+    let passed = |deadline: &Deadline| {
+        if is_sending {
+            deadline.error(Kind::WriteTimeout, format_args!("the request was not sent to {origin}"))
+        } else {
+            deadline.error(Kind::ReadTimeout, format_args!("no response from {origin}"))
+        }
+    };
+    match result {
+        None => Err(effects.deadline().map_or_else(Error::disconnected, passed)),
+        Some(Err(error)) => Err(in_time(effects, error, passed)),
+        Some(Ok(value)) => Ok(value),
+    }
+}
+
+/// Returns the error that `passed` makes in place of a timeout, if the deadline of the operation has passed.
+pub fn in_time(effects: &EffectChannel, error: Error, passed: impl FnOnce(&Deadline) -> Error) -> Error {
+    match effects.passed_deadline().filter(|_| error.is_timeout()) {
+        Some(deadline) => passed(deadline).with_source(error),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::origin;
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        wait_set::clear();
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn until(total: Duration) -> EffectChannel {
+        EffectChannel::default().until(Deadline::after(total))
+    }
+
+    #[test]
+    fn work_that_is_ready_beats_a_deadline_that_has_passed() {
+        let (passed, later) = (until(Duration::ZERO), until(Duration::from_secs(3600)));
+        assert!(matches!(poll(pin!(until_deadline(&passed, pin!(std::future::ready(1))))), Poll::Ready(Some(1))));
+        assert!(matches!(poll(pin!(until_deadline(&passed, pin!(std::future::pending::<()>())))), Poll::Ready(None)));
+        assert!(poll(pin!(until_deadline(&later, pin!(std::future::pending::<()>())))).is_pending());
+        assert_eq!(wait_set::take().deadline, later.deadline().map(Deadline::at));
+    }
+
+    #[test]
+    fn without_a_deadline_work_is_waited_for() {
+        let never = EffectChannel::default();
+        assert!(poll(pin!(until_deadline(&never, pin!(std::future::pending::<()>())))).is_pending());
+        assert_eq!(wait_set::take().deadline, None);
+        assert!(Deadline::after(Duration::MAX).is_none());
+    }
+
+    #[test]
+    fn the_error_names_the_phase_and_keeps_its_cause() {
+        let passed = until(Duration::ZERO);
+        let origin = origin();
+        for (is_sending, kind, text) in [
+            (true, Kind::WriteTimeout, format!("the request was not sent to {origin} within 0.0 s (total timeout)")),
+            (false, Kind::ReadTimeout, format!("no response from {origin} within 0.0 s (total timeout)")),
+        ] {
+            let external = || Error::new(Kind::ReadTimeout, "of an external stream");
+            for result in [None, Some(Err::<(), _>(external()))] {
+                let has_cause = result.is_some();
+                let error = within_total(&passed, result, is_sending, &origin).expect_err("the deadline has passed");
+                assert_eq!((error.kind(), error.message()), (kind, text.as_str()));
+                assert_eq!(error.into_source().is_some(), has_cause);
+            }
+        }
+    }
+
+    #[test]
+    fn other_errors_stay_as_they_are() {
+        for effects in [until(Duration::ZERO), EffectChannel::default()] {
+            let reset = Err::<(), _>(Error::new(Kind::ReadError, "reset"));
+            let error = within_total(&effects, Some(reset), false, &origin()).expect_err("an error");
+            assert_eq!((error.kind(), error.message()), (Kind::ReadError, "reset"));
+        }
+        let slow = Err::<(), _>(Error::new(Kind::ReadTimeout, "slow"));
+        let error =
+            within_total(&until(Duration::from_secs(3600)), Some(slow), false, &origin()).expect_err("an error");
+        assert_eq!(error.message(), "slow");
+    }
+}
