@@ -47,7 +47,10 @@ def environment(interpreter: str, library: str = "") -> str:
 
 def exists(interpreter: str, library: str) -> bool:
     """Returns whether a library supports a version of CPython."""
-    return not (library.startswith("httpx2") and interpreter == "3.9")
+    if library.startswith("httpx2"):
+        return interpreter != "3.9"
+    # On CPython 3.14 and later, httpcore can be imported from 1.0.8 on.
+    return not (library == "httpcore-1.0.5" and interpreter in ("3.14", "3.15"))
 
 
 def run(environments: list[str]) -> tuple[int, dict[str, Result]]:
