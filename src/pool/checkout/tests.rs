@@ -285,8 +285,8 @@ fn a_timeout_tells_what_the_connections_do() {
         let full = CountedPool::new(limits(0));
         let error = queued(&full, &to_a).timed_out(Duration::from_secs(5), "pool");
         assert_eq!(error.kind(), Kind::PoolTimeout);
-        let free =
-            "no connection to https://a:443 became free within 5.0 s (pool timeout): the pool has no connections";
+        let free = "no connection to https://a:443 became free within 5.0 s (pool timeout): the pool has no connections; \
+                    max_connections=0, in use by no request";
         assert_eq!(error.message(), free);
         assert_eq!(describe(&pool.snapshot()), expected);
     };
@@ -306,6 +306,25 @@ fn a_timeout_tells_what_the_connections_do() {
     is("the pool has 3 connections, 1 of them still connecting and 1 idle");
     drop((first, third));
     is("the pool has 1 connection, which is idle");
+}
+
+#[test]
+fn a_timeout_names_three_origins_that_use_connections() {
+    let holder = |host: &str, requests| Holder {
+        origin: Arc::clone(&to(host, false).origin),
+        requests,
+        oldest: Duration::from_millis(1240),
+    };
+    let mut unlimited = limits(1);
+    unlimited.max_connections = usize::MAX;
+    let some = [holder("a", 3), holder("b", 1), holder("c", 1), holder("d", 1)];
+    assert_eq!(
+        describe_use(unlimited, &some[..1]),
+        "max_connections=None, in use by https://a:443 (3 requests, the oldest for 1.2 s)"
+    );
+    let text = describe_use(limits(7), &some);
+    assert!(text.starts_with("max_connections=7, in use by https://a:443 (3 requests, the oldest for 1.2 s), "));
+    assert!(text.ends_with("https://c:443 (1 request, the oldest for 1.2 s) and 1 more"), "{text}");
 }
 
 /// Makes the pool one of a parent, as it is in a forked child.
