@@ -6,6 +6,7 @@ import contextlib
 import gc
 import inspect
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,14 @@ def _is_left_out(item: pytest.Item) -> bool:
         spec.params.get(name) in ("uvloop", "selector", "trio")
         for name in ("flavour", "async_flavour", "asyncio_flavour")
     )
+
+
+@pytest.fixture(scope="session")
+def openssl() -> str:
+    """Returns the path of OpenSSL's program."""
+    path = shutil.which("openssl")
+    assert path is not None, "the package openssl is not installed"
+    return path
 
 
 @pytest.fixture(params=LIBRARIES)

@@ -18,6 +18,7 @@ TRUSTSTORE = "on Windows httpx2 verifies by truststore, with an SSLContext and m
 # By the fixtures that a test takes.
 FIXTURES = {
     "asgi": "hypercorn takes over listening sockets, which processes cannot pass on",
+    "openssl": "there is no program of OpenSSL",
     "program": "the programs send signals, fork, or measure by /proc",
 }
 

@@ -20,7 +20,7 @@ from cryptography import x509
 
 import engines
 import httpcore_rs
-from certificates import hashed_name, issue, server_context
+from certificates import CLIENT_AUTH, hashed_name, issue, server_context
 from peers import always, reply
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def chain(kind: str, by: Authorities) -> tuple[str, list[Issued]]:
         "name for an address": lambda: ("127.0.0.1", [issue("s", root, names=names)]),
         "for clients only": lambda: (
             "localhost",
-            [issue("s", root, names=names, purposes=[x509.ExtendedKeyUsageOID.CLIENT_AUTH])],
+            [issue("s", root, names=names, purposes=[CLIENT_AUTH])],
         ),
         "signed by no authority": lambda: (
             "localhost",
@@ -318,8 +318,8 @@ async def test_resumption(
 class OpenSSLServer:
     """`openssl s_server`, which updates the keys of its connection and then answers, twice."""
 
-    def __init__(self, certificates: Certificates) -> None:
-        command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-tls1_3", "-naccept", "1", "-msg"]
+    def __init__(self, openssl: str, certificates: Certificates) -> None:
+        command = [openssl, "s_server", "-accept", "127.0.0.1:0", "-tls1_3", "-naccept", "1", "-msg"]
         command += ["-cert", str(certificates.chain), "-key", str(certificates.key)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
@@ -359,8 +359,8 @@ class OpenSSLServer:
 
 
 @pytest.fixture
-def openssl_server(certificates: Certificates) -> Iterator[OpenSSLServer]:
-    server = OpenSSLServer(certificates)
+def openssl_server(openssl: str, certificates: Certificates) -> Iterator[OpenSSLServer]:
+    server = OpenSSLServer(openssl, certificates)
     yield server
     server.stop()
 

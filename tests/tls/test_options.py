@@ -308,12 +308,12 @@ async def test_an_encrypted_key(
 
 @pytest.mark.parametrize("cipher", ["-aes128", "-aes192", "-aes256", "-des3"])
 async def test_an_encrypted_key_of_the_openssl_program(
-    flavour: Flavour, demanding: Peer, certificates: Certificates, tmp_path: Path, cipher: str
+    flavour: Flavour, demanding: Peer, certificates: Certificates, tmp_path: Path, openssl: str, cipher: str
 ) -> None:
     source, target = str(certificates.client_key), tmp_path / "key.pem"
     # The form that OpenSSL writes for one kind of key.
     kind = ["rsa", "-traditional"] if b"RSA" in certificates.client_key.read_bytes() else ["ec"]
-    command = ["openssl", *kind, "-in", source, cipher, "-passout", "pass:pass word", "-out", str(target)]
+    command = [openssl, *kind, "-in", source, cipher, "-passout", "pass:pass word", "-out", str(target)]
     subprocess.run(command, check=True, capture_output=True)  # noqa: ASYNC221  (it takes milliseconds)
     assert b"Proc-Type: 4,ENCRYPTED" in target.read_bytes()
     cert = (certificates.client_chain, target, "pass word")
