@@ -28,8 +28,11 @@ COMMON = """
 import httpcore
 engine, count, grow = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 arguments = {"http1": False, "http2": True, "max_connections": 1}
-if engine == "rustls":
-    arguments["ssl_context"] = httpcore_rs.TLSConfig(verify=False)
+if engine in ("rustls", "native-tls"):
+    import logging
+    # Of certificates that are not verified.
+    logging.getLogger("httpcore_rs.tls").setLevel(logging.ERROR)
+    arguments["ssl_context"] = httpcore_rs.TLSConfig(verify=False, engine=engine)
 elif engine == "ssl":
     import ssl
     arguments["ssl_context"] = ssl._create_unverified_context()

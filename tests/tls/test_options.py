@@ -457,7 +457,7 @@ def test_a_warning_once_for_no_verification(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.WARNING, "httpcore_rs.tls"):
         for _ in range(3):
             httpcore_rs.TLSConfig(verify=False)
-    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["httpcore_rs.TLSConfig(verify=False)"]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["TLSConfig(verify=False)"]
 
 
 # Revocation lists.
@@ -659,7 +659,7 @@ async def test_files_are_looked_at_no_more_often_than_named(
     ("arguments", "expected"),
     [
         ({}, "httpcore_rs.TLSConfig()"),
-        ({"verify": False}, "TLSConfig(verify=False)"),
+        ({"verify": False}, "httpcore_rs.TLSConfig(verify=False)"),
         ({"verify_hostname": False, "ciphers": "TLS_AES_128_GCM_SHA256"}, None),
         ({"minimum_version": ssl.TLSVersion.TLSv1_3, "groups": ["X25519"], "alpn": ["http/1.1"]}, None),
         ({"pins": [f"sha256/{'ab' * 32}"], "session_cache_size": 0, "reload": None, "keylog": False}, None),

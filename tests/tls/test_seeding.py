@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 SHAKE_HANDS = """
 def shake_hands():
-    with httpcore_rs.ConnectionPool(httpcore_rs.TLSConfig(verify=False)) as pool:
+    with httpcore_rs.ConnectionPool(httpcore_rs.TLSConfig()) as pool:
         try:
             pool.request("GET", url)
         except httpcore_rs.ConnectError:
