@@ -208,6 +208,10 @@ fn describe_use(limits: Limits, holders: &[Holder]) -> String {
         usize::MAX => "None".to_owned(),
         limit => limit.to_string(),
     };
+    let limit = match limits.max_connections_per_origin {
+        None => limit,
+        Some(per_origin) => format!("{limit}, max_connections_per_origin={per_origin}"),
+    };
     let shown: Vec<_> = holders.iter().take(SHOWN).map(Holder::to_string).collect();
     let shown = if shown.is_empty() { "no request".to_owned() } else { shown.join(", ") };
     match holders.len().saturating_sub(SHOWN) {

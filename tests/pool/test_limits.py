@@ -44,7 +44,7 @@ async def test_an_origin_has_no_more_connections_than_allowed(flavour: Flavour, 
         # The other origin has its own.
         assert (await pool.request("GET", other.url)).content == b"ok"
         assert len(busy.connections) == 2
-        with pytest.raises(httpcore.PoolTimeout):
+        with pytest.raises(httpcore.PoolTimeout, match="max_connections=10, max_connections_per_origin=2, in use by"):
             await pool.request("GET", busy.url, extensions={"timeout": {"pool": 0.05}})
         gate.is_open.set()
         assert {(await task.wait()).content for task in tasks} == {b"ok"}
