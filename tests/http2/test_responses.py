@@ -34,7 +34,13 @@ async def test_a_response_is_passed_on_as_it_arrived(flavour: Flavour, serve_h2:
         assert sorted(got) == sorted(headers)
         assert [name for name, _ in dict(got).items()] == [b"x-zulu", b"set-cookie", b"x-alpha", b"x-empty"]
         # There is no reason phrase in HTTP/2; httpx supplies one where it is missing.
-        assert set(response.extensions) == {"http_version", "stream_id", "network_stream", "trailing_headers"}
+        assert set(response.extensions) == {
+            "http_version",
+            "stream_id",
+            "network_stream",
+            "timings",
+            "trailing_headers",
+        }
         stream = response.extensions["network_stream"]
         assert stream.get_extra_info("server_addr") == ("127.0.0.1", peer.port)
         assert stream.get_extra_info("client_addr") == peer.connections[0].address
