@@ -254,7 +254,8 @@ def of_engine(engine: Engine) -> PoolMetrics:
 def _counters(fields: dict[str, typing.Any]) -> Counters:
     for name in _HISTOGRAMS:
         fields[name] = Histogram(*fields[name])
-    fields["lifetime"] = Histogram(*fields["lifetime"], _LIFETIME_BOUNDS)
+    counts, total = fields["lifetime"]
+    fields["lifetime"] = Histogram(counts, total, _LIFETIME_BOUNDS)
     for name in ("requests_failed", "connections_closed"):
         fields[name] = Counts(fields[name])
     return Counters(**fields)

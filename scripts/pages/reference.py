@@ -37,7 +37,7 @@ def expand(page: str) -> str:
 def _description(path: str, name: str, thing: Any, level: int) -> Iterator[str]:
     shown = f"`{path}`" if level == 2 else f"`{name}`"
     yield f"{'#' * level} {shown} {{ #{path} }}\n"
-    if isinstance(thing, property):
+    if inspect.isdatadescriptor(thing):
         yield f"Property. {inspect.getdoc(thing)}\n"
         return
     thing = getattr(thing, "__func__", thing)
@@ -46,7 +46,9 @@ def _description(path: str, name: str, thing: Any, level: int) -> Iterator[str]:
         parts.append(inspect.getdoc(thing.__init__) or "")
     described = [_split(part) for part in parts]
     parameters = [parameter for _, section in described for parameter in section]
-    yield f"```python\n{_signature(name, thing, parameters)}\n```\n"
+    # A class of the engine that programs do not make has none.
+    if not inspect.isclass(thing) or getattr(thing, "__text_signature__", None) or inspect.isfunction(thing.__init__):
+        yield f"```python\n{_signature(name, thing, parameters)}\n```\n"
     for text, _ in described:
         yield f"{text}\n"
     for parameter, head, text in parameters:
