@@ -22,7 +22,6 @@ from . import _implementation  # noqa: F401  # Before the engine is imported.
 from . import _connections, _engine, _names, _streams, _timings  # noqa: F401
 from ._api import make_request, make_stream
 from ._async import AsyncConnectionPool as AsyncConnectionPool
-from ._connect_policy import ConnectAddress as ConnectAddress
 from ._engine import Deadline as Deadline
 from ._engine import PublicAddressesOnly as PublicAddressesOnly
 from ._engine import Timings as Timings
@@ -31,23 +30,11 @@ from ._install import cover_postponed
 from ._install import install as install
 from ._install import uninstall as uninstall
 from ._installation import Installation as Installation
-from ._metrics import PUBLIC as _METRICS
-from ._metrics import Counters as Counters
-from ._metrics import Histogram as Histogram
-from ._metrics import PoolMetrics as PoolMetrics
-from ._metrics import RequestInFlight as RequestInFlight
 from ._package import HTTPCORE
-from ._pool_wait import Holder as Holder
-from ._pool_wait import PoolWait as PoolWait
 from ._proxies import AsyncHTTPProxy as AsyncHTTPProxy
 from ._proxies import AsyncSOCKSProxy as AsyncSOCKSProxy
 from ._proxies import HTTPProxy as HTTPProxy
 from ._proxies import SOCKSProxy as SOCKSProxy
-from ._proxy_challenge import ProxyChallenge as ProxyChallenge
-from ._resolvers import CachingResolver as CachingResolver
-from ._resolvers import StaticHosts as StaticHosts
-from ._resolvers import SystemResolver as SystemResolver
-from ._retry import RetryPolicy as RetryPolicy
 from ._sync import ConnectionPool as ConnectionPool
 
 if typing.TYPE_CHECKING:
@@ -91,6 +78,7 @@ if typing.TYPE_CHECKING:
     from httpcore import WriteTimeout as WriteTimeout
     from httpcore import default_ssl_context as default_ssl_context
 
+    from ._connect_policy import ConnectAddress as ConnectAddress
     from ._connections import AsyncHTTP2Connection as AsyncHTTP2Connection
     from ._connections import AsyncHTTP11Connection as AsyncHTTP11Connection
     from ._connections import AsyncHTTPConnection as AsyncHTTPConnection
@@ -101,6 +89,17 @@ if typing.TYPE_CHECKING:
     from ._httpx import AsyncTransport as AsyncTransport
     from ._httpx import Client as Client
     from ._httpx import SyncTransport as SyncTransport
+    from ._metrics import Counters as Counters
+    from ._metrics import Histogram as Histogram
+    from ._metrics import PoolMetrics as PoolMetrics
+    from ._metrics import RequestInFlight as RequestInFlight
+    from ._pool_wait import Holder as Holder
+    from ._pool_wait import PoolWait as PoolWait
+    from ._proxy_challenge import ProxyChallenge as ProxyChallenge
+    from ._resolvers import CachingResolver as CachingResolver
+    from ._resolvers import StaticHosts as StaticHosts
+    from ._resolvers import SystemResolver as SystemResolver
+    from ._retry import RetryPolicy as RetryPolicy
 else:
     __all__ = list(_names.PUBLIC)
 
@@ -115,9 +114,7 @@ globals().update(_connections.connection_classes(HTTPCORE))
 globals().update(_names.shared(HTTPCORE))
 
 # Users import these from here.
-_CONNECTING = [globals()[_name] for _name in _names.CONNECTING]
-_OWN = (Deadline, RetryPolicy, TLSConfig, Timings, Installation, install, uninstall, Holder, PoolWait)
-for _object in (*_OWN, *_METRICS, *_CONNECTING):
+for _object in (Deadline, PublicAddressesOnly, TLSConfig, Timings, Installation, install, uninstall):
     _object.__module__ = __name__
 
 cover_postponed("httpcore")
@@ -136,6 +133,8 @@ if not typing.TYPE_CHECKING:  # With this function, type checkers would accept a
         # httpx, httpx2 and httpcore2 are imported only by programs that use them.
         if name in ("httpcore2", "httpx2"):
             return importlib.import_module(f".{name}", __name__)
+        if name in _names.LATE:
+            return getattr(importlib.import_module(f".{_names.LATE[name]}", __name__), name)
         if name in _names.TRANSPORTS:
             try:
                 return getattr(importlib.import_module("._httpx", __name__), name)

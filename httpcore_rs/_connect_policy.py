@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import typing
 
+from ._coroutines import close_coroutine
+from ._names import public
+
 if typing.TYPE_CHECKING:
     import ipaddress
 
 
+@public
 class ConnectAddress(typing.NamedTuple):
     """An address that a pool is going to connect to, as a connect policy is given it.
 
@@ -57,9 +61,7 @@ def check_addresses(
             answers.append(exc)
             continue
         if answer is not True and answer is not False:
-            close = getattr(answer, "close", None)
-            if close is not None:  # Python warns of a coroutine that is not awaited.
-                close()
+            close_coroutine(answer)
             raise TypeError(f"the connect policy must return True or False, not {type(answer).__name__}")
         answers.append(None if answer else "")
     return answers

@@ -29,7 +29,6 @@ from ._hosts import current_host
 from ._options import DEFAULTS, complete, constructor
 from ._package import package_of
 from ._patches import asend_on, send_on
-from ._retry import checked
 
 if typing.TYPE_CHECKING:
     import ssl
@@ -63,6 +62,8 @@ _DEFAULTS: EngineOptions = {
 def _engine(origin: Origin, options: EngineOptions) -> Engine:
     detect_monkey_patches()
     if options["retry"] is not None:
+        from ._retry import checked  # Few programs need it.
+
         checked(options["retry"])
         raise ValueError("retry must be None for a single connection: pools and transports repeat requests")
     return Engine(options, package_of(origin).name)

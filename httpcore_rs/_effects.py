@@ -9,12 +9,10 @@ import select
 import sys
 import typing
 
-from ._connect_policy import check_addresses
+from ._coroutines import close_coroutine
 from ._drive import adrive, drive
 from ._engine import set_green
 from ._hosts import shield
-from ._pool_wait import pool_wait
-from ._proxy_challenge import ProxyChallenge, pairs
 from ._ready_chunks import ready_chunks
 from ._resolver import resolve
 from ._sockets import socket_patches
@@ -69,8 +67,7 @@ def call(callback: typing.Callable[..., object], *args: object) -> object:
     """Calls a function of the user's and returns its result. Raises `TypeError` for one that is async."""
     result = callback(*args)
     if inspect.isawaitable(result):
-        if inspect.iscoroutine(result):
-            result.close()  # Python warns of a coroutine that is not awaited.
+        close_coroutine(result)
         name = getattr(callback, "__qualname__", type(callback).__qualname__)
         raise TypeError(f"{name} must be a plain function: a sync request cannot wait for its result")
     return result
@@ -84,12 +81,30 @@ async def acall(callback: typing.Callable[..., object], *args: object) -> object
 
 def authenticate(callback: typing.Callable[..., object], *challenge: typing.Any) -> object:
     """Asks a callback for the headers that answer a proxy, and returns them as pairs."""
+    from ._proxy_challenge import ProxyChallenge, pairs  # As below.
+
     return pairs(call(callback, ProxyChallenge(*challenge)))
 
 
 async def aauthenticate(callback: typing.Callable[..., object], *challenge: typing.Any) -> object:
     """Asks a callback of either kind for the headers that answer a proxy, and returns them as pairs."""
+    from ._proxy_challenge import ProxyChallenge, pairs  # As below.
+
     return pairs(await acall(callback, ProxyChallenge(*challenge)))
+
+
+def check_addresses(*question: typing.Any) -> typing.Any:
+    """Asks a connect policy about addresses."""
+    from ._connect_policy import check_addresses  # As below.
+
+    return check_addresses(*question)
+
+
+def pool_wait(*report: typing.Any) -> None:
+    """Reports that a request has waited for long."""
+    from ._pool_wait import pool_wait  # Few programs need it: the package is imported without it.
+
+    pool_wait(*report)
 
 
 def method(target: object, name: str, *args: object, **kwargs: object) -> typing.Any:

@@ -8,6 +8,7 @@ import itertools
 import typing
 
 from ._engine import histogram_bounds
+from ._names import public
 
 if typing.TYPE_CHECKING:
     from ._engine import Engine
@@ -43,6 +44,7 @@ class Counts(typing.Mapping[str, int]):
         return f"Counts({self._numbers!r})"
 
 
+@public
 @dataclasses.dataclass(frozen=True)
 class Histogram:
     """Durations by size.
@@ -86,6 +88,7 @@ class Histogram:
         return {"counts": list(self.counts), "sum": self.sum, "bounds": list(self.bounds)}
 
 
+@public
 @dataclasses.dataclass(frozen=True)
 class Counters:
     """The history and the present of a pool in numbers, for one origin or for all of them.
@@ -156,6 +159,7 @@ class Counters:
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
 
+@public
 @dataclasses.dataclass(frozen=True)
 class RequestInFlight:
     """A request that has not ended.
@@ -202,6 +206,7 @@ class Origins(typing.Mapping[str, Counters]):
         return f"Origins({self._counters!r})"
 
 
+@public
 @dataclasses.dataclass(frozen=True)
 class PoolMetrics:
     """The metrics of a pool. All numbers are of the same moment.
@@ -232,9 +237,6 @@ class PoolMetrics:
             "requests": [request.as_dict() for request in self.requests],
         }
 
-
-# The classes that users meet, by their public names.
-PUBLIC = (Counters, Histogram, PoolMetrics, RequestInFlight)
 
 _HISTOGRAMS = ("waiting", "dns", "connect", "tls", "first_byte", "total")
 

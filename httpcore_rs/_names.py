@@ -10,6 +10,8 @@ import typing
 if typing.TYPE_CHECKING:
     from ._package import Package
 
+    Class = typing.TypeVar("Class", bound=type)
+
 # Classes and functions of this project, of which both modules have their own.
 OWN = """
     AsyncConnectionPool AsyncHTTP11Connection AsyncHTTP2Connection AsyncHTTPConnection AsyncHTTPProxy AsyncSOCKSProxy
@@ -37,9 +39,30 @@ CONNECTING = [
     "StaticHosts",
     "SystemResolver",
 ]
+# By name: the modules that are imported when a program asks for the name, or by the first use of what it describes.
+LATE = {
+    "CachingResolver": "_resolvers",
+    "ConnectAddress": "_connect_policy",
+    "Counters": "_metrics",
+    "Histogram": "_metrics",
+    "Holder": "_pool_wait",
+    "PoolMetrics": "_metrics",
+    "PoolWait": "_pool_wait",
+    "ProxyChallenge": "_proxy_challenge",
+    "RequestInFlight": "_metrics",
+    "RetryPolicy": "_retry",
+    "StaticHosts": "_resolvers",
+    "SystemResolver": "_resolvers",
+}
 INSTALLATION = ["Installation", "install", "uninstall"]
 
 PUBLIC = OWN + SHARED + TRANSPORTS + CONNECTING + METRICS + INSTALLATION
+
+
+def public(cls: Class) -> Class:
+    """Names the module that users import a class from, where it is not the one that defines the class."""
+    cls.__module__ = "httpcore_rs"
+    return cls
 
 
 def shared(package: Package) -> dict[str, object]:

@@ -12,8 +12,6 @@ import inspect
 import types
 import typing
 
-from ._resolvers import lookup
-
 if typing.TYPE_CHECKING:
     import ssl
 
@@ -203,6 +201,8 @@ def complete(owner: typing.Any, options: PoolOptions) -> PoolOptions:
     completed: PoolOptions = {**DEFAULTS, **options}
     resolver = completed["resolver"]
     if resolver is not None:
+        from ._resolvers import lookup  # Few programs need it.
+
         of_pool = lookup(resolver, is_async=owner._is_async)  # noqa: SLF001  # Of this package.
         completed["resolver"] = typing.cast("Resolver", of_pool)
     return completed

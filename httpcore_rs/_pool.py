@@ -8,10 +8,8 @@ from ._bases import Backend, Generic, Interface
 from ._connections import wrap_connections
 from ._effects import detect_monkey_patches
 from ._engine import Engine
-from ._metrics import of_engine
 from ._options import complete
 from ._package import HTTPCORE
-from ._retry import make_retrier
 
 if typing.TYPE_CHECKING:
     import ssl
@@ -90,6 +88,8 @@ class PoolBase(Generic[Backend, Interface]):
             self._package.name,
         )
         if options.get("retry") is not None:
+            from ._retry import make_retrier  # Few programs need it.
+
             self._retrier = make_retrier(options["retry"], options.get("total_timeout"))
 
     @classmethod
@@ -114,6 +114,8 @@ class PoolBase(Generic[Backend, Interface]):
         They are always counted, which costs next to nothing. `close()` does not reset them; a forked child begins
         anew.
         """
+        from ._metrics import of_engine  # Most programs do not ask.
+
         return of_engine(self._engine)
 
     @property

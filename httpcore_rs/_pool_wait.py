@@ -6,12 +6,15 @@ import dataclasses
 import logging
 import typing
 
+from ._names import public
+
 logger = logging.getLogger("httpcore_rs.pool")
 
 # The number of origins that a text names.
 _SHOWN = 3
 
 
+@public
 @dataclasses.dataclass(frozen=True)
 class Holder:
     """The requests of one origin that use connections of a pool.
@@ -31,6 +34,7 @@ class Holder:
         return f"{self.origin} ({requests}, the oldest for {self.oldest:.1f} s)"
 
 
+@public
 @dataclasses.dataclass(frozen=True)
 class PoolWait:
     """A request that has waited for a connection for long. `on_pool_wait` gets it; its text is in the log.

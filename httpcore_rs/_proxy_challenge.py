@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing
 
+from ._names import public
+
 if typing.TYPE_CHECKING:
     # Headers, or `None` to give up.
     ProxyAnswer = typing.Union[
@@ -11,6 +13,7 @@ if typing.TYPE_CHECKING:
     ]
 
 
+@public
 class ProxyChallenge(typing.NamedTuple):
     """The response of a proxy that wants authentication before it opens a tunnel.
 

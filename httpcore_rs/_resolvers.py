@@ -13,6 +13,8 @@ import sys
 import time
 import typing
 
+from ._coroutines import close_coroutine, is_coroutine_function
+from ._names import public
 from ._resolver import Addresses, copy_of
 
 if typing.TYPE_CHECKING:
@@ -40,12 +42,6 @@ _now = time.monotonic
 _ANYTHING = "a function of a host and a port, or an object with resolve() and aresolve()"
 
 
-def is_coroutine_function(target: object) -> bool:
-    """Returns whether a callable is certain to return a coroutine."""
-    call = vars(type(target)).get("__call__")
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(call)
-
-
 # What the engine calls.
 
 
@@ -68,7 +64,7 @@ class Lookup:
         """Returns the addresses in the form of `socket.getaddrinfo`."""
         found = self._call(host, port)
         if inspect.isawaitable(found):
-            _close(found)
+            close_coroutine(found)
             raise TypeError(f"{_name(self._resolver)} must return addresses here, and has returned a coroutine")
         return _entries(self._resolver, host, port, found)
 
@@ -125,12 +121,6 @@ def _name(resolver: object) -> str:
     return f"the resolver {getattr(resolver, '__qualname__', type(resolver).__qualname__)}"
 
 
-def _close(coroutine: typing.Any) -> None:
-    """Closes a coroutine that is not going to be awaited, of which Python would warn."""
-    if hasattr(coroutine, "close"):
-        coroutine.close()
-
-
 def _entries(resolver: object, host: str, port: int, found: typing.Any) -> Addresses:
     """Returns addresses in the form in which `socket.getaddrinfo` lists them."""
     if isinstance(found, (str, bytes)) or not hasattr(found, "__iter__"):
@@ -159,6 +149,7 @@ def _entry(
 # Those that are ready.
 
 
+@public
 class SystemResolver:
     """The resolver of the operating system, which pools without `resolver=` use. For resolvers that ask it in turn."""
 
@@ -193,6 +184,7 @@ def _texts(entries: typing.Iterable[typing.Any]) -> list[str]:
     return list(found)
 
 
+@public
 class StaticHosts:
     """A resolver with fixed addresses for some hosts, as in a file `hosts`. TLS and `Host` keep the host's name.
 
@@ -251,6 +243,7 @@ class _Entry(typing.NamedTuple):
     error: Exception | None
 
 
+@public
 class CachingResolver:
     """A resolver that keeps the results of another one for a time. Threads and event loops may share it.
 

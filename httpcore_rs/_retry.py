@@ -21,6 +21,7 @@ import typing
 
 from ._engine import Deadline, is_whole
 from ._hosts import sleep
+from ._names import public
 
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -48,6 +49,7 @@ _STARTED, _COMPLETE = "httpcore_rs.retry.started", "httpcore_rs.retry.complete"
 _SMALL = 16 * 1024
 
 
+@public
 class RetryPolicy:
     """Says which requests are repeated, how often, and after which pauses: `SyncTransport(retry=RetryPolicy())`.
 

@@ -115,7 +115,7 @@ pub fn read(given: &Bound<'_, PyAny>) -> PyResult<ConnectPolicy> {
     if !given.is_callable() {
         return Err(values::wrong_type("connect_policy", what, given));
     }
-    let is_coroutine = py.import("httpcore_rs._resolvers")?.getattr("is_coroutine_function")?;
+    let is_coroutine = py.import("httpcore_rs._coroutines")?.getattr("is_coroutine_function")?;
     if is_coroutine.call1((given,))?.is_truthy()? {
         return Err(PyTypeError::new_err(format!("connect_policy must be {what}, not a coroutine function")));
     }
