@@ -13,14 +13,14 @@ import h2_peer
 import httpcore_rs
 from h2_peer import http2_pool
 from httpcore_rs import Timings
-from peers import always, echo, reply
+from peers import always, dropped, echo, reply
 from proxies import socks5, tunnels
 
 if TYPE_CHECKING:
     from certificates import Certificates
     from flavours import Flavour
     from h2_peer import ServeH2
-    from peers import Connection, Serve
+    from peers import Serve
 
 
 def timings_of(response: Any) -> Timings:
@@ -108,15 +108,7 @@ async def test_http2_has_timings_for_each_stream(flavour: Flavour, serve_h2: Ser
 
 
 async def test_a_request_that_was_sent_again_tells_so(flavour: Flavour, serve: Serve) -> None:
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(reply(b"ok"))
-        if connection.number == 0:
-            connection.read_request()
-            return
-        echo(connection)
-
-    peer = serve(script)
+    peer = serve(dropped)
     async with flavour.pool() as pool:
         await pool.request("GET", peer.url)
         timings = timings_of(await pool.request("GET", peer.url))

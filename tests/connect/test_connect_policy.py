@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import socket
 import ssl
@@ -17,8 +16,6 @@ from peers import always, answers, reply
 from proxies import socks5, tunnels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flavours import Flavour
     from libraries import Library
     from peers import Serve
@@ -157,18 +154,9 @@ async def test_redirects_are_checked(flavour: Flavour, serve: Serve, library: Li
     assert inner.connections == []
 
 
-@contextlib.contextmanager
-def installed(**options: Any) -> Iterator[None]:
-    httpcore_rs.install(**options)
-    try:
-        yield
-    finally:
-        httpcore_rs.uninstall()
-
-
 async def test_clients_are_guarded_after_install(flavour: Flavour, serve: Serve, library: Library) -> None:
     peer = serve(OK)
-    with installed(connect_policy=httpcore_rs.PublicAddressesOnly()):
+    with httpcore_rs.install(connect_policy=httpcore_rs.PublicAddressesOnly()):
         async with Client(flavour, library) as client:
             with pytest.raises(library.ConnectError, match=r"PublicAddressesOnly\(\) refuses 127\.0\.0\.1"):
                 await client.send("GET", peer.url)

@@ -8,30 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import httpcore_rs
-from httpcore_rs import RetryPolicy
 from peers import reply, silence
+from retries import OK, busy_first, policy
 
 if TYPE_CHECKING:
     from flavours import Flavour
     from libraries import Library
-    from peers import Connection, Peer, Serve
-
-OK = reply(b"ok")
-BUSY = reply(b"busy", status=b"503 Service Unavailable")
-
-
-def policy(**arguments: Any) -> RetryPolicy:
-    return RetryPolicy(**{"backoff": 0.0, "max_backoff": 0.0, **arguments})
-
-
-def busy_first(serve: Serve, count: int) -> Peer:
-    def script(connection: Connection) -> None:
-        while True:
-            connection.read_request()
-            connection.send(BUSY if len(peer.requests) <= count else OK)
-
-    peer = serve(script)
-    return peer
+    from peers import Connection, Serve
 
 
 async def test_a_status_is_repeated(flavour: Flavour, serve: Serve, library: Library) -> None:

@@ -14,7 +14,7 @@ import pytest
 import httpcore_rs
 from h2_peer import MAX_CONCURRENT_STREAMS, OK, http2_pool
 from httpcore_rs import Counters
-from peers import always, echo, refused_port, reply, silence
+from peers import always, dropped, echo, refused_port, reply, silence
 
 if TYPE_CHECKING:
     from flavours import Flavour
@@ -160,16 +160,7 @@ async def test_a_cancelled_request_is_counted(async_flavour: Flavour, serve: Ser
 
 
 async def test_a_request_that_is_sent_again_is_counted(flavour: Flavour, serve: Serve) -> None:
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(reply(b"ok"))
-        if connection.number == 0:
-            # The second request arrives, and the connection ends without an answer.
-            connection.read_request()
-            return
-        echo(connection)
-
-    peer = serve(script)
+    peer = serve(dropped)
     async with flavour.pool() as pool:
         for _ in range(2):
             await pool.request("GET", peer.url)

@@ -14,18 +14,11 @@ import httpcore_rs
 from httpcore_rs import RetryPolicy
 from httpcore_rs._retry import read_retry_after
 from peers import answers, refused_port, reply, silence
+from retries import BUSY, OK, busy_first, policy
 
 if TYPE_CHECKING:
     from flavours import Flavour
-    from peers import Connection, Peer, Serve
-
-OK = reply(b"ok")
-BUSY = reply(b"busy", status=b"503 Service Unavailable")
-
-
-def policy(**arguments: Any) -> RetryPolicy:
-    """Returns a policy without pauses."""
-    return RetryPolicy(**{"backoff": 0.0, "max_backoff": 0.0, **arguments})
+    from peers import Connection, Serve
 
 
 def tracing(flavour: Flavour, events: list[Any]) -> dict[str, Any]:
@@ -41,18 +34,6 @@ def tracing(flavour: Flavour, events: list[Any]) -> dict[str, Any]:
         record(name, info)
 
     return {"trace": arecord if flavour.is_async else record, "trace_all": True}
-
-
-def busy_first(serve: Serve, count: int, busy: bytes = BUSY) -> Peer:
-    """Starts a peer that answers so many requests with `busy`, and the others with `ok`."""
-
-    def script(connection: Connection) -> None:
-        while True:
-            connection.read_request()
-            connection.send(busy if len(peer.requests) <= count else OK)
-
-    peer = serve(script)
-    return peer
 
 
 async def test_a_status_is_repeated(flavour: Flavour, serve: Serve) -> None:

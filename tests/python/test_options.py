@@ -6,7 +6,6 @@ httpx2 included, and the transports of httpx and httpx2 after `install()`.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,6 @@ from libraries import Client
 from proxies import socks5, tunnels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from certificates import Certificates
     from flavours import Flavour
     from h2_peer import ServeH2, Session
@@ -253,21 +250,12 @@ async def test_a_transport_sends_pings(
         assert (await client.send("GET", peer.url)).text == "ok"
 
 
-@contextlib.contextmanager
-def installed(**options: Any) -> Iterator[None]:
-    httpcore_rs.install(**options)
-    try:
-        yield
-    finally:
-        httpcore_rs.uninstall()
-
-
 async def test_a_client_sends_pings_after_install(
     flavour: Flavour, serve_h2: ServeH2, certificates: Certificates, library: Library
 ) -> None:
     peer = serve_h2(answers_after_a_ping)
     context = ssl.create_default_context(cafile=str(certificates.ca))
-    with installed(**PINGING):
+    with httpcore_rs.install(**PINGING):
         async with Client(flavour, library, verify=context, http2=True) as client:
             assert (await client.send("GET", peer.url)).text == "ok"
 
@@ -278,13 +266,13 @@ async def test_a_transport_of_the_library_takes_options_after_install(
     peer = serve_h2(answers_after_a_ping)
     context = ssl.create_default_context(cafile=str(certificates.ca))
     cls = library.AsyncHTTPTransport if flavour.is_async else library.HTTPTransport
-    with installed(http2_ping_interval=None):
+    with httpcore_rs.install(http2_ping_interval=None):
         transport = cls(verify=context, http2=True, **PINGING)
     async with Client(flavour, library, transport=transport) as client:
         assert (await client.send("GET", peer.url)).text == "ok"
 
 
-def test_options_of_install(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_install(library: Library, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     given: list[Any] = []
     genuine = httpcore_rs.ConnectionPool.__init__
 
@@ -293,21 +281,22 @@ def test_options_of_install(library: Library, monkeypatch: pytest.MonkeyPatch) -
         genuine(self, *args, **kwargs)
 
     monkeypatch.setattr(httpcore_rs.ConnectionPool, "__init__", init)
-    with installed(**PINGING):
-        library.HTTPTransport()
-        library.HTTPTransport(http2_ping_interval=7.0)
-        # A further call replaces them.
-        httpcore_rs.install(http2_ping_timeout=3.0)
-        library.HTTPTransport()
-        httpcore_rs.install()
-        library.HTTPTransport()
+    request.addfinalizer(httpcore_rs.uninstall)
+    httpcore_rs.install(**PINGING)
+    library.HTTPTransport()
+    library.HTTPTransport(http2_ping_interval=7.0)
+    # A further call replaces them.
+    httpcore_rs.install(http2_ping_timeout=3.0)
+    library.HTTPTransport()
+    httpcore_rs.install()
+    library.HTTPTransport()
     assert given == [PINGING, {**PINGING, "http2_ping_interval": 7.0}, {"http2_ping_timeout": 3.0}, {}]
 
 
 def test_unknown_options_of_install_are_type_errors(library: Library) -> None:
     with pytest.raises(TypeError, match=r"^install\(\) got an unexpected keyword argument 'no_such_option'"):
         httpcore_rs.install(no_such_option=1)  # type: ignore[call-arg]
-    with installed(), pytest.raises(TypeError, match=r"^HTTPTransport\.__init__\(\) .*'no_such_option'"):
+    with httpcore_rs.install(), pytest.raises(TypeError, match=r"^HTTPTransport\.__init__\(\) .*'no_such_option'"):
         library.HTTPTransport(no_such_option=1)
     with pytest.raises(TypeError, match="http2_ping_interval"):
         library.HTTPTransport(http2_ping_interval=1.0)
@@ -351,7 +340,7 @@ async def test_the_network_backend_of_a_transport_is_used(
     if how == "transport":
         transport = library.transport(flavour, **arguments)
     else:
-        with installed():
+        with httpcore_rs.install():
             cls = library.AsyncHTTPTransport if flavour.is_async else library.HTTPTransport
             transport = cls(**arguments)
     async with Client(flavour, library, transport=transport) as client:

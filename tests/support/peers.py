@@ -294,6 +294,16 @@ def echo(connection: Connection) -> None:
         connection.send(reply(describe(connection.read_request())))
 
 
+def dropped(connection: Connection) -> None:
+    """Answers one request on the first connection, and ends it under the second one. Others are described."""
+    connection.read_request()
+    connection.send(reply(b"ok"))
+    if connection.number == 0:
+        connection.read_request()
+        return
+    echo(connection)
+
+
 def silence(connection: Connection) -> None:
     """Reads everything and answers nothing."""
     connection.wait_closed()
