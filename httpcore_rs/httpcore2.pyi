@@ -1,9 +1,9 @@
 # The types of `httpcore_rs.httpcore2`: those of `httpcore_rs`, with httpcore2's classes in the place of httpcore's.
 
 import ssl
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 from httpcore2 import SOCKET_OPTION as SOCKET_OPTION
 from httpcore2 import URL as URL
@@ -40,16 +40,13 @@ from httpcore2 import UnsupportedProtocol as UnsupportedProtocol
 from httpcore2 import WriteError as WriteError
 from httpcore2 import WriteTimeout as WriteTimeout
 from httpcore2 import default_ssl_context as default_ssl_context
-from typing_extensions import TypeAlias
+from typing_extensions import TypeAlias, Unpack
 
 from ._bases import AsyncContextManager, SyncContextManager
-from ._connect_policy import ConnectPolicy
 from ._engine import Deadline as Deadline
 from ._engine import TLSConfig as TLSConfig
 from ._metrics import PoolMetrics
-from ._pool_wait import PoolWait
-from ._proxy_challenge import ProxyAuthenticate
-from ._resolvers import Resolver
+from ._options import PoolOptions
 from ._retry import RetryPolicy as RetryPolicy
 
 __all__ = [
@@ -142,25 +139,7 @@ class ConnectionPool(SyncContextManager):
         uds: str | None = None,
         network_backend: NetworkBackend | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
     @property
     def connections(self) -> Sequence[ConnectionInterface]: ...
@@ -201,25 +180,7 @@ class AsyncConnectionPool(AsyncContextManager):
         uds: str | None = None,
         network_backend: AsyncNetworkBackend | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
     @property
     def connections(self) -> Sequence[AsyncConnectionInterface]: ...
@@ -263,25 +224,7 @@ class HTTPProxy(ConnectionPool):
         uds: str | None = None,
         network_backend: NetworkBackend | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class AsyncHTTPProxy(AsyncConnectionPool):
@@ -302,25 +245,7 @@ class AsyncHTTPProxy(AsyncConnectionPool):
         uds: str | None = None,
         network_backend: AsyncNetworkBackend | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class SOCKSProxy(ConnectionPool):
@@ -339,24 +264,7 @@ class SOCKSProxy(ConnectionPool):
         *,
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class AsyncSOCKSProxy(AsyncConnectionPool):
@@ -375,24 +283,7 @@ class AsyncSOCKSProxy(AsyncConnectionPool):
         *,
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class _SyncConnection(SyncContextManager, ConnectionInterface):
@@ -428,25 +319,7 @@ class HTTPConnection(_SyncConnection):
         uds: str | None = None,
         network_backend: NetworkBackend | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class AsyncHTTPConnection(_AsyncConnection):
@@ -462,25 +335,7 @@ class AsyncHTTPConnection(_AsyncConnection):
         uds: str | None = None,
         network_backend: AsyncNetworkBackend | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class HTTP11Connection(_SyncConnection):
@@ -489,25 +344,7 @@ class HTTP11Connection(_SyncConnection):
         origin: Origin,
         stream: NetworkStream,
         keepalive_expiry: float | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class AsyncHTTP11Connection(_AsyncConnection):
@@ -516,25 +353,7 @@ class AsyncHTTP11Connection(_AsyncConnection):
         origin: Origin,
         stream: AsyncNetworkStream,
         keepalive_expiry: float | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class HTTP2Connection(_SyncConnection):
@@ -543,25 +362,7 @@ class HTTP2Connection(_SyncConnection):
         origin: Origin,
         stream: NetworkStream,
         keepalive_expiry: float | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
 
 class AsyncHTTP2Connection(_AsyncConnection):
@@ -570,23 +371,5 @@ class AsyncHTTP2Connection(_AsyncConnection):
         origin: Origin,
         stream: AsyncNetworkStream,
         keepalive_expiry: float | None = None,
-        *,
-        max_connections_per_origin: int | None = None,
-        max_keepalive_connections_per_origin: int | None = None,
-        connect_policy: ConnectPolicy | None = None,
-        interface: str | None = None,
-        proxy_authenticate: ProxyAuthenticate | None = None,
-        resolver: Resolver | None = None,
-        expect_continue_timeout: float = 1.0,
-        http2_ping_interval: float | None = None,
-        http2_ping_timeout: float = 20.0,
-        pool_wait_warning: float | None = 30.0,
-        on_pool_wait: Callable[[PoolWait], object] | None = None,
-        tcp_keepalive: float | None = 60.0,
-        tcp_user_timeout: float | None = None,
-        replay: Literal["idempotent", "unsent", "never"] = "idempotent",
-        retry: RetryPolicy | None = None,
-        default_timeout: float | Mapping[str, float | None] | None = None,
-        total_timeout: float | None = None,
-        user_agent: str | bytes | None = None,
+        **options: Unpack[PoolOptions],
     ) -> None: ...
