@@ -33,7 +33,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds, in the order of their numbers.
+    /// All kinds, in the order of their numbers: first those that httpcore has an exception for.
     pub const ALL: [Self; 14] = [
         Self::ConnectError,
         Self::ConnectTimeout,
@@ -52,19 +52,7 @@ impl Kind {
     ];
 
     /// The kinds that httpcore has an exception for, besides `ConnectionNotAvailable`.
-    pub const OF_HTTPCORE: [Self; 11] = [
-        Self::ConnectError,
-        Self::ConnectTimeout,
-        Self::ReadError,
-        Self::ReadTimeout,
-        Self::WriteError,
-        Self::WriteTimeout,
-        Self::PoolTimeout,
-        Self::RemoteProtocolError,
-        Self::LocalProtocolError,
-        Self::UnsupportedProtocol,
-        Self::ProxyError,
-    ];
+    pub const OF_HTTPCORE: &'static [Self] = Self::ALL.split_at(Self::ConnectionNotAvailable as usize).0;
 }
 
 /// An error: its kind, its message and the error that caused it.

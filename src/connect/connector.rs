@@ -21,7 +21,7 @@ use super::proxy::{self, Proxy, ProxyRoute};
 use super::{socks5, tunnel};
 use crate::error::{Error, Kind, OsError, Result};
 use crate::http2::KeepAlive;
-use crate::io::deadline::{in_time, until_deadline};
+use crate::io::deadline::{finished, until_deadline};
 use crate::io::external::ExternalIo;
 use crate::io::reactor::Reactor;
 use crate::io::socket::Socket;
@@ -31,7 +31,7 @@ use crate::operation::{
     Backend, Callback, EffectChannel, Endpoints, Event, ExternalHandle, Hop, Outcome, SocketPatches, SocksRequest,
 };
 use crate::origin::Origin;
-use crate::timeout::{Deadline, Seconds};
+use crate::timeout::Seconds;
 use crate::timings::{Mark, Timings};
 use crate::tls::Tls;
 
@@ -102,14 +102,9 @@ impl Connector {
     pub async fn connect(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let &Attempt { effects, origin, .. } = attempt;
         let result = until_deadline(effects, pin!(self.connect_with_retries(attempt))).await;
-        let passed = |deadline: &Deadline| {
+        finished(effects, result, |deadline| {
             deadline.error(Kind::ConnectTimeout, format_args!("connecting to {origin} was not finished"))
-        };
-        match result {
-            Some(Ok(stream)) => Ok(stream),
-            Some(Err(error)) => Err(in_time(effects, error, passed)),
-            None => Err(effects.deadline().map_or_else(Error::disconnected, passed)),
-        }
+        })
     }
 
     async fn connect_with_retries(&self, attempt: &Attempt<'_>) -> Result<Stream> {

@@ -40,6 +40,16 @@ pub fn within_total<T>(
             deadline.error(Kind::ReadTimeout, format_args!("no response from {origin}"))
         }
     };
+    finished(effects, result, passed)
+}
+
+/// Returns the result of work that the deadline of its operation may have ended (`None`). `passed` makes the error of that, which also
+/// takes the place of a timeout.
+pub fn finished<T>(
+    effects: &EffectChannel,
+    result: Option<Result<T>>,
+    passed: impl FnOnce(&Deadline) -> Error,
+) -> Result<T> {
     match result {
         None => Err(effects.deadline().map_or_else(Error::disconnected, passed)),
         Some(Err(error)) => Err(in_time(effects, error, passed)),

@@ -182,7 +182,7 @@ impl Namespace {
     /// Returns the kind of error for an exception of either package; [`Kind::Raised`] for others.
     pub fn kind_of(py: Python<'_>, exception: &PyErr) -> Kind {
         for namespace in Self::all_loaded(py) {
-            for kind in Kind::OF_HTTPCORE {
+            for &kind in Kind::OF_HTTPCORE {
                 if namespace.exception(py, kind).is_ok_and(|class| exception.is_instance(py, &class)) {
                     return kind;
                 }
