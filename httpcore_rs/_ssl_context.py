@@ -23,6 +23,9 @@ BUNDLES = (
     "/etc/ssl/cert.pem",
 )
 
+# What holds a certificate, a key or a list in memory.
+BUFFERS = (bytes, bytearray, memoryview)
+
 
 def for_backend(ssl_context: ssl.SSLContext | TLSConfig | None, http2: bool, package: str) -> ssl.SSLContext:
     """Returns the context for the `ssl_context` of a pool. For `None` that is the default of `package`.
@@ -107,9 +110,9 @@ def _refuse(config: TLSConfig) -> None:
         "ciphers": config.ciphers is not None,
         "groups": config.groups is not None,
         "require_close_notify": config.require_close_notify,
-        "cert as bytes": any(isinstance(part, (bytes, bytearray, memoryview)) for part in parts[:2]),
+        "cert as bytes": any(isinstance(part, BUFFERS) for part in parts[:2]),
         "cert as a function": callable(cert),
-        "crls as bytes": any(isinstance(item, (bytes, bytearray, memoryview)) for item in lists),
+        "crls as bytes": any(isinstance(item, BUFFERS) for item in lists),
     }
     names = ", ".join(name for name, is_used in refused.items() if is_used)
     if names:
@@ -138,8 +141,7 @@ def _add_authorities(context: ssl.SSLContext, config: TLSConfig) -> None:
         elif source == "system":
             _trust_system(context, *system_paths())
         elif isinstance(source, (str, os.PathLike)):
-            is_folder = Path(source).is_dir()
-            context.load_verify_locations(None if is_folder else source, source if is_folder else None)
+            _add_path(context, source)
         else:
             context.load_verify_locations(cadata=_text_or_der(source))
 
@@ -147,9 +149,14 @@ def _add_authorities(context: ssl.SSLContext, config: TLSConfig) -> None:
 def with_extra(context: ssl.SSLContext, trust_env: bool = True) -> ssl.SSLContext:
     """Returns the context, which from now on trusts the authorities that the environment adds as well."""
     for path in extra_of_environment() if trust_env else ():
-        is_folder = Path(path).is_dir()
-        context.load_verify_locations(None if is_folder else path, path if is_folder else None)
+        _add_path(context, path)
     return context
+
+
+def _add_path(context: ssl.SSLContext, path: str | os.PathLike[str]) -> None:
+    """Adds the authorities in a file or a folder."""
+    is_folder = Path(path).is_dir()
+    context.load_verify_locations(None if is_folder else path, path if is_folder else None)
 
 
 def extra_of_environment() -> list[str]:

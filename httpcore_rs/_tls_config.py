@@ -7,6 +7,7 @@ import logging
 import typing
 
 from ._engine import TLSConfig
+from ._ssl_context import BUFFERS
 
 logger = logging.getLogger("httpcore_rs.tls")
 
@@ -46,7 +47,7 @@ def reduce(config: TLSConfig) -> tuple[typing.Callable[..., TLSConfig], tuple[di
     cert = arguments.get("cert")
     parts = cert if isinstance(cert, tuple) else (cert,)
     # The key is the second part, or is with the chain in the first.
-    if any(_is_buffer(part) for part in parts[:2][-1:]):
+    if any(isinstance(part, BUFFERS) for part in parts[:2][-1:]):
         raise TypeError("TLSConfig: a private key in memory is not pickled; pass the path of its file as cert")
     if len(parts) > 2 and not callable(parts[2]) and parts[2] is not None:
         raise TypeError("TLSConfig: a password is not pickled; pass a function of a module that returns it")
@@ -66,10 +67,6 @@ def _changed(config: TLSConfig) -> dict[str, typing.Any]:
     return {name: value for name, (value, default) in values.items() if value is not default and value != default}
 
 
-def _is_buffer(value: object) -> bool:
-    return isinstance(value, (bytes, bytearray, memoryview))
-
-
 def _plain(value: typing.Any) -> typing.Any:
     return value.tobytes() if isinstance(value, memoryview) else value
 
@@ -78,7 +75,7 @@ def _shown(name: str, value: typing.Any) -> str:
     if name == "cert" and isinstance(value, tuple):
         # The third part is a password.
         return f"({', '.join(_shown('', part) for part in value[:2])})"
-    if _is_buffer(value) or name == "cadata":
+    if isinstance(value, BUFFERS) or name == "cadata":
         return "..."
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_shown('', item) for item in value)}]"
