@@ -118,7 +118,7 @@ def picture(timings: httpcore_rs.Timings) -> None:
 
 
 async def main(seconds: float) -> None:
-    """Runs the drill, with so many seconds for each phase."""
+    """Runs the drill, with so many seconds or more for each phase."""
     server = Server()
     await server.start()
     url = f"http://127.0.0.1:{server.port}/"
@@ -129,21 +129,25 @@ async def main(seconds: float) -> None:
         response = await client.get(url)
         tasks = [asyncio.create_task(load(client, url)) for _ in range(TASKS)]
 
-        async def phase(name: str) -> None:
+        async def phase(name: str, error: str = "") -> None:
+            """Lasts until requests have failed with this error, and for so many seconds at least."""
             before = transport.metrics().total
             await asyncio.sleep(seconds)
+            while error and transport.metrics().total.requests_failed.get(error) == before.requests_failed.get(error):
+                with contextlib.suppress(httpx.TransportError):
+                    await client.get(url)
             print(row(name, before, transport.metrics().total))
 
         await phase("works")
         print("before the outage:")
         page(registry)
         server.answers.clear()
-        await phase("stalls")
+        await phase("stalls", "ReadTimeout")
         server.resets = True
         server.answers.set()
-        await phase("resets")
+        await phase("resets", "RemoteProtocolError")
         await server.stop()
-        await phase("refuses")
+        await phase("refuses", "ConnectError")
         print("during the outage:")
         page(registry)
         server.resets = False
