@@ -387,7 +387,7 @@ fn a_server_that_says_nothing_runs_into_the_read_timeout() {
         });
         let mut request = get();
         // Long enough for the server to send what it does send.
-        request.timeouts.read = Some(200 * MILLISECONDS);
+        request.timeouts.read = Some(500 * MILLISECONDS);
         let failure = send(&mut connection, &request, &mut Answers::default()).err().expect("nothing comes");
         assert_eq!(failure.error.kind(), Kind::ReadTimeout, "{}", failure.error);
         assert!(failure.received <= head.len() as u64);

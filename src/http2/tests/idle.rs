@@ -130,7 +130,7 @@ fn a_flood_of_frames_ends_an_idle_connection() {
 
 #[test]
 fn a_server_that_does_not_answer_a_ping_is_gone() {
-    let keep_alive = KeepAlive { interval: 10 * MILLISECONDS, timeout: 40 * MILLISECONDS };
+    let keep_alive = KeepAlive { interval: 10 * MILLISECONDS, timeout: 500 * MILLISECONDS };
     let (connection, peer) = connect_with(Some(keep_alive), |peer| {
         peer.open(&[]);
         peer.expect_request();

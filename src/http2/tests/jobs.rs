@@ -292,11 +292,16 @@ fn the_end_of_an_exchange_cancels_its_upload_task() {
 fn an_upload_task_fails_the_exchange_if_the_server_takes_nothing() {
     let (connection, peer) = connect(|peer| {
         peer.open(&[(super::peer::INITIAL_WINDOW_SIZE, 0)]);
+        let stream = peer.expect_request();
+        peer.respond(stream, "ready");
         peer.rest();
     });
     let mut event_loop = EventLoop::new(|| Poll::Ready(Ok(Some(Bytes::from(vec![0; 100_000])))));
     event_loop.attach(&connection);
     let effects = EffectChannel::default();
+    // The server has read the preface before the limit begins.
+    let content = event_loop.run(&effects, exchange_of_task(&connection, &effects));
+    assert_eq!(content.expect("a response"), "ready");
     let mut request = streamed();
     request.timeouts.write = Some(30 * MILLISECONDS);
     let failure = event_loop.run(&effects, connection.send(&request, &effects)).err().expect("the window is full");
@@ -331,7 +336,7 @@ fn a_connection_moves_between_loops_and_threads() {
 
 #[test]
 fn a_loop_sends_pings_of_an_idle_connection() {
-    let keep_alive = KeepAlive { interval: 5 * MILLISECONDS, timeout: 40 * MILLISECONDS };
+    let keep_alive = KeepAlive { interval: 5 * MILLISECONDS, timeout: 500 * MILLISECONDS };
     let (connection, peer) = connect_with(Some(keep_alive), |peer| {
         peer.open(&[]);
         let stream = peer.expect_request();

@@ -101,6 +101,8 @@ fn an_early_response_ends_the_upload() {
 fn a_server_that_takes_nothing_is_a_write_timeout() {
     let (connection, peer) = connect(|peer| {
         peer.open(&[(INITIAL_WINDOW_SIZE, 0)]);
+        let stream = peer.expect_request();
+        peer.respond(stream, "ready");
         let stream = peer.expect_head();
         loop {
             let frame = peer.next();
@@ -110,6 +112,8 @@ fn a_server_that_takes_nothing_is_a_write_timeout() {
             }
         }
     });
+    // The server has read the preface before the limit begins.
+    assert_eq!(exchange(&connection, &get()).expect("a response"), (200, "ready".into()));
     let mut large = post(Content::Inline(vec![0; 1_000_000].into()), 1_000_000);
     large.timeouts.write = Some(30 * MILLISECONDS);
     let failure = send(&connection, &large).err().expect("the window is full");
