@@ -69,20 +69,16 @@ pub struct Response {
 ///
 /// Dropping the future ends the exchange: over HTTP/1.1 it closes the connection that the request was on, over HTTP/2 it resets
 /// the stream. The pool then serves the next waiter.
-pub async fn start(
+pub fn start(
     client: Arc<Client>,
-    request: Request,
+    mut request: Request,
     place: ConnectionChoice,
     reactor: Option<Arc<Reactor>>,
     effects: EffectChannel,
-) -> Result<Response> {
-    if let Some(deadline) = effects.passed_deadline() {
-        return Err(deadline.error(Kind::PoolTimeout, format_args!("the request to {} was not begun", request.origin)));
+) -> impl Future<Output = Result<Response>> + Send {
+    if let Some(proxy) = &client.connector.proxy {
+        request = proxy.forwarded(request);
     }
-    let mut request = match &client.connector.proxy {
-        Some(proxy) => proxy.forwarded(request),
-        None => request,
-    };
     if request.origin.tunnel_headers.is_some() && client.connector.route(&request.origin) != ProxyRoute::Tunnel {
         // They are for tunnels only, and must not keep requests from sharing connections.
         Arc::make_mut(&mut request.origin).tunnel_headers = None;
@@ -90,41 +86,21 @@ pub async fn start(
     if request.head.expects_continue {
         request.expect_continue = client.connector.expect_continue_timeout;
     }
-    let (mut given, only) = match place {
-        ConnectionChoice::Any => (None, None),
-        ConnectionChoice::This(reservation) => (Some(owned(reservation)?), None),
-        ConnectionChoice::QueueFor(connection) => (None, Some(connection)),
-    };
-    // A request for one certain connection is not moved to another one: its error is raised.
-    let is_free = given.is_none() && only.is_none();
-    let exchange = Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), effects: &effects };
-    // Dropped with this future, it counts the request as cancelled.
-    let mut counted = given.is_some().then(|| client.pool.begin(&request.origin, &request.timings));
-    let mut resends = 0;
-    let error = loop {
-        let place = match given.take() {
-            Some(place) => place,
-            None => match pin!(exchange.acquire(&mut counted)).await {
-                Ok(place) => place,
-                Err(error) => break error,
-            },
-        };
-        let (error, again) = match pin!(exchange.attempt(place, &mut counted)).await {
-            Ok(response) => return Ok(response),
-            Err(Failed { error, again }) => (error, again),
-        };
-        match again {
-            Again::Elsewhere if !is_free => break Error::not_available(&request.origin),
-            Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => break error,
-            Again::Here(slot) if is_free => given = Some((slot, None)),
-            Again::Never | Again::Here(_) => break error,
-            Again::IfFree | Again::Elsewhere => resends += 1,
+    // A block, because the future of a function has its arguments twice.
+    async move {
+        if let Some(deadline) = effects.passed_deadline() {
+            let what = format_args!("the request to {} was not begun", request.origin);
+            return Err(deadline.error(Kind::PoolTimeout, what));
         }
-    };
-    if let Some(counted) = &mut counted {
-        counted.fail(&error);
+        let (given, only) = match place {
+            ConnectionChoice::Any => (None, None),
+            ConnectionChoice::This(reservation) => (Some(owned(reservation)?), None),
+            ConnectionChoice::QueueFor(connection) => (None, Some(connection)),
+        };
+        let exchange =
+            Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), effects: &effects };
+        pin!(exchange.run(given)).await
     }
-    Err(error)
 }
 
 /// A request on its way to a response.
@@ -171,6 +147,39 @@ type Counted = Option<RequestGuard<HttpConnection>>;
 type Place = (SlotGuard<HttpConnection>, Option<HttpConnection>);
 
 impl Exchange<'_> {
+    /// Attempts the exchange until it succeeds or may not be attempted again.
+    async fn run(&self, mut given: Option<Place>) -> Result<Response> {
+        // A request for one certain connection is not moved to another one: its error is raised.
+        let is_free = given.is_none() && self.only.is_none();
+        // Dropped with this future, it counts the request as cancelled.
+        let mut counted = given.is_some().then(|| self.client.pool.begin(&self.request.origin, &self.request.timings));
+        let mut resends = 0;
+        let error = loop {
+            let place = match given.take() {
+                Some(place) => place,
+                None => match pin!(self.acquire(&mut counted)).await {
+                    Ok(place) => place,
+                    Err(error) => break error,
+                },
+            };
+            let (error, again) = match pin!(self.attempt(place, &mut counted)).await {
+                Ok(response) => return Ok(response),
+                Err(Failed { error, again }) => (error, again),
+            };
+            match again {
+                Again::Elsewhere if !is_free => break Error::not_available(&self.request.origin),
+                Again::IfFree | Again::Elsewhere if !is_free || resends == MAX_RESENDS => break error,
+                Again::Here(slot) if is_free => given = Some((slot, None)),
+                Again::Never | Again::Here(_) => break error,
+                Again::IfFree | Again::Elsewhere => resends += 1,
+            }
+        };
+        if let Some(counted) = &mut counted {
+            counted.fail(&error);
+        }
+        Err(error)
+    }
+
     async fn acquire(&self, counted: &mut Counted) -> Result<Place> {
         let destination = Destination {
             origin: Arc::clone(&self.request.origin),
@@ -191,7 +200,7 @@ impl Exchange<'_> {
                 // Boxed: most requests do not wait.
                 let waiting = Box::pin(self.wait(waiting, attend));
                 if self.effects.traces_all() {
-                    self.effects.span(|| Event::PoolWait, |_| Outcome::Nothing, waiting).await?
+                    Box::pin(self.effects.span(|| Event::PoolWait, |_| Outcome::Nothing, waiting)).await?
                 } else {
                     waiting.await?
                 }
@@ -210,8 +219,10 @@ impl Exchange<'_> {
     }
 
     async fn report_closed(&self, connections: usize) -> Result<()> {
-        for _ in 0..connections {
-            self.effects.span(|| Event::Close, |()| Outcome::Nothing, async { Ok(()) }).await?;
+        if self.effects.is_traced() {
+            for _ in 0..connections {
+                Box::pin(self.effects.span(|| Event::Close, |()| Outcome::Nothing, async { Ok(()) })).await?;
+            }
         }
         Ok(())
     }

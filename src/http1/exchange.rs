@@ -60,17 +60,14 @@ impl Http1 {
         let mut tracer = PhaseTracer::new(effects, self.kind);
         let work = self.exchange_in_phases(request, effects, &mut tracer);
         let result = until_deadline(effects, pin!(effects.interruptible(pin!(work)))).await;
-        let result = match result {
+        match result {
             Some(Ok(response)) => Ok(response),
-            result => self.within_total(effects, result),
-        };
-        tracer.close(result).await
-    }
-
-    /// Returns the result of an exchange that may have been ended by the deadline of its request.
-    fn within_total<T>(&self, effects: &EffectChannel, result: Option<Result<T>>) -> Result<T> {
-        let is_sending = matches!(self.wire().lock().inbound, Inbound::Sending(_));
-        within_total(effects, result, is_sending, &self.origin)
+            result => {
+                let is_sending = matches!(self.wire().lock().inbound, Inbound::Sending(_));
+                let error = within_total(effects, result.and_then(Result::err), is_sending, &self.origin);
+                Err(Box::pin(tracer.close(error)).await)
+            }
+        }
     }
 
     async fn exchange_in_phases(
@@ -96,6 +93,19 @@ impl Http1 {
                 DirectStep::ForHyper => {}
             }
         }
+        // Boxed: the future is large, and most exchanges end before.
+        Box::pin(self.exchange_by_hyper(exchange, request, is_withheld, effects, tracer)).await
+    }
+
+    async fn exchange_by_hyper(
+        &mut self,
+        mut exchange: Http1Exchange,
+        request: &Request,
+        is_withheld: bool,
+        effects: &EffectChannel,
+        tracer: &mut PhaseTracer<'_>,
+    ) -> Result<Http1Response> {
+        let head = &request.head;
         let uploader = &exchange.uploader;
         let without_body = is_withheld.then(|| without_body(head));
         let for_hyper = framing_request(without_body.as_ref().unwrap_or(head), uploader.body(), uploader.announced());

@@ -89,28 +89,38 @@ impl Http2Exchange<'_> {
     async fn run(&mut self) -> Result<Http2Response> {
         let effects = self.effects;
         if !self.connection.is_traced.swap(true, Ordering::AcqRel) {
-            effects.span(|| Event::SendConnectionInit, |()| Outcome::Nothing, async { Ok(()) }).await?;
+            Box::pin(effects.span(|| Event::SendConnectionInit, |()| Outcome::Nothing, async { Ok(()) })).await?;
         }
-        let stream = self.open()?;
+        let mut stream = self.open()?;
         let mut tracer = PhaseTracer::new(effects, ExchangeKind::Http2(stream.id()));
-        let work = self.exchange(stream, &mut tracer);
+        let work = self.exchange(&mut stream, &mut tracer);
         let result = until_deadline(effects, pin!(effects.interruptible(pin!(work)))).await;
-        let result = match result {
-            Some(Ok(response)) => Ok(response),
-            result => within_total(effects, result, self.is_sending, &self.connection.origin),
-        };
-        tracer.close(result).await
+        match result {
+            Some(Ok(head)) => {
+                let stream_id = stream.id();
+                let body = Http2Body::new(stream, head.status);
+                Ok(Http2Response { head, body, stream_id })
+            }
+            result => {
+                let failure = result.and_then(Result::err);
+                let error = within_total(effects, failure, self.is_sending, &self.connection.origin);
+                Err(Box::pin(tracer.close(error)).await)
+            }
+        }
     }
 
-    async fn exchange(&mut self, mut stream: Http2Stream, tracer: &mut PhaseTracer<'_>) -> Result<Http2Response> {
+    /// Receives the head of the response. Its body is read from the stream then.
+    async fn exchange(&mut self, stream: &mut Http2Stream, tracer: &mut PhaseTracer<'_>) -> Result<Http2Head> {
         let effects = self.effects;
         tracer.enter(Phase::RequestHeaders).await?;
         tracer.enter(Phase::RequestBody).await?;
         loop {
-            match poll_fn(|cx| self.poll(cx, &mut stream)).await {
-                Http2Step::Needs(input) => pin!(self.provide(input, &mut stream)).await?,
+            match poll_fn(|cx| self.poll(cx, stream)).await {
+                Http2Step::Needs(input) => pin!(self.provide(input, stream)).await?,
                 Http2Step::Sent => tracer.enter(Phase::ResponseHeaders).await?,
-                Http2Step::Informational(head) => effects.informational(ResponseHead::Http2(head)).await?,
+                Http2Step::Informational(head) => {
+                    Box::pin(effects.informational(ResponseHead::Http2(head))).await?;
+                }
                 Http2Step::Response(response) => {
                     let (parts, body) = response.into_parts();
                     stream.receive_body(body);
@@ -120,9 +130,7 @@ impl Http2Exchange<'_> {
                         tracer.enter(Phase::ResponseHeaders).await?;
                         tracer.complete(Outcome::Head(ResponseHead::Http2(head.clone()))).await?;
                     }
-                    let stream_id = stream.id();
-                    let body = Http2Body::new(stream, head.status);
-                    return Ok(Http2Response { head, body, stream_id });
+                    return Ok(head);
                 }
                 Http2Step::Failed(error) => return Err(self.failed(&error)),
                 Http2Step::TooManyInformational => {
@@ -130,7 +138,7 @@ impl Http2Exchange<'_> {
                     return Err(Error::remote(message));
                 }
                 Http2Step::Broken(error) => return Err(error),
-                Http2Step::TimedOut => return Err(self.timed_out(&stream)),
+                Http2Step::TimedOut => return Err(self.timed_out(stream)),
             }
         }
     }

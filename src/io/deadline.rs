@@ -25,14 +25,9 @@ pub async fn until_deadline<T>(effects: &EffectChannel, mut work: Pin<&mut impl 
     .await
 }
 
-/// Returns the result of an exchange up to the head of its response, which the deadline of its request may have ended. Then the error
-/// says so; also in place of the timeout of an external stream, whose reads and writes end at the deadline.
-pub fn within_total<T>(
-    effects: &EffectChannel,
-    result: Option<Result<T>>,
-    is_sending: bool,
-    origin: &Origin,
-) -> Result<T> {
+/// Returns the error of an exchange that has ended before the head of its response, by `failure` or by the deadline of its request.
+/// In the second case the error says so; also in place of the timeout of an external stream, whose reads and writes end at the deadline.
+pub fn within_total(effects: &EffectChannel, failure: Option<Error>, is_sending: bool, origin: &Origin) -> Error {
     let passed = |deadline: &Deadline| {
         if is_sending {
             deadline.error(Kind::WriteTimeout, format_args!("the request was not sent to {origin}"))
@@ -40,7 +35,10 @@ pub fn within_total<T>(
             deadline.error(Kind::ReadTimeout, format_args!("no response from {origin}"))
         }
     };
-    finished(effects, result, passed)
+    match failure {
+        None => missed(effects, passed),
+        Some(error) => in_time(effects, error, passed),
+    }
 }
 
 /// Returns the result of work that the deadline of its operation may have ended (`None`). `passed` makes the error of that, which also
@@ -51,10 +49,14 @@ pub fn finished<T>(
     passed: impl FnOnce(&Deadline) -> Error,
 ) -> Result<T> {
     match result {
-        None => Err(effects.deadline().map_or_else(Error::disconnected, passed)),
+        None => Err(missed(effects, passed)),
         Some(Err(error)) => Err(in_time(effects, error, passed)),
         Some(Ok(value)) => Ok(value),
     }
+}
+
+fn missed(effects: &EffectChannel, passed: impl FnOnce(&Deadline) -> Error) -> Error {
+    effects.deadline().map_or_else(Error::disconnected, passed)
 }
 
 /// Returns the error that `passed` makes in place of a timeout, if the deadline of the operation has passed.
@@ -109,9 +111,9 @@ mod tests {
             (false, Kind::ReadTimeout, format!("no response from {origin} within 0.0 s (total timeout)")),
         ] {
             let external = || Error::new(Kind::ReadTimeout, "of an external stream");
-            for result in [None, Some(Err::<(), _>(external()))] {
-                let has_cause = result.is_some();
-                let error = within_total(&passed, result, is_sending, &origin).expect_err("the deadline has passed");
+            for failure in [None, Some(external())] {
+                let has_cause = failure.is_some();
+                let error = within_total(&passed, failure, is_sending, &origin);
                 assert_eq!((error.kind(), error.message()), (kind, text.as_str()));
                 assert_eq!(error.into_source().is_some(), has_cause);
             }
@@ -121,13 +123,12 @@ mod tests {
     #[test]
     fn other_errors_stay_as_they_are() {
         for effects in [until(Duration::ZERO), EffectChannel::default()] {
-            let reset = Err::<(), _>(Error::new(Kind::ReadError, "reset"));
-            let error = within_total(&effects, Some(reset), false, &origin()).expect_err("an error");
+            let reset = Error::new(Kind::ReadError, "reset");
+            let error = within_total(&effects, Some(reset), false, &origin());
             assert_eq!((error.kind(), error.message()), (Kind::ReadError, "reset"));
         }
-        let slow = Err::<(), _>(Error::new(Kind::ReadTimeout, "slow"));
-        let error =
-            within_total(&until(Duration::from_secs(3600)), Some(slow), false, &origin()).expect_err("an error");
+        let slow = Error::new(Kind::ReadTimeout, "slow");
+        let error = within_total(&until(Duration::from_secs(3600)), Some(slow), false, &origin());
         assert_eq!(error.message(), "slow");
     }
 }

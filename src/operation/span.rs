@@ -107,15 +107,19 @@ impl<'a> PhaseTracer<'a> {
         if self.open == Some(phase) || !self.is_traced() {
             return Ok(());
         }
-        self.complete(Outcome::Nothing).await?;
-        self.open = Some(phase);
-        self.effects.started(&phase.event(self.kind)).await
+        // Boxed, as in the other methods: most exchanges are not traced, and their futures stay small.
+        Box::pin(async {
+            self.complete(Outcome::Nothing).await?;
+            self.open = Some(phase);
+            self.effects.started(&phase.event(self.kind)).await
+        })
+        .await
     }
 
     /// Completes the open phase.
     pub async fn complete(&mut self, outcome: Outcome) -> Result<()> {
         if let Some(phase) = self.open {
-            self.effects.complete(&phase.event(self.kind), outcome).await?;
+            Box::pin(self.effects.complete(&phase.event(self.kind), outcome)).await?;
             self.open = None;
         }
         Ok(())
@@ -124,21 +128,21 @@ impl<'a> PhaseTracer<'a> {
     /// Ends the open phase with `failed` and returns the error, as the exception object that the tracer saw.
     pub async fn fail(&mut self, error: Error) -> Error {
         let Some(phase) = self.open else { return error };
-        let error = self.effects.failed(&phase.event(self.kind), error).await;
+        let error = Box::pin(self.effects.failed(&phase.event(self.kind), error)).await;
         self.open = None;
         error
     }
 
-    /// Reports the end of the exchange if it has failed, and returns its result.
-    pub async fn close<T>(mut self, result: Result<T>) -> Result<T> {
-        match result {
-            Err(error) if self.is_traced() => {
-                let error = self.fail(error).await;
-                let closed = || Event::ResponseClosed(self.kind);
-                self.effects.span(closed, |()| Outcome::Nothing, async { Ok(()) }).await?;
-                Err(error)
-            }
-            result => result,
+    /// Reports the end of an exchange that has failed, and returns its error, as the exception object that the tracer saw.
+    pub async fn close(mut self, error: Error) -> Error {
+        if !self.is_traced() {
+            return error;
+        }
+        let error = self.fail(error).await;
+        let closed = || Event::ResponseClosed(self.kind);
+        match self.effects.span(closed, |()| Outcome::Nothing, async { Ok(()) }).await {
+            Ok(()) => error,
+            Err(raised) => raised,
         }
     }
 }
@@ -158,8 +162,10 @@ mod tests {
         let mut events = Vec::new();
         let mut work = pin!(async {
             let mut tracer = PhaseTracer::new(&effects, ExchangeKind::Http1);
-            let result = exchange(&mut tracer).await;
-            tracer.close(result).await
+            match exchange(&mut tracer).await {
+                Ok(value) => Ok(value),
+                Err(error) => Err(tracer.close(error).await),
+            }
         });
         loop {
             if let Poll::Ready(result) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
