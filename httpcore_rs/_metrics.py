@@ -104,6 +104,8 @@ class Counters:
             requests whose body raised an exception.
         requests_replayed: How many times a request was sent once more, because the connection had been closed or the
             server had not processed it.
+        requests_retried: How many times a `RetryPolicy` has repeated a request. Each attempt is also a request of its
+            own in the other numbers.
         requests_active: Requests that use or make a connection now. A response that was not read to its end and not
             closed is one of them.
         requests_waiting: Requests that wait for a connection now.
@@ -135,6 +137,7 @@ class Counters:
     requests_failed: Counts
     requests_cancelled: int
     requests_replayed: int
+    requests_retried: int
     requests_active: int
     requests_waiting: int
     bytes_sent: int

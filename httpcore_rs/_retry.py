@@ -182,6 +182,7 @@ class Retrier:
             if attempts.callback is not None:
                 attempts.callback(_COMPLETE, {"return_value": None})
             attempts.number += 1
+            pool._engine.count_retry(attempts.request)  # noqa: SLF001
 
     async def ahandle(
         self, pool: typing.Any, send: Callable[[typing.Any, Request], Awaitable[Response]], request: Request
@@ -211,6 +212,7 @@ class Retrier:
             if attempts.callback is not None:
                 await attempts.callback(_COMPLETE, {"return_value": None})
             attempts.number += 1
+            pool._engine.count_retry(attempts.request)  # noqa: SLF001
 
     def _begin(self, request: Request) -> _Attempts | None:
         """Returns the attempts of a request; `None` if it is not to be repeated."""

@@ -73,6 +73,7 @@ _UP_DOWN: dict[str, tuple[str, str, Observe]] = {
 _COUNTERS: dict[str, tuple[str, str, Observe]] = {
     "httpcore_rs.requests": ("{request}", "Requests that have ended.", _outcomes),
     "httpcore_rs.replays": ("{replay}", "How many times a request was sent again.", _single("requests_replayed")),
+    "httpcore_rs.retries": ("{retry}", "Repetitions by a retry policy.", _single("requests_retried")),
     "httpcore_rs.connections.opened": ("{connection}", "Established connections.", _single("connections_opened")),
     "httpcore_rs.connections.failed": ("{connection}", "Failed attempts to connect.", _single("connections_failed")),
     "httpcore_rs.connections.reused": ("{request}", "Requests on a used connection.", _single("connections_reused")),
@@ -86,7 +87,7 @@ class PoolMeter:
 
     `http.client.open_connections` with `http.connection.state`, and `http.client.active_requests`, are those of the
     semantic conventions. The others begin with `httpcore_rs.`: `waiting_requests`, `requests`, `replays`,
-    `connections.opened`, `connections.failed`, `connections.reused`, `connections.closed` and `io`.
+    `retries`, `connections.opened`, `connections.failed`, `connections.reused`, `connections.closed` and `io`.
     """
 
     def __init__(

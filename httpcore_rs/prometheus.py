@@ -26,6 +26,7 @@ _STATES = ("active", "idle", "connecting")
 _COUNTERS = {
     "requests_started": ("http_client_requests_started", "Requests that the pool was given."),
     "requests_replayed": ("http_client_requests_replayed", "How many times a request was sent once more."),
+    "requests_retried": ("http_client_requests_retried", "How many times a retry policy has repeated a request."),
     "bytes_sent": ("http_client_sent_bytes", "Bytes that connections have sent, TLS included."),
     "bytes_received": ("http_client_received_bytes", "Bytes that connections have received, TLS included."),
     "connections_opened": ("http_client_connections_opened", "Connections that were established."),

@@ -138,13 +138,18 @@ impl Timings {
 
     /// Returns the duration of a part of the request, if that has ended.
     pub fn duration(&self, span: Span) -> Option<Duration> {
+        self.nanos(span).map(Duration::from_nanos)
+    }
+
+    /// Returns the same in nanoseconds.
+    pub fn nanos(&self, span: Span) -> Option<u64> {
         let (begin, end) = span.ends();
         self.since(begin, end)
     }
 
     /// Returns how long after the start an event happened, if it has.
     pub fn after_start(&self, mark: Mark) -> Option<Duration> {
-        self.since(Mark::Started, mark)
+        self.since(Mark::Started, mark).map(Duration::from_nanos)
     }
 
     /// Returns how long ago an event happened, if it has.
@@ -174,10 +179,10 @@ impl Timings {
         }
     }
 
-    fn since(&self, begin: Mark, end: Mark) -> Option<Duration> {
+    fn since(&self, begin: Mark, end: Mark) -> Option<u64> {
         let (begin, end) = (self.get(begin), self.get(end));
         // An attempt that failed may have begun a part after the end of the last one.
-        (begin > 0 && end >= begin).then(|| Duration::from_nanos(end - begin))
+        (begin > 0 && end >= begin).then(|| end - begin)
     }
 
     fn get(&self, mark: Mark) -> u64 {

@@ -176,6 +176,11 @@ impl<C: Poolable> Pool<C> {
         RequestGuard::new(&process, &mut state, origin, timings)
     }
 
+    /// Counts that a retry policy repeats a request.
+    pub fn count_retry(&self, origin: &Arc<Origin>) {
+        self.process().state().metrics.retried(origin);
+    }
+
     /// Returns the shared connections that requests of a destination can join as soon as they have room.
     pub fn shared(&self, destination: &Destination) -> Vec<C> {
         self.process().state().shared(destination)

@@ -150,6 +150,15 @@ impl Engine {
         statuses.into_iter().map(|status| Connection::of_pool(self.handle.clone(), status)).collect()
     }
 
+    /// Counts that a retry policy repeats an `httpcore.Request`.
+    fn count_retry(&self, py: Python<'_>, request: &Bound<'_, PyAny>) -> PyResult<()> {
+        let namespace = Namespace::of(request)?;
+        let (request, _) =
+            request::read(request, &self.handle.defaults).map_err(|fault| fault.into_pyerr(py, namespace))?;
+        detached(py, || self.handle.client.pool.count_retry(&request.origin));
+        Ok(())
+    }
+
     /// Returns the metrics of the pool as dictionaries, of which `httpcore_rs._metrics` makes objects.
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let report = detached(py, || self.handle.client.pool.report());

@@ -1,5 +1,6 @@
 //! The metrics of a pool as dictionaries, of which `httpcore_rs._metrics` makes objects.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -17,11 +18,18 @@ use crate::timings::{Mark, Span, Stage};
 pub fn dictionary<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
     let mut total = report.other.clone().unwrap_or_default();
     let mut all = Gauges::default();
-    let origins = PyDict::new(py);
+    // Origins that differ in the headers for their tunnels have the same name.
+    let mut by_name: BTreeMap<String, (Counters, Gauges)> = BTreeMap::new();
     for (origin, counters, gauges) in &report.origins {
         total.merge(counters);
         all.add(gauges);
-        origins.set_item(name(origin), fields(py, counters, gauges)?)?;
+        let (named, gauges_named) = by_name.entry(name(origin)).or_default();
+        named.merge(counters);
+        gauges_named.add(gauges);
+    }
+    let origins = PyDict::new(py);
+    for (name, (counters, gauges)) in &by_name {
+        origins.set_item(name, fields(py, counters, gauges)?)?;
     }
     let requests = report.in_flight.iter().map(|request| in_flight(py, request, report));
     let metrics = PyDict::new(py);
@@ -64,6 +72,7 @@ fn fields<'py>(py: Python<'py>, counters: &Counters, gauges: &Gauges) -> PyResul
         ("requests_finished", counters.finished),
         ("requests_cancelled", counters.cancelled),
         ("requests_replayed", counters.replayed),
+        ("requests_retried", counters.retried),
         ("requests_active", gauges.requests as u64),
         ("requests_waiting", gauges.waiting as u64),
         ("bytes_sent", counters.sent),

@@ -41,6 +41,8 @@ async def test_a_status_is_repeated(flavour: Flavour, serve: Serve) -> None:
     async with flavour.pool(retry=policy()) as pool:
         response = await pool.request("GET", peer.url)
         assert (response.status, response.content, response.extensions["attempts"]) == (200, b"ok", 3)
+        total = pool.raw.metrics().total
+        assert (total.requests_finished, total.requests_replayed, total.requests_retried) == (3, 0, 2)
         # The connection serves all attempts: each response was closed before the next one.
         assert len(peer.connections) == 1
         assert (await pool.request("GET", peer.url)).extensions["attempts"] == 1

@@ -78,6 +78,9 @@ async def test_a_tunnel_serves_requests_with_the_same_headers_only(
             assert (await made.request("GET", origin.url, extensions=extensions)).status == 200
         assert len(made.connections) == 3
         assert "Authorization" not in repr(made.connections) + repr(made.raw)
+        metrics = made.raw.metrics()
+        assert list(metrics.origins.values()) == [metrics.total]
+        assert metrics.total.requests_finished == 6
     assert headers_of(proxy, b"proxy-authorization") == [b"a", b"b", None]
     assert len(origin.requests) == 6
     assert_clean(origin)
