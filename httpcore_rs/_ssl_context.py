@@ -110,6 +110,7 @@ def _refuse(config: TLSConfig) -> None:
         "ciphers": config.ciphers is not None,
         "groups": config.groups is not None,
         "require_close_notify": config.require_close_notify,
+        "early_data": config.early_data,
         "cert as bytes": any(isinstance(part, BUFFERS) for part in parts[:2]),
         "cert as a function": callable(cert),
         "crls as bytes": any(isinstance(item, BUFFERS) for item in lists),

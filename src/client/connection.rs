@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::send::Replay;
+use super::replay::Replay;
 use crate::connect::Connector;
 use crate::http1::Http1;
 use crate::http2::{ConnectionObserver, Http2};

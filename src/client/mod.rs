@@ -4,7 +4,9 @@
 
 mod body;
 mod connection;
+mod early;
 mod http1_body;
+mod replay;
 mod send;
 mod stream_view;
 #[cfg(test)]
@@ -13,5 +15,6 @@ mod waiting;
 
 pub use self::body::{Chunk, ResponseBody};
 pub use self::connection::{Client, HttpConnection, WaitReports, idle_external_stream, share};
-pub use self::send::{Collect, ConnectionChoice, Fetched, Replay, Response, fetch, start};
+pub use self::replay::Replay;
+pub use self::send::{Collect, ConnectionChoice, Fetched, Response, fetch, start};
 pub use self::stream_view::StreamView;

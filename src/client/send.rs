@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::http1::{self, Http1};
 use crate::http2::{self, FailureCause, Http2};
 use crate::io::reactor::Reactor;
 use crate::io::wait_set;
-use crate::message::{Content, Request, ResponseHead};
+use crate::message::{Request, ResponseHead};
 use crate::operation::{EffectChannel, Event, Outcome, YieldBudget};
 use crate::pool::{Checkout, CloseReason, Destination, LoopId, RequestGuard, Reservation, SlotGuard, Status, THREADS};
 use crate::timings::{Mark, Timings};
@@ -30,20 +31,6 @@ use crate::timings::{Mark, Timings};
 /// The number of times that a request is sent again which the server refused unprocessed (`GOAWAY`, `REFUSED_STREAM`). After that the
 /// error is raised.
 const MAX_RESENDS: usize = 5;
-
-/// The requests that are sent once more when their connection has failed under them, with a body that is here in full.
-///
-/// A request that was handed over to an idle connection which turns out to be closed, before a byte of it was written, is no such
-/// request: nothing was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Replay {
-    /// Those that the server has not processed, and those that it may have processed and whose method is idempotent.
-    #[default]
-    Idempotent,
-    /// Those that the server has not processed: nothing of them was written, or the server has said so (`GOAWAY`, `REFUSED_STREAM`).
-    Unsent,
-    Never,
-}
 
 /// The connections that a request may use.
 pub enum ConnectionChoice {
@@ -97,8 +84,15 @@ pub fn start(
             ConnectionChoice::This(reservation) => (Some(owned(reservation)?), None),
             ConnectionChoice::QueueFor(connection) => (None, Some(connection)),
         };
-        let exchange =
-            Exchange { client: &client, request: &request, only, reactor: reactor.as_ref(), effects: &effects };
+        let exchange = Exchange {
+            client: &client,
+            request: &request,
+            only,
+            reactor: reactor.as_ref(),
+            effects: &effects,
+            // A request for one certain connection is no early data.
+            early_data_tried: AtomicBool::new(given.is_some() || only.is_some()),
+        };
         pin!(exchange.run(given)).await
     }
 }
@@ -110,6 +104,8 @@ pub(super) struct Exchange<'a> {
     only: Option<u64>,
     reactor: Option<&'a Arc<Reactor>>,
     pub(super) effects: &'a EffectChannel,
+    /// The request was sent as early data once, or is not to be.
+    pub(super) early_data_tried: AtomicBool,
 }
 
 /// An attempt that failed.
@@ -273,7 +269,8 @@ impl Exchange<'_> {
         let Self { request, reactor, effects, .. } = *self;
         let connector = &self.client.connector;
         let Request { origin, timeouts, timings, .. } = request;
-        let attempt = Attempt { origin, timeout: timeouts.connect, reactor, effects, timings };
+        let attempt =
+            Attempt { origin, timeout: timeouts.connect, reactor, effects, timings, early_data: self.early_data() };
         let status = Arc::clone(slot.status());
         let closed = || {
             let message = format!("the connection pool was closed while connecting to {}", request.origin);
@@ -318,8 +315,14 @@ impl Exchange<'_> {
     ) -> Attempted<Response> {
         slot.status().begin_request();
         self.request.timings.begin_attempt(reused);
+        let was_early = connection.has_early_data();
         let sent = pin!(connection.send(self.request, self.effects)).await;
         match sent {
+            Ok(http1::Http1Response { head, .. }) if self.is_too_early(was_early, &head) => {
+                drop(connection);
+                slot.count_closed(CloseReason::NotReusable);
+                Err(Failed { error: Error::disconnected(), again: Again::Here(slot) })
+            }
             Ok(http1::Http1Response { head, body }) => {
                 self.request.timings.mark_now(Mark::FirstByte);
                 slot.carry(counted.take());
@@ -400,24 +403,6 @@ impl Exchange<'_> {
                 Err(Failed { error, again })
             }
         }
-    }
-
-    /// Returns whether the request may be sent once more. `is_unsent` says that the server has not processed it.
-    fn may_replay(&self, is_unsent: bool) -> bool {
-        match self.client.replay {
-            Replay::Idempotent => is_unsent || self.request.head.method.is_idempotent(),
-            Replay::Unsent => is_unsent,
-            Replay::Never => false,
-        }
-    }
-
-    /// Returns whether a request that failed on a reused connection is sent once more on another one (RFC 9112, 9.3.1): the server
-    /// closed it before it answered, and either cannot have seen the request or may see it twice.
-    fn is_replaceable(&self, failure: &http1::Http1Failure) -> bool {
-        let closed = matches!(failure.error.kind(), Kind::ReadError | Kind::WriteError | Kind::RemoteProtocolError);
-        let unseen = failure.written == 0;
-        let repeatable = matches!(self.request.content, Content::Inline(_));
-        closed && failure.received == 0 && repeatable && self.may_replay(unseen)
     }
 }
 

@@ -33,7 +33,7 @@ use crate::operation::{
 use crate::origin::Origin;
 use crate::timeout::Seconds;
 use crate::timings::{Mark, Timings};
-use crate::tls::Tls;
+use crate::tls::{EarlyData, Tls};
 
 const HTTP1: &[&[u8]] = &[b"http/1.1"];
 
@@ -77,6 +77,14 @@ pub struct Attempt<'a> {
     pub reactor: Option<&'a Arc<Reactor>>,
     pub effects: &'a EffectChannel,
     pub timings: &'a Timings,
+    /// The request, if it may be sent before the handshake of TLS with the origin is complete.
+    pub early_data: Option<EarlyData<'a>>,
+}
+
+impl Attempt<'_> {
+    fn has_tried_early_data(&self) -> bool {
+        self.early_data.is_some_and(|early| early.is_tried())
+    }
 }
 
 /// An attempt that has begun.
@@ -111,7 +119,10 @@ impl Connector {
         let mut retries_left = self.retries;
         let mut delays = backoff();
         loop {
+            let was_tried = attempt.has_tried_early_data();
             match self.connect_once(attempt).await {
+                // Without early data it may succeed (RFC 8446, D.3).
+                Err(error) if error.kind() == Kind::ConnectError && was_tried != attempt.has_tried_early_data() => {}
                 Err(error) if error.is_failed_connect() && retries_left > 0 => {
                     retries_left -= 1;
                     let delay = delays.next().unwrap_or_default();
@@ -246,7 +257,7 @@ impl Connector {
 
     /// Begins TLS on a stream, with the origin or with the proxy.
     async fn secure(&self, context: &ConnectContext<'_>, stream: Stream, hop: Hop) -> Result<Stream> {
-        let &Attempt { origin, effects, timeout, timings, .. } = context.attempt;
+        let &Attempt { origin, effects, timeout, timings, early_data, .. } = context.attempt;
         let (origin, tls, protocols) = match &self.proxy {
             Some(proxy) if hop == Hop::ToHttpProxy => (&*proxy.origin, &proxy.tls, HTTP1),
             _ => (origin, &self.tls, self.protocols()),
@@ -277,7 +288,8 @@ impl Connector {
                     }
                     None => None,
                 };
-                let handshake = Box::pin(tls.handshake(stream, name, protocols, chosen));
+                let early_data = early_data.filter(|_| is_with_origin);
+                let handshake = Box::pin(tls.handshake(stream, name, protocols, chosen, early_data));
                 effects.span(event, opened, context.in_time(securing, handshake)).await
             }
         };

@@ -95,7 +95,8 @@ fn connect_to(
 ) -> (Result<Stream>, Vec<String>) {
     let mut answers = Answers::traced();
     let effects = answers.effects.clone();
-    let attempt = Attempt { origin, timeout, reactor: None, effects: &effects, timings: &Timings::default() };
+    let attempt =
+        Attempt { origin, timeout, reactor: None, effects: &effects, timings: &Timings::default(), early_data: None };
     let connected = block_on(connector.connect(&attempt), &effects, |effect| match effect {
         Effect::Resolve { reply, .. } => reply.set(Ok(addresses.to_vec())),
         effect => answers.answer(effect),
@@ -280,7 +281,14 @@ fn a_unix_socket_takes_the_place_of_the_origin() {
 fn connect_by_backend(connector: Connector, origin: &Origin, failures: usize) -> (Result<Stream>, Vec<String>) {
     let connector = Connector { backend: ArcSwapOption::from_pointee(Arc::new(()) as Backend), ..connector };
     let effects = EffectChannel::default();
-    let attempt = Attempt { origin, timeout: None, reactor: None, effects: &effects, timings: &Timings::default() };
+    let attempt = Attempt {
+        origin,
+        timeout: None,
+        reactor: None,
+        effects: &effects,
+        timings: &Timings::default(),
+        early_data: None,
+    };
     let (mut log, mut failures) = (Vec::new(), failures);
     let connected = block_on(connector.connect(&attempt), &effects, |effect| match effect {
         Effect::Connect { stream, event, reply, .. } => {

@@ -15,7 +15,7 @@ use crate::io::progress::ProgressTimer;
 use crate::io::reactor::Reactor;
 use crate::io::stream::Stream;
 use crate::io::wait_set;
-use crate::message::Http1Head;
+use crate::message::{Http1Head, Request};
 use crate::operation::{EffectChannel, ExchangeKind, Fields};
 use crate::origin::Origin;
 
@@ -27,6 +27,8 @@ pub struct Http1 {
     pub(super) kind: ExchangeKind,
     /// The last poll of a body returned content.
     got_content: bool,
+    /// The bytes that were sent before the handshake of TLS was complete, until the exchange begins that they belong to.
+    early_data: Option<Bytes>,
 }
 
 /// The parts of a response, its body still on the wire.
@@ -45,9 +47,10 @@ pub enum BodyFault {
 }
 
 impl Http1 {
-    pub fn new(stream: Stream, origin: Arc<Origin>) -> Self {
+    pub fn new(mut stream: Stream, origin: Arc<Origin>) -> Self {
+        let early_data = stream.take_early_data();
         let driver = HyperDriver::new(Http1WireHandle::new(stream, Arc::clone(&origin)));
-        Self { origin, driver, kind: ExchangeKind::Http1, got_content: false }
+        Self { origin, driver, kind: ExchangeKind::Http1, got_content: false, early_data }
     }
 
     /// Frees the buffers of an idle connection. They are made anew for the next exchange.
@@ -140,6 +143,26 @@ impl Http1 {
     /// Takes the fields that came behind the body that was read last.
     pub fn take_trailers(&mut self) -> Fields {
         std::mem::take(&mut self.driver.trailers)
+    }
+
+    /// Returns whether a request was sent before the handshake of TLS was complete, and its exchange has not begun.
+    pub fn has_early_data(&self) -> bool {
+        self.early_data.is_some()
+    }
+
+    /// Begins an exchange.
+    pub(super) fn begin(&mut self, request: &Request) -> Result<()> {
+        let head = &request.head;
+        let mut wire = self.driver.wire.lock();
+        wire.begin(head, request.has_informational);
+        match self.early_data.take() {
+            None => Ok(()),
+            Some(sent) if sent == head.bytes => {
+                wire.skip_head();
+                Ok(())
+            }
+            Some(_) => Err(Error::new(Kind::Internal, "another request was sent as early data")),
+        }
     }
 
     /// Returns whether the connection has left HTTP.

@@ -50,6 +50,14 @@ impl Http1Wire {
         self.stream().external().is_none()
     }
 
+    /// Goes on as if the head of the request had been sent: it went out as early data of TLS.
+    pub fn skip_head(&mut self) {
+        if let Outbound::Head(head) = &self.outbound {
+            self.written = head.rest().len() as u64;
+            self.outbound = Outbound::Replaced;
+        }
+    }
+
     /// Sends the head of the request. Is ready as well when that has failed.
     pub fn poll_send_head(&mut self) -> Poll<()> {
         let poll = self.poll_write_head();

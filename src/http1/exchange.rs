@@ -79,7 +79,7 @@ impl Http1 {
         tracer.enter(Phase::RequestHeaders).await?;
         let head = &request.head;
         let uploader = Uploader::begin(request, effects).await?;
-        self.wire().lock().begin(head, request.has_informational);
+        self.begin(request)?;
         let mut exchange = Http1Exchange::new(uploader, request, effects);
         let is_withheld =
             request.expect_continue.is_some() && Box::pin(self.withholds_body(&mut exchange, request, effects)).await?;

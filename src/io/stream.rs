@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::external::ExternalIo;
@@ -42,6 +43,11 @@ pub trait TlsLayer: AsyncRead + AsyncWrite + Send + Unpin {
 
     /// Notes in the session what there is to tell, for the time after this stream.
     fn note_facts(&self) {}
+
+    /// Takes the bytes that the peer has accepted before the handshake was complete. They are not sent again.
+    fn take_early_data(&mut self) -> Option<Bytes> {
+        None
+    }
 
     /// Returns whether a driver takes the steps of the session.
     fn takes_steps(&self) -> bool {
@@ -133,6 +139,14 @@ impl Stream {
     pub fn note_facts(&self) {
         if let Self::Tls(layer) = self {
             layer.note_facts();
+        }
+    }
+
+    /// Takes the bytes that the peer of TLS has accepted before the handshake was complete.
+    pub fn take_early_data(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Tls(layer) => layer.take_early_data(),
+            Self::Plain(_) | Self::External(_) => None,
         }
     }
 

@@ -72,6 +72,15 @@ pub struct RequestHead {
     pub trailer: Option<Bytes>,
 }
 
+impl RequestHead {
+    /// Returns whether the method is safe (RFC 9110, 9.2.1): the request changes nothing at the server.
+    fn is_safe(&self) -> bool {
+        const METHODS: [&[u8]; 4] = [b"GET ", b"HEAD ", b"OPTIONS ", b"TRACE "];
+
+        METHODS.iter().any(|method| self.bytes.starts_with(method))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Request {
     pub origin: Arc<Origin>,
@@ -86,6 +95,17 @@ pub struct Request {
     pub has_informational: bool,
     /// The longest time that the body waits for `100 Continue`, if it does.
     pub expect_continue: Option<Duration>,
+}
+
+impl Request {
+    /// Returns the bytes of the request, if it may be sent before the handshake of TLS is complete (RFC 8470, 4): the method is safe,
+    /// there is no body, and the connection is to stay with HTTP.
+    pub fn for_early_data(&self) -> Option<&Bytes> {
+        let is_bare = matches!(self.head.framing, Framing::None | Framing::Length(0))
+            && matches!(&self.content, Content::Inline(content) if content.is_empty())
+            && !(self.has_trailers || self.head.upgrade || self.head.expects_continue);
+        (is_bare && self.head.is_safe()).then_some(&self.head.bytes)
+    }
 }
 
 /// Writes out a head and checks it: nothing that the caller passes can be read as more than one header or one request.

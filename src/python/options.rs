@@ -87,6 +87,12 @@ impl PoolOptions {
         if let Some(misfit) = tls.misfit(http1, http2) {
             return Err(PyValueError::new_err(misfit));
         }
+        let replay = read_replay(&options.replay)?;
+        if tls.sends_early_data() && replay != Replay::Idempotent {
+            return Err(PyValueError::new_err(
+                "early_data of the TLSConfig lets an attacker send a request again, and replay must then be \"idempotent\"",
+            ));
+        }
         let connector = Connector {
             tls,
             proxy: options.proxy(package)?,
@@ -107,7 +113,7 @@ impl PoolOptions {
         };
         let wait_reports = wait_reports(&options.pool_wait_warning, &options.on_pool_wait)?;
         let defaults = RequestDefaults::read(&options.default_timeout, &options.total_timeout, &options.user_agent)?;
-        Ok(Self { limits, connector, replay: read_replay(&options.replay)?, arguments, defaults, wait_reports })
+        Ok(Self { limits, connector, replay, arguments, wait_reports, defaults })
     }
 }
 

@@ -52,6 +52,9 @@ fn read_parts(proxy: &Bound<'_, PyAny>, url: &Bound<'_, PyAny>, package: Package
     if let Some(misfit) = tls.misfit(true, false) {
         return Err(PyValueError::new_err(misfit).into());
     }
+    if tls.sends_early_data() {
+        return Err(PyValueError::new_err("early_data of the proxy's TLSConfig: a proxy gets none").into());
+    }
     Ok(Proxy::new(origin, protocol, tls)?)
 }
 

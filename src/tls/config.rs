@@ -17,6 +17,7 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::build;
+use super::early_data::EarlyData;
 use super::explained::in_words;
 use super::identity::Identity;
 use super::options::TlsOptions;
@@ -43,6 +44,8 @@ pub struct OwnOptions {
     pub protocols: Option<Vec<Vec<u8>>>,
     /// The least time between two looks at the files. `None`: they are read once.
     pub reload: Option<Duration>,
+    /// Requests may be sent before the handshake is complete.
+    pub early_data: bool,
 }
 
 struct SharedConfig {
@@ -112,27 +115,52 @@ impl TlsConfig {
         self.shared.own.protocols.as_deref()
     }
 
+    /// Returns whether requests may be sent before the handshake is complete.
+    pub fn sends_early_data(&self) -> bool {
+        self.shared.own.early_data
+    }
+
     /// Speaks TLS on a connected stream, offering `protocols` (ALPN). `chosen` is the client certificate for this host, in place of that
-    /// of the configuration. Dropping the future closes the stream.
+    /// of the configuration. `early` is sent with the first flight, if that is allowed and a ticket of the server permits it. Dropping
+    /// the future closes the stream.
     pub async fn handshake(
         &self,
         stream: Stream,
         name: &str,
         protocols: &[&[u8]],
         chosen: Option<&Identity>,
+        early: Option<EarlyData<'_>>,
     ) -> Result<RustlsStream> {
         let options = &self.shared.options;
         let failed = |message: String| Error::new(Kind::ConnectError, message);
-        let config = self.rustls_for(chosen).map_err(|error| failed(error.message))?;
+        let mut config = self.rustls_for(chosen).map_err(|error| failed(error.message))?;
+        let early = early.filter(|early| self.sends_early_data() && !early.is_tried());
+        if early.is_some() {
+            // The copy has the same sessions. Only with such a request the server is told to expect early data.
+            Arc::make_mut(&mut config).enable_early_data = true;
+        }
         let server_name = self.server_name(name).map_err(failed)?;
         let protocols = match self.protocols() {
             Some(own) => own.to_vec(),
             None => protocols.iter().map(|protocol| protocol.to_vec()).collect(),
         };
         let connector = TlsConnector::from(config);
-        let connected = connector.with_alpn(protocols).connect(server_name, stream).await;
+        let mut sent_early = Ok(None);
+        let connecting = connector.with_alpn(protocols).connect_with(server_name, stream, |session| {
+            if let Some(early) = early {
+                sent_early = early.write(session).map(|is_sent| is_sent.then(|| early.bytes.clone()));
+            }
+        });
+        let connected = match sent_early {
+            Ok(sent_early) => connecting.await.map(|connected| (connected, sent_early)),
+            Err(error) => Err(error),
+        };
         let session = RustlsSession::new(name, options.trust != Trust::Anything);
-        connected.map(|connected| RustlsStream::new(connected, session, options.needs_close_notify)).map_err(|error| {
+        let secured = connected.map(|(connected, sent_early)| {
+            let accepted = sent_early.filter(|_| connected.get_ref().1.is_early_data_accepted());
+            RustlsStream::new(connected, session, options.needs_close_notify).after_early_data(accepted)
+        });
+        secured.map_err(|error| {
             let error = match error.kind() {
                 io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the server closed the connection"),
                 _ => in_words(error, name),

@@ -1,6 +1,7 @@
 //! The implementations of TLS that a pool or a proxy can have.
 
 use super::config::TlsConfig;
+use super::early_data::EarlyData;
 use super::failure::caused_by;
 use super::identity::Identity;
 use super::python_ssl::{PythonTls, SslStream};
@@ -28,8 +29,16 @@ impl Tls {
         }
     }
 
-    /// Returns why the configuration's own protocols (ALPN) do not fit those that are spoken, if they do not.
+    /// Returns whether requests may be sent before the handshake is complete.
+    pub fn sends_early_data(&self) -> bool {
+        matches!(self, Self::Rustls(config) if config.sends_early_data())
+    }
+
+    /// Returns why the configuration does not fit the protocols that are spoken, if it does not.
     pub fn misfit(&self, http1: bool, http2: bool) -> Option<&'static str> {
+        if http2 && self.sends_early_data() {
+            return Some("early_data of the TLSConfig is sent over HTTP/1.1 only, and http2=True");
+        }
         let own = match self {
             Self::Rustls(config) => config.protocols()?,
             #[cfg(feature = "native-tls")]
@@ -49,18 +58,19 @@ impl Tls {
     }
 
     /// Performs the handshake with a server of this name. `chosen` is the client certificate for it, if the configuration has a function
-    /// that chooses. Dropping the future closes the stream.
+    /// that chooses. `early` is sent before the handshake is complete, where that is allowed. Dropping the future closes the stream.
     pub async fn handshake(
         &self,
         stream: Stream,
         name: &str,
         protocols: &'static [&'static [u8]],
         chosen: Option<Opaque>,
+        early: Option<EarlyData<'_>>,
     ) -> Result<Stream> {
         match self {
             Self::Rustls(config) => {
                 let chosen = chosen.as_ref().and_then(|chosen| chosen.downcast_ref::<Identity>());
-                let secured = config.handshake(stream, name, protocols, chosen).await?;
+                let secured = config.handshake(stream, name, protocols, chosen, early).await?;
                 Ok(Stream::Tls(Box::new(secured)))
             }
             #[cfg(feature = "native-tls")]

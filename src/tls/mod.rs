@@ -10,6 +10,7 @@ mod chain;
 mod checks;
 mod config;
 mod der;
+mod early_data;
 mod encrypted_key;
 mod engine;
 mod explained;
@@ -36,6 +37,7 @@ mod verifier;
 
 pub use self::chain::Rules;
 pub use self::config::{ConfigError, OwnOptions, TlsConfig};
+pub use self::early_data::EarlyData;
 pub use self::engine::Tls;
 pub use self::failure::failed;
 pub use self::identity::{Identity, Password, PemSource};

@@ -127,6 +127,7 @@ fn unsupported(options: &TlsOptions, own: &OwnOptions) -> Option<&'static str> {
         (!options.revocation_lists.is_empty(), "crls"),
         (matches!(options.key_log, KeyLogging::File(_)), "keylog"),
         (options.needs_close_notify, "require_close_notify"),
+        (own.early_data, "early_data"),
         (own.chooser.is_some(), "cert as a function"),
     ];
     refused.iter().find(|(is_used, _)| *is_used).map(|(_, name)| *name)

@@ -88,6 +88,14 @@ impl TlsOptions {
         self.provider().cipher_suites.iter().any(|suite| versions.contains(&suite.version()))
     }
 
+    /// Returns whether TLS 1.3 is offered.
+    pub fn has_tls13(&self) -> bool {
+        use rustls::version::TLS13;
+
+        self.versions.list().contains(&&TLS13)
+            && self.provider().cipher_suites.iter().any(|suite| suite.version() == &TLS13)
+    }
+
     /// Returns the cryptography with the suites and groups of these options.
     pub fn provider(&self) -> CryptoProvider {
         let mut provider = aws_lc_rs::default_provider();

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
@@ -25,12 +26,20 @@ pub struct RustlsStream {
     session: Arc<RustlsSession>,
     /// An end without `close_notify` is an error.
     needs_close_notify: bool,
+    /// The bytes that the server has accepted before the handshake was complete.
+    early_data: Option<Bytes>,
 }
 
 impl RustlsStream {
     pub fn new(mut stream: TlsStream<Stream>, session: RustlsSession, needs_close_notify: bool) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
-        Self { stream, session: Arc::new(session), needs_close_notify }
+        Self { stream, session: Arc::new(session), needs_close_notify, early_data: None }
+    }
+
+    /// The stream begins behind these bytes.
+    pub(super) fn after_early_data(mut self, early_data: Option<Bytes>) -> Self {
+        self.early_data = early_data;
+        self
     }
 }
 
@@ -59,6 +68,10 @@ impl TlsLayer for RustlsStream {
 
     fn session(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         Some(Arc::<RustlsSession>::clone(&self.session))
+    }
+
+    fn take_early_data(&mut self) -> Option<Bytes> {
+        self.early_data.take()
     }
 
     fn note_facts(&self) {

@@ -127,7 +127,7 @@ fn config(roots: &[&Authority]) -> TlsConfig {
 fn connect(config: TlsConfig, server: ServerConfig, name: &str) -> (Result<Stream>, JoinHandle<io::Result<()>>) {
     let (stream, theirs) = stream_pair();
     let serving = serve(theirs, server);
-    (block_on(Tls::Rustls(config).handshake(stream, name, PROTOCOLS, None)), serving)
+    (block_on(Tls::Rustls(config).handshake(stream, name, PROTOCOLS, None, None)), serving)
 }
 
 /// Says `text` and returns as many bytes of the answer.
@@ -187,7 +187,7 @@ fn an_end_without_close_notify_is_the_end_of_the_stream() -> Result<()> {
     let (stream, theirs) = stream_pair();
     let closer = theirs.try_clone().expect("a descriptor");
     let serving = serve(theirs, server(&shown, &[&TLS13]));
-    let mut stream = block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None))?;
+    let mut stream = block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None, None))?;
     assert_eq!(exchange(&mut stream, "a").expect("an answer"), "A");
     closer.shutdown(std::net::Shutdown::Write).expect("an end");
     assert_eq!(exchange(&mut stream, "b").expect("an end"), "");
@@ -225,9 +225,9 @@ fn tls_runs_in_tls() -> Result<()> {
         }
     });
     let tls = Tls::Rustls(config(&[&root]));
-    let stream = block_on(tls.handshake(stream, NAME, &[b"http/1.1"], None))?;
+    let stream = block_on(tls.handshake(stream, NAME, &[b"http/1.1"], None, None))?;
     assert!(!stream.has_chosen_http2());
-    let mut stream = block_on(tls.handshake(stream, NAME, PROTOCOLS, None))?;
+    let mut stream = block_on(tls.handshake(stream, NAME, PROTOCOLS, None, None))?;
     assert!(stream.has_chosen_http2());
     assert_eq!(exchange(&mut stream, "nested").expect("an answer"), "NESTED");
     drop(stream);
@@ -245,7 +245,7 @@ fn names_are_checked() {
     // These do not begin.
     for (name, part) in [("example.test.", "without a dot at the end"), ("", "neither"), ("a b", "neither")] {
         let (stream, _theirs) = stream_pair();
-        let error = block_on(Tls::Rustls(config(&[&root])).handshake(stream, name, PROTOCOLS, None)).err();
+        let error = block_on(Tls::Rustls(config(&[&root])).handshake(stream, name, PROTOCOLS, None, None)).err();
         assert_says(&error.expect("a refusal").to_string(), &[part]);
     }
 }
@@ -353,13 +353,15 @@ fn a_server_without_tls_is_named_as_such() {
     let root = authority();
     let (stream, mut theirs) = stream_pair();
     theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("an answer");
-    let error =
-        block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None)).err().expect("a failure");
+    let error = block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None, None))
+        .err()
+        .expect("a failure");
     assert_says(&error.to_string(), &["WRONG_VERSION_NUMBER", NAME]);
     let (stream, theirs) = stream_pair();
     drop(theirs);
-    let error =
-        block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None)).err().expect("a failure");
+    let error = block_on(Tls::Rustls(config(&[&root])).handshake(stream, NAME, PROTOCOLS, None, None))
+        .err()
+        .expect("a failure");
     assert_says(&error.to_string(), &["the TLS handshake with example.test failed"]);
 }
 

@@ -75,8 +75,9 @@ http {{
     ssl_certificate {chain};
     ssl_certificate_key {key};
     server {{
-        listen 127.0.0.1:{port} ssl http2;
+        listen 127.0.0.1:{port} {protocols};
         root {home}/files;
+        {directives}
     }}
 }}
 """
@@ -88,11 +89,13 @@ def find_nginx() -> str | None:
 
 
 class NginxServer:
-    """nginx with HTTP/2 over TLS, serving the files `small` and `big`."""
+    """nginx over TLS, serving the files `small` and `big`; `directives` are added to the server's configuration."""
 
     SIZES = {"small": 1000, "big": 10_000_000}  # noqa: RUF012  (a constant)
 
-    def __init__(self, certificates: Certificates, home: Path) -> None:
+    def __init__(
+        self, certificates: Certificates, home: Path, protocols: str = "ssl http2", directives: str = ""
+    ) -> None:
         self.port = free_port()
         self.home = home
         self.url = f"https://127.0.0.1:{self.port}/"
@@ -103,7 +106,15 @@ class NginxServer:
         # Started by root, nginx would run its worker as a user who may not read the folder.
         user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
         (home / "nginx.conf").write_text(
-            NGINX.format(home=home, port=self.port, user=user, chain=certificates.chain, key=certificates.key)
+            NGINX.format(
+                home=home,
+                port=self.port,
+                protocols=protocols,
+                directives=directives,
+                user=user,
+                chain=certificates.chain,
+                key=certificates.key,
+            )
         )
 
     def __enter__(self) -> NginxServer:

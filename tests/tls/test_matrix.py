@@ -400,6 +400,7 @@ def test_native_tls_refuses_what_it_does_not_have(certificates: Certificates) ->
         ("crls", str(certificates.ca)),
         ("keylog", "secrets.log"),
         ("require_close_notify", True),
+        ("early_data", True),
         ("cert", lambda _: None),
     ):
         arguments: dict[str, Any] = {name: value}

@@ -28,6 +28,7 @@ def pool() -> None:
         session_cache_size=0,
         reload=None,
         require_close_notify=True,
+        early_data=True,
         engine="rustls",
     )
     by_host = httpcore_rs.TLSConfig(cert=lambda host: (host, host))

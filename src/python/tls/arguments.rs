@@ -16,7 +16,7 @@ use crate::tls::{
 };
 
 /// The names of all keyword arguments.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "system_store",
     "cadata",
     "minimum_version",
@@ -32,6 +32,7 @@ const NAMES: [&str; 16] = [
     "session_cache_size",
     "reload",
     "require_close_notify",
+    "early_data",
     "engine",
 ];
 
@@ -124,7 +125,27 @@ pub fn read(
         Some(identity::ClientCertificate::One(identity)) => (Some(identity), None),
         Some(identity::ClientCertificate::ByHost(chooser)) => (None, Some(chooser)),
     };
-    Ok((options, OwnOptions { identity, chooser, protocols: protocols(given)?, reload: reload(given)? }))
+    let early_data = given.flag("early_data", false)?;
+    let own = OwnOptions { identity, chooser, protocols: protocols(given)?, reload: reload(given)?, early_data };
+    match early_data.then(|| contradiction_of_early_data(&options, &own)).flatten() {
+        Some(fault) => Err(PyValueError::new_err(fault)),
+        None => Ok((options, own)),
+    }
+}
+
+/// Returns why early data could never be sent, or must not be.
+fn contradiction_of_early_data(options: &TlsOptions, own: &OwnOptions) -> Option<&'static str> {
+    if !options.has_tls13() {
+        Some("early_data needs TLS 1.3, which maximum_version or ciphers leave out")
+    } else if options.session_cache_size == 0 {
+        Some("early_data needs a session to resume, and session_cache_size=0 keeps none")
+    } else if own.identity.is_some() || own.chooser.is_some() {
+        Some(
+            "early_data with cert: a recorded request that is sent again would have the authority of the client certificate",
+        )
+    } else {
+        None
+    }
 }
 
 /// Checks what contradicts itself, and warns about what is not verified.

@@ -78,10 +78,14 @@ pub use self::identity::{begin_choice, take_choice};
 ///     require_close_notify: bool = False
 ///         Whether a response whose body ends with the connection fails if the connection ends without `close_notify` of TLS: then
 ///         something may be missing.
+///     early_data: bool = False
+///         Whether requests with a safe method (GET, HEAD, OPTIONS, TRACE) and without a body are sent before the handshake of a resumed
+///         session is complete (0-RTT of TLS 1.3), which saves a round trip. Such a request can be recorded and sent again by an
+///         attacker. It needs `http2=False`, `replay="idempotent"` and no `cert`.
 ///     engine: str = "rustls"
 ///         The implementation of TLS. `"native-tls"`, the library of the operating system, is there in builds with the feature
-///         `native-tls`; it has no `ciphers`, `groups`, `pins`, `crls`, `keylog`, `reload` and
-///         `require_close_notify`, and no function as `cert`.
+///         `native-tls`; it has no `ciphers`, `groups`, `pins`, `crls`, `keylog`, `reload`,
+///         `require_close_notify` and `early_data`, and no function as `cert`.
 #[expect(clippy::doc_markdown, reason = "`help()` shows this as text")]
 #[expect(clippy::struct_excessive_bools, reason = "these are arguments of the constructor")]
 #[pyclass(frozen, module = "httpcore_rs", name = "TLSConfig")]
@@ -141,6 +145,9 @@ pub struct TLSConfig {
     /// The argument `require_close_notify`.
     #[pyo3(get)]
     require_close_notify: bool,
+    /// The argument `early_data`.
+    #[pyo3(get)]
+    early_data: bool,
     /// The argument `engine`.
     #[pyo3(get)]
     engine: &'static str,
@@ -182,7 +189,8 @@ impl TLSConfig {
         signature = (verify = None, cert = None, trust_env = true, **options),
         text_signature = "(verify=None, cert=None, trust_env=True, *, system_store=False, cadata=None, minimum_version=None, \
             extra_ca=None, maximum_version=None, ciphers=None, groups=None, alpn=None, verify_hostname=True, pins=None, \
-            crls=None, keylog=None, session_cache_size=256, reload=1.0, require_close_notify=False, engine='rustls')"
+            crls=None, keylog=None, session_cache_size=256, reload=1.0, require_close_notify=False, early_data=False, \
+            engine='rustls')"
     )]
     fn new(
         py: Python<'_>,
@@ -199,6 +207,7 @@ impl TLSConfig {
         let trust = trust::read(py, &sources, options.get("extra_ca")?.as_ref())?;
         let (tls, own) = arguments::read(py, trust, cert, &options)?;
         let (session_cache_size, needs_close_notify) = (tls.session_cache_size, tls.needs_close_notify);
+        let early_data = own.early_data;
         let reload = own.reload.map(|reload| reload.as_secs_f64());
         let is_native = arguments::is_native(&options)?;
         let config = if is_native { native(tls, own) } else { TlsConfig::new(tls, own).map(TlsEngine::Rustls) };
@@ -225,6 +234,7 @@ impl TLSConfig {
             session_cache_size,
             reload,
             require_close_notify: needs_close_notify,
+            early_data,
             engine: if is_native { "native-tls" } else { "rustls" },
         })
     }
