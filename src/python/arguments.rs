@@ -1,10 +1,11 @@
 //! The arguments of a pool that trace events report and that network backends are called with.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::calls::call;
@@ -21,9 +22,19 @@ pub struct PoolArguments {
     http2: bool,
     package: Package,
     /// The `ssl.SSLContext` for backends; made when the first of them begins TLS.
-    context: PyOnceLock<Py<PyAny>>,
+    context: OnceLock<Py<PyAny>>,
     /// The one for TLS with the proxy.
-    proxy_context: PyOnceLock<Py<PyAny>>,
+    proxy_context: OnceLock<Py<PyAny>>,
+}
+
+#[pymethods]
+impl PoolArguments {
+    /// Visits all objects: each may refer to the pool.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let given = [&self.ssl_context, &self.proxy, &self.socket_options];
+        let made = [self.context.get(), self.proxy_context.get()];
+        given.into_iter().chain(made.into_iter().flatten()).try_for_each(|object| visit.call(object))
+    }
 }
 
 impl PoolArguments {
@@ -34,7 +45,7 @@ impl PoolArguments {
         http2: bool,
         package: Package,
     ) -> Self {
-        let (context, proxy_context) = (PyOnceLock::new(), PyOnceLock::new());
+        let (context, proxy_context) = (OnceLock::new(), OnceLock::new());
         Self { ssl_context, proxy, socket_options, http2, package, context, proxy_context }
     }
 
@@ -107,14 +118,17 @@ impl PoolArguments {
     /// Returns the `ssl.SSLContext` that was given, or one that is equivalent to the TLS of the engine itself.
     fn backend_context<'py>(
         &self,
-        cell: &PyOnceLock<Py<PyAny>>,
+        cell: &OnceLock<Py<PyAny>>,
         given: &Bound<'py, PyAny>,
         http2: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = given.py();
-        let context = cell
-            .get_or_try_init(py, || Ok::<_, PyErr>(ssl::equivalent(py, Some(given), http2, self.package)?.unbind()))?;
-        Ok(context.bind(py).clone())
+        if let Some(context) = cell.get() {
+            return Ok(context.bind(py).clone());
+        }
+        let made = ssl::equivalent(py, Some(given), http2, self.package)?.unbind();
+        // Threads that make one at the same time get the same one.
+        Ok(cell.get_or_init(|| made).bind(py).clone())
     }
 }
 

@@ -43,10 +43,13 @@ pub fn connecting<'py>(
     Ok((object, event.name(), backend.arguments.get().kwargs(py, event)?))
 }
 
-/// Visits the backend for the garbage collector: it may refer to the pool that uses it.
+/// Visits the backend and the arguments for the garbage collector: they may refer to the pool that uses them.
 pub fn traverse(backend: &Backend, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
     match backend.downcast_ref::<NetworkBackend>() {
-        Some(backend) => visit.call(&backend.object),
+        Some(backend) => {
+            visit.call(&backend.object)?;
+            visit.call(&backend.arguments)
+        }
         None => Ok(()),
     }
 }

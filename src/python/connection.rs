@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -27,7 +28,7 @@ use crate::pool::{ANY_LOOP, Reservation, Status};
 /// methods return the state at the time of the call.
 #[pyclass(frozen, module = "httpcore_rs._engine")]
 pub struct Connection {
-    handle: ClientHandle,
+    engine: Py<Engine>,
     held: RankedMutex<HeldSlot>,
     /// The connection is used without a pool: its own requests make it, again if that fails.
     is_single: bool,
@@ -42,8 +43,12 @@ struct HeldSlot {
 
 impl Connection {
     /// Returns the object for a connection of a pool.
-    pub fn of_pool(handle: ClientHandle, status: Arc<Status>) -> Self {
-        Self { handle, held: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: None }), is_single: false }
+    pub fn of_pool(engine: Py<Engine>, status: Arc<Status>) -> Self {
+        Self { engine, held: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: None }), is_single: false }
+    }
+
+    fn handle(&self) -> &ClientHandle {
+        &self.engine.get().handle
     }
 
     fn status(&self) -> Arc<Status> {
@@ -56,7 +61,7 @@ impl Connection {
         let origin = getattr(&request.getattr(intern!(py, "url"))?, intern!(py, "origin"))?;
         if !self.can_handle_request(&origin)? {
             let own = &self.status().origin;
-            let origin = match request::origin(&origin, self.handle.package) {
+            let origin = match request::origin(&origin, self.handle().package) {
                 Ok(origin) => origin.to_string(),
                 Err(_) => origin.str()?.to_string(),
             };
@@ -73,13 +78,13 @@ impl Connection {
         }
         if self.is_single && held.status.has_failed() {
             // A connection that was never made can be tried again.
-            let reservation = self.handle.client.pool.place(&held.status.origin);
+            let reservation = self.handle().client.pool.place(&held.status.origin);
             if let Some(status) = reservation.status() {
                 held.status = Arc::clone(status);
             }
             return Ok(ConnectionChoice::This(reservation));
         }
-        let ClientHandle { client, .. } = &self.handle;
+        let ClientHandle { client, .. } = self.handle();
         let HeldSlot { status, .. } = &*held;
         match client.pool.take(status, loop_id) {
             Some(reservation) => Ok(ConnectionChoice::This(reservation)),
@@ -99,7 +104,7 @@ impl Connection {
         namespace: &Namespace,
         choice: ConnectionChoice,
     ) -> PyResult<(request::Parsed, ConnectionChoice)> {
-        match request::read(request, &self.handle.defaults) {
+        match request::read(request, &self.handle().defaults) {
             Ok(parsed) => Ok((parsed, choice)),
             Err(fault) => {
                 match choice {
@@ -119,12 +124,16 @@ impl Connection {
 
 #[pymethods]
 impl Connection {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+        visit.call(&self.engine)
+    }
+
     /// Returns a single connection to an `httpcore.Origin`, which the first request makes. `engine` has its options.
     #[staticmethod]
-    fn to(engine: &Engine, origin: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let handle = engine.handle.clone();
-        let reservation = handle.client.pool.place(&Arc::new(request::origin(origin, handle.package)?));
-        Self::single(handle, reservation)
+    fn to(engine: Py<Engine>, origin: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let ClientHandle { client, package, .. } = &engine.get().handle;
+        let reservation = client.pool.place(&Arc::new(request::origin(origin, *package)?));
+        Self::single(engine, reservation)
     }
 
     /// Returns a single connection over an `httpcore.NetworkStream` or `httpcore.AsyncNetworkStream` of the user, by HTTP/1.1 or
@@ -132,13 +141,13 @@ impl Connection {
     #[staticmethod]
     fn over(
         py: Python<'_>,
-        engine: &Engine,
+        engine: Py<Engine>,
         origin: &Bound<'_, PyAny>,
         stream: &Bound<'_, PyAny>,
         is_async: bool,
         http2: bool,
     ) -> PyResult<Self> {
-        let handle = engine.handle.clone();
+        let handle = &engine.get().handle;
         let origin = Arc::new(request::origin(origin, handle.package)?);
         let stream = Stream::External(Box::new(ExternalIo::new(external::handle(
             stream,
@@ -164,7 +173,7 @@ impl Connection {
             client::HttpConnection::Http1(Box::new(Http1::new(stream, origin)))
         };
         reservation.fill(connection);
-        Self::single(handle, reservation)
+        Self::single(engine, reservation)
     }
 
     /// Sends an `httpcore.Request` over this connection from this thread. Returns its `httpcore.Response`, or an `Operation` that
@@ -173,7 +182,7 @@ impl Connection {
         let namespace = Namespace::of(request)?;
         let choice = self.begin(request, namespace, 0)?;
         let (parsed, choice) = self.read(request, namespace, choice)?;
-        self.handle.send(request, namespace, parsed, choice)
+        self.handle().send(request, namespace, parsed, choice)
     }
 
     /// Returns an `Operation` that sends an `httpcore.Request` over this connection from a task of the host's loop. Its result is
@@ -182,31 +191,31 @@ impl Connection {
         let namespace = Namespace::of(request)?;
         let choice = self.begin(request, namespace, host.get().shared.reactor.id())?;
         let (parsed, choice) = self.read(request, namespace, choice)?;
-        self.handle.start(host, request, namespace, parsed, choice)
+        self.handle().start(host, request, namespace, parsed, choice)
     }
 
     /// Closes the connection, even during a request. A connection that was never made stays as it is. With `log`, writes a debug
     /// record. Returns a callable that closes external streams, or `None` if there are none.
     fn close<'py>(&self, py: Python<'py>, log: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.end(py, log)?;
-        self.handle.closing(py, None)
+        self.handle().closing(py, None)
     }
 
     /// Closes the connection like `close()`, for a task. Returns whether there may be external streams, which `close_streams()`
     /// closes.
     fn aclose(&self, py: Python<'_>, log: bool) -> PyResult<bool> {
         self.end(py, log)?;
-        Ok(self.handle.has_external_streams())
+        Ok(self.handle().has_external_streams())
     }
 
     /// Returns an awaitable that closes external streams, or `None` if there are none.
     fn close_streams<'py>(&self, py: Python<'py>, host: Py<Host>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.handle.closing(py, Some(&host))
+        self.handle().closing(py, Some(&host))
     }
 
     /// Returns how the connection reaches its origin: `"direct"`, `"forward"`, `"tunnel"` or `"socks5"`.
     fn route(&self) -> &'static str {
-        match self.handle.client.connector.route(&self.status().origin) {
+        match self.handle().client.connector.route(&self.status().origin) {
             ProxyRoute::Direct => "direct",
             ProxyRoute::Forward => "forward",
             ProxyRoute::Tunnel => "tunnel",
@@ -283,16 +292,16 @@ impl Connection {
         let unused = self.held.lock().unused.take();
         detached(py, || {
             drop(unused.and_then(Reservation::take));
-            self.handle.client.pool.close_one(&status);
+            self.handle().client.pool.close_one(&status);
         });
-        self.handle.log_closed(py, usize::from(log))
+        self.handle().log_closed(py, usize::from(log))
     }
 
-    fn single(handle: ClientHandle, reservation: Reservation<client::HttpConnection>) -> PyResult<Self> {
+    fn single(engine: Py<Engine>, reservation: Reservation<client::HttpConnection>) -> PyResult<Self> {
         let status =
             reservation.status().map(Arc::clone).ok_or_else(|| PyRuntimeError::new_err("a slot without a status"))?;
         Ok(Self {
-            handle,
+            engine,
             held: RankedMutex::new(Rank::HeldSlot, HeldSlot { status, unused: Some(reservation) }),
             is_single: true,
         })

@@ -15,7 +15,7 @@ use super::namespace::{Namespace, Package};
 use super::operation::{self, Operation};
 use super::options::PoolOptions;
 use super::request_arguments::RequestArguments;
-use super::{backend, connect_policy, metrics, pool_wait, request};
+use super::{backend, connect_policy, metrics, pool_wait, request, ssl};
 use crate::client::{Client, ConnectionChoice};
 use crate::connect::ConnectPolicy;
 use crate::operation::StreamOwner;
@@ -51,6 +51,12 @@ impl Engine {
         }
         if let Some(resolver) = &connector.resolver {
             connect_policy::traverse(resolver, &visit)?;
+        }
+        for tls in std::iter::once(&connector.tls).chain(connector.proxy.as_ref().map(|proxy| &proxy.tls)) {
+            ssl::traverse(tls, &visit)?;
+        }
+        if let Some(backend) = &connector.python_sockets {
+            backend::traverse(backend, &visit)?;
         }
         let backend = connector.backend.load();
         backend.as_ref().map_or(Ok(()), |backend| backend::traverse(backend, &visit))
@@ -145,9 +151,9 @@ impl Engine {
     }
 
     /// Returns the connections of the pool in the order in which they were made.
-    fn connections(&self) -> Vec<Connection> {
-        let statuses = self.handle.client.pool.statuses();
-        statuses.into_iter().map(|status| Connection::of_pool(self.handle.clone(), status)).collect()
+    fn connections(slf: &Bound<'_, Self>) -> Vec<Connection> {
+        let statuses = slf.get().handle.client.pool.statuses();
+        statuses.into_iter().map(|status| Connection::of_pool(slf.clone().unbind(), status)).collect()
     }
 
     /// Counts that a retry policy repeats an `httpcore.Request`.

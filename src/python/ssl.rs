@@ -11,9 +11,9 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::calls;
@@ -40,7 +40,7 @@ pub fn tls(py: Python<'_>, ssl_context: Option<&Bound<'_, PyAny>>, package: Pack
         return Ok(tls);
     }
     let given = ssl_context.map(|context| context.clone().unbind());
-    let context = SslContext { given, package, context: PyOnceLock::new() };
+    let context = SslContext { given, package, context: OnceLock::new() };
     Ok(Tls::Python(Arc::new(ContextEngine { context: Arc::new(context) })))
 }
 
@@ -49,17 +49,28 @@ struct SslContext {
     given: Option<Py<PyAny>>,
     package: Package,
     /// The `ssl.SSLContext` that was given, or an equivalent one. Made when it is needed.
-    context: PyOnceLock<Py<PyAny>>,
+    context: OnceLock<Py<PyAny>>,
 }
 
 impl SslContext {
     fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        if let Some(context) = self.context.get() {
+            return Ok(context.bind(py));
+        }
         let given = self.given.as_ref().map(|given| given.bind(py));
-        let context = self
-            .context
-            .get_or_try_init(py, || Ok::<_, PyErr>(equivalent(py, given, false, self.package)?.unbind()))?;
-        Ok(context.bind(py))
+        let made = equivalent(py, given, false, self.package)?.unbind();
+        // Threads that make one at the same time get the same one.
+        Ok(self.context.get_or_init(|| made).bind(py))
     }
+}
+
+/// Visits the `ssl.SSLContext` of a pool or a proxy for the garbage collector: it may refer to the pool that uses it. A `TLSConfig` is
+/// visited as an argument of the pool.
+pub fn traverse(tls: &Tls, visit: &PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+    let Tls::Python(engine) = tls else { return Ok(()) };
+    let engine: &dyn Any = &**engine;
+    let Some(ContextEngine { context }) = engine.downcast_ref() else { return Ok(()) };
+    context.given.iter().chain(context.context.get()).try_for_each(|object| visit.call(object))
 }
 
 /// Returns the `ssl.SSLContext` that was given as `ssl_context`, or one that is equivalent to the TLS of the engine itself.

@@ -351,19 +351,6 @@ def test_the_object() -> None:
             httpcore_rs.PublicAddressesOnly(wrong)  # type: ignore[arg-type]
 
 
-def test_a_policy_that_refers_to_its_pool_is_collected(flavour: Flavour) -> None:
-    import gc
-    import weakref
-
-    guard = Guard()
-    pool = flavour.pool(connect_policy=guard).raw
-    guard.pool = pool  # type: ignore[attr-defined]
-    reference = weakref.ref(guard)
-    del guard, pool
-    gc.collect()
-    assert reference() is None
-
-
 async def test_tls_is_verified_for_the_name(flavour: Flavour, serve: Serve, certificates: Any) -> None:
     peer = serve(OK, tls=certificates.server_context())
     context = ssl.create_default_context(cafile=str(certificates.ca))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
@@ -66,6 +67,11 @@ fn read_password(given: &Bound<'_, PyAny>) -> PyResult<Password> {
         Some(bytes) => Ok(Password(bytes.into())),
         None => Err(PyTypeError::new_err("cert: the password must be str, bytes, or a function that returns one")),
     }
+}
+
+/// Visits the function behind a chooser for the garbage collector: it may refer to the pool that uses it.
+pub fn traverse(chooser: &Opaque, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    chooser.downcast_ref::<Chooser>().map_or(Ok(()), |chooser| visit.call(&chooser.0))
 }
 
 /// Returns the function behind a chooser.

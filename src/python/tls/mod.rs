@@ -5,6 +5,7 @@ mod identity;
 mod trust;
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -237,6 +238,30 @@ impl TLSConfig {
             early_data,
             engine: if is_native { "native-tls" } else { "rustls" },
         })
+    }
+
+    /// Visits all arguments: a function among them may refer to the pool that uses it. The function for certificates is here twice.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let arguments = [
+            &self.verify,
+            &self.cert,
+            &self.cadata,
+            &self.minimum_version,
+            &self.extra_ca,
+            &self.maximum_version,
+            &self.ciphers,
+            &self.groups,
+            &self.alpn,
+            &self.pins,
+            &self.crls,
+            &self.keylog,
+        ];
+        arguments.into_iter().try_for_each(|argument| visit.call(argument))?;
+        match &self.config {
+            TlsEngine::Rustls(config) => config.chooser().map_or(Ok(()), |chooser| identity::traverse(chooser, &visit)),
+            #[cfg(feature = "native-tls")]
+            TlsEngine::Native(_) => Ok(()),
+        }
     }
 
     /// Returns the arguments that differ from the defaults. Keys, passwords and certificates in memory are left out.

@@ -26,7 +26,7 @@ pub use self::steps::{has_steps, needs_step, take_step};
 pub use self::stream::SslStream;
 
 /// Makes sessions: a pool's `ssl.SSLContext`, which only the drivers know.
-pub trait SslEngine: Send + Sync {
+pub trait SslEngine: Any + Send + Sync {
     /// Returns the driver's part of a session with a server of this name, offering these protocols (ALPN). Calls no Python.
     fn session(&self, name: &str, protocols: &'static [&'static [u8]]) -> Arc<dyn Any + Send + Sync>;
 }
