@@ -1,5 +1,7 @@
 //! Exchanges over a socket pair with a scripted server.
 
+mod early_data;
+
 use std::pin::Pin;
 use std::time::Duration;
 

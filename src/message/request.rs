@@ -351,6 +351,33 @@ mod tests {
     }
 
     #[test]
+    fn safe_requests_without_a_body_may_be_early_data() {
+        let request = |method: &str, fields: &[(&str, &str)], content: &'static str| {
+            crate::testing::request(method, "/", fields, Content::Inline(content.into()))
+        };
+        for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+            let request = request(method, &[], "");
+            assert_eq!(request.for_early_data(), Some(&request.head.bytes), "{method}");
+        }
+        assert!(request("GET", &[("Content-Length", "0")], "").for_early_data().is_some());
+        for method in ["PUT", "DELETE", "POST", "CONNECT", "QUERY", "get", "GETS"] {
+            assert!(request(method, &[], "").for_early_data().is_none(), "{method}");
+        }
+        for (name, value, content) in [
+            ("Content-Length", "1", "x"),
+            ("Transfer-Encoding", "chunked", ""),
+            ("Upgrade", "websocket", ""),
+            ("Expect", "100-continue", ""),
+        ] {
+            assert!(request("GET", &[(name, value)], content).for_early_data().is_none(), "{name}");
+        }
+        let streamed = Request { content: Content::Streamed, ..request("GET", &[], "") };
+        assert!(streamed.for_early_data().is_none());
+        let with_trailers = Request { has_trailers: true, ..request("GET", &[], "") };
+        assert!(with_trailers.for_early_data().is_none());
+    }
+
+    #[test]
     fn headers_that_concern_the_connection_are_noted() {
         let plain = head(&[(b"Connection", b"keep-alive"), (b"X-Close", b"close")]).expect("legal");
         assert_eq!((plain.close, plain.upgrade, plain.trailer), (false, false, None));

@@ -13,6 +13,7 @@ import pytest
 
 import httpcore_rs
 from peers import reply
+from proxies import socks5, tunnels
 from servers import NginxServer, find_nginx, free_port
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from certificates import Certificates
     from flavours import Flavour, Pool
+    from peers import Serve
 
 OK = reply(b"ok")
 TOO_EARLY = reply(b"", status=b"425 Too Early")
@@ -250,6 +252,16 @@ async def test_a_server_that_ends_the_connection(flavour: Flavour, server: OpenS
         with pytest.raises(httpcore.RemoteProtocolError, match=r".+"):
             await ask(pool, server.url)
     assert server.requests[1:] == [("GET", "/", True)]
+
+
+@pytest.mark.parametrize("kind", ["tunnel", "SOCKS5"])
+async def test_through_a_proxy(flavour: Flavour, serve: Serve, server: OpenSSLServer, config: Any, kind: str) -> None:
+    proxy = serve(tunnels if kind == "tunnel" else socks5())
+    scheme = "http" if kind == "tunnel" else "socks5"
+    async with pool_of(flavour, config, proxy=httpcore.Proxy(f"{scheme}://{proxy.authority}")) as pool:
+        for _ in range(2):
+            assert await ask(pool, server.url) == b"ok"
+    assert [is_early for _, _, is_early in server.requests] == [False, True]
 
 
 async def test_nginx(flavour: Flavour, certificates: Certificates, config: Any, tmp_path: Path) -> None:
