@@ -45,7 +45,8 @@ pub enum ConnectionChoice {
 /// A response whose body is still to be read.
 pub struct Response {
     pub head: ResponseHead,
-    pub body: ResponseBody,
+    /// Boxed, because a response is moved often on its way to Python.
+    pub body: Box<ResponseBody>,
     pub stream_view: StreamView,
     pub timings: Arc<Timings>,
     /// The number of an HTTP/2 stream.
@@ -58,13 +59,13 @@ pub struct Response {
 /// the stream. The pool then serves the next waiter.
 pub fn start(
     client: Arc<Client>,
-    mut request: Request,
+    mut request: Box<Request>,
     place: ConnectionChoice,
     reactor: Option<Arc<Reactor>>,
     effects: EffectChannel,
 ) -> impl Future<Output = Result<Response>> + Send {
     if let Some(proxy) = &client.connector.proxy {
-        request = proxy.forwarded(request);
+        *request = proxy.forwarded(*request);
     }
     if request.origin.tunnel_headers.is_some() && client.connector.route(&request.origin) != ProxyRoute::Tunnel {
         // They are for tunnels only, and must not keep requests from sharing connections.
@@ -331,7 +332,7 @@ impl Exchange<'_> {
                 let body = Http1Body::new(body, expected, self.request.timeouts.read, connection, slot);
                 Ok(Response {
                     head: ResponseHead::Http1(head),
-                    body: ResponseBody::new(BodySource::Http1(body), self.effects.clone()),
+                    body: Box::new(ResponseBody::new(BodySource::Http1(body), self.effects.clone())),
                     stream_view,
                     timings: Arc::clone(&self.request.timings),
                     stream_id: None,
@@ -378,10 +379,10 @@ impl Exchange<'_> {
                 slot.carry(counted.take());
                 Ok(Response {
                     head: ResponseHead::Http2(head),
-                    body: ResponseBody::new(
+                    body: Box::new(ResponseBody::new(
                         BodySource::Http2 { body: Box::new(body), slot, timeout: self.request.timeouts.read },
                         self.effects.clone(),
-                    ),
+                    )),
                     stream_view: StreamView::http2(&connection),
                     timings: Arc::clone(&self.request.timings),
                     stream_id: Some(stream_id),
@@ -432,7 +433,7 @@ pub trait Collect: Default {
 /// Dropping the future ends the exchange, as for [`start`].
 pub async fn fetch<C: Collect>(
     client: Arc<Client>,
-    request: Request,
+    request: Box<Request>,
     reactor: Option<Arc<Reactor>>,
     effects: EffectChannel,
 ) -> Result<Fetched<C>> {

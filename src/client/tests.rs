@@ -102,7 +102,7 @@ fn send(client: &Arc<Client>, request: Request) -> Result<Response> {
 fn send_over(client: &Arc<Client>, request: Request, choice: ConnectionChoice) -> Result<Response> {
     let mut answers = Answers::default();
     let effects = answers.effects.clone();
-    run(&mut answers, start(Arc::clone(client), request, choice, None, effects))
+    run(&mut answers, start(Arc::clone(client), Box::new(request), choice, None, effects))
 }
 
 fn read(response: &mut Response) -> Result<String> {
@@ -169,7 +169,7 @@ fn a_body_is_collected_in_one_operation() {
     let client = server.client(1, false);
     let mut answers = Answers::default();
     let effects = answers.effects.clone();
-    let fetching = fetch::<Collected>(Arc::clone(&client), get(), None, effects);
+    let fetching = fetch::<Collected>(Arc::clone(&client), Box::new(get()), None, effects);
     let mut fetched = run(&mut answers, fetching).expect("a response");
     assert_eq!(fetched.content.0.len(), 3 * 1024 * 1024);
     assert_eq!(fetched.response.body.take_trailers(), [(Bytes::from("x"), Bytes::from("1"))]);

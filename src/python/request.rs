@@ -21,8 +21,8 @@ use crate::operation::Fields;
 use crate::origin::{Origin, Scheme, TunnelHeaders, check_host};
 use crate::timeout::Timeouts;
 
-/// A request, and the objects that produce the rest of it.
-pub type Parsed = (Request, RequestCallbacks);
+/// A request, and the objects that produce the rest of it. Boxed, because it is moved often on its way.
+pub type Parsed = (Box<Request>, RequestCallbacks);
 
 /// Reads an `httpcore.Request`.
 pub fn read(request: &Bound<'_, PyAny>, defaults: &RequestDefaults) -> Result<Parsed, Fault> {
@@ -160,7 +160,7 @@ impl<'py> RequestExtensions<'py> {
         }
         let has_trailers = trailers.is_some();
         let has_informational = informational.is_some();
-        let request = Request {
+        let request = Box::new(Request {
             origin,
             head,
             content,
@@ -169,7 +169,7 @@ impl<'py> RequestExtensions<'py> {
             has_informational,
             expect_continue: None,
             timings: Arc::default(),
-        };
+        });
         let upload = UploadSource::new(stream, trailers);
         (request, RequestCallbacks { upload, informational: informational.map(Bound::unbind), tracer: None })
     }

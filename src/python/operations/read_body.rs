@@ -22,7 +22,7 @@ use crate::python::thread_driver::panicked;
 
 /// A response body that can be read, and the parts that reading it takes.
 pub struct OpenBody {
-    pub body: RankedMutex<ResponseBody>,
+    pub body: RankedMutex<Box<ResponseBody>>,
     pub namespace: &'static Namespace,
     /// The sources of the rest of the request, while that is still being sent. The operation that reads takes them.
     callbacks: Mutex<Option<RequestCallbacks>>,
@@ -33,7 +33,7 @@ pub struct OpenBody {
 
 impl OpenBody {
     pub fn new(
-        mut body: ResponseBody,
+        mut body: Box<ResponseBody>,
         namespace: &'static Namespace,
         callbacks: RequestCallbacks,
         trailers: Option<Bound<'_, PyList>>,
