@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import ssl
-import subprocess
-import threading
 from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
 
 import httpcore_rs
+from openssl_server import OpenSSLServer
 from peers import reply
 from proxies import socks5, tunnels
 from servers import NginxServer, find_nginx, free_port
@@ -31,40 +30,22 @@ TOO_EARLY = reply(b"", status=b"425 Too Early")
 TOKEN = re.compile(rb"CIPHER is|(GET|HEAD|OPTIONS|TRACE|PUT|DELETE|POST) (/\S*) HTTP/1\.1\r\n.*?\r\n\r\n", re.DOTALL)
 
 
-class OpenSSLServer:
-    """`openssl s_server`, which serves one connection after another, each with one request.
+class EarlyDataServer(OpenSSLServer):
+    """Serves one connection after another, each with one request.
 
     `requests` has the method, the target and whether it was early data of each request, in the order of their arrival.
     """
 
     def __init__(self, openssl: str, certificates: Certificates) -> None:
-        self.port = free_port()
-        self.url = f"https://localhost:{self.port}/"
-        self.command = [openssl, "s_server", "-accept", f"127.0.0.1:{self.port}", "-early_data", "-no_anti_replay"]
-        self.command += ["-cert", str(certificates.chain), "-key", str(certificates.key)]
+        port = free_port()
+        self.url = f"https://localhost:{port}/"
         self.requests: list[tuple[str, str, bool]] = []
         self.respond: Callable[[bool], bytes] = lambda _: OK
+        # The same port after a restart.
+        super().__init__(openssl, certificates, "-accept", f"127.0.0.1:{port}", "-early_data", "-no_anti_replay")
         self.start()
 
-    def start(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [*self.command, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-        )
-        output = self.read()
-        while b"ACCEPT" not in output:
-            output += self.read()
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
-
-    def read(self) -> bytes:
-        assert self.process.stdout is not None
-        return self.process.stdout.read(65_536)
-
-    def serve(self) -> None:
+    def play(self) -> None:
         output = b""
         handshakes = requests = 0
         while data := self.read():
@@ -77,16 +58,7 @@ class OpenSSLServer:
                 requests += 1
                 is_early = handshakes < requests
                 self.requests.append((found[1].decode(), found[2].decode(), is_early))
-                assert self.process.stdin is not None
-                self.process.stdin.write(self.respond(is_early))
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.thread.join()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
-        self.process.wait()
+                self.write(self.respond(is_early))
 
     def restart(self, *arguments: str) -> None:
         """Starts the server anew, with new keys for its tickets."""
@@ -95,8 +67,8 @@ class OpenSSLServer:
 
 
 @pytest.fixture
-def server(openssl: str, certificates: Certificates) -> Iterator[OpenSSLServer]:
-    server = OpenSSLServer(openssl, certificates)
+def server(openssl: str, certificates: Certificates) -> Iterator[EarlyDataServer]:
+    server = EarlyDataServer(openssl, certificates)
     yield server
     server.stop()
 
@@ -120,7 +92,7 @@ async def ask(pool: Pool, url: str, method: str = "GET", **arguments: Any) -> by
 
 
 async def test_a_request_is_sent_early_on_a_resumed_session(
-    flavour: Flavour, server: OpenSSLServer, config: Any
+    flavour: Flavour, server: EarlyDataServer, config: Any
 ) -> None:
     async with pool_of(flavour, config) as pool:
         assert await ask(pool, server.url + "first") == b"ok"
@@ -129,7 +101,7 @@ async def test_a_request_is_sent_early_on_a_resumed_session(
 
 
 @pytest.mark.parametrize("way", ["traced", "closed", "streamed", "informational"])
-async def test_requests_that_take_other_ways(flavour: Flavour, server: OpenSSLServer, config: Any, way: str) -> None:
+async def test_requests_that_take_other_ways(flavour: Flavour, server: EarlyDataServer, config: Any, way: str) -> None:
     async def trace(*_: object) -> None:
         pass
 
@@ -162,7 +134,7 @@ async def test_requests_that_take_other_ways(flavour: Flavour, server: OpenSSLSe
     ],
 )
 async def test_only_safe_methods_without_a_body(
-    flavour: Flavour, server: OpenSSLServer, config: Any, method: str, content: bytes | None, is_early: bool
+    flavour: Flavour, server: EarlyDataServer, config: Any, method: str, content: bytes | None, is_early: bool
 ) -> None:
     async with pool_of(flavour, config) as pool:
         await ask(pool, server.url)
@@ -171,14 +143,14 @@ async def test_only_safe_methods_without_a_body(
     assert server.requests[1:] == [(method, "/", is_early)]
 
 
-async def test_an_upgrade_waits_for_the_handshake(flavour: Flavour, server: OpenSSLServer, config: Any) -> None:
+async def test_an_upgrade_waits_for_the_handshake(flavour: Flavour, server: EarlyDataServer, config: Any) -> None:
     async with pool_of(flavour, config) as pool:
         await ask(pool, server.url)
         await ask(pool, server.url, headers={"Connection": "upgrade", "Upgrade": "other"})
     assert server.requests[1:] == [("GET", "/", False)]
 
 
-async def test_without_the_option(flavour: Flavour, server: OpenSSLServer, config: Any) -> None:
+async def test_without_the_option(flavour: Flavour, server: EarlyDataServer, config: Any) -> None:
     async with pool_of(flavour, httpcore_rs.TLSConfig(verify=config.verify)) as pool:
         for _ in range(2):
             await ask(pool, server.url)
@@ -189,7 +161,7 @@ async def test_without_the_option(flavour: Flavour, server: OpenSSLServer, confi
 
 
 async def test_rejected_early_data_is_sent_after_the_handshake(
-    flavour: Flavour, server: OpenSSLServer, config: Any
+    flavour: Flavour, server: EarlyDataServer, config: Any
 ) -> None:
     async with pool_of(flavour, config) as pool:
         await ask(pool, server.url)
@@ -199,7 +171,7 @@ async def test_rejected_early_data_is_sent_after_the_handshake(
     assert server.requests[1:] == [("GET", "/again", False), ("GET", "/new", True)]
 
 
-async def test_a_server_that_has_gone_back_to_tls_1_2(flavour: Flavour, server: OpenSSLServer, config: Any) -> None:
+async def test_a_server_that_has_gone_back_to_tls_1_2(flavour: Flavour, server: EarlyDataServer, config: Any) -> None:
     """It does not know early data, and ends the handshake (RFC 8446, D.3)."""
     async with pool_of(flavour, config) as pool:
         await ask(pool, server.url)
@@ -208,7 +180,7 @@ async def test_a_server_that_has_gone_back_to_tls_1_2(flavour: Flavour, server: 
     assert server.requests[1:] == [("GET", "/", False)]
 
 
-async def test_too_early(flavour: Flavour, server: OpenSSLServer, config: Any) -> None:
+async def test_too_early(flavour: Flavour, server: EarlyDataServer, config: Any) -> None:
     server.respond = lambda is_early: TOO_EARLY if is_early else OK
     async with pool_of(flavour, config) as pool:
         await ask(pool, server.url)
@@ -217,7 +189,7 @@ async def test_too_early(flavour: Flavour, server: OpenSSLServer, config: Any) -
     assert server.requests == [("GET", "/", False), ("GET", "/", True), ("GET", "/", False)]
 
 
-async def test_too_early_for_good(flavour: Flavour, server: OpenSSLServer, config: Any) -> None:
+async def test_too_early_for_good(flavour: Flavour, server: EarlyDataServer, config: Any) -> None:
     """The second 425 is the response, and so is one to a request that was no early data."""
     server.respond = lambda _: TOO_EARLY
     async with pool_of(flavour, config) as pool:
@@ -227,7 +199,7 @@ async def test_too_early_for_good(flavour: Flavour, server: OpenSSLServer, confi
 
 
 async def test_a_head_that_is_longer_than_the_server_permits(
-    flavour: Flavour, server: OpenSSLServer, config: Any
+    flavour: Flavour, server: EarlyDataServer, config: Any
 ) -> None:
     async with pool_of(flavour, config) as pool:
         await ask(pool, server.url)
@@ -235,7 +207,7 @@ async def test_a_head_that_is_longer_than_the_server_permits(
     assert server.requests[1:] == [("GET", "/", False)]
 
 
-async def test_a_server_that_does_not_answer(flavour: Flavour, server: OpenSSLServer, config: Any) -> None:
+async def test_a_server_that_does_not_answer(flavour: Flavour, server: EarlyDataServer, config: Any) -> None:
     async with pool_of(flavour, config) as pool:
         await ask(pool, server.url)
         server.respond = lambda _: b""
@@ -244,7 +216,7 @@ async def test_a_server_that_does_not_answer(flavour: Flavour, server: OpenSSLSe
     assert server.requests[1:] == [("GET", "/", True)]
 
 
-async def test_a_server_that_ends_the_connection(flavour: Flavour, server: OpenSSLServer, config: Any) -> None:
+async def test_a_server_that_ends_the_connection(flavour: Flavour, server: EarlyDataServer, config: Any) -> None:
     """A request on a new connection is not sent again, early data or not."""
     async with pool_of(flavour, config) as pool:
         await ask(pool, server.url)
@@ -255,7 +227,7 @@ async def test_a_server_that_ends_the_connection(flavour: Flavour, server: OpenS
 
 
 @pytest.mark.parametrize("kind", ["tunnel", "SOCKS5"])
-async def test_through_a_proxy(flavour: Flavour, serve: Serve, server: OpenSSLServer, config: Any, kind: str) -> None:
+async def test_through_a_proxy(flavour: Flavour, serve: Serve, server: EarlyDataServer, config: Any, kind: str) -> None:
     proxy = serve(tunnels if kind == "tunnel" else socks5())
     scheme = "http" if kind == "tunnel" else "socks5"
     async with pool_of(flavour, config, proxy=httpcore.Proxy(f"{scheme}://{proxy.authority}")) as pool:
@@ -301,7 +273,7 @@ def test_pools_that_cannot_have_it() -> None:
         httpcore_rs.ConnectionPool(proxy=httpcore.Proxy("https://localhost:1", ssl_context=config))
 
 
-async def test_python_ssl_does_not_have_it(flavour: Flavour, server: OpenSSLServer, config: Any) -> None:
+async def test_python_ssl_does_not_have_it(flavour: Flavour, server: EarlyDataServer, config: Any) -> None:
     async with flavour.pool(ssl_context=config, network_backend=flavour.backend()) as pool:
         with pytest.raises(ValueError, match="early_data"):
             await pool.request("GET", server.url)

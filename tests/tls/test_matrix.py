@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import re
 import socket
 import ssl
-import subprocess
-import threading
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -21,6 +18,7 @@ from cryptography import x509
 import engines
 import httpcore_rs
 from certificates import CLIENT_AUTH, hashed_name, issue, server_context
+from openssl_server import OpenSSLServer
 from peers import always, reply
 
 if TYPE_CHECKING:
@@ -315,33 +313,14 @@ async def test_resumption(
     assert reused == [False, engines.current.name == "rustls"]
 
 
-class OpenSSLServer:
-    """`openssl s_server`, which updates the keys of its connection and then answers, twice."""
+class KeyUpdateServer(OpenSSLServer):
+    """Updates the keys of its connection and then answers, twice."""
 
     def __init__(self, openssl: str, certificates: Certificates) -> None:
-        command = [openssl, "s_server", "-accept", "127.0.0.1:0", "-tls1_3", "-naccept", "1", "-msg"]
-        command += ["-cert", str(certificates.chain), "-key", str(certificates.key)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
-        )
-        self.port = int(self.read_until(rb"ACCEPT \S+:\d+\n").split(b":")[-1])
-        self.thread = threading.Thread(target=self.answer, daemon=True)
-        self.thread.start()
+        super().__init__(openssl, certificates, "-accept", "127.0.0.1:0", "-tls1_3", "-naccept", "1", "-msg")
+        self.start()
 
-    def read_until(self, pattern: bytes) -> bytes:
-        text = b""
-        while not re.search(pattern, text):
-            assert self.process.stdout is not None
-            byte = self.process.stdout.read(1)
-            assert byte, text
-            text += byte
-        return text
-
-    def write(self, data: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(data)
-
-    def answer(self) -> None:
+    def play(self) -> None:
         for end in (b"ab", b"cd"):
             self.read_until(b"\r\n\r\n")
             # `K` updates the keys of the server, and asks for those of the client.
@@ -349,24 +328,16 @@ class OpenSSLServer:
             self.read_until(rb"KeyUpdate")
             self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + end)
 
-    def stop(self) -> None:
-        self.process.kill()
-        self.thread.join()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
-        self.process.wait()
-
 
 @pytest.fixture
-def openssl_server(openssl: str, certificates: Certificates) -> Iterator[OpenSSLServer]:
-    server = OpenSSLServer(openssl, certificates)
+def openssl_server(openssl: str, certificates: Certificates) -> Iterator[KeyUpdateServer]:
+    server = KeyUpdateServer(openssl, certificates)
     yield server
     server.stop()
 
 
 @pytest_engine
-async def test_a_key_update(flavour: Flavour, certificates: Certificates, openssl_server: OpenSSLServer) -> None:
+async def test_a_key_update(flavour: Flavour, certificates: Certificates, openssl_server: KeyUpdateServer) -> None:
     async with flavour.pool(ssl_context=trusting(certificates)) as pool:
         for expected in (b"ab", b"cd"):
             response = await pool.request("GET", f"https://localhost:{openssl_server.port}/")
