@@ -183,6 +183,7 @@ impl Given<'_> {
     }
 
     /// Returns the options that a backend is given for its sockets: with an interface, one more.
+    #[cfg_attr(not(target_os = "linux"), expect(clippy::unnecessary_wraps, reason = "it fails on Linux only"))]
     fn socket_options_of_backends(&self) -> PyResult<Bound<'_, PyAny>> {
         #[cfg(target_os = "linux")]
         if let Some(interface) = given(&self.interface) {
