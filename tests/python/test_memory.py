@@ -70,7 +70,14 @@ def check(body, baseline, pauses):
     assert len(body) == size
     assert body[:1000] == body[-1000:] == b"x" * 1000
     beyond = (status("VmHWM") - baseline) / size
-    print(f"{beyond:.2f} {pauses.longest:.3f} {pauses.count}")
+    print(f"{beyond:.2f} {pauses.longest / time_of_copy():.2f} {pauses.count}")
+
+# What this machine needs at the moment to make a body of this size from its pieces.
+def time_of_copy():
+    pieces = [bytes(1 << 20)] * (size >> 20)
+    begun = time.thread_time()
+    b"".join(pieces)
+    return time.thread_time() - begun
 
 def begin():
     gc.collect()
@@ -137,7 +144,10 @@ def large(connection: Connection) -> None:
 
 
 def measured(program: Any, source: str, *arguments: str) -> tuple[float, float, int]:
-    """Returns the memory beyond the baseline, in bodies, the longest pause in seconds, and how often the watch ran."""
+    """Returns the memory beyond the baseline, the longest pause, and how often the watch ran.
+
+    The memory is in sizes of the body, the pause in the time that making the body of its pieces takes.
+    """
     beyond, pause, count = program(POOLS + COMMON + source, *arguments).output().split()
     return float(beyond), float(pause), int(count)
 
@@ -149,10 +159,10 @@ def test_a_large_body(serve: Serve, certificates: Certificates, program: Any, li
     peer = serve(large, tls=tls)
     source = SYNC if library == "sync" else ASYNC
     pauses = []
-    # The aim is 60 ms. Processors that are shared with other programs take longer for the same work now and then.
-    while len(pauses) < 3 and not any(pause < 0.15 for pause in pauses):
+    # A fifth of a copy is usual. Processors that are shared with other programs now and then take longer.
+    while len(pauses) < 3 and not any(pause < 1 for pause in pauses):
         beyond, pause, count = measured(program, source, peer.url, kind, str(certificates.ca), str(MIB << 20), library)
         assert beyond <= 1.15, f"{beyond:.2f} times the body at the peak"
         assert count > 10, f"the watch ran {count} times"
         pauses.append(pause)
-    assert min(pauses) < 0.15, pauses
+    assert min(pauses) < 1, f"pauses as long as {pauses} copies of the body"
