@@ -328,11 +328,23 @@ async def test_total_timeout_of_a_pool(flavour: Flavour, serve: Serve) -> None:
 
 @pytest.mark.parametrize("default", [0.1, {"read": 0.1}])
 async def test_default_timeout_of_a_pool(flavour: Flavour, serve: Serve, default: Any) -> None:
-    peer = serve(silence)
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(reply(b"ok"))
+        connection.wait_closed()
+
+    async def connected() -> None:
+        """The limits begin when there is a connection."""
+        response = await pool.request("GET", peer.url, extensions={"timeout": {"total": 20.0}})
+        assert response.content == b"ok"
+
+    peer = serve(script)
     async with flavour.pool(default_timeout=default, total_timeout=0.4) as pool:
+        await connected()
         with pytest.raises(httpcore.ReadTimeout, match=r"within 0\.1 s \(read timeout\)"):
             await pool.request("GET", peer.url)
         # A request that has timeouts of its own has no others.
+        await connected()
         with pytest.raises(httpcore.ReadTimeout, match=r"within 0\.4 s \(total timeout\)"):
             await pool.request("GET", peer.url, extensions={"timeout": {"connect": 5.0}})
 
