@@ -242,6 +242,8 @@ async def test_requests_cancelled_at_random_times(async_flavour: Flavour, serve_
         await pool.close()
         await async_flavour.until(lambda: other.closed(1))
         before = descriptors()
+        # A request that is cancelled while it connects takes its connection with it.
+        await asking(pool, peer.url, "caller", 1)()
         for _ in range(15):
             tasks = []
             for _ in range(40):
