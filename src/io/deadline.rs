@@ -35,10 +35,7 @@ pub fn within_total(effects: &EffectChannel, failure: Option<Error>, is_sending:
             deadline.error(Kind::ReadTimeout, format_args!("no response from {origin}"))
         }
     };
-    match failure {
-        None => missed(effects, passed),
-        Some(error) => in_time(effects, error, passed),
-    }
+    ended(effects, failure, passed)
 }
 
 /// Returns the result of work that the deadline of its operation may have ended (`None`). `passed` makes the error of that, which also
@@ -49,14 +46,17 @@ pub fn finished<T>(
     passed: impl FnOnce(&Deadline) -> Error,
 ) -> Result<T> {
     match result {
-        None => Err(missed(effects, passed)),
-        Some(Err(error)) => Err(in_time(effects, error, passed)),
         Some(Ok(value)) => Ok(value),
+        result => Err(ended(effects, result.and_then(Result::err), passed)),
     }
 }
 
-fn missed(effects: &EffectChannel, passed: impl FnOnce(&Deadline) -> Error) -> Error {
-    effects.deadline().map_or_else(Error::disconnected, passed)
+/// Returns the error of work that has ended by `failure`, or by the deadline of its operation (`None`).
+fn ended(effects: &EffectChannel, failure: Option<Error>, passed: impl FnOnce(&Deadline) -> Error) -> Error {
+    match failure {
+        None => effects.deadline().map_or_else(Error::disconnected, passed),
+        Some(error) => in_time(effects, error, passed),
+    }
 }
 
 /// Returns the error that `passed` makes in place of a timeout, if the deadline of the operation has passed.
