@@ -62,11 +62,12 @@ pub struct Error {
     message: Cow<'static, str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     is_repeated: bool,
+    is_by_deadline: bool,
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), source: None, is_repeated: true }
+        Self { kind, message: message.into(), source: None, is_repeated: true, is_by_deadline: false }
     }
 
     /// Returns the same error with its cause, which becomes the `__cause__` of the exception.
@@ -81,6 +82,13 @@ impl Error {
     pub fn not_repeated(mut self) -> Self {
         self.is_repeated = false;
         self
+    }
+
+    /// Returns the same timeout, of a limit that was as long as the time to the deadline of the operation. No other attempt follows it.
+    #[must_use]
+    pub fn by_deadline(mut self) -> Self {
+        self.is_by_deadline = true;
+        self.not_repeated()
     }
 
     pub fn remote(message: impl Into<Cow<'static, str>>) -> Self {
@@ -125,6 +133,11 @@ impl Error {
     /// Returns whether a limit of time has ended an operation.
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind, Kind::ConnectTimeout | Kind::ReadTimeout | Kind::WriteTimeout | Kind::PoolTimeout)
+    }
+
+    /// Returns whether the deadline of the operation had set the limit of this timeout.
+    pub fn is_by_deadline(&self) -> bool {
+        self.is_by_deadline
     }
 
     /// Returns whether httpcore repeats a connect that ended with this error (`retries=`).

@@ -145,7 +145,12 @@ impl Connector {
     }
 
     async fn connect_once(&self, attempt: &Attempt<'_>) -> Result<Stream> {
-        let attempt = &Attempt { timeout: attempt.effects.limited(attempt.timeout), ..*attempt };
+        let timeout = attempt.effects.limited(attempt.timeout);
+        let result = self.connect_within(&Attempt { timeout: timeout.limit, ..*attempt }).await;
+        result.map_err(|error| timeout.attribute(error))
+    }
+
+    async fn connect_within(&self, attempt: &Attempt<'_>) -> Result<Stream> {
         let origin = attempt.origin;
         let (backend, patches) = self.connects_by(attempt).await?;
         let context = ConnectContext { attempt, deadline: wait_set::deadline_in(attempt.timeout), backend, patches };

@@ -59,9 +59,10 @@ fn ended(effects: &EffectChannel, failure: Option<Error>, passed: impl FnOnce(&D
     }
 }
 
-/// Returns the error that `passed` makes in place of a timeout, if the deadline of the operation has passed.
+/// Returns the error that `passed` makes in place of a timeout, if the deadline of the operation has passed or has set that timeout.
 pub fn in_time(effects: &EffectChannel, error: Error, passed: impl FnOnce(&Deadline) -> Error) -> Error {
-    match effects.passed_deadline().filter(|_| error.is_timeout()) {
+    let is_ended_by = |deadline: &&Deadline| error.is_timeout() && (error.is_by_deadline() || deadline.has_passed());
+    match effects.deadline().filter(is_ended_by) {
         Some(deadline) => passed(deadline).with_source(error),
         None => error,
     }
@@ -118,6 +119,19 @@ mod tests {
                 assert_eq!(error.into_source().is_some(), has_cause);
             }
         }
+    }
+
+    #[test]
+    fn a_timeout_that_the_deadline_has_set_is_the_deadline() {
+        let (origin, minute) = (origin(), Duration::from_secs(60));
+        let effects = until(minute);
+        for (timeout, is_own) in [(Some(minute / 2), true), (Some(minute), false), (None, false)] {
+            let early = effects.limited(timeout).attribute(Error::new(Kind::ReadTimeout, "early"));
+            let error = within_total(&effects, Some(early), false, &origin);
+            assert_eq!(error.message() == "early", is_own, "{timeout:?}");
+        }
+        let refused = effects.limited(None).attribute(Error::new(Kind::ReadError, "reset"));
+        assert_eq!(within_total(&effects, Some(refused), false, &origin).message(), "reset");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::strand;
 use crate::error::{Error, Kind};
 use crate::fork::Generation;
-use crate::operation::{Effect, EffectChannel, ExternalHandle, Reply};
+use crate::operation::{Effect, EffectChannel, ExternalHandle, PartTimeout, Reply};
 
 /// The size of a read, in bytes: that of httpcore.
 const READ: usize = 64 * 1024;
@@ -31,8 +31,8 @@ const READ: usize = 64 * 1024;
 pub enum PendingIo {
     #[default]
     Nothing,
-    Read(Reply<Bytes>),
-    Write(Reply<()>),
+    Read(Reply<Bytes>, PartTimeout),
+    Write(Reply<()>, PartTimeout),
 }
 
 impl PendingIo {
@@ -136,11 +136,13 @@ impl ExternalIo {
             let bytes = std::mem::take(bytes);
             self.writing = WriteState::InFlight { thread, length: bytes.len() };
             let timeout = effects.limited(write);
-            *pending = PendingIo::Write(effects.post(|reply| Effect::Write { stream, bytes, timeout, reply }));
+            let reply = effects.post(|reply| Effect::Write { stream, bytes, timeout: timeout.limit, reply });
+            *pending = PendingIo::Write(reply, timeout);
         } else if let ReadState::Wanted = self.reading {
             self.reading = ReadState::InFlight { thread };
             let timeout = effects.limited(read);
-            *pending = PendingIo::Read(effects.post(|reply| Effect::Read { stream, max_bytes: READ, timeout, reply }));
+            let reading = |reply| Effect::Read { stream, max_bytes: READ, timeout: timeout.limit, reply };
+            *pending = PendingIo::Read(effects.post(reading), timeout);
         }
     }
 
@@ -178,13 +180,13 @@ impl ExternalIo {
     pub fn take_reply(&mut self, pending: &mut PendingIo) -> Option<Error> {
         match pending {
             PendingIo::Nothing => None,
-            PendingIo::Read(reply) => {
-                let read = reply.take()?;
+            PendingIo::Read(reply, timeout) => {
+                let read = reply.take()?.map_err(|error| timeout.attribute(error));
                 *pending = PendingIo::Nothing;
                 self.end_read(read)
             }
-            PendingIo::Write(reply) => {
-                let written = reply.take()?;
+            PendingIo::Write(reply, timeout) => {
+                let written = reply.take()?.map_err(|error| timeout.attribute(error));
                 *pending = PendingIo::Nothing;
                 self.end_write(written);
                 None
@@ -223,11 +225,11 @@ impl ExternalIo {
     pub fn abandon(&mut self, pending: PendingIo) {
         match pending {
             PendingIo::Nothing => {}
-            PendingIo::Read(reply) if reply.is_begun() && self.handle.stream().is_for_threads() => {
+            PendingIo::Read(reply, _) if reply.is_begun() && self.handle.stream().is_for_threads() => {
                 self.fail_read(Error::new(Kind::ReadError, "a request was interrupted while it read"));
             }
-            PendingIo::Read(_) => self.reading = ReadState::Idle,
-            PendingIo::Write(_) => {
+            PendingIo::Read(..) => self.reading = ReadState::Idle,
+            PendingIo::Write(..) => {
                 let message = "a request was cancelled while its bytes were being written";
                 self.writing = WriteState::Failed(Error::new(Kind::WriteError, message));
             }

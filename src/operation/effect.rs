@@ -198,6 +198,22 @@ impl<T> Reply<T> {
     }
 }
 
+/// The timeout of a part of an operation.
+#[derive(Clone, Copy)]
+pub struct PartTimeout {
+    pub limit: Option<Duration>,
+    /// It is the time to the deadline of the operation.
+    pub is_deadline: bool,
+}
+
+impl PartTimeout {
+    /// Returns the error of the part, marked if it is a timeout that the deadline has set. The clock that has measured it may be ahead
+    /// of the engine's, for which the deadline is still to come.
+    pub fn attribute(self, error: Error) -> Error {
+        if self.is_deadline && error.is_timeout() { error.by_deadline() } else { error }
+    }
+}
+
 /// The messages that each side of a channel has left for the other.
 #[derive(Default)]
 struct Mailbox {
@@ -250,10 +266,13 @@ impl EffectChannel {
     }
 
     /// Returns the timeout of a part of the operation: it ends at the deadline, if that comes first.
-    pub fn limited(&self, timeout: Option<Duration>) -> Option<Duration> {
-        let Some(deadline) = &self.deadline else { return timeout };
-        let remaining = deadline.remaining();
-        Some(timeout.map_or(remaining, |timeout| timeout.min(remaining)))
+    pub fn limited(&self, timeout: Option<Duration>) -> PartTimeout {
+        match self.deadline.as_ref().map(Deadline::remaining) {
+            Some(remaining) if timeout.is_none_or(|timeout| remaining <= timeout) => {
+                PartTimeout { limit: Some(remaining), is_deadline: true }
+            }
+            _ => PartTimeout { limit: timeout, is_deadline: false },
+        }
     }
 
     pub fn is_traced(&self) -> bool {

@@ -16,8 +16,8 @@ mod traffic;
 
 pub use self::budget::{YIELD_AFTER, YieldBudget};
 pub use self::effect::{
-    Backend, Background, Callback, Effect, EffectChannel, Fields, Opaque, PolicyQuery, PolicyRefusal, ProxyChallenge,
-    ReadyChunks, Reply, SocketPatches,
+    Backend, Background, Callback, Effect, EffectChannel, Fields, Opaque, PartTimeout, PolicyQuery, PolicyRefusal,
+    ProxyChallenge, ReadyChunks, Reply, SocketPatches,
 };
 pub use self::event::{Endpoints, Event, ExchangeKind, Hop, Outcome, SocksRequest, SpanStage, TraceEvent};
 pub use self::external::{DeferredWork, Dropped, ExternalHandle, ExternalStream, OwnerLoop, StreamOwner};

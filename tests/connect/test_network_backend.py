@@ -263,6 +263,36 @@ async def test_what_it_raises_reaches_the_caller(
         assert [stream.closed for stream in backend.streams] == [True] * len(backend.streams)
 
 
+@pytest.mark.parametrize(
+    ("method", "after", "failure", "what"),
+    [
+        ("connect_tcp", 0, httpcore.ConnectTimeout("early"), "connecting to {} was not finished"),
+        ("write", 0, httpcore.WriteTimeout("early"), "the request was not sent to {}"),
+        ("read", 0, httpcore.ReadTimeout("early"), "no response from {}"),
+        ("read", 1, httpcore.ReadTimeout("early"), "the response body from {} was not read"),
+    ],
+    ids=["connect", "write", "head", "body"],
+)
+@pytest.mark.parametrize("total", [30.0, 90.0])
+async def test_a_timeout_that_the_total_has_shortened_is_the_total(
+    flavour: Flavour, serve: Serve, method: str, after: int, failure: Exception, what: str, total: float
+) -> None:
+    # Clocks differ: that of an event loop may be a millisecond ahead of the engine's.
+    peer = serve(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"))
+    backend = Failing(flavour, method, failure, after)
+    timeout = {**dict.fromkeys(("connect", "read", "write", "pool"), 60.0), "total": total}
+    async with flavour.pool(network_backend=in_flavour(flavour, backend), retries=2) as pool:
+        with pytest.raises(type(failure)) as raised:
+            await pool.request("GET", peer.url, extensions={"timeout": timeout})
+        assert pool.connections == []
+    if total > 60:
+        assert raised.value is failure
+    else:
+        assert str(raised.value) == f"{what.format(peer.url[:-1])} within 30.0 s (total timeout)"
+        assert raised.value.__cause__ is failure
+        assert backend.called("sleep") == []
+
+
 def faults(certificates: Certificates) -> dict[str, tuple[Any, bool, dict[str, float], Any, str]]:
     """Returns the server's script, whether it speaks TLS, the timeouts, and the expected exception and message."""
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
