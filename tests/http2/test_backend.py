@@ -201,6 +201,46 @@ async def test_a_connection_of_the_callers(flavour: Flavour) -> None:
     assert mine.is_closed()
 
 
+@pytest.mark.parametrize(
+    ("frames", "what"),
+    [
+        ([settings()], "no response from https://example.com:443"),
+        ([settings(), head(1)], "the response body from https://example.com:443 was not read"),
+    ],
+    ids=["head", "body"],
+)
+@pytest.mark.parametrize("total", [30.0, 90.0])
+async def test_a_read_that_the_total_has_shortened(
+    flavour: Flavour, frames: list[bytes], what: str, total: float
+) -> None:
+    early = httpcore.ReadTimeout("early")
+    stream = mock_stream(flavour, list(frames))
+    read = stream.read
+
+    def ends_early(data: bytes) -> bytes:
+        if not data:
+            raise early
+        return data
+
+    async def read_in_task(*arguments: Any, **keywords: Any) -> bytes:
+        return ends_early(await read(*arguments, **keywords))
+
+    def read_in_thread(*arguments: Any, **keywords: Any) -> bytes:
+        return ends_early(read(*arguments, **keywords))
+
+    stream.read = read_in_task if flavour.is_async else read_in_thread
+    mine = connection(flavour, stream)
+    timeout = {"read": 60.0, "total": total}
+    with pytest.raises(httpcore.ReadTimeout) as raised:
+        await flavour.call(mine, "request", "GET", "https://example.com/", extensions={"timeout": timeout})
+    await flavour.call(mine, "close")
+    if total > 60:
+        assert raised.value is early
+    else:
+        assert str(raised.value) == f"{what} within 30.0 s (total timeout)"
+        assert raised.value.__cause__ is early
+
+
 async def test_a_connection_of_the_callers_has_one_origin(flavour: Flavour) -> None:
     mine = connection(flavour, mock_stream(flavour, [settings(), head(1), data(1, b"ok")]))
     assert mine.can_handle_request(ORIGIN)
