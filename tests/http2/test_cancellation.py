@@ -178,11 +178,13 @@ async def test_cancelled_while_sending_the_body(async_flavour: Flavour, serve_h2
 
 
 async def test_cancelled_within_the_callers_body(async_flavour: Flavour, serve_h2: ServeH2) -> None:
+    began: list[str] = []
     ended: list[str] = []
 
     async def body() -> AsyncIterator[bytes]:
         yield b"first"
         try:
+            began.append("here")
             await async_flavour.sleep(60)
         finally:
             ended.append("here")
@@ -191,7 +193,7 @@ async def test_cancelled_within_the_callers_body(async_flavour: Flavour, serve_h
     peer = serve_h2(by_target)
     async with http2_pool(async_flavour, max_connections=1) as pool:
         job = lambda: pool.request("POST", peer.url + "never", content=body())  # noqa: E731
-        await cancel(pool, job, lambda: peer.streams and peer.streams[0].body == b"first")
+        await cancel(pool, job, lambda: began and peer.streams and peer.streams[0].body == b"first")
         assert ended == ["here"]
         await still_works(pool, peer)
     assert peer.streams[0].reset == ErrorCodes.CANCEL
