@@ -19,7 +19,7 @@ from programs import POOLS
 if TYPE_CHECKING:
     from certificates import Certificates
     from h2_peer import ServeH2
-    from peers import Connection, Serve
+    from peers import Connection, Script, Serve
 
 # The programs choose the TLS engine themselves.
 OVER = ("plain",)
@@ -91,12 +91,18 @@ def patched(request: pytest.FixtureRequest, program: Any) -> Any:
     return run
 
 
-def slow(connection: Connection) -> None:
-    """Answers each request after 0.2 s."""
-    while True:
-        connection.read_request()
-        time.sleep(0.2)
-        connection.send(reply(b"slow"))
+def together_after_a_pause(count: int) -> Script:
+    """Returns a script that answers when this many connections have a request, one second later."""
+    all_there = threading.Barrier(count)
+
+    def script(connection: Connection) -> None:
+        while True:
+            connection.read_request()
+            all_there.wait(15)
+            time.sleep(1)
+            connection.send(reply(b"slow"))
+
+    return script
 
 
 ENGINES = ["plain", "network_backend", "rustls", "ssl.SSLContext"]
@@ -105,20 +111,20 @@ ENGINES = ["plain", "network_backend", "rustls", "ssl.SSLContext"]
 @pytest.mark.parametrize("kind", ENGINES)
 def test_greenlets_wait_at_the_same_time(serve: Serve, certificates: Certificates, patched: Any, kind: str) -> None:
     tls = certificates.server_context() if kind in ("rustls", "ssl.SSLContext") else None
-    peer = serve(slow, tls=tls)
+    peer = serve(together_after_a_pause(20), tls=tls)
     source = """
     pool = httpcore_rs.ConnectionPool(max_connections=20, **context(*sys.argv[2:]))
     results, took, ticks = beside([lambda: pool.request("GET", url).content] * 20)
     assert results == [b"slow"] * 20
-    assert took < 2.0, f"{took:.2f} s, one after another would be 4 s"
     assert ticks >= 5, ticks
     # The next ones run over connections that there are.
     results, took, ticks = beside([lambda: pool.request("GET", url).content] * 20)
-    assert took < 2.0, f"{took:.2f} s, one after another would be 4 s"
+    assert results == [b"slow"] * 20
     pool.close()
     print("end")
     """
     assert patched(source, peer.url, kind, str(certificates.ca)) == "end\n"
+    assert len(peer.connections) == 20
 
 
 @pytest.mark.parametrize("kind", ["plain", "network_backend"])
@@ -156,7 +162,7 @@ def test_a_greenlet_that_waits_for_a_slot_gets_it(serve: Serve, patched: Any) ->
     def hold():
         with pool.stream("GET", url) as response:
             order.append("held")
-            sleep(0.2)
+            sleep(1)
             response.read()
         order.append("released")
     def wait():
@@ -347,7 +353,7 @@ def test_bodies_are_streamed_both_ways(serve: Serve, certificates: Certificates,
     pool = httpcore_rs.ConnectionPool(**context(*sys.argv[2:]))
     def body(mark):
         for _ in range(5):
-            sleep(0.02)
+            sleep(0.1)
             yield mark * 100_000
     def ask(mark):
         with pool.stream("POST", url, content=body(mark)) as response:
@@ -367,7 +373,7 @@ def test_pool_and_read_timeouts(serve: Serve, patched: Any) -> None:
     pool = httpcore_rs.ConnectionPool(max_connections=1)
     def read():
         try:
-            pool.request("GET", url, extensions={"timeout": {"read": 0.6}})
+            pool.request("GET", url, extensions={"timeout": {"read": 2.0}})
         except httpcore.ReadTimeout:
             return "ReadTimeout"
     def wait():
@@ -394,7 +400,7 @@ def test_names_are_resolved_without_stopping_other_greenlets(serve: Serve, patch
     genuine, lookups = socket.getaddrinfo, []
     def getaddrinfo(host, *args, **kwargs):
         lookups.append(host)
-        sleep(0.2)
+        sleep(1)
         return genuine("127.0.0.1", *args, **kwargs)
     socket.getaddrinfo = getaddrinfo
     pool = httpcore_rs.ConnectionPool(max_connections=10)
@@ -416,13 +422,13 @@ def test_greenlets_share_a_lookup_of_the_resolver(patched: Any) -> None:
     lookups = []
     def getaddrinfo(host, *args, **kwargs):
         lookups.append(host)
-        sleep(0.2)
+        sleep(1)
         return [host]
     socket.getaddrinfo = getaddrinfo
     results, took, ticks = beside([lambda: resolve("named.test", 80, 5.0)] * 20)
     assert results == [["named.test"]] * 20, results
     assert lookups == ["named.test"], lookups
-    assert took < 2.0 and ticks >= 3, (took, ticks)
+    assert ticks >= 3, ticks
     # A killed greenlet leaves the lookup to one of those that wait.
     lookups.clear()
     first = spawn(resolve, "named.test", 80, None)

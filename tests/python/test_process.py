@@ -18,6 +18,8 @@ from peers import always, echo, reply, silence
 from programs import THREADS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from certificates import Certificates
     from peers import Connection, Serve
 
@@ -168,23 +170,30 @@ def test_a_signal_that_another_thread_received(serve: Serve, program: Any) -> No
     assert running.output() == "interrupted\n"
 
 
-def test_other_signals_do_not_interrupt_a_request(serve: Serve, program: Any) -> None:
+def test_other_signals_do_not_interrupt_a_request(serve: Serve, program: Any, tmp_path: Path) -> None:
     def script(connection: Connection) -> None:
         connection.read_request()
-        for _ in range(5):
+        for number in range(1, 6):
             connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
             os.kill(running.process.pid, signal.SIGUSR1)
-            time.sleep(0.02)
+            # Signals that come before the handler has run would be handled as one.
+            running.wait_for(lambda number=number: marks.stat().st_size == number)
         connection.send(reply(b"complete"))
 
+    marks = tmp_path / "marks"
+    marks.touch()
     peer = serve(script)
     source = """
     import signal
     handled = []
-    signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(number))
+    def handler(number, frame):
+        handled.append(number)
+        with open(sys.argv[2], "a") as marks:
+            marks.write("x")
+    signal.signal(signal.SIGUSR1, handler)
     print(httpcore_rs.ConnectionPool().request("GET", url).content.decode(), len(handled) > 1)
     """
-    running = program(source, peer.url)
+    running = program(source, peer.url, str(marks))
     assert running.output() == "complete True\n"
 
 

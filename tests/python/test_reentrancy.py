@@ -198,6 +198,10 @@ def test_a_signal_while_the_wakeup_descriptor_of_the_program_is_read(serve: Serv
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_child_that_a_handler_forks_has_no_wakeup_descriptor(serve: Serve, program: Any) -> None:
     source = """
+    import warnings
+    # The timer's thread may not have ended yet.
+    warnings.simplefilter("ignore", DeprecationWarning)
+
     def handle(number, frame):
         child = os.fork()
         if child == 0:
