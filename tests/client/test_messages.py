@@ -11,7 +11,7 @@ import pytest
 import httpcore_rs
 from flavours import Pool
 from h2_peer import http2_pool
-from peers import Connection, reply
+from peers import Connection, answers, reply
 
 if TYPE_CHECKING:
     from flavours import Flavour
@@ -58,11 +58,8 @@ async def test_targets(flavour: Flavour) -> None:
 
 
 async def test_trailers(flavour: Flavour, serve: Serve) -> None:
-    def script(connection: Connection) -> None:
-        connection.read_head()
-        connection.send(reply(b"ok"))
-
-    peer = serve(script)
+    # It answers no part of a request: an early answer would be the response.
+    peer = serve(answers(reply(b"ok")))
     fields = [(b"X-Sum", SECRET + b"\n")]
     arguments = {"content": flavour.parts(b"a"), "extensions": {"trailing_headers": fields}}
     assert "trailer value of X-Sum" in await shows_nothing(flavour, peer.url, arguments)

@@ -82,14 +82,15 @@ async def test_read_of_the_head(flavour: Flavour, serve: Serve, start: bytes) ->
 async def test_read_of_the_body(flavour: Flavour, serve: Serve, start: bytes) -> None:
     peer = serve(sending_first(start))
     async with flavour.pool(max_connections=1) as pool:
-        async with pool.stream("GET", peer.url, extensions=within(read=0.5)) as response:
+        # The head arrives within the limit, on a busy machine as well.
+        async with pool.stream("GET", peer.url, extensions=within(read=1.5)) as response:
             chunks = response.__aiter__()
             assert await chunks.__anext__() == b"12345"
             with pytest.raises(httpcore.ReadTimeout) as raised:
                 await chunks.__anext__()
         assert pool.connections == []
         await flavour.until(lambda: peer.closed(1))
-    check(raised, "read", peer.authority, "0.5")
+    check(raised, "read", peer.authority, "1.5")
 
 
 @pytest.mark.parametrize("kind", ["bytes", "parts"])

@@ -155,10 +155,10 @@ async def test_exceptions_are_httpxs(
 
 
 async def test_connect_exceptions_are_httpxs(flavour: Flavour, library: Library) -> None:
-    async with library.client(flavour, timeout=library.Timeout(5, connect=0.1)) as client:
+    async with library.client(flavour) as client:
         with full_backlog() as (host, port):
             with pytest.raises(library.ConnectTimeout):
-                await client.send("GET", f"http://{host}:{port}/")
+                await client.send("GET", f"http://{host}:{port}/", timeout=library.Timeout(5, connect=0.1))
         with refused_port() as port:
             with pytest.raises(library.ConnectError, match=str(port)):
                 await client.send("GET", f"http://127.0.0.1:{port}/")
