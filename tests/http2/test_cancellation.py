@@ -102,7 +102,7 @@ async def test_a_read_timeout_ends_the_request_and_not_the_connection(flavour: F
         with pytest.raises(httpcore.ReadTimeout) as raised:
             await pool.request("GET", peer.url + "never", extensions={"timeout": {"read": 0.1}})
         assert "0.1" in str(raised.value)
-        async with pool.stream("GET", peer.url + "half", extensions={"timeout": {"read": 0.5}}) as response:
+        async with pool.stream("GET", peer.url + "half", extensions={"timeout": {"read": 1.5}}) as response:
             with pytest.raises(httpcore.ReadTimeout):
                 await response.read()
         assert (await pool.request("GET", peer.url)).content == b"ok"

@@ -14,7 +14,7 @@ from h2_peer import MAX_CONCURRENT_STREAMS, OK, always, describe, http2_pool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flavours import Flavour
+    from flavours import Flavour, Pool
     from h2_peer import ServeH2
     from h2_session import Session, Stream
 
@@ -27,6 +27,12 @@ def first_session(session: Session) -> bool:
 
 def asking(pool: Any, url: str, method: str = "GET", content: Any = None) -> Callable[[], Any]:
     return lambda: pool.request(method, url, content=content)
+
+
+async def goaway_is_known(pool: Pool) -> None:
+    """Waits until the only connection takes no new requests: the client has read the GOAWAY that the peer sends."""
+    (connection,) = pool.connections
+    await pool.flavour.until(lambda: not connection.is_available())
 
 
 async def test_streams_above_the_last_are_sent_again(flavour: Flavour, serve_h2: ServeH2) -> None:
@@ -89,7 +95,7 @@ async def test_accepted_streams_finish(flavour: Flavour, serve_h2: ServeH2) -> N
         response = await first.wait()
         assert response.status == 200
         await flavour.until(said.is_set)
-        await flavour.sleep(0.05)
+        await goaway_is_known(pool)
         # A new request gets another connection.
         go_elsewhere = flavour.start(asking(pool, peer.url))
         assert (await go_elsewhere.wait()).content == b"ok"
@@ -108,18 +114,20 @@ async def test_a_goaway_in_two_steps(flavour: Flavour, serve_h2: ServeH2) -> Non
         if not first_session(session):
             OK(session)
         stream = session.read_head()
+        session.wait(used)
         session.goaway(LATER)
         session.flush()
         session.wait(go)
         session.goaway(stream.id)
         session.respond(stream, b"first")
 
-    go = threading.Event()
+    used, go = threading.Event(), threading.Event()
     peer = serve_h2(script)
     async with http2_pool(flavour, max_connections=2) as pool:
         first = flavour.start(asking(pool, peer.url, "POST"))
-        await flavour.until(lambda: peer.streams)
-        await flavour.sleep(0.05)
+        await flavour.until(lambda: peer.streams and pool.connections[0].is_available())
+        used.set()
+        await goaway_is_known(pool)
         assert (await pool.request("POST", peer.url)).content == b"ok"
         go.set()
         assert (await first.wait()).content == b"first"
