@@ -217,7 +217,8 @@ async def test_a_connect_timeout_is_retried_too(flavour: Flavour, serve: Serve) 
     peer = serve(silence)
     async with flavour.pool(retries=1) as pool:
         with pytest.raises(httpcore.ConnectTimeout):
-            await pool.request("GET", f"https://{peer.authority}/", extensions={"timeout": {"connect": 0.1}})
+            await pool.request("GET", f"https://{peer.authority}/", extensions={"timeout": {"connect": 0.5}})
+    await flavour.until(lambda: peer.closed(2))
     assert len(peer.connections) == 2
 
 

@@ -317,7 +317,8 @@ def faults(certificates: Certificates) -> dict[str, tuple[Any, bool, dict[str, f
         # Python's sockets report it as an end of the stream.
         "a reset": (resets, True, {}, (httpcore.ReadError, httpcore.RemoteProtocolError), r"read|reset|closed"),
         "no room": (deafness, True, {"write": 0.1}, httpcore.WriteTimeout, r"writ|timed out"),
-        "no handshake": (silence, False, {"connect": 0.1}, httpcore.ConnectTimeout, r"handshake|timed out"),
+        # The connection itself has to be made within this limit.
+        "no handshake": (silence, False, {"connect": 1.0}, httpcore.ConnectTimeout, r"handshake|timed out"),
         "no TLS": (mumbles, False, {}, httpcore.ConnectError, r"(?i)handshake|version|record layer"),
     }
 

@@ -40,7 +40,7 @@ class Names:
     def __init__(self) -> None:
         self.lookups: Counter[tuple[str, int]] = Counter()
         self.running = 0
-        self.callers: list[int] = []  # the threads that have asked for an address
+        self.waiting: list[int] = []  # the threads that have begun to wait for a lookup of another one
         self.answer = threading.Event()
         self.error: BaseException | None = None  # raised by each lookup that is answered
 
@@ -83,9 +83,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     class Lookup(_resolver._Lookup):
         __slots__ = ()
 
-        def __init__(self, runner: Any) -> None:
-            super().__init__(runner)
-            made.callers.append(self.owner)
+        def wait(self, deadline: float | None) -> bool:
+            made.waiting.append(threading.get_ident())
+            return super().wait(deadline)
 
     monkeypatch.setattr(_resolver, "_Lookup", Lookup)
     monkeypatch.setattr(socket, "getaddrinfo", made)
@@ -116,8 +116,8 @@ def asking(flavour: Flavour, count: int, *arguments: Any) -> list[Any]:
 
 
 async def all_wait(flavour: Flavour, names: Names, count: int) -> None:
-    """Waits until this many callers wait for a lookup: threads begin late on a busy machine, tasks do not."""
-    await flavour.until(lambda: names.running and (flavour.is_async or len(names.callers) == count))
+    """Waits until this many callers run or wait for a lookup: threads begin late on a busy machine, tasks do not."""
+    await flavour.until(lambda: names.running and (flavour.is_async or names.running + len(names.waiting) == count))
     await flavour.sleep(0.05)
 
 
@@ -133,6 +133,7 @@ async def test_other_hosts_and_ports_have_lookups_of_their_own(flavour: Flavour,
     resolve = resolver(flavour)
     keys = [(HOST, 80), (HOST, 443), ("other.test", 80)]
     tasks = [flavour.start(lambda key=key: resolve(*key, None)) for key in keys * 2]
+    await all_wait(flavour, names, 6)
     await flavour.until(lambda: names.running == 3)
     names.answer.set()
     assert [await task.wait() for task in tasks] == [addresses(port) for _, port in keys * 2]
@@ -255,7 +256,7 @@ def test_a_waiter_runs_the_lookup_again_when_its_thread_is_interrupted(names: Na
     threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
         thread.start()
-    while len(names.callers) < 5:
+    while names.running + len(names.waiting) < 5:
         time.sleep(0.005)
     time.sleep(0.05)
     names.answer.set()

@@ -102,10 +102,15 @@ async def test_steady_traffic_does_not_keep_a_slot_from_another_origin(flavour: 
 async def test_waiters_of_an_origin_reuse_its_idle_connection(flavour: Flavour, serve: Serve) -> None:
     first, second = serve(echo), serve(echo)
     async with flavour.pool(max_connections=2) as pool:
-        await flavour.gather(*[getting(pool, peer.url, pool=20) for _ in range(90) for peer in (first, second)])
-    assert len(first.requests) == len(second.requests) == 90
-    # Served strictly in turn they make 90 and more. Tasks make 11 to 15; threads, which arrive one by one, 25 to 61.
-    assert len(first.connections) + len(second.connections) <= 75
+        # All of them wait before the first is served: threads that arrive one by one make any number of connections.
+        async with pool.stream("GET", first.url), pool.stream("GET", second.url):
+            tasks = [flavour.start(getting(pool, peer.url, pool=20)) for _ in range(90) for peer in (first, second)]
+            await queued(pool, 180)
+        for task in tasks:
+            await task.wait()
+    assert len(first.requests) == len(second.requests) == 91
+    # Served strictly in turn they make 90 and more. These make 13 to 15.
+    assert len(first.connections) + len(second.connections) <= 40
 
 
 async def test_a_waiter_that_leaves_does_not_delay_another_origin(flavour: Flavour, serve_h2: ServeH2) -> None:

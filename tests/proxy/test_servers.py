@@ -32,14 +32,20 @@ BODY = b"0123456789abcdef" * 32768  # text: pproxy looks for requests in chunked
 
 
 @pytest.fixture(scope="module")
-def proxy_of(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyOf]:
+def proxy_of(
+    certificates: Certificates, tmp_path_factory: pytest.TempPathFactory, asgi: AsgiServer
+) -> Iterator[ProxyOf]:
     """Returns a function that returns the proxy of a kind, and starts it at the first call."""
     folder = tmp_path_factory.mktemp("proxies")
     with contextlib.ExitStack() as stack:
 
         @functools.cache
         def start(kind: str) -> ProxyServer:
-            return stack.enter_context(ProxyServer.of(kind, f"{USER}:{PASSWORD}", certificates, folder))
+            proxy = stack.enter_context(ProxyServer.of(kind, f"{USER}:{PASSWORD}", certificates, folder))
+            # A proxy listens before it serves: its first response may take longer than the limits of a test.
+            with httpcore_rs.ConnectionPool(**way(proxy, certificates)) as pool:
+                assert pool.request("GET", f"{asgi.http}/echo").status == 200
+            return proxy
 
         yield start
 

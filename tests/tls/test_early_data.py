@@ -213,6 +213,7 @@ async def test_a_server_that_does_not_answer(flavour: Flavour, server: EarlyData
         server.respond = lambda _: b""
         with pytest.raises(httpcore.ReadTimeout, match=r".+"):
             await ask(pool, server.url, extensions={"timeout": {"read": 0.3}})
+    await flavour.until(lambda: len(server.requests) == 2)
     assert server.requests[1:] == [("GET", "/", True)]
 
 

@@ -172,7 +172,7 @@ async def test_the_connect_deadline_covers_the_handshake(
     async with flavour.pool(ssl_context=context) as pool:
         with pytest.raises(httpcore.ConnectTimeout, match=r"the TLS handshake to .* \(connect timeout\)"):
             await pool.request(
-                "GET", f"https://{peer.authority}/", extensions={"timeout": {"connect": 0.5, "read": 30.0}}
+                "GET", f"https://{peer.authority}/", extensions={"timeout": {"connect": 1.5, "read": 30.0}}
             )
         assert pool.connections == []
         await flavour.until(lambda: peer.closed(1))
