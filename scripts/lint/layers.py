@@ -1,4 +1,4 @@
-"""Checks the structure of src/: its layers, the names of its types, the length of its files.
+"""Checks the structure of src/: its layers, the names of its types, the length of its files and of those in Python.
 
 Arrows between layers point downwards, no two types share a name, no file is long. Prints what is wrong, exits with 1.
 With `--graph` it prints the imports between modules instead.
@@ -90,7 +90,10 @@ def twice() -> list[str]:
 
 def long() -> list[str]:
     """Returns the files that are longer than they may be."""
-    counts = {path: len(path.read_text().splitlines()) for path in sorted(ROOT.rglob("*.rs"))}
+    paths = list(ROOT.rglob("*.rs"))
+    for folder in ("httpcore_rs", "tests", "scripts", "examples"):
+        paths += (ROOT.parent / folder).rglob("*.py")
+    counts = {path: len(path.read_text().splitlines()) for path in sorted(paths)}
     return [
         f"{path.relative_to(ROOT.parent)} has {n} lines, more than {MAX_LINES}"
         for path, n in counts.items()

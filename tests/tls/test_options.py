@@ -1,4 +1,4 @@
-"""The options of a `TLSConfig` that say what is offered, shown, and accepted, against servers of Python's `ssl`."""
+"""The options of a `TLSConfig` that say what is trusted, shown and kept, against servers of Python's `ssl`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import httpcore
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -21,6 +20,7 @@ import httpcore_rs
 from certificates import hashed_name, issue, revocation_list, server_context
 from httpcore_rs import _tls_config
 from peers import always, reply
+from tls_outcome import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,25 +28,9 @@ if TYPE_CHECKING:
 
     from certificates import Certificates
     from flavours import Flavour
-    from peers import Connection, Peer, Serve
+    from peers import Peer, Serve
 
 OK = always(reply(b"ok"))
-
-
-async def outcome(flavour: Flavour, url: str, config: Any, **arguments: Any) -> str:
-    """Returns the body, or the message of the error."""
-    async with flavour.pool(ssl_context=config, **arguments) as pool:
-        try:
-            response = await pool.request("GET", url)
-        except (httpcore.NetworkError, httpcore.ProtocolError) as exc:
-            return str(exc)
-        return str(response.content.decode())
-
-
-def facts(connection: Connection) -> None:
-    """Answers with the version, the cipher and the protocol of the connection."""
-    version, (cipher, *_) = connection.socket.version(), connection.socket.cipher()
-    always(reply(f"{version} {cipher} {connection.socket.selected_alpn_protocol()}".encode()))(connection)
 
 
 @pytest.fixture
@@ -100,292 +84,6 @@ async def test_extra_authorities_by_the_environment(
     monkeypatch.setenv("HTTPCORE_RS_EXTRA_CA", f"{tmp_path / 'missing.pem'}")
     with pytest.raises(FileNotFoundError, match=r"missing\.pem"):
         httpcore_rs.TLSConfig()
-
-
-# Versions, ciphers, groups and protocols.
-
-
-@pytest.mark.parametrize("maximum", [None, "TLSv1_2", "TLSv1_3", "MAXIMUM_SUPPORTED"])
-@pytest.mark.parametrize("server", [None, "TLSv1_2", "TLSv1_3"])
-async def test_the_maximum_version(
-    flavour: Flavour, serve: Serve, certificates: Certificates, maximum: str | None, server: str | None
-) -> None:
-    context = certificates.server_context()
-    if server is not None:
-        context.minimum_version = context.maximum_version = ssl.TLSVersion[server]
-    peer = serve(facts, tls=context)
-    version = None if maximum is None else ssl.TLSVersion[maximum]
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, maximum_version=version)
-    oracle = ssl.create_default_context(cafile=str(certificates.ca))
-    oracle.maximum_version = version or ssl.TLSVersion.MAXIMUM_SUPPORTED
-    allowed = {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}
-    expected = allowed[server or ("TLSv1_2" if maximum == "TLSv1_2" else "TLSv1_3")]
-    if (maximum, server) == ("TLSv1_2", "TLSv1_3"):
-        expected = "refused"
-    for tls, arguments in ((config, {}), (config, {"network_backend": flavour.backend()}), (oracle, {})):
-        found = await outcome(flavour, peer.url, tls, **arguments)
-        assert (found.split()[0] if found.startswith("TLS") else "refused") == expected
-
-
-@pytest.mark.parametrize(
-    ("ciphers", "expected"),
-    [
-        ("TLS_AES_128_GCM_SHA256", "TLSv1.3 TLS_AES_128_GCM_SHA256"),
-        (["TLS_CHACHA20_POLY1305_SHA256"], "TLSv1.3 TLS_CHACHA20_POLY1305_SHA256"),
-        ("ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384", "TLSv1.2 ECDHE-"),
-        (["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"], "TLSv1.2 ECDHE-ECDSA-CHACHA20-POLY1305"),
-    ],
-)
-async def test_ciphers(flavour: Flavour, serve: Serve, certificates: Certificates, ciphers: Any, expected: str) -> None:
-    peer = serve(facts, tls=certificates.server_context())
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, ciphers=ciphers)
-    assert (await outcome(flavour, peer.url, config)).startswith(expected)
-
-
-def hello(config: Any, certificates: Certificates, **arguments: Any) -> bytes:
-    """Returns the ClientHello that a configuration sends, without the headers of its records."""
-    import socket
-    import threading
-
-    received = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def record() -> None:
-            accepted, _ = listener.accept()
-            with accepted, accepted.makefile("rb") as file:
-                header = file.read(5)
-                received.append(file.read(int.from_bytes(header[3:], "big")))
-
-        thread = threading.Thread(target=record)
-        thread.start()
-        with httpcore_rs.ConnectionPool(ssl_context=config, **arguments) as pool, pytest.raises(httpcore.ConnectError):
-            pool.request("GET", f"https://localhost:{listener.getsockname()[1]}/")
-        thread.join()
-    return received[0]
-
-
-def extensions(hello: bytes) -> dict[int, bytes]:
-    """Parses the extensions of a ClientHello (RFC 8446, 4.1.2)."""
-    rest = hello[4 + 2 + 32 :]
-    rest = rest[1 + rest[0] :]
-    rest = rest[2 + int.from_bytes(rest[:2], "big") :]
-    rest = rest[1 + rest[0] :]
-    rest = rest[2:]
-    found = {}
-    while rest:
-        kind, length = int.from_bytes(rest[:2], "big"), int.from_bytes(rest[2:4], "big")
-        found[kind] = rest[4 : 4 + length]
-        rest = rest[4 + length :]
-    return found
-
-
-def groups_of(hello: bytes) -> list[int]:
-    listed = extensions(hello)[10][2:]
-    return [int.from_bytes(listed[at : at + 2], "big") for at in range(0, len(listed), 2)]
-
-
-def key_shares_of(hello: bytes) -> dict[int, int]:
-    """Returns the lengths of the key shares, by group."""
-    rest, shares = extensions(hello)[51][2:], {}
-    while rest:
-        group, length = int.from_bytes(rest[:2], "big"), int.from_bytes(rest[2:4], "big")
-        shares[group], rest = length, rest[4 + length :]
-    return shares
-
-
-X25519MLKEM768, X25519, P256, P384 = 0x11EC, 0x1D, 0x17, 0x18
-
-
-def test_the_post_quantum_key_exchange_is_offered_first(certificates: Certificates) -> None:
-    # Equal configurations share a cache, which also has the group that a server has chosen before. These share none.
-    own: dict[str, Any] = {"verify": certificates.ca, "session_cache_size": 7}
-    sent = hello(httpcore_rs.TLSConfig(**own), certificates)
-    assert groups_of(sent) == [X25519MLKEM768, X25519, P256, P384]
-    # ML-KEM's key of 1184 bytes with X25519's of 32, and X25519's once more for servers without ML-KEM.
-    assert key_shares_of(sent) == {X25519MLKEM768: 1216, X25519: 32}
-    classical = hello(httpcore_rs.TLSConfig(groups="X25519:P-256:P-384", **own), certificates)
-    assert groups_of(classical) == [X25519, P256, P384]
-    assert key_shares_of(classical) == {X25519: 32}
-    # The group in the list (2), and the share with its header (4 + 1216).
-    assert len(sent) - len(classical) == 2 + 4 + 1216
-
-
-@pytest.mark.parametrize("group", ["X25519", "secp256r1", "P-384"])
-async def test_groups(flavour: Flavour, serve: Serve, certificates: Certificates, group: str) -> None:
-    peer = serve(OK, tls=certificates.server_context())
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, groups=[group])
-    assert await outcome(flavour, peer.url, config) == "ok"
-    assert len(groups_of(hello(config, certificates))) == 1
-
-
-@pytest.mark.parametrize(
-    ("alpn", "pool", "expected"),
-    [
-        (None, {}, "http/1.1"),
-        ([], {}, "None"),
-        (["http/1.1"], {}, "http/1.1"),
-        (["http/1.0"], {}, "http/1.0"),
-        (["http/1.0", "http/1.1"], {}, "http/1.0"),
-    ],
-)
-async def test_alpn(
-    flavour: Flavour, serve: Serve, certificates: Certificates, alpn: Any, pool: dict[str, Any], expected: str
-) -> None:
-    context = certificates.server_context(alpn=["http/1.0", "http/1.1"] if alpn != ["http/1.1"] else ["http/1.1"])
-    if alpn is None:
-        context = certificates.server_context()
-    peer = serve(facts, tls=context)
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, alpn=alpn)
-    for arguments in ({}, {"network_backend": flavour.backend()}):
-        assert (await outcome(flavour, peer.url, config, **pool, **arguments)).split()[-1] == expected
-
-
-@pytest.mark.parametrize(
-    ("alpn", "pool"),
-    [
-        (["h2"], {}),
-        (["h2", "http/1.1"], {"http2": False}),
-        (["http/1.1"], {"http2": True}),
-        ([], {"http2": True}),
-        (["h2", "http/1.1"], {"http1": False, "http2": True}),
-        (["h2", "http/1.1"], {"proxy": httpcore.Proxy("https://localhost:1", ssl_context=None), "http2": False}),
-    ],
-)
-def test_alpn_has_to_fit_the_pool(alpn: list[str], pool: dict[str, Any]) -> None:
-    config = httpcore_rs.TLSConfig(alpn=alpn)
-    with pytest.raises(ValueError, match="alpn"):
-        httpcore_rs.ConnectionPool(ssl_context=config, **pool)
-
-
-def test_alpn_has_to_fit_a_proxy() -> None:
-    with pytest.raises(ValueError, match="proxy"):
-        httpcore_rs.HTTPProxy("https://localhost:1", proxy_ssl_context=httpcore_rs.TLSConfig(alpn=["h2"]))
-
-
-# Client certificates.
-
-
-@pytest.fixture
-def demanding(serve: Serve, certificates: Certificates) -> Peer:
-    """Returns a server that answers with the name in the client's certificate."""
-
-    def script(connection: Any) -> None:
-        found = connection.socket.getpeercert() or {}
-        name = ",".join(name for _, name in found.get("subjectAltName", ())) or "none"
-        always(reply(name.encode()))(connection)
-
-    context = certificates.server_context()
-    context.verify_mode = ssl.CERT_OPTIONAL
-    certificates.authority.configure_trust(context)
-    return serve(script, tls=context)
-
-
-NAME = "client@example.org"
-
-
-def encrypted(certificates: Certificates, form: str, password: bytes) -> bytes:
-    key: Any = serialization.load_pem_private_key(certificates.client_key.read_bytes(), None)
-    encryption = serialization.BestAvailableEncryption(password)
-    return bytes(key.private_bytes(serialization.Encoding.PEM, getattr(serialization.PrivateFormat, form), encryption))
-
-
-@pytest.mark.parametrize("password", ["text", b"bytes", bytearray(b"array"), lambda: "called", lambda: b"called"])
-@pytest.mark.parametrize("form", ["PKCS8", "TraditionalOpenSSL"])
-async def test_an_encrypted_key(
-    flavour: Flavour, demanding: Peer, certificates: Certificates, form: str, password: Any
-) -> None:
-    value = password() if callable(password) else password
-    key = encrypted(certificates, form, value.encode() if isinstance(value, str) else bytes(value))
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, cert=(certificates.client_chain, key, password))
-    assert await outcome(flavour, demanding.url, config) == NAME
-    with pytest.raises(ssl.SSLError, match="password"):
-        httpcore_rs.TLSConfig(cert=(certificates.client_chain, key, "wrong"))
-    with pytest.raises(ssl.SSLError, match="password"):
-        httpcore_rs.TLSConfig(cert=(certificates.client_chain, key, b"x" * 5000))
-    with pytest.raises(ssl.SSLError, match="holds no unencrypted private key"):
-        httpcore_rs.TLSConfig(cert=(certificates.client_chain, key))
-    with pytest.raises(ssl.SSLError, match="password"):
-        httpcore_rs.TLSConfig(cert=(certificates.client_chain, key[:-60] + key[-40:], password))
-
-
-@pytest.mark.parametrize("cipher", ["-aes128", "-aes192", "-aes256", "-des3"])
-async def test_an_encrypted_key_of_the_openssl_program(
-    flavour: Flavour, demanding: Peer, certificates: Certificates, tmp_path: Path, openssl: str, cipher: str
-) -> None:
-    source, target = str(certificates.client_key), tmp_path / "key.pem"
-    # The form that OpenSSL writes for one kind of key.
-    kind = ["rsa", "-traditional"] if b"RSA" in certificates.client_key.read_bytes() else ["ec"]
-    command = [openssl, *kind, "-in", source, cipher, "-passout", "pass:pass word", "-out", str(target)]
-    subprocess.run(command, check=True, capture_output=True)  # noqa: ASYNC221  (it takes milliseconds)
-    assert b"Proc-Type: 4,ENCRYPTED" in target.read_bytes()
-    cert = (certificates.client_chain, target, "pass word")
-    assert await outcome(flavour, demanding.url, httpcore_rs.TLSConfig(verify=certificates.ca, cert=cert)) == NAME
-
-
-async def test_certificates_in_memory(flavour: Flavour, demanding: Peer, certificates: Certificates) -> None:
-    chain, key = certificates.client_chain.read_bytes(), certificates.client_key.read_bytes()
-    for cert in (certificates.client_both.read_bytes(), (chain, key), (memoryview(chain), bytearray(key), None)):
-        config = httpcore_rs.TLSConfig(verify=certificates.ca, cert=cert)
-        assert await outcome(flavour, demanding.url, config) == NAME
-        assert "PRIVATE" not in repr(config)
-        with pytest.raises(ValueError, match="cert as bytes"):
-            await outcome(flavour, demanding.url, config, network_backend=flavour.backend())
-    with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
-        httpcore_rs.TLSConfig(cert=(chain, certificates.key.read_bytes()))
-    for broken in (b"", b"no PEM", chain):
-        with pytest.raises(ssl.SSLError, match="given as bytes"):
-            httpcore_rs.TLSConfig(cert=broken)
-
-
-async def test_a_function_chooses_the_certificate(
-    flavour: Flavour, demanding: Peer, certificates: Certificates
-) -> None:
-    hosts: list[str] = []
-
-    def choose(host: str) -> Any:
-        hosts.append(host)
-        return (certificates.client_chain, certificates.client_key) if host == "localhost" else None
-
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, cert=choose)
-    async with flavour.pool(ssl_context=config) as pool:
-        for host, expected in (("localhost", NAME), ("127.0.0.1", "none"), ("localhost", NAME)):
-            response = await pool.request("GET", f"https://{host}:{demanding.port}/")
-            assert response.content.decode() == expected
-    # The third request has used the first one's connection.
-    assert hosts == ["localhost", "127.0.0.1"]
-
-
-async def test_sessions_with_a_chosen_certificate_are_resumed(
-    flavour: Flavour, demanding: Peer, certificates: Certificates
-) -> None:
-    chosen: list[Any] = [certificates.client_both, certificates.client_both, None, certificates.client_both]
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, cert=lambda _: chosen.pop(0))
-    seen = []
-    for _ in range(4):
-        async with flavour.pool(ssl_context=config) as pool:
-            response = await pool.request("GET", demanding.url)
-            stream = response.extensions["network_stream"]
-            seen.append((response.content.decode(), stream.get_extra_info("ssl_object").session_reused))
-    # A session is never resumed under another certificate.
-    assert [name for name, _ in seen] == [NAME, NAME, "none", NAME]
-    assert [reused for _, reused in seen[:3]] == [False, True, False]
-
-
-async def test_an_exception_of_the_function(flavour: Flavour, demanding: Peer, certificates: Certificates) -> None:
-    def choose(host: str) -> Any:
-        raise LookupError(host)
-
-    async with flavour.pool(ssl_context=httpcore_rs.TLSConfig(verify=certificates.ca, cert=choose)) as pool:
-        with pytest.raises(LookupError, match="127"):
-            await pool.request("GET", demanding.url)
-        assert pool.connections == []
-    for wrong, error in ((7, TypeError), ((1, 2, 3, 4), TypeError)):
-        config = httpcore_rs.TLSConfig(verify=certificates.ca, cert=lambda _, wrong=wrong: wrong)
-        async with flavour.pool(ssl_context=config) as pool:
-            with pytest.raises(error, match="cert"):
-                await pool.request("GET", demanding.url)
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, cert=lambda _: "/missing.pem")
-    assert "/missing.pem cannot be read" in await outcome(flavour, demanding.url, config)
 
 
 # Pins.
@@ -603,57 +301,6 @@ async def test_an_end_without_close_notify(
     assert await outcome(flavour, whole.url, strict) == "part"
 
 
-# Files that change.
-
-
-async def test_a_live_pool_reads_changed_files(
-    flavour: Flavour, demanding: Peer, certificates: Certificates, tmp_path: Path
-) -> None:
-    cert, authorities = tmp_path / "client.pem", tmp_path / "ca.pem"
-    authorities.write_bytes(certificates.ca.read_bytes())
-    first, second = (certificates.authority.issue_cert(f"{name}@example.org") for name in ("first", "second"))
-    cert.write_bytes(first.private_key_and_cert_chain_pem.bytes())
-    config = httpcore_rs.TLSConfig(verify=authorities, cert=cert, reload=0)
-    once = httpcore_rs.TLSConfig(verify=authorities, cert=cert, reload=None)
-    async with (
-        flavour.pool(ssl_context=config, max_keepalive_connections=0) as pool,
-        flavour.pool(ssl_context=once, max_keepalive_connections=0) as fixed,
-    ):
-
-        async def name(pool: Any) -> str:
-            return str((await pool.request("GET", demanding.url)).content.decode())
-
-        assert await name(pool) == await name(fixed) == "first@example.org"
-        cert.write_bytes(second.private_key_and_cert_chain_pem.bytes())
-        assert await name(pool) == "second@example.org"
-        # What cannot be used leaves in place what was there.
-        for unusable in (b"half of", first.cert_chain_pems[0].bytes() + second.private_key_pem.bytes()):
-            cert.write_bytes(unusable)
-            assert await name(pool) == "second@example.org"
-        cert.unlink()
-        assert await name(pool) == "second@example.org"
-        cert.write_bytes(first.private_key_and_cert_chain_pem.bytes())
-        assert await name(pool) == "first@example.org"
-        # So do the authorities.
-        authorities.write_bytes(issue("other", ca=True).pem)
-        with pytest.raises(httpcore.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            await name(pool)
-        assert await name(fixed) == "first@example.org"
-
-
-async def test_files_are_looked_at_no_more_often_than_named(
-    flavour: Flavour, demanding: Peer, certificates: Certificates, tmp_path: Path
-) -> None:
-    cert = tmp_path / "client.pem"
-    cert.write_bytes(certificates.client_both.read_bytes())
-    config = httpcore_rs.TLSConfig(verify=certificates.ca, cert=cert, reload=3600)
-    async with flavour.pool(ssl_context=config, max_keepalive_connections=0) as pool:
-        for _ in range(2):
-            assert (await pool.request("GET", demanding.url)).content.decode() == NAME
-            other = certificates.authority.issue_cert("other@example.org")
-            cert.write_bytes(other.private_key_and_cert_chain_pem.bytes())
-
-
 # Descriptions, pickles and mistakes.
 
 
@@ -676,25 +323,6 @@ def test_repr_and_pickles(arguments: dict[str, Any], expected: str | None) -> No
     assert repr(copy) == repr(config)
     for name, value in arguments.items():
         assert getattr(copy, name) == getattr(config, name) == value
-
-
-def password() -> str:
-    return "pass word"
-
-
-def test_pickles_hold_no_secret(certificates: Certificates, tmp_path: Path) -> None:
-    key = tmp_path / "key.pem"
-    key.write_bytes(encrypted(certificates, "PKCS8", b"pass word"))
-    chain, plain = certificates.client_chain, certificates.client_key.read_bytes()
-    travels = httpcore_rs.TLSConfig(cert=(chain, key, password), cadata=certificates.ca.read_bytes())
-    assert pickle.loads(pickle.dumps(travels)).cert == travels.cert
-    assert "pass word" not in repr(travels)
-    for cert in ((chain, key, "pass word"), (chain, plain), certificates.client_both.read_bytes()):
-        config = httpcore_rs.TLSConfig(cert=cert)
-        assert "pass word" not in repr(config)
-        assert "BEGIN" not in repr(config)
-        with pytest.raises(TypeError, match="is not pickled"):
-            pickle.dumps(config)
 
 
 @pytest.mark.parametrize(
