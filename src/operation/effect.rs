@@ -203,7 +203,7 @@ impl<T> Reply<T> {
 pub struct PartTimeout {
     pub limit: Option<Duration>,
     /// It is the time to the deadline of the operation.
-    pub is_deadline: bool,
+    is_deadline: bool,
 }
 
 impl PartTimeout {

@@ -15,7 +15,7 @@ import pytest
 
 import engines
 from h2_peer import INITIAL_WINDOW_SIZE, http2_pool, only_root
-from peers import always, deafness, full_backlog, refused_port, reply, silence
+from peers import after_a_response, always, deafness, full_backlog, refused_port, reply, silence
 from tracing import recorder
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flavours import Flavour, Pool
     from h2_peer import ServeH2
     from h2_session import Session
-    from peers import Connection, Peer, Script, Serve
+    from peers import Connection, Peer, Serve
 
 BIG = b"x" * 32 * 1024 * 1024
 EMPTY = "[Requests: 0 active, 0 queued"
@@ -39,17 +39,6 @@ def is_total(text: str, seconds: float = 0.4) -> str:
 
 # Within it the head of a response arrives, on a busy machine as well.
 FOR_A_HEAD = 1.5
-
-
-def second(script: Script) -> Script:
-    """Returns a script that answers one request, by which a test connects, and goes on with another script."""
-
-    def run(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(reply(b"ok"))
-        script(connection)
-
-    return run
 
 
 async def connect(pool: Pool, peer: Peer) -> None:
@@ -124,7 +113,7 @@ async def test_a_tls_handshake(flavour: Flavour, serve: Serve, certificates: Cer
 
 @pytest.mark.parametrize("kind", ["bytes", "parts"])
 async def test_an_upload(flavour: Flavour, serve: Serve, kind: str) -> None:
-    peer = serve(second(deafness))
+    peer = serve(after_a_response(deafness))
     content = BIG if kind == "bytes" else flavour.parts(*[BIG[:65536]] * 512)
     async with flavour.pool() as pool:
         await connect(pool, peer)
@@ -135,7 +124,7 @@ async def test_an_upload(flavour: Flavour, serve: Serve, kind: str) -> None:
 
 @pytest.mark.parametrize("script", [silence, DRIPPING_HEAD])
 async def test_the_wait_for_the_head(flavour: Flavour, serve: Serve, script: Any) -> None:
-    peer = serve(second(script))
+    peer = serve(after_a_response(script))
     async with flavour.pool() as pool:
         await connect(pool, peer)
         with pytest.raises(httpcore.ReadTimeout, match=is_total(f"no response from {peer.url[:-1]}")):
@@ -147,7 +136,7 @@ async def test_the_wait_for_the_head(flavour: Flavour, serve: Serve, script: Any
 @pytest.mark.parametrize("script", [DRIPPING_BODY, ENDLESS_BODY])
 @pytest.mark.parametrize("method", ["request", "stream"])
 async def test_the_body(flavour: Flavour, serve: Serve, script: Any, method: str) -> None:
-    peer = serve(second(script))
+    peer = serve(after_a_response(script))
     expected = is_total(f"the response body from {peer.url[:-1]} was not read", FOR_A_HEAD)
     async with flavour.pool() as pool:
         await connect(pool, peer)
@@ -163,7 +152,7 @@ async def test_the_body(flavour: Flavour, serve: Serve, script: Any, method: str
 
 
 async def test_the_body_over_tls(flavour: Flavour, serve: Serve, certificates: Certificates, engine: str) -> None:
-    peer = serve(second(DRIPPING_BODY), tls=certificates.server_context())
+    peer = serve(after_a_response(DRIPPING_BODY), tls=certificates.server_context())
     async with flavour.pool(ssl_context=engines.current.trusting(certificates)) as pool:
         await connect(pool, peer)
         with pytest.raises(httpcore.ReadTimeout, match=r"was not read within 1\.5 s \(total timeout\)$"):
@@ -232,7 +221,7 @@ async def test_the_time_of_the_callers_iterator_counts(flavour: Flavour, serve: 
 
 
 async def test_the_trace_callback_gets_the_exception(flavour: Flavour, serve: Serve) -> None:
-    peer = serve(second(DRIPPING_HEAD))
+    peer = serve(after_a_response(DRIPPING_HEAD))
     events: list[tuple[str, Any]] = []
     async with flavour.pool() as pool:
         await connect(pool, peer)
@@ -257,7 +246,7 @@ async def test_a_connect_by_a_backend(flavour: Flavour) -> None:
 
 @pytest.mark.parametrize("script", [silence, DRIPPING_HEAD])
 async def test_the_wait_for_the_head_over_a_backend(flavour: Flavour, serve: Serve, script: Any) -> None:
-    peer = serve(second(script))
+    peer = serve(after_a_response(script))
     async with flavour.pool(network_backend=flavour.backend()) as pool:
         await connect(pool, peer)
         with pytest.raises(httpcore.ReadTimeout, match=is_total(f"no response from {peer.url[:-1]}")):
@@ -266,7 +255,7 @@ async def test_the_wait_for_the_head_over_a_backend(flavour: Flavour, serve: Ser
 
 
 async def test_the_body_over_a_backend(flavour: Flavour, serve: Serve) -> None:
-    peer = serve(second(DRIPPING_BODY))
+    peer = serve(after_a_response(DRIPPING_BODY))
     expected = is_total("the response body from .* was not read", FOR_A_HEAD)
     async with flavour.pool(network_backend=flavour.backend()) as pool:
         await connect(pool, peer)
@@ -276,7 +265,7 @@ async def test_the_body_over_a_backend(flavour: Flavour, serve: Serve) -> None:
 
 
 async def test_an_upload_over_a_backend(flavour: Flavour, serve: Serve) -> None:
-    peer = serve(second(deafness))
+    peer = serve(after_a_response(deafness))
     async with flavour.pool(network_backend=flavour.backend()) as pool:
         await connect(pool, peer)
         with pytest.raises((httpcore.WriteTimeout, httpcore.ReadTimeout), match=r"\(total timeout\)"):
@@ -341,7 +330,7 @@ async def test_total_timeout_of_a_pool(flavour: Flavour, serve: Serve) -> None:
             connection.wait(go)
             connection.send(reply(b"late"))
 
-    peer = serve(second(script))
+    peer = serve(after_a_response(script))
     async with flavour.pool(total_timeout=0.4) as pool:
         for extensions in ({}, {"timeout": {"read": 60.0}}):
             await connect(pool, peer)

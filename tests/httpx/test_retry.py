@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import httpcore_rs
-from peers import reply, silence
+from peers import after_a_response, reply, silence
 from retries import OK, busy_first, policy
 
 if TYPE_CHECKING:
@@ -79,15 +79,10 @@ async def test_install_has_it(flavour: Flavour, serve: Serve, library: Library) 
 
 
 async def test_total_timeout(flavour: Flavour, serve: Serve, library: Library) -> None:
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(OK)
-        silence(connection)
-
     def total(seconds: float) -> dict[str, Any]:
         return {"timeout": {**library.module.Timeout(30).as_dict(), "total": seconds}}
 
-    peer = serve(script)
+    peer = serve(after_a_response(silence))
     async with library.client(flavour, library.transport(flavour, total_timeout=0.3), timeout=30) as client:
         for arguments, seconds in (({}, r"0\.3"), ({"extensions": total(0.2)}, r"0\.2")):
             # Connects, so that the limit ends nothing but the wait for the response.

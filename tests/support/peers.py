@@ -265,6 +265,17 @@ def answers(*responses: bytes) -> Script:
     return script
 
 
+def after_a_response(script: Script) -> Script:
+    """Returns a script that answers one request, by which a test connects, and goes on with another script."""
+
+    def run(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(reply(b"ok"))
+        script(connection)
+
+    return run
+
+
 def always(response: bytes) -> Script:
     """Returns a script that answers every request with this response, on connections that stay open."""
 

@@ -31,11 +31,6 @@ OVER = ("ssl",)
 OK = always(reply(b"ok"))
 
 
-@pytest.fixture
-def context(certificates: Certificates) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(certificates.ca))
-
-
 # HTTP/2, and the protocols that ALPN offers.
 
 

@@ -21,14 +21,7 @@ if TYPE_CHECKING:
     from flavours import Flavour
     from peers import Connection, Serve
 
-# The tests choose the TLS engine themselves.
-OVER = ("ssl",)
 OK = always(reply(b"ok"))
-
-
-@pytest.fixture
-def context(certificates: Certificates) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(certificates.ca))
 
 
 class Spied(ssl.SSLObject):
