@@ -201,12 +201,12 @@ async def test_10_000_cancelled_requests_leave_no_stream_open(async_flavour: Fla
         assert (await pool.request("GET", peer.url)).content == b"ok"
         started = 0
         while started < 10_000:
+            seen = len(peer.streams)
             tasks = [async_flavour.start(lambda: pool.request("GET", peer.url + "never")) for _ in range(100)]
             started += 100
             await async_flavour.sleep(0)
             if started % 300 == 0:
                 # Some are cancelled when their heads are out, some before, some while they wait for a stream.
-                seen = len(peer.streams)
                 await async_flavour.until(lambda seen=seen: len(peer.streams) > seen)
             for task in tasks:
                 task.cancel()

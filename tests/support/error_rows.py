@@ -162,7 +162,7 @@ async def pool_timeout_of_a_connection(bench: Bench) -> object:
     made = getattr(httpcore_rs, bench.flavour.prefixed("HTTPConnection"))
     connection = Pool(bench.flavour, made(httpcore.URL(peer.url).origin, http1=False, http2=True))
     first = bench.flavour.start(lambda: connection.request("GET", peer.url))
-    await bench.flavour.until(lambda: peer.streams)
+    await bench.flavour.until(lambda: peer.streams and peer.sessions[0].acknowledged)
     try:
         return await connection.request("GET", peer.url, extensions={"timeout": {"pool": 0.05}})
     finally:
