@@ -16,6 +16,7 @@ import httpcore_rs
 from flavours import drive
 from h2_peer import http2_pool, secure_pool
 from peers import always, deafness, echo, full_backlog, reply
+from tracing import recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -173,14 +174,8 @@ async def test_a_connection_that_fails_releases_all_that_wait_for_it(
 
 
 async def test_requests_to_a_dead_host_fail_together(flavour: Flavour, certificates: Certificates) -> None:
-    attempts: list[str] = []
-
-    async def trace(name: str, info: dict[str, Any]) -> None:
-        if name.startswith("connection.connect_tcp."):
-            attempts.append(name.rpartition(".")[2])
-
-    tracer = trace if flavour.is_async else lambda name, info: drive(trace(name, info))
-    extensions = {"timeout": {"connect": 0.5}, "trace": tracer}
+    events: list[tuple[str, Any]] = []
+    extensions = {"timeout": {"connect": 0.5}, "trace": recorder(flavour, events)}
     with full_backlog() as (host, port):
         async with secure_pool(flavour, certificates) as pool:
             get = lambda: pool.request("GET", f"https://{host}:{port}/", extensions=extensions)  # noqa: E731
@@ -188,6 +183,8 @@ async def test_requests_to_a_dead_host_fail_together(flavour: Flavour, certifica
             for task in tasks:
                 with pytest.raises(httpcore.ConnectTimeout):
                     await task.wait()
+    connects = [name for name, _ in events if name.startswith("connection.connect_tcp.")]
+    attempts = [name.rpartition(".")[2] for name in connects]
     # One attempt for all, and then one for each at the same time.
     assert sorted(attempts) == ["failed"] * 10 + ["started"] * 10
     assert attempts[:2] == ["started", "failed"]
